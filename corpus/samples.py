@@ -1,0 +1,48 @@
+"""What a corpus is once it is read: labelled texts, and what was left out on the way.
+
+- `Sample`   one text with its category and origin
+- `Corpus`   the samples in file order, a content hash, and the problems met while reading
+- `CorpusError`  a corpus that cannot be used at all, with the next step in its message
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class CorpusError(Exception):
+    """The corpus cannot be used; the message is one line that names the user's next step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One text of the corpus.
+
+    Attributes:
+        text: the text as it was read, never empty.
+        category: domain label such as `math`, `code` or `minority`.
+        origin: where it comes from (`file.jsonl:12`, a dataset row), for the report.
+        language: ISO 639 code or script name where known, else empty.
+    """
+
+    text: str
+    category: str
+    origin: str = ""
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """The samples of one source, in the source's order.
+
+    Attributes:
+        name: what the user asked for (`starter`, a path).
+        samples: never empty.
+        content_hash: sha256 hex digest over the categories and texts in order.
+        problems: one line for each thing that was skipped, with its line number.
+    """
+
+    name: str
+    samples: tuple[Sample, ...]
+    content_hash: str
+    problems: tuple[str, ...] = ()

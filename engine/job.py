@@ -1,0 +1,63 @@
+"""What to run: one frozen `Job`, written into the session file before the engine starts and read back by it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Detail = Literal["lean", "standard", "compat"]
+SiteSet = Literal["paper", "gemm", "all"]
+Policy = Literal["raw", "bos", "chat"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything the user chose for a run.
+
+    Attributes:
+        model: hub id, absolute folder path, or absolute path of a GGUF file.
+        revision: hub revision; None for the default branch.
+        corpus: `starter`, or the absolute path of a corpus file.
+        samples: at most this many samples, stratified over categories; None for all.
+        max_length: tokens per sample; longer texts are cut. None for the model's context window.
+        batch_tokens: padded tokens per batch at most. None lets the engine choose for the device.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, or an accelerate device map name (`balanced`).
+        dtype: `auto` (the checkpoint's), `bfloat16`, `float16` or `float32`.
+        policy: how text becomes tokens: `raw` (no special tokens), `bos`, `chat`.
+        seed: orders the samples.
+        sites: which sites are measured.
+        detail: which statistics are kept.
+        backend: `auto`, `torch`, `numba` or `triton`.
+        threads: torch threads on the CPU; None for all cores.
+        trust_remote_code: run model code from the repository.
+        allow_pickle: accept .bin checkpoints.
+        checkpoint_seconds: time between checkpoints.
+    """
+
+    model: str
+    revision: str | None = None
+    corpus: str = "starter"
+    samples: int | None = None
+    max_length: int | None = None
+    batch_tokens: int | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    policy: Policy = "raw"
+    seed: int = 42
+    sites: SiteSet = "paper"
+    detail: Detail = "standard"
+    backend: str = "auto"
+    threads: int | None = None
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+    checkpoint_seconds: float = 5.0
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dict; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Job:
+        """Read what `to_json` wrote, ignoring fields of a newer version."""
+        known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
+        return cls(**known)

@@ -1,0 +1,154 @@
+"""The hook plan: which tensors of which modules are measured, as plain records that travel in the session file.
+
+- `COMPONENTS`   every component, in the order the heatmap shows them
+- `Site`         one measured tensor
+- `MissingSite`  one that was looked for and not found, and why
+- `HookPlan`     all of them, with the model's shape
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+PAPER_COMPONENTS = (
+    "embedding",
+    "attn_output",
+    "mlp_gate",
+    "router_logits",
+    "mlp_output",
+    "hidden",
+    "final_norm",
+)
+POST_NORM_COMPONENTS = ("attn_post_norm", "mlp_post_norm")
+GEMM_COMPONENTS = (
+    "attn_input",
+    "o_proj_input",
+    "mlp_input",
+    "router_input",
+    "down_proj_input",
+    "expert_input",
+    "expert_gate",
+    "expert_down_input",
+    "lm_head_input",
+)
+COMPONENTS = (
+    "embedding",
+    "attn_input",
+    "o_proj_input",
+    "attn_output",
+    "attn_post_norm",
+    "mlp_input",
+    "router_input",
+    "router_logits",
+    "mlp_gate",
+    "down_proj_input",
+    "expert_input",
+    "expert_gate",
+    "expert_down_input",
+    "mlp_output",
+    "mlp_post_norm",
+    "hidden",
+    "final_norm",
+    "lm_head_input",
+)
+M_COMPONENTS = frozenset({"embedding", "hidden", "attn_output", "mlp_output", "final_norm"})
+
+Capture = Literal["output", "input"]
+Layout = Literal["BTD", "ND", "PBTD", "expert"]
+Residual = Literal["pre", "post", "inside", "scaled", "parallel", "special", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One measured tensor.
+
+    Attributes:
+        name: unique, `layer_11_hidden` or `embedding`; a second one of a component in a layer carries a suffix
+            (`layer_3_attn_output_mamba`).
+        layer: decoder block from 0, None outside the blocks.
+        component: one of `COMPONENTS`.
+        module: dotted path of the hooked module in the loaded model.
+        capture: the module's output, or its (first tensor) input.
+        element: index into a tuple output, None where the output is the tensor.
+        columns: half-open channel range taken from a fused output, None for all.
+        layout: how the batch's rows lie in it: `BTD` [B, T, D], `ND` [B*T, D], `PBTD` [planes, B, T, D] of which
+            plane 0 is measured, `expert` [rows, D] with a token index per row.
+        kind: what the module is: `self`, `linear`, `dense`, `moe`, `shared`, `logits`, `norm`, `embedding`, `block`.
+        note: what a reader must know about this site, else empty.
+    """
+
+    name: str
+    layer: int | None
+    component: str
+    module: str
+    capture: Capture = "output"
+    element: int | None = None
+    columns: tuple[int, int] | None = None
+    layout: Layout = "BTD"
+    kind: str = ""
+    note: str = ""
+
+    @property
+    def counts_for_m(self) -> bool:
+        """Whether M, the largest |x| of the model, is taken over this site (gates, logits and inputs are not)."""
+        return self.component in M_COMPONENTS
+
+
+@dataclass(frozen=True, slots=True)
+class MissingSite:
+    """A site that was looked for and is not measured.
+
+    Attributes:
+        layers: the decoder blocks concerned, empty outside the blocks.
+        component: one of `COMPONENTS`.
+        reason: one line a user understands.
+    """
+
+    layers: tuple[int, ...]
+    component: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HookPlan:
+    """Everything that will be measured on a model, and what will not.
+
+    Attributes:
+        sites: in forward order; the index in this tuple is the site's number everywhere.
+        missing: what was looked for and not found.
+        family: the config's model_type.
+        layers: number of decoder blocks.
+        hidden_size: width of the residual stream.
+        text_model: dotted path of the module to call (embedding to final norm, without the LM head), "" for the
+            model itself.
+        residual: how a block adds its branches, from the self-check; `unknown` before it ran.
+        parameters_covered: parameters of GEMM weights whose input is measured.
+        parameters_total: parameters of all GEMM weights in the text model.
+        notes: further lines for the user (quantised loading, offload, experts not switchable).
+    """
+
+    sites: tuple[Site, ...]
+    missing: tuple[MissingSite, ...]
+    family: str
+    layers: int
+    hidden_size: int
+    text_model: str
+    residual: Residual = "unknown"
+    parameters_covered: int = 0
+    parameters_total: int = 0
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dict; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> HookPlan:
+        """Read what `to_json` wrote (tuples come back as tuples)."""
+        sites = tuple(
+            Site(**{**s, "columns": None if s["columns"] is None else tuple(s["columns"])})
+            for s in data["sites"]
+        )
+        missing = tuple(MissingSite(**{**m, "layers": tuple(m["layers"])}) for m in data["missing"])
+        return cls(**{**data, "sites": sites, "missing": missing, "notes": tuple(data["notes"])})
