@@ -147,8 +147,7 @@ class HookPlan:
     def from_json(cls, data: dict[str, Any]) -> HookPlan:
         """Read what `to_json` wrote (tuples come back as tuples)."""
         sites = tuple(
-            Site(**{**s, "columns": None if s["columns"] is None else tuple(s["columns"])})
-            for s in data["sites"]
+            Site(**{**s, "columns": None if s["columns"] is None else tuple(s["columns"])}) for s in data["sites"]
         )
         missing = tuple(MissingSite(**{**m, "layers": tuple(m["layers"])}) for m in data["missing"])
         return cls(**{**data, "sites": sites, "missing": missing, "notes": tuple(data["notes"])})

@@ -31,6 +31,4 @@ class Rows:
         if self.sample.device == device:
             return self
         index = None if self.index is None else self.index.to(device, non_blocking=True)
-        return Rows(
-            index, self.sample.to(device, non_blocking=True), self.position.to(device, non_blocking=True)
-        )
+        return Rows(index, self.sample.to(device, non_blocking=True), self.position.to(device, non_blocking=True))
