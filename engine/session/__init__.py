@@ -1,1 +1,12 @@
-"""engine.session"""
+"""The session file: one run, one SQLite file, and the only channel for results and commands.
+
+- `records`   Status, Event, Command, SampleRecord, LiveTable: frozen records that cross the boundary
+- `schema`    tables, version, journal mode, opening and creating; `SessionError`
+- `codec`     numpy arrays <-> compact blobs
+- `writer`    `SessionWriter`: what the engine writes
+- `reader`    `SessionReader`: what everything else reads; `send_command`
+- `library`   where sessions live, what they are called
+- `listing`   which sessions there are
+
+Needs numpy and sqlite3 only.
+"""

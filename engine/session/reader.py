@@ -1,0 +1,237 @@
+"""`SessionReader`: what every screen, report and comparison reads; and how a screen asks for something.
+
+- `SessionReader`  read-only view of one session file, live or finished
+- `send_command`   put a request for the engine into the file
+- `is_gone`        whether an engine that should beat has stopped
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.job import Job
+from engine.session import schema
+from engine.session.codec import EncodedArray, decode, unpack_int32
+from engine.session.library import boot_identity
+from engine.session.records import ENDED, LIVE_FIELDS, Command, Event, LiveTable, SampleRecord, Status
+from engine.sites.site import HookPlan
+from engine.statistics.totals import SiteTotals
+
+SILENCE_SECONDS = 15.0
+START_GRACE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionMeta:
+    """What does not change during a run. Parts the engine has not written yet are None or empty."""
+
+    job: Job
+    created: float
+    plan: HookPlan | None
+    provenance: dict[str, Any]
+    corpus: dict[str, Any]
+    raw: dict[str, Any]
+
+
+class SessionReader:
+    """Reads one session file; never writes, never blocks the engine for long.
+
+    Raises:
+        SessionError: at opening, when the file cannot be read.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._db = schema.open_readonly(self.path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> SessionReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def data_version(self) -> int:
+        """A number that changes whenever another connection has committed; cheap to ask often."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    def meta(self) -> SessionMeta:
+        """Job, hook plan, provenance and corpus description."""
+        raw = {name: json.loads(value) for name, value in self._db.execute("SELECT name, value FROM meta")}
+        plan = HookPlan.from_json(raw["plan"]) if raw.get("plan") else None
+        return SessionMeta(
+            Job.from_json(raw["job"]), raw["created"], plan, raw.get("provenance", {}), raw.get("corpus", {}), raw
+        )
+
+    def status(self) -> Status:
+        """The engine's status, with phase `gone` where it ought to beat and does not."""
+        value, heartbeat = self._db.execute("SELECT value, heartbeat FROM status").fetchone()
+        status = Status.from_json(json.loads(value)).changed(heartbeat=heartbeat)
+        created = json.loads(self._db.execute("SELECT value FROM meta WHERE name = 'created'").fetchone()[0])
+        return status.changed(phase="gone") if is_gone(status, created) else status
+
+    def live(self) -> LiveTable | None:
+        """The newest scalars of every site; None before the first tick."""
+        row = self._db.execute("SELECT tick, sites, data FROM live").fetchone()
+        if row is None:
+            return None
+        return LiveTable(row[0], np.frombuffer(row[2], "<f8").reshape(row[1], len(LIVE_FIELDS)))
+
+    def checkpoint_number(self) -> int:
+        """How many checkpoints were written; 0 before the first."""
+        row = self._db.execute("SELECT number FROM checkpoints").fetchone()
+        return int(row[0]) if row else 0
+
+    def checkpoint_status(self) -> Status | None:
+        """The status at the last checkpoint: the cursor of a resume."""
+        row = self._db.execute("SELECT status FROM checkpoints").fetchone()
+        return Status.from_json(json.loads(row[0])) if row else None
+
+    def totals(self, site: int) -> SiteTotals | None:
+        """Everything kept of one site at the last checkpoint; None if it has seen nothing."""
+        row = self._db.execute("SELECT dtype, width FROM totals WHERE site = ?", (site,)).fetchone()
+        if row is None:
+            return None
+        arrays = self.extra(str(site))
+        arrays["sample_max"] = self.sample_maxima()[site]
+        return SiteTotals.from_arrays(row[0], row[1], arrays)
+
+    def all_totals(self) -> list[SiteTotals | None]:
+        """`totals` of every site of the plan, in its order, as of one and the same checkpoint."""
+        self._db.execute("BEGIN")
+        try:
+            plan = self.meta().plan
+            shapes = {r[0]: r[1:] for r in self._db.execute("SELECT site, dtype, width FROM totals")}
+            maxima = self.sample_maxima()
+            result: list[SiteTotals | None] = []
+            for site in range(len(plan.sites) if plan else 0):
+                if site not in shapes:
+                    result.append(None)
+                    continue
+                arrays = self.extra(str(site))
+                arrays["sample_max"] = maxima[site]
+                result.append(SiteTotals.from_arrays(*shapes[site], arrays))
+            return result
+        finally:
+            self._db.execute("COMMIT")
+
+    def extra(self, owner: str) -> dict[str, NDArray[Any]]:
+        """Further arrays stored under `owner`; empty if there are none."""
+        rows = self._db.execute("SELECT name, dtype, shape, encoding, data FROM arrays WHERE owner = ?", (owner,))
+        return {row[0]: decode(EncodedArray(*row[1:])) for row in rows}
+
+    def sample_maxima(self) -> NDArray[np.float32]:
+        """Per-sample max|x|, float32 [sites, samples], NaN for samples not done or not seen by a site."""
+        count = int(self._db.execute("SELECT coalesce(max(sample) + 1, 0) FROM samples").fetchone()[0])
+        blocks = self._db.execute("SELECT samples, sites, data FROM sample_maxima ORDER BY id").fetchall()
+        sites = max((row[1] for row in blocks), default=0)
+        result = np.full((sites, count), np.nan, np.float32)
+        for samples, rows, data in blocks:
+            result[:rows, unpack_int32(samples)] = np.frombuffer(data, "<f4").reshape(rows, -1)
+        return result
+
+    def samples_done(self) -> NDArray[np.int32]:
+        """Numbers of the samples finished by the last checkpoint, in the order they were run, int32 [n]."""
+        blocks = [unpack_int32(row[0]) for row in self._db.execute("SELECT samples FROM sample_maxima ORDER BY id")]
+        return np.concatenate(blocks) if blocks else np.zeros(0, np.int32)
+
+    def sample(self, number: int) -> SampleRecord | None:
+        """One sample with its token ids."""
+        row = self._db.execute(
+            "SELECT sample, category, language, origin, was_cut, token_ids FROM samples WHERE sample = ?", (number,)
+        ).fetchone()
+        if row is None:
+            return None
+        was_cut, token_ids = bool(row[4]), unpack_int32(row[5])
+        return SampleRecord(row[0], row[1], row[2], row[3], was_cut, token_ids)
+
+    def sample_labels(self) -> list[tuple[int, str, int]]:
+        """(number, category, tokens) of every sample, by number."""
+        return self._db.execute("SELECT sample, category, tokens FROM samples ORDER BY sample").fetchall()
+
+    def pieces(self, token_ids: Iterable[int]) -> list[bytes]:
+        """The bytes each token contributes to the text; `b''` for ids that were never stored."""
+        wanted = [int(i) for i in token_ids]
+        known: dict[int, bytes] = {}
+        unique = sorted(set(wanted))
+        for start in range(0, len(unique), 500):
+            part = unique[start : start + 500]
+            marks = ",".join("?" * len(part))
+            known.update(self._db.execute(f"SELECT token_id, piece FROM vocabulary WHERE token_id IN ({marks})", part))
+        return [known.get(i, b"") for i in wanted]
+
+    def batches(self) -> list[NDArray[np.int32]]:
+        """The batch plan: the sample numbers of each batch, in run order."""
+        return [unpack_int32(row[0]) for row in self._db.execute("SELECT samples FROM batches ORDER BY batch")]
+
+    def events(self, after: int = 0) -> list[Event]:
+        """Events with a number above `after`, oldest first."""
+        rows = self._db.execute(
+            "SELECT id, at, tokens, kind, text, site FROM events WHERE id > ? ORDER BY id", (after,)
+        )
+        return [Event(*row) for row in rows]
+
+    def commands(self, after: int = 0) -> list[Command]:
+        """Commands with a number above `after`, oldest first, with the engine's answers."""
+        rows = self._db.execute(
+            "SELECT id, at, name, arguments, state, answer FROM commands WHERE id > ? ORDER BY id", (after,)
+        )
+        return [Command(r[0], r[1], r[2], json.loads(r[3]), r[4], json.loads(r[5])) for r in rows]
+
+
+def is_gone(status: Status, created: float, now: float | None = None) -> bool:
+    """Whether the engine should be beating and is not: silent for long, and no such process on this machine."""
+    now = time.time() if now is None else now
+    if status.phase in ENDED:
+        return False
+    if status.pid == 0:
+        return now - created > START_GRACE_SECONDS
+    if status.host == socket.gethostname():
+        return status.boot != boot_identity() or not _process_exists(status.pid)
+    return now - status.heartbeat > SILENCE_SECONDS
+
+
+def send_command(path: Path | str, name: str, arguments: dict[str, Any] | None = None) -> int:
+    """Ask the engine of a session for something (`pause`, `resume`, `stop`, ...).
+
+    Returns:
+        The command's number; the answer appears under it.
+
+    Raises:
+        SessionError: the file cannot be written here.
+    """
+    db = schema.open_writable(Path(path))
+    try:
+        cursor = db.execute(
+            "INSERT INTO commands (at, name, arguments, state, answer) VALUES (?, ?, ?, 'new', '{}')",
+            (time.time(), name, json.dumps(arguments or {})),
+        )
+        return int(cursor.lastrowid or 0)
+    except sqlite3.OperationalError as error:
+        raise schema.SessionError(f"cannot send '{name}' to {path}: {error}") from error
+    finally:
+        db.close()
+
+
+def _process_exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

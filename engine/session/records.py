@@ -1,0 +1,155 @@
+"""The frozen records of a session file.
+
+- `Phase`, `Status`   what the engine is doing, with heartbeat and progress
+- `LiveTable`         the newest scalars of every site
+- `Event`             something that mattered, with its moment
+- `Command`           a request of a screen, and the engine's answer
+- `SampleRecord`      one corpus sample as it was tokenised
+- `SessionInfo`       one line of the session list
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Phase = Literal["starting", "loading", "running", "paused", "finished", "stopped", "failed", "gone"]
+ENDED: frozenset[Phase] = frozenset({"finished", "stopped", "failed", "gone"})
+
+LIVE_FIELDS = ("max", "min", "rms", "tokens", "nonfinite", "sample", "position", "channel")
+"""Columns of `LiveTable.data`; sample, position and channel locate the largest |x|, -1 before the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the engine is doing. Times are Unix seconds of the engine's clock.
+
+    Attributes:
+        phase: `gone` is never stored: a reader says it when an engine that should beat does not.
+        detail: the step within the phase (`loading weights`), or the reason of a failure in one line.
+        done: progress of the loading step, in `unit`; total 0 where it is unknown.
+        pid: process id of the engine, 0 before it started; only meaningful on `host`.
+        boot: an identifier of the machine's boot, so that a recycled pid is not taken for the engine.
+    """
+
+    phase: Phase = "starting"
+    detail: str = ""
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    pid: int = 0
+    host: str = ""
+    boot: str = ""
+    started: float = 0.0
+    heartbeat: float = 0.0
+    ended: float = 0.0
+    batches_done: int = 0
+    batches_total: int = 0
+    samples_done: int = 0
+    samples_total: int = 0
+    tokens_done: int = 0
+    tokens_total: int = 0
+    padded_tokens: int = 0
+    running_seconds: float = 0.0
+    tokens_per_second: float = 0.0
+    peak_bytes: int = 0
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds left at the present rate, None while it is unknown."""
+        left = self.tokens_total - self.tokens_done
+        return left / self.tokens_per_second if self.tokens_per_second > 0 and left >= 0 else None
+
+    @property
+    def padding_share(self) -> float:
+        """Padding as a share of all token places computed so far."""
+        places = self.tokens_done + self.padded_tokens
+        return self.padded_tokens / places if places else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dict; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Status:
+        """Read what `to_json` wrote, ignoring fields of a newer version."""
+        return cls(**{k: v for k, v in data.items() if k in cls.__dataclass_fields__})
+
+    def changed(self, **changes: Any) -> Status:
+        """A copy with these fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveTable:
+    """The newest scalars of every site.
+
+    Attributes:
+        tick: grows by one with every write.
+        data: float64 [sites, len(LIVE_FIELDS)]; rows in the hook plan's order, NaN for sites not seen yet.
+    """
+
+    tick: int
+    data: NDArray[np.float64]
+
+    def column(self, field: str) -> NDArray[np.float64]:
+        """One field of all sites, float64 [sites]."""
+        column: NDArray[np.float64] = self.data[:, LIVE_FIELDS.index(field)]
+        return column
+
+    @property
+    def magnitude(self) -> NDArray[np.float64]:
+        """M_site = max(|max|, |min|) of all sites, NaN where nothing was seen."""
+        return np.maximum(np.abs(self.column("max")), np.abs(self.column("min")))
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that mattered. `site` is the site's number or None; `tokens` the tokens seen by then."""
+
+    number: int
+    at: float
+    tokens: int
+    kind: str
+    text: str
+    site: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A request of a screen. `state` is `new`, `done` or `refused`; `answer` is the engine's reply."""
+
+    number: int
+    at: float
+    name: str
+    arguments: dict[str, Any]
+    state: str
+    answer: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleRecord:
+    """One corpus sample as it was tokenised; `token_ids` is int32 [tokens]."""
+
+    number: int
+    category: str
+    language: str
+    origin: str
+    was_cut: bool
+    token_ids: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """One line of the session list. `magnitude` is M so far, NaN before the first number."""
+
+    path: Path
+    model: str
+    status: Status
+    magnitude: float
+    created: float
+    size_bytes: int

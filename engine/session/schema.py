@@ -1,0 +1,143 @@
+"""Tables of the session file, its version, and how it is created and opened.
+
+- `SCHEMA_VERSION`, `APPLICATION_ID`  what a file must say of itself
+- `SessionError`                      one line, with the user's next step
+- `create`, `open_writable`, `open_readonly`  connections
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x6D617861  # "maxa", so that `file` and we can tell a session from any other SQLite file
+JOURNAL_VARIABLE = "MAXACT_JOURNAL"
+
+TABLES = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE status (id INTEGER PRIMARY KEY CHECK (id = 1), value TEXT NOT NULL, heartbeat REAL NOT NULL);
+CREATE TABLE live (id INTEGER PRIMARY KEY CHECK (id = 1), tick INTEGER NOT NULL, sites INTEGER NOT NULL,
+                   data BLOB NOT NULL);
+CREATE TABLE totals (site INTEGER PRIMARY KEY, dtype TEXT NOT NULL, width INTEGER NOT NULL);
+CREATE TABLE arrays (owner TEXT NOT NULL, name TEXT NOT NULL, dtype TEXT NOT NULL, shape TEXT NOT NULL,
+                     encoding TEXT NOT NULL, data BLOB NOT NULL, UNIQUE (owner, name));
+CREATE TABLE sample_maxima (id INTEGER PRIMARY KEY, samples BLOB NOT NULL, sites INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE checkpoints (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL, at REAL NOT NULL,
+                          status TEXT NOT NULL);
+CREATE TABLE samples (sample INTEGER PRIMARY KEY, category TEXT NOT NULL, language TEXT NOT NULL,
+                      origin TEXT NOT NULL, tokens INTEGER NOT NULL, was_cut INTEGER NOT NULL, token_ids BLOB NOT NULL);
+CREATE TABLE vocabulary (token_id INTEGER PRIMARY KEY, piece BLOB NOT NULL);
+CREATE TABLE batches (batch INTEGER PRIMARY KEY, samples BLOB NOT NULL);
+CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, tokens INTEGER NOT NULL,
+                     kind TEXT NOT NULL, text TEXT NOT NULL, site INTEGER);
+CREATE TABLE commands (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, name TEXT NOT NULL,
+                       arguments TEXT NOT NULL, state TEXT NOT NULL, answer TEXT NOT NULL);
+"""
+
+
+class SessionError(Exception):
+    """A session file cannot be used; the message is one line that names the user's next step."""
+
+
+def create(path: Path) -> sqlite3.Connection:
+    """Make a new, empty session file, readable by its owner only.
+
+    Raises:
+        SessionError: the file exists, or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        raise SessionError(
+            f"{path} exists already; choose another --session or open it: maxact-tui open {path}"
+        ) from None
+    except OSError as error:
+        raise SessionError(
+            f"cannot write {path}: {error.strerror}; choose another place with --session FILE"
+        ) from error
+    try:
+        connection = _connect(path)
+        connection.executescript(TABLES)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        _choose_journal(connection)
+    except sqlite3.Error as error:
+        path.unlink(missing_ok=True)
+        raise SessionError(f"cannot write {path}: {error}; choose another place with --session FILE") from error
+    return connection
+
+
+def open_writable(path: Path) -> sqlite3.Connection:
+    """Open an existing session file for writing (the engine, or a screen sending a command).
+
+    Raises:
+        SessionError: not there, not a session, of a newer version, or not writable.
+    """
+    _require(path)
+    if not os.access(path, os.W_OK):
+        raise SessionError(f"{path} is read-only here; copy it to a place of your own to change it")
+    return _checked(path, _connect(path))
+
+
+def open_readonly(path: Path) -> sqlite3.Connection:
+    """Open an existing session file for reading, also on read-only media.
+
+    Raises:
+        SessionError: not there, not a session, or of a newer version.
+    """
+    _require(path)
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    # A WAL file in a folder that cannot hold its -shm can only be read as an unchanging one.
+    if not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
+        uri += "&immutable=1"
+    try:
+        connection = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise SessionError(f"cannot open {path}: {error}") from error
+    return _checked(path, connection)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _choose_journal(connection: sqlite3.Connection) -> None:
+    """WAL where it works; a rollback journal on file systems without shared memory (network homes)."""
+    if os.environ.get(JOURNAL_VARIABLE, "").lower() == "delete":
+        connection.execute("PRAGMA journal_mode = DELETE")
+        return
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("COMMIT")
+    except sqlite3.OperationalError:
+        connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def _require(path: Path) -> None:
+    if path.is_dir():
+        raise SessionError(f"{path} is a folder, not a session file; maxact-tui sessions lists yours")
+    if not path.exists():
+        raise SessionError(f"no session file {path}; maxact-tui sessions lists yours")
+
+
+def _checked(path: Path, connection: sqlite3.Connection) -> sqlite3.Connection:
+    try:
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        connection.execute("SELECT count(*) FROM meta").fetchone()
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise SessionError(f"{path} is not a session file, or is damaged ({error})") from error
+    if application != APPLICATION_ID:
+        connection.close()
+        raise SessionError(f"{path} is an SQLite file, but not a maxact-tui session")
+    if version > SCHEMA_VERSION:
+        connection.close()
+        raise SessionError(f"{path} was written by a newer maxact-tui (schema {version}); upgrade to read it")
+    return connection

@@ -1,0 +1,206 @@
+"""`SessionWriter`: what the engine writes, each call one transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.job import Job
+from engine.session import schema
+from engine.session.codec import encode, pack_int32
+from engine.session.records import Command, SampleRecord, Status
+from engine.statistics.totals import SiteTotals
+
+# Kept apart from the totals: appended checkpoint by checkpoint instead of rewritten whole.
+_APPENDED = frozenset({"sample_max"})
+
+
+class SessionWriter:
+    """Writes one session file; safe to call from several threads of the engine.
+
+    Every method is one transaction, so the file is whole after any kill. Errors of the disk surface as
+    `sqlite3.OperationalError`; what was committed before stays.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = threading.RLock()
+
+    @classmethod
+    def create(cls, path: Path, job: Job, created: float | None = None) -> SessionWriter:
+        """Make a new session file for `job`; the engine opens it later by its path.
+
+        Raises:
+            SessionError: the file exists already or cannot be written.
+        """
+        writer = cls(path, schema.create(path))
+        writer.set_meta(job=job.to_json(), created=time.time() if created is None else created)
+        writer.set_status(Status(phase="starting"))
+        return writer
+
+    @classmethod
+    def open(cls, path: Path) -> SessionWriter:
+        """Open an existing session file for writing.
+
+        Raises:
+            SessionError: not there, not a session, or not writable.
+        """
+        return cls(path, schema.open_writable(path))
+
+    def set_meta(self, **values: Any) -> None:
+        """Store JSON values under these names (`job`, `provenance`, `plan`, `corpus`, `tokenizer`, ...)."""
+        rows = [(name, json.dumps(value)) for name, value in values.items()]
+        with self._transaction() as db:
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+    def set_status(self, status: Status) -> None:
+        """Replace the status; its heartbeat is stored beside it so that `beat` can move it alone."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO status VALUES (1, ?, ?)", (json.dumps(status.to_json()), status.heartbeat)
+            )
+
+    def beat(self, at: float) -> None:
+        """Say that the engine is alive."""
+        with self._transaction() as db:
+            db.execute("UPDATE status SET heartbeat = ? WHERE id = 1", (at,))
+
+    def add_samples(self, samples: Iterable[SampleRecord], vocabulary: Mapping[int, bytes]) -> None:
+        """Store the tokenised corpus and the bytes each token id contributes to the text."""
+        rows = (
+            (s.number, s.category, s.language, s.origin, len(s.token_ids), s.was_cut, pack_int32(s.token_ids))
+            for s in samples
+        )
+        with self._transaction() as db:
+            db.executemany("INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            db.executemany("INSERT OR REPLACE INTO vocabulary VALUES (?, ?)", vocabulary.items())
+
+    def set_batches(self, batches: Sequence[Sequence[int]]) -> None:
+        """Store the batch plan: for each batch the sample numbers, in run order."""
+        rows = ((number, pack_int32(np.asarray(batch))) for number, batch in enumerate(batches))
+        with self._transaction() as db:
+            db.execute("DELETE FROM batches")
+            db.executemany("INSERT INTO batches VALUES (?, ?)", rows)
+
+    def tick(self, status: Status, live: NDArray[np.float64] | None) -> None:
+        """Store the status and, if given, the newest scalars, float64 [sites, len(LIVE_FIELDS)]."""
+        with self._transaction() as db:
+            self.set_status(status)
+            if live is not None:
+                db.execute(
+                    "INSERT INTO live VALUES (1, 1, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                    "tick = tick + 1, sites = excluded.sites, data = excluded.data",
+                    (len(live), np.ascontiguousarray(live, "<f8").tobytes()),
+                )
+
+    def checkpoint(
+        self,
+        status: Status,
+        totals: Sequence[SiteTotals | None],
+        new_samples: NDArray[Any],
+        extras: Mapping[str, Mapping[str, NDArray[Any]]] | None = None,
+    ) -> None:
+        """Store all totals with the cursor, atomically: a resumed run starts from exactly here.
+
+        Args:
+            status: the moment this checkpoint describes (its counters are the cursor).
+            totals: one per site of the plan, None for sites that have seen nothing.
+            new_samples: numbers of the samples finished since the last checkpoint; what is stored here is the
+                record of which samples are done.
+            extras: further arrays by owner and name (per-expert totals).
+        """
+        rows = [
+            (str(site), name, e.dtype, e.shape, e.encoding, e.data)
+            for site, one in enumerate(totals)
+            if one is not None
+            for name, array in one.to_arrays().items()
+            if name not in _APPENDED
+            for e in (encode(array),)
+        ]
+        rows += [
+            (owner, name, e.dtype, e.shape, e.encoding, e.data)
+            for owner, arrays in (extras or {}).items()
+            for name, array in arrays.items()
+            for e in (encode(array),)
+        ]
+        shapes = [(site, one.dtype, one.width) for site, one in enumerate(totals) if one is not None]
+        with self._transaction() as db:
+            db.executemany("INSERT OR REPLACE INTO arrays VALUES (?, ?, ?, ?, ?, ?)", rows)
+            db.executemany("INSERT OR REPLACE INTO totals VALUES (?, ?, ?)", shapes)
+            self._append_sample_maxima(totals, np.asarray(new_samples, np.int64))
+            db.execute(
+                "INSERT INTO checkpoints VALUES (1, 1, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                "number = number + 1, at = excluded.at, status = excluded.status",
+                (time.time(), json.dumps(status.to_json())),
+            )
+            self.set_status(status)
+
+    def add_event(self, kind: str, text: str, tokens: int = 0, site: int | None = None) -> None:
+        """Record something that mattered, one line of text."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO events (at, tokens, kind, text, site) VALUES (?, ?, ?, ?, ?)",
+                (time.time(), tokens, kind, text, site),
+            )
+
+    def new_commands(self) -> list[Command]:
+        """Commands no engine has answered yet, oldest first."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT id, at, name, arguments, state, answer FROM commands WHERE state = 'new' ORDER BY id"
+            ).fetchall()
+        return [Command(r[0], r[1], r[2], json.loads(r[3]), r[4], json.loads(r[5])) for r in rows]
+
+    def answer(self, command: Command, state: str, **answer: Any) -> None:
+        """Answer a command: `state` is `done` or `refused`."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE commands SET state = ?, answer = ? WHERE id = ?", (state, json.dumps(answer), command.number)
+            )
+
+    def close(self, *, final: bool = False) -> None:
+        """Close the file; `final` folds the write-ahead log in, so that the one file can be copied."""
+        with self._lock:
+            if final:
+                # A screen that is reading right now keeps the log open; SQLite then folds it in at the last close.
+                with suppress(sqlite3.OperationalError):
+                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                    self._connection.execute("PRAGMA journal_mode = DELETE")
+            self._connection.close()
+
+    def _append_sample_maxima(self, totals: Sequence[SiteTotals | None], samples: NDArray[np.int64]) -> None:
+        if samples.size == 0:
+            return
+        block = np.full((len(totals), samples.size), np.nan, "<f4")
+        for site, one in enumerate(totals):
+            if one is not None:
+                block[site] = one.sample_max[samples]
+        self._connection.execute(
+            "INSERT INTO sample_maxima (samples, sites, data) VALUES (?, ?, ?)",
+            (pack_int32(samples), len(totals), block.tobytes()),
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            nested = self._connection.in_transaction
+            if not nested:
+                self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                if not nested and self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            if not nested:
+                self._connection.execute("COMMIT")
