@@ -12,6 +12,7 @@ One straight line, each step a module a newcomer can read in a sitting:
 - `engine.analysis`     what the totals mean: M, verdicts, emergence, threads, convergence (numpy)
 - `engine.quantization` what INT8 makes of a site, from its histogram                      (numpy)
 - `engine.report`       exports of a session                                               (numpy)
+- `engine.process`      start the engine detached                                          (psutil)
 
 Rooms marked numpy may be imported by the screen; rooms marked torch may not.
 """

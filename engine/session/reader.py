@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import sqlite3
 import time
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.job import Job
+from engine.process import is_running
 from engine.session import schema
 from engine.session.codec import EncodedArray, decode, unpack_int32
 from engine.session.library import boot_identity
@@ -201,7 +201,7 @@ def is_gone(status: Status, created: float, now: float | None = None) -> bool:
     if status.pid == 0:
         return now - created > START_GRACE_SECONDS
     if status.host == socket.gethostname():
-        return status.boot != boot_identity() or not _process_exists(status.pid)
+        return status.boot != boot_identity() or not is_running(status.pid, status.started)
     return now - status.heartbeat > SILENCE_SECONDS
 
 
@@ -225,13 +225,3 @@ def send_command(path: Path | str, name: str, arguments: dict[str, Any] | None =
         raise schema.SessionError(f"cannot send '{name}' to {path}: {error}") from error
     finally:
         db.close()
-
-
-def _process_exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
