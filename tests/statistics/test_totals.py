@@ -1,0 +1,117 @@
+"""Totals are a commutative monoid: parts merged in any order and grouping are the whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.statistics.totals import ARRAY_FIELDS, MERGE_RULES, SiteTotals, TotalsMismatchError, merge
+from tests.statistics.judge import assert_same_totals, judge
+
+DTYPES = ("bfloat16", "float16", "float32")
+SPECIALS = {
+    "bfloat16": [0x0000, 0x8000, 0x7F80, 0xFF80, 0x7FC0, 0x0001, 0x42C8, 0x42C9, 0xC7C0, 0x3F80],
+    "float16": [0x0000, 0x8000, 0x7C00, 0xFC00, 0x7E00, 0x0001, 0x5640, 0x5641, 0xFBFF, 0x3C00],
+    "float32": [0, 1 << 31, 0x7F800000, 0xFF800000, 0x7FC00000, 1, 0x42C80000, 0x42C80001, 0xC7C00000, 0x3F800000],
+}
+
+
+def random_bits(rng: np.random.Generator, dtype: str, tokens: int, width: int, specials: float) -> np.ndarray:
+    """Patterns of normal numbers on several scales, with a share of special ones (zeros, ties, NaN, infinities)."""
+    x = (rng.normal(size=(tokens, width)) * 10.0 ** rng.integers(-2, 4, (tokens, 1))).astype(np.float32)
+    if dtype == "float16":
+        bits = x.astype(np.float16).view(np.uint16)
+    else:
+        bits = x.view(np.uint32) if dtype == "float32" else (x.view(np.uint32) >> 16).astype(np.uint16)
+    chosen = rng.choice(np.array(SPECIALS[dtype], bits.dtype), size=bits.shape)
+    return np.where(rng.random(bits.shape) < specials, chosen, bits)
+
+
+@st.composite
+def three_parts(draw: st.DrawFn) -> tuple[list[SiteTotals], SiteTotals]:
+    """Totals of three parts of some tokens (any of them may be empty), and of all of them."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    dtype, detail = draw(st.sampled_from(DTYPES)), draw(st.sampled_from(["lean", "standard", "compat"]))
+    tokens, width, census = draw(st.integers(0, 30)), draw(st.integers(1, 9)), draw(st.booleans())
+    bits = random_bits(rng, dtype, tokens, width, draw(st.sampled_from([0.0, 0.3, 1.0])))
+    address = np.sort(rng.choice(5 * 20, size=tokens, replace=False))
+    part = rng.integers(0, 3, tokens)
+
+    def of(chosen: np.ndarray, pivot: float) -> SiteTotals:
+        where = address[chosen]
+        return judge(
+            bits[chosen], dtype, where // 20, where % 20, samples=5, detail=detail, census=census, pivot=pivot
+        )  # fmt: skip
+
+    pivots = rng.normal(size=3)
+    return [of(part == p, pivots[p]) for p in range(3)], of(part < 3, 0.25)
+
+
+@settings(max_examples=150, deadline=None)
+@given(three_parts())
+def test_merged_parts_are_the_whole(parts_and_whole: tuple[list[SiteTotals], SiteTotals]) -> None:
+    (a, b, c), whole = parts_and_whole
+    assert_same_totals(merge(merge(a, b), c), whole)
+
+
+@settings(max_examples=150, deadline=None)
+@given(three_parts())
+def test_merging_is_commutative_associative_and_has_an_identity(
+    parts_and_whole: tuple[list[SiteTotals], SiteTotals],
+) -> None:
+    (a, b, c), _ = parts_and_whole
+    nothing = SiteTotals.empty(a.dtype, a.width, len(a.sample_max), census=a.channel_tokens.shape[1] > 0)
+    assert_same_totals(merge(a, b), merge(b, a), relative=0.0 if a.dtype != "float32" else 1e-12)
+    assert_same_totals(merge(merge(a, b), c), merge(a, merge(b, c)))
+    assert_same_totals(merge(a, nothing), a)
+    assert merge(a, nothing).pivot.tobytes() == a.pivot.tobytes()
+
+
+def test_every_field_has_a_merge_rule_and_comes_back_from_arrays() -> None:
+    assert set(MERGE_RULES) == set(SiteTotals.__dataclass_fields__)
+    rng = np.random.default_rng(1)
+    whole = judge(random_bits(rng, "float32", 9, 4, 0.2), "float32", np.arange(9) // 3, np.arange(9) % 3, samples=4)
+    again = SiteTotals.from_arrays("float32", 4, whole.to_arrays())
+    for name in ARRAY_FIELDS:
+        np.testing.assert_array_equal(getattr(again, name), getattr(whole, name), err_msg=name)
+
+
+def test_the_same_peak_in_two_visits_of_a_token_merges_the_same_way_round() -> None:
+    entry = judge(np.array([[0x42C9]], np.uint16), "bfloat16", np.array([0]), np.array([0]), samples=1)
+    other = replace(entry, peak_median=np.asarray(1.0))
+    assert float(merge(entry, other).peak_median) == float(merge(other, entry).peak_median) == 1.0
+    assert len(merge(entry, other).top) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"width": 5}, "widths"),
+        ({"dtype": "float16"}, "dtypes"),
+        ({"samples": 4}, "numbers of samples"),
+        ({"census": False}, "censuses"),
+    ],
+)
+def test_totals_of_different_things_are_refused(change: dict[str, object], word: str) -> None:
+    kind: dict = {"dtype": "bfloat16", "width": 4, "samples": 3, "census": True}
+    with pytest.raises(TotalsMismatchError, match=word):
+        merge(SiteTotals.empty(**kind), SiteTotals.empty(**{**kind, **change}))
+
+
+def test_lean_totals_do_not_silently_thin_out_a_histogram() -> None:
+    bits, zero = np.array([[0x3F80, 0x4000]], np.uint16), np.zeros(1, np.int64)
+    full, lean = (judge(bits, "bfloat16", zero, zero, samples=1, detail=d) for d in ("standard", "lean"))
+    with pytest.raises(TotalsMismatchError, match="lean"):
+        merge(full, lean)
+
+
+def test_missing_and_misshapen_arrays_are_named() -> None:
+    arrays = SiteTotals.empty("bfloat16", 4, 3, census=True).to_arrays()
+    with pytest.raises(TotalsMismatchError, match="sun_ratio"):
+        SiteTotals.from_arrays("bfloat16", 4, {k: v for k, v in arrays.items() if k != "sun_ratio"})
+    with pytest.raises(TotalsMismatchError, match="channel_max"):
+        SiteTotals.from_arrays("bfloat16", 8, {**arrays, "channel_tokens": np.zeros((16, 8), np.int64)})
