@@ -1,0 +1,91 @@
+"""From a `Job` to everything a run needs: model, hook plan, token batches.
+
+- `Prepared`  model, plan, tokenised corpus and batch plan, in memory
+- `prepare`   load, look, tokenise, plan; report each step
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from corpus.batching import BatchPlan, plan_batches
+from corpus.reading import load_corpus
+from corpus.samples import Corpus
+from corpus.tokenization import TokenizedCorpus, tokenize
+from engine.job import Job
+from engine.loading.load import LoadedModel, LoadProgress, load_model
+from engine.sites.check import self_check
+from engine.sites.discovery import find_sites
+from engine.sites.site import HookPlan
+
+BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}
+LONGEST_DEFAULT = 4_096
+
+Report = Callable[[LoadProgress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a run needs, all in memory.
+
+    Attributes:
+        text_model: the module to call, embedding to final norm.
+        device: where the token ids go.
+    """
+
+    loaded: LoadedModel
+    plan: HookPlan
+    corpus: Corpus
+    tokenized: TokenizedCorpus
+    batches: BatchPlan
+    text_model: torch.nn.Module
+    device: torch.device
+
+
+def prepare(job: Job, report: Report) -> Prepared:
+    """Do everything that comes before the first batch.
+
+    Raises:
+        CorpusError, LoadError, SiteError: one line with the user's next step.
+    """
+    report(LoadProgress("reading the corpus", 0, None, ""))
+    corpus = load_corpus(job.corpus, limit=job.samples, seed=job.seed)
+    loaded = load_model(job, report)
+    report(LoadProgress("finding the sites", 0, None, ""))
+    plan = self_check(loaded.model, find_sites(loaded.model, job.sites))
+    report(LoadProgress("tokenising", 0, len(corpus.samples), "samples"))
+    tokenized = tokenize(
+        corpus, loaded.tokenizer, policy=job.policy, max_length=_longest(job, loaded.provenance.context_window)
+    )
+    device = _input_device(loaded.model)
+    budget = job.batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
+    lengths = [len(sample.token_ids) for sample in tokenized.samples]
+    categories = [sample.category for sample in tokenized.samples]
+    batches = plan_batches(lengths, categories, token_budget=budget, seed=job.seed)
+    text_model = loaded.model.get_submodule(plan.text_model) if plan.text_model else loaded.model
+    return Prepared(loaded, plan, corpus, tokenized, batches, text_model, device)
+
+
+def absolute_model(model: str) -> str:
+    """A local path made absolute, since the engine runs elsewhere; a hub id as it is."""
+    path = Path(model).expanduser()
+    return str(path.absolute()) if path.exists() else model
+
+
+def _longest(job: Job, context_window: int | None) -> int:
+    wanted = job.max_length or LONGEST_DEFAULT
+    return min(wanted, context_window) if context_window else wanted
+
+
+def _input_device(model: torch.nn.Module) -> torch.device:
+    weight = model.get_input_embeddings().weight  # type: ignore[operator]
+    device: torch.device = weight.device
+    if device.type != "meta":
+        return device
+    # An offloaded embedding lives on meta between calls; accelerate's hook knows where it runs.
+    hook = model.get_input_embeddings()._hf_hook  # type: ignore[operator]
+    return torch.device(hook.execution_device)

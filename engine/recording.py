@@ -1,0 +1,177 @@
+"""What a run tells its session file: status, ticks, checkpoints, events.
+
+- `RunRecorder`  keeps the status and decides when something is due
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.loading.progress import LoadProgress
+from engine.session.library import boot_identity
+from engine.session.records import Phase, Status
+from engine.session.writer import SessionWriter
+from engine.statistics.totals import SiteTotals
+
+TICK_SECONDS = 0.25
+RATE_WEIGHT = 0.3  # of the newest batch in the moving average of tokens per second
+_log = logging.getLogger(__name__)
+
+
+class RunRecorder:
+    """The run's side of the session file. All times are wall clock, all rates monotonic clock."""
+
+    def __init__(self, writer: SessionWriter, checkpoint_seconds: float) -> None:
+        now = time.time()
+        self._writer = writer
+        self._checkpoint_seconds = checkpoint_seconds
+        self._last_tick = 0.0
+        self._last_checkpoint = time.monotonic()
+        self.status = Status(
+            phase="loading",
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            boot=boot_identity(),
+            started=now,
+            heartbeat=now,
+        )
+        writer.set_status(self.status)
+
+    def loading(self, progress: LoadProgress) -> None:
+        """Show a step of the preparation; steps within a phase are written at the tick rate only."""
+        changed_phase = progress.phase != self.status.detail
+        self.status = self.status.changed(
+            detail=progress.phase, done=progress.done, total=progress.total or 0, unit=progress.unit
+        )
+        if changed_phase or self.tick_due():
+            self.tick(None)
+
+    def begin(self, *, batches: int, samples: int, tokens: int) -> None:
+        """The preparation is over: say how much there is to do."""
+        self.status = self.status.changed(
+            phase="running",
+            detail="",
+            done=0,
+            total=0,
+            unit="",
+            batches_total=batches,
+            samples_total=samples,
+            tokens_total=tokens,
+        )
+        self.tick(None)
+
+    def count(self, *, samples: int, tokens: int, padded: int, seconds: float, batches: int = 1) -> None:
+        """Add a finished batch to the counters and to the moving rate."""
+        old, rate = self.status, tokens / max(seconds, 1e-9)
+        smoothed = rate if not old.tokens_per_second else old.tokens_per_second * (1 - RATE_WEIGHT) + rate * RATE_WEIGHT
+        self.status = old.changed(
+            batches_done=old.batches_done + batches,
+            samples_done=old.samples_done + samples,
+            tokens_done=old.tokens_done + tokens,
+            padded_tokens=old.padded_tokens + padded,
+            running_seconds=old.running_seconds + seconds,
+            tokens_per_second=smoothed,
+            peak_bytes=_peak_bytes(),
+        )
+
+    def take_back(self, *, batches: int, samples: int, tokens: int) -> None:
+        """Uncount batches whose numbers were discarded; they will be run again."""
+        old = self.status
+        self.status = old.changed(
+            batches_done=old.batches_done - batches,
+            samples_done=old.samples_done - samples,
+            tokens_done=old.tokens_done - tokens,
+        )
+
+    def replan(self, batches_left: int) -> None:
+        """The batches still to run have been cut anew."""
+        self.status = self.status.changed(batches_total=self.status.batches_done + batches_left)
+
+    def continue_from(self, checkpoint: Status | None) -> None:
+        """Take over the counters of the last checkpoint."""
+        if checkpoint is not None:
+            self.status = self.status.changed(
+                batches_done=checkpoint.batches_done,
+                samples_done=checkpoint.samples_done,
+                tokens_done=checkpoint.tokens_done,
+                padded_tokens=checkpoint.padded_tokens,
+                running_seconds=checkpoint.running_seconds,
+            )
+
+    def set_phase(self, phase: Phase, detail: str = "") -> None:
+        """Change the phase and write it at once."""
+        self.status = self.status.changed(phase=phase, detail=detail)
+        self.tick(None)
+
+    def tick_due(self) -> bool:
+        """Whether the scalars should be written again."""
+        return time.monotonic() - self._last_tick >= TICK_SECONDS
+
+    def tick(self, live: NDArray[np.float64] | None) -> None:
+        """Write status and scalars; a full disk is logged, not fatal: the last checkpoint is safe."""
+        self._last_tick = time.monotonic()
+        self.status = self.status.changed(heartbeat=time.time())
+        try:
+            self._writer.tick(self.status, live)
+        except sqlite3.OperationalError as error:
+            _log.warning("tick not written: %s", error)
+
+    def checkpoint_due(self) -> bool:
+        """Whether it is time for the arrays."""
+        return time.monotonic() - self._last_checkpoint >= self._checkpoint_seconds
+
+    def checkpoint(
+        self,
+        totals: Sequence[SiteTotals | None],
+        samples: Sequence[int],
+        extras: Mapping[str, Mapping[str, NDArray[Any]]],
+    ) -> bool:
+        """Write the arrays and the cursor; says whether it worked, and in an event why not.
+
+        A failure (disk full) leaves the last good checkpoint in the file, and the run goes on.
+        """
+        self._last_checkpoint = time.monotonic()
+        try:
+            self._writer.checkpoint(
+                self.status.changed(heartbeat=time.time()), totals, np.asarray(samples, np.int64), extras
+            )
+        except sqlite3.OperationalError as error:
+            _log.warning("checkpoint not written: %s", error)
+            self.status = self.status.changed(detail=f"checkpoint not written: {error}; free some space")
+            return False
+        if self.status.detail.startswith("checkpoint not written"):
+            self.status = self.status.changed(detail="")
+        return True
+
+    def event(self, kind: str, text: str, site: int | None = None) -> None:
+        """Record something that mattered."""
+        _log.info("%s: %s", kind, text)
+        try:
+            self._writer.add_event(kind, text, self.status.tokens_done, site)
+        except sqlite3.OperationalError as error:
+            _log.warning("event not written: %s", error)
+
+    def end(self, phase: Phase, detail: str = "") -> None:
+        """The last status of this engine."""
+        now = time.time()
+        self.status = self.status.changed(
+            phase=phase, detail=detail, ended=now, heartbeat=now, peak_bytes=_peak_bytes()
+        )
+        self._writer.set_status(self.status)
+
+
+def _peak_bytes() -> int:
+    """Peak resident memory of this process; Linux counts KiB, macOS bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
