@@ -30,6 +30,7 @@ GEMM_COMPONENTS = (
     "expert_input",
     "expert_gate",
     "expert_down_input",
+    "other_input",
     "lm_head_input",
 )
 COMPONENTS = (
@@ -48,6 +49,7 @@ COMPONENTS = (
     "expert_down_input",
     "mlp_output",
     "mlp_post_norm",
+    "other_input",
     "hidden",
     "final_norm",
     "lm_head_input",
