@@ -1,0 +1,154 @@
+"""Attach to a model's sites for the length of a `with` block.
+
+- `attach`      hook every site of a plan; each tensor goes to `record` and is not kept
+- `Attachment`  what is attached: visits of each site in the latest forward
+- `Record`, `Problem`  the two callbacks
+- `select`      the measured tensor of a hook's raw value
+
+Nothing here waits for a device: no value is read, only shapes and dtypes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from engine.sites.experts import tap_experts
+from engine.sites.site import HookPlan, Site
+
+Problem = Callable[[int, str], None]
+
+
+class Record(Protocol):
+    """Takes the tensor of one site. It must not keep a reference: families change tensors in place afterwards."""
+
+    def __call__(self, site_number: int, x: torch.Tensor, token_index: torch.Tensor | None = None) -> None:
+        """Measure `x`.
+
+        Args:
+            site_number: the site's index in the plan.
+            x: floating, [B, T, D] or [R, D]; R = B * T, or the rows of the experts with `token_index`.
+            token_index: int64 [R], for expert sites: the row of the flattened [B * T] batch that each row of `x`
+                comes from. None elsewhere.
+        """
+
+
+@dataclass(slots=True)
+class Attachment:
+    """What is attached.
+
+    Attributes:
+        visits: how often each site fired in the latest forward of the text model.
+        problems: (site number, text) already reported.
+    """
+
+    visits: list[int]
+    problems: set[tuple[int, str]] = field(default_factory=set)
+
+
+def select(site: Site, value: Any) -> torch.Tensor | str:
+    """The measured tensor of a raw hook value, or why there is none.
+
+    Args:
+        site: names the tuple element, the plane and the columns.
+        value: a module's output, or the tensor that was its input.
+
+    Returns:
+        A view of the tensor in the value, or one line that says what was found instead.
+    """
+    x = _element(value, site.element)
+    if not isinstance(x, torch.Tensor):
+        return f"gave {type(x).__name__ if x is not None else 'nothing'} instead of a tensor"
+    if x.is_meta:
+        return "gave a tensor without data (meta device)"
+    if x.is_complex():
+        return f"gave complex numbers ({x.dtype})"
+    if not x.is_floating_point():
+        return f"gave {x.dtype} instead of floating-point numbers"
+    if x.numel() == 0:
+        return "gave an empty tensor"
+    if site.layout == "PBTD":
+        x = x[0]
+    return x if site.columns is None else x[..., slice(*site.columns)]
+
+
+def _element(value: Any, element: int | None) -> Any:
+    """One element of a tuple or mapping: the named one, else the first tensor; other values as they are."""
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    if not isinstance(value, (tuple, list)):
+        return value
+    if element is not None:
+        return value[element] if element < len(value) else None
+    return next((part for part in value if isinstance(part, torch.Tensor)), None)
+
+
+@contextmanager
+def attach(model: nn.Module, plan: HookPlan, record: Record, problem: Problem) -> Iterator[Attachment]:
+    """Hook every site of `plan` for the length of the `with` block; hooks are always removed.
+
+    Args:
+        model: the model the plan was made for.
+        plan: its sites; their index is the site number.
+        record: called with each site's tensor during the forward, on the tensor's own device.
+        problem: called once per site and text when a site gives no measurable tensor; the rest runs on.
+
+    Yields:
+        The attachment, whose `visits` count the latest forward.
+    """
+    attachment = Attachment([0] * len(plan.sites))
+
+    def deliver(number: int, value: Any, token_index: torch.Tensor | None = None) -> None:
+        attachment.visits[number] += 1
+        x = select(plan.sites[number], value)
+        if isinstance(x, torch.Tensor):
+            if token_index is None:
+                record(number, x)
+            else:
+                record(number, x, token_index)
+        elif (number, x) not in attachment.problems:
+            attachment.problems.add((number, x))
+            problem(number, x)
+
+    def start(_module: nn.Module, _args: Any) -> None:
+        attachment.visits[:] = [0] * len(plan.sites)
+
+    with ExitStack() as stack:
+        text_model = model.get_submodule(plan.text_model)
+        stack.callback(text_model.register_forward_pre_hook(start).remove)
+        for number, site in enumerate(plan.sites):
+            if site.layout != "expert":
+                stack.callback(_hook(model.get_submodule(site.module), site, number, deliver).remove)
+        stack.enter_context(tap_experts(model, plan, deliver))
+        yield attachment
+
+
+def _hook(module: nn.Module, site: Site, number: int, deliver: Callable[..., None]) -> Any:
+    """Register one hook that returns nothing, so that it never replaces what it sees."""
+    if site.capture == "input":
+
+        def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            deliver(number, _first_tensor(args, kwargs))
+
+        return module.register_forward_pre_hook(before, with_kwargs=True)
+
+    def after(_module: nn.Module, _args: Any, output: Any) -> None:
+        deliver(number, output)
+
+    return module.register_forward_hook(after)
+
+
+def _first_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A module's input: the first positional tensor, else `hidden_states`, else the first tensor by keyword."""
+    for value in args:
+        if isinstance(value, torch.Tensor):
+            return value
+    named = kwargs.get("hidden_states")
+    if isinstance(named, torch.Tensor):
+        return named
+    return next((value for value in kwargs.values() if isinstance(value, torch.Tensor)), None)

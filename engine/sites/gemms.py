@@ -1,0 +1,201 @@
+"""The inputs of matrix products, which is what a W8A8 kernel quantises: one site for each shared input.
+
+- `GemmGroup`    linears that read one tensor
+- `find_gemms`   the groups of one decoder block
+- `can_tap`      whether fused experts show their rows
+- `outer_gemms`  the groups of the text model outside the blocks
+
+Which linears share an input is told by name and width here and verified by the self-check on real tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from torch import nn
+
+from engine.sites.branches import FeedForward, Mixer
+from engine.sites.exceptions import FamilyRule
+from engine.sites.modules import child, is_linear, linear_shape
+
+ATTENTION_IN = ("q_proj", "k_proj", "v_proj", "qkv_proj", "query_key_value", "c_attn", "Wqkv", "in_proj")
+ATTENTION_OUT = ("o_proj", "out_proj", "dense", "c_proj", "wo", "linear_out")
+ATTENTION_INNER = ("q_b_proj", "kv_b_proj", "x_proj", "dt_proj")
+FEED_FORWARD_IN = (
+    "gate_proj",
+    "up_proj",
+    "gate_up_proj",
+    "w1",
+    "w3",
+    "fc1",
+    "c_fc",
+    "dense_h_to_4h",
+    "input_linear",
+    "shared_expert_gate",
+)
+FEED_FORWARD_OUT = ("down_proj", "w2", "fc2", "c_proj", "dense_4h_to_h", "output_linear")
+
+
+@dataclass(frozen=True, slots=True)
+class GemmGroup:
+    """Linears that read the same tensor, hooked once.
+
+    Attributes:
+        component: the site's component.
+        module: path of the hooked module.
+        members: paths of the linear modules that read this tensor.
+        parameters: weights multiplied by it, biases not counted.
+        owner: path of the branch it belongs to.
+        kind: `self`, `linear`, `dense`, `moe`, `shared` or `other`.
+        capture: `input`, or `output` where the tensor only leaves the module before.
+        layout: `expert` inside the experts, else `BTD`.
+    """
+
+    component: str
+    module: str
+    members: tuple[str, ...]
+    parameters: int
+    owner: str
+    kind: str
+    layout: Literal["BTD", "ND", "expert"] = "BTD"
+
+
+def find_gemms(
+    block: nn.Module, mixers: Sequence[Mixer], branches: Sequence[FeedForward], rule: FamilyRule, width: int
+) -> tuple[tuple[GemmGroup, ...], int]:
+    """The groups of one decoder block, and the parameters of weights that no module input shows.
+
+    Args:
+        block: the decoder block.
+        mixers: its token-mixing branches.
+        branches: its per-token branches.
+        rule: the family's exceptions.
+        width: the residual stream's width.
+
+    Returns:
+        The groups in forward order, and the count of GEMM weights that cannot be seen.
+    """
+    groups: dict[tuple[str, str, str], GemmGroup] = {}
+    hidden = 0
+    for path, module in _linears(block):
+        owner, kind, component = _role(path, module, mixers, branches, width)
+        name = path.rsplit(".", 1)[-1]
+        size = linear_shape(module)[0] * linear_shape(module)[1]
+        if name in rule.never_called and component == "router_input":
+            continue
+        if component == "closed" or name in rule.never_called:
+            hidden += size
+            continue
+        key = (component, owner, path if component == "other_input" else "")
+        known = groups.get(key)
+        if known is None:
+            groups[key] = GemmGroup(component, path, (path,), size, owner, kind)
+        else:
+            groups[key] = replace(known, members=(*known.members, path), parameters=known.parameters + size)
+    routed, unseen = _experts(block, branches, rule)
+    merged = _share_with_router([*groups.values(), *routed])
+    order = [*(mixer.path for mixer in mixers), *(branch.path for branch in branches)]
+    merged.sort(key=lambda group: order.index(group.owner) if group.owner in order else len(order))
+    return tuple(merged), hidden + unseen
+
+
+def outer_gemms(text_model: nn.Module, rule: FamilyRule) -> tuple[GemmGroup, ...]:
+    """Linears of the text model beside the decoder blocks (projections of embeddings), one group each."""
+    groups = []
+    for name, module in text_model.named_children():
+        members = [(name, module)] if is_linear(module) else []
+        if isinstance(module, nn.ModuleList):
+            members = [(f"{name}.{index}", part) for index, part in enumerate(module) if is_linear(part)]
+        for path, linear in members:
+            inputs, outputs = linear_shape(linear)
+            groups.append(GemmGroup("other_input", path, (path,), inputs * outputs, "", "other"))
+    return tuple(groups)
+
+
+def _linears(block: nn.Module) -> list[tuple[str, nn.Module]]:
+    return [(path, module) for path, module in block.named_modules() if path and is_linear(module)]
+
+
+def _role(
+    path: str, module: nn.Module, mixers: Sequence[Mixer], branches: Sequence[FeedForward], width: int
+) -> tuple[str, str, str]:
+    """(owner, kind, component) of one linear; component `closed` for experts kept as separate modules."""
+    name = path.rsplit(".", 1)[-1]
+    for mixer in mixers:
+        if path.startswith(f"{mixer.path}."):
+            if name in ATTENTION_OUT:
+                return mixer.path, mixer.kind, "o_proj_input"
+            reads_input = name in ATTENTION_IN or (name not in ATTENTION_INNER and linear_shape(module)[0] == width)
+            return mixer.path, mixer.kind, "attn_input" if reads_input else "other_input"
+    for branch in branches:
+        if branch.router is not None and (path == branch.router or path.startswith(f"{branch.router}.")):
+            return branch.path, "moe", "router_input"
+        if branch.experts is not None and path.startswith(f"{branch.experts}."):
+            return branch.path, "moe", "closed"
+        if path.startswith(f"{branch.path}.") if branch.path else name in ("fc1", "fc2"):
+            owner = branch.shared if branch.kind == "moe" and branch.shared else branch.path
+            kind = "shared" if branch.kind == "moe" else "dense"
+            if name in FEED_FORWARD_OUT:
+                return owner, kind, "down_proj_input"
+            return owner, kind, "mlp_input" if name in FEED_FORWARD_IN else "other_input"
+    return "", "other", "other_input"
+
+
+def _experts(block: nn.Module, branches: Sequence[FeedForward], rule: FamilyRule) -> tuple[list[GemmGroup], int]:
+    """Router inputs of bare-parameter routers and the inputs inside fused experts; and the weights not to be seen."""
+    groups, unseen = [], 0
+    for branch in branches:
+        if branch.kind != "moe":
+            continue
+        router = child(block, branch.router) if branch.router else None
+        if router is not None and not is_linear(router):
+            weights = _own_weights(router, rule)
+            if weights:
+                groups.append(GemmGroup("router_input", branch.router or "", (), weights, branch.path, "moe"))
+        experts = child(block, branch.experts) if branch.experts else None
+        if experts is None:
+            continue
+        fused = {name: p.numel() for name, p in experts.named_parameters() if p.ndim >= 2 and "bias" not in name}
+        if not can_tap(experts, rule):
+            unseen += sum(fused.values())
+            continue
+        down = fused.get("down_proj", 0)
+        path = branch.experts or ""
+        groups.append(
+            GemmGroup("expert_input", path, (), sum(fused.values()) - down, branch.path, "moe", layout="expert")
+        )
+        groups.append(GemmGroup("expert_down_input", path, (), down, branch.path, "moe", layout="expert"))
+    return groups, unseen
+
+
+def can_tap(experts: nn.Module | None, rule: FamilyRule) -> bool:
+    """Whether an experts module takes a registered implementation, so that its rows can be seen."""
+    return experts is not None and not rule.experts_closed and hasattr(experts, "has_gate")
+
+
+def _own_weights(router: nn.Module, rule: FamilyRule) -> int:
+    """Weights a router multiplies itself: a bare parameter, or a linear that it never calls."""
+    own = sum(int(p.numel()) for name, p in router.named_parameters(recurse=False) if name == "weight")
+    return own + sum(
+        linear_shape(linear)[0] * linear_shape(linear)[1]
+        for name, linear in router.named_children()
+        if name in rule.never_called and is_linear(linear)
+    )
+
+
+def _share_with_router(groups: list[GemmGroup]) -> list[GemmGroup]:
+    """A shared expert reads the tensor the router reads: its weights join the router's group."""
+    routers = {group.owner: group for group in groups if group.component == "router_input"}
+    kept: list[GemmGroup] = []
+    for group in groups:
+        owner = group.owner.rsplit(".", 1)[0] if group.kind == "shared" and "." in group.owner else group.owner
+        router = routers.get(owner)
+        if group.component == "mlp_input" and group.kind == "shared" and router is not None:
+            routers[owner] = replace(
+                router, members=(*router.members, *group.members), parameters=router.parameters + group.parameters
+            )
+        elif group.component != "router_input":
+            kept.append(group)
+    return [*kept, *routers.values()]
