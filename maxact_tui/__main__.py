@@ -1,0 +1,35 @@
+"""The `maxact-tui` command: checks that the rooms are ours, then hands over to the command line."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Run the command line; ends the process with its exit code."""
+    stray = stray_room()
+    if stray:
+        print(stray, file=sys.stderr)
+        sys.exit(2)
+    from maxact_tui.cli import main as command_line
+
+    sys.exit(command_line(sys.argv[1:]))
+
+
+def stray_room() -> str | None:
+    """One line if `engine` or `corpus` would come from elsewhere than this distribution, else None."""
+    home = Path(__file__).resolve().parent.parent
+    for room in ("engine", "corpus"):
+        spec = importlib.util.find_spec(room)
+        origin = Path(spec.origin).resolve().parent.parent if spec and spec.origin else None
+        if origin != home:
+            found = spec.origin or next(iter(spec.submodule_search_locations or ()), None) if spec else None
+            where = f"another one, {found}, comes first" if found else "it is not installed"
+            return f"maxact-tui: its package '{room}' cannot be used: {where}; check PYTHONPATH and the current folder"
+    return None
+
+
+if __name__ == "__main__":
+    main()

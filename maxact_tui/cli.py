@@ -1,0 +1,191 @@
+"""The command line: every command, its help, its errors and exit codes. Heavy imports happen where they are used.
+
+- `main`  parse and run; returns the exit code (0 done, 1 failed, 2 usage, 3 detached, 130 interrupted)
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from maxact_tui.errors import UserError
+from maxact_tui.options import RunOptions, make_job
+
+USAGE = """\
+Usage: maxact-tui MODEL [OPTIONS]
+       maxact-tui COMMAND [OPTIONS] [ARGS]
+"""
+
+EXAMPLES = """\
+
+Examples:
+  maxact-tui demo                         bundled model and corpus, in a minute
+  maxact-tui Qwen/Qwen3-8B                a model of the hub, live, on your GPU
+  maxact-tui ./my-model --sites all       a folder; matrix product inputs, too
+  maxact-tui model.gguf --samples 200 --json      no screen, the summary as JSON
+  maxact-tui                              your sessions
+  maxact-tui attach                       the run you left going
+
+The run belongs to an engine in the background: close the terminal, it goes on.
+"""
+
+app = App(
+    name="maxact-tui",
+    help="Measure how large the activations of a language model get: every layer, live, down to token and channel.",
+    help_epilogue=EXAMPLES,
+    usage=USAGE,
+    help_format="plaintext",
+    version=lambda: version("maxact-tui"),
+)
+_run_options = Parameter(name="*")
+
+
+@app.default
+def measure(
+    model: Annotated[str | None, Parameter(help="A hub id, a local folder, or a GGUF file.")] = None,
+    *,
+    options: Annotated[RunOptions, _run_options] = RunOptions(),  # noqa: B008  # frozen
+) -> int:
+    """Measure a model; without one, list your sessions."""
+    from maxact_tui.commands import running, sessions
+
+    if model is None:
+        return sessions.browse()
+    return running.measure(make_job(model, options), options)
+
+
+@app.command
+def demo(*, options: Annotated[RunOptions, _run_options] = RunOptions()) -> int:  # noqa: B008  # frozen
+    """Measure the demo model, SmolLM2-135M-Instruct, on the bundled corpus."""
+    from engine.loading.demo import find_demo_model
+    from maxact_tui.commands import running
+
+    return running.measure(make_job(find_demo_model(), options), options)
+
+
+@app.command
+def attach() -> int:
+    """Open the newest running session."""
+    from maxact_tui.commands import sessions
+
+    return sessions.attach()
+
+
+@app.command(name="open")
+def open_session(session: Annotated[Path, Parameter(help="A session file, or the start of its name.")]) -> int:
+    """Open a session, running or finished."""
+    from maxact_tui.commands import sessions
+
+    return sessions.open_session(session)
+
+
+@app.command
+def resume(
+    session: Annotated[Path, Parameter(help="A session file, or the start of its name.")],
+    *,
+    anyway: Annotated[bool, Parameter(negative=(), help="Go on although model, corpus or versions changed.")] = False,
+    headless: Annotated[bool, Parameter(negative=(), help="No screen.")] = False,
+    json: Annotated[bool, Parameter(negative=(), help="Headless, with the summary as one JSON object.")] = False,
+    debug: Annotated[bool, Parameter(negative=(), help="On failure, show the engine's traceback.")] = False,
+) -> int:
+    """Continue a stopped, failed or killed run from its last checkpoint."""
+    from maxact_tui.commands import running
+
+    return running.resume(session, anyway=anyway, headless=headless or json, as_json=json, debug=debug)
+
+
+@app.command
+def sessions() -> int:
+    """List your sessions."""
+    from maxact_tui.commands import sessions as listing
+
+    return listing.list_all()
+
+
+@app.command
+def show(
+    session: Annotated[Path, Parameter(help="A session file, or the start of its name.")],
+    *,
+    json: Annotated[bool, Parameter(negative=(), help="One JSON object.")] = False,
+) -> int:
+    """Print the summary of a session."""
+    from maxact_tui.commands import sessions as listing
+
+    return listing.show(session, as_json=json)
+
+
+@app.command
+def export(
+    session: Annotated[Path, Parameter(help="A session file, or the start of its name.")],
+    *,
+    format: Annotated[  # the user's word
+        list[str] | None, Parameter(help="`reference` (the paper's two files) or `json`; may be given again.")
+    ] = None,
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"), help="Folder to write into.")] = None,
+    force: Annotated[bool, Parameter(negative=(), help="Replace files that exist.")] = False,
+) -> int:
+    """Write a session in other formats."""
+    from maxact_tui.commands import exporting
+
+    return exporting.export(session, format or ["json"], output or Path.cwd(), force=force)
+
+
+@app.command
+def plan(
+    model: Annotated[str, Parameter(help="A hub id or a local folder.")],
+    *,
+    trust_remote_code: Annotated[bool, Parameter(negative=(), help="Run model code of the repository.")] = False,
+) -> int:
+    """Show where a model would be hooked, from its config alone."""
+    from maxact_tui.commands import planning
+
+    return planning.plan(model, trust_remote_code=trust_remote_code)
+
+
+@app.command
+def doctor() -> int:
+    """Check this machine: packages, devices, terminal, folders."""
+    from maxact_tui.commands import doctor as checks
+
+    return checks.doctor()
+
+
+def main(arguments: list[str]) -> int:
+    """Parse and run; every expected error is one line on stderr."""
+    try:
+        command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+        result = command(*bound.args, **bound.kwargs)
+        return result if isinstance(result, int) else 0
+    except CycloptsError as error:
+        print(f"maxact-tui: {_one_line(error)}; see maxact-tui --help", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if not isinstance(error, _known_errors()):
+            raise
+        print(f"maxact-tui: {error}", file=sys.stderr)
+        return getattr(error, "code", 1)
+
+
+def _known_errors() -> tuple[type[Exception], ...]:
+    """The error types of the rooms whose messages are written for the user; none of them loads torch."""
+    from corpus.samples import CorpusError
+    from engine.loading.errors import LoadError
+    from engine.report.errors import ReportError
+    from engine.session.schema import SessionError
+
+    return (UserError, CorpusError, LoadError, ReportError, SessionError)
+
+
+def _one_line(error: CycloptsError) -> str:
+    return " ".join(str(error).split()).rstrip(".")

@@ -1,0 +1,15 @@
+"""The plan command: where a model would be hooked. Runs in its own process, because it needs torch.
+
+- `plan`  print the hook plan of a model from its config alone
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def plan(model: str, *, trust_remote_code: bool) -> int:
+    """Print the hook plan; the engine's package does it, so that this process stays without torch."""
+    flags = ["--trust-remote-code"] if trust_remote_code else []
+    return subprocess.run([sys.executable, "-P", "-m", "engine.sites", model, *flags], check=False).returncode

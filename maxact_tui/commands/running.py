@@ -1,0 +1,93 @@
+"""Commands that start an engine: measure, demo, resume.
+
+- `measure`  make the session file, start the engine, show it
+- `resume`   start an engine on an existing session file, show it
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from engine.job import Job
+from engine.process import start_engine
+from engine.session.library import log_path, new_path
+from engine.session.reader import SessionReader
+from engine.session.records import ENDED
+from engine.session.writer import SessionWriter
+from maxact_tui.errors import UserError
+from maxact_tui.finding import find_session
+from maxact_tui.options import RunOptions
+
+
+def measure(job: Job, options: RunOptions) -> int:
+    """Start a run and show it: on the screen in a terminal, else headless.
+
+    Raises:
+        UserError, SessionError: the session file or the engine could not be started.
+    """
+    if options.bos and options.chat:
+        raise UserError("--bos and --chat exclude each other: a chat template brings its own BOS", code=2)
+    path = (options.session or new_path(job.model)).expanduser().absolute()
+    SessionWriter.create(path, job).close()
+    return _launch(
+        path,
+        headless=options.headless or options.json,
+        as_json=options.json,
+        debug=options.debug,
+        disposable=options.session is None,
+    )
+
+
+def resume(session: Path, *, anyway: bool, headless: bool, as_json: bool, debug: bool) -> int:
+    """Continue a session that ended before its time.
+
+    Raises:
+        UserError: it is still running, or finished.
+    """
+    path = find_session(session)
+    with SessionReader(path) as reader:
+        status = reader.status()
+    if status.phase == "finished":
+        raise UserError(f"{path.name} is finished; look at it with: maxact-tui open {path.name}")
+    if status.phase not in ENDED:
+        raise UserError(f"{path.name} is {status.phase} right now; look at it with: maxact-tui open {path.name}")
+    if anyway:
+        writer = SessionWriter.open(path)
+        writer.set_meta(resume_anyway=True)
+        writer.close()
+    return _launch(path, headless=headless, as_json=as_json, debug=debug, disposable=False)
+
+
+def _launch(path: Path, *, headless: bool, as_json: bool, debug: bool, disposable: bool) -> int:
+    try:
+        start_engine(path)
+    except OSError as error:
+        raise UserError(f"the engine could not be started: {error}") from error
+    if headless or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        from maxact_tui.headless import follow
+
+        return follow(path, as_json=as_json, debug=debug, disposable=disposable)
+    from maxact_tui.preparing import prepare_terminal
+
+    prepare_terminal()
+    from maxact_tui.app import run_app
+
+    code = run_app(path)
+    _say_goodbye(path, debug=debug)
+    return code
+
+
+def _say_goodbye(path: Path, *, debug: bool) -> None:
+    """After the screen: where the results are, and how to come back."""
+    with SessionReader(path) as reader:
+        status = reader.status()
+    if status.phase == "failed":
+        print(f"maxact-tui: {status.detail}", file=sys.stderr)
+        print(f"log: {log_path(path)}", file=sys.stderr)
+        if debug:
+            print(log_path(path).read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
+    elif status.phase in ENDED:
+        print(f"session: {path}  (maxact-tui open {path.stem})", file=sys.stderr)
+    else:
+        print(f"still running in the background; come back with: maxact-tui attach   ({path})", file=sys.stderr)

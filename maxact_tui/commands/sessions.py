@@ -1,0 +1,120 @@
+"""Commands about sessions that exist: list, open, attach, show.
+
+- `browse`, `list_all`, `open_session`, `attach`, `show`
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from engine.session.library import sessions_folder
+from engine.session.listing import list_sessions
+from engine.session.reader import SessionReader
+from engine.session.records import ENDED, SessionInfo
+from maxact_tui.errors import UserError
+from maxact_tui.finding import find_session
+from maxact_tui.numbers import compact, duration, size
+from maxact_tui.text import visible
+
+
+def browse() -> int:
+    """The session browser in a terminal, the list elsewhere."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or not list_sessions():
+        return list_all()
+    from maxact_tui.preparing import prepare_terminal
+
+    prepare_terminal()
+    from maxact_tui.app import run_browser
+
+    return run_browser()
+
+
+def list_all() -> int:
+    """Print every session, newest first."""
+    found = list_sessions()
+    if not found:
+        print(f"no sessions yet in {sessions_folder()}; make one with: maxact-tui demo")
+        return 0
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("session", "model", "state"):
+        table.add_column(heading, overflow="ellipsis")
+    for heading in ("M", "progress", "age", "size"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for info in found:
+        table.add_row(*_row(info))
+    Console().print(table)
+    return 0
+
+
+def open_session(session: Path) -> int:
+    """Show a session on the screen; without a terminal, its summary."""
+    path = find_session(session)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return show(path, as_json=False)
+    with SessionReader(path):  # a file that cannot be read is refused before the screen opens
+        pass
+    from maxact_tui.preparing import prepare_terminal
+
+    prepare_terminal()
+    from maxact_tui.app import run_app
+
+    return run_app(path)
+
+
+def attach() -> int:
+    """Open the newest running session.
+
+    Raises:
+        UserError: none is running.
+    """
+    running = [info for info in list_sessions() if info.status.phase not in ENDED]
+    if not running:
+        raise UserError("no run is going on; maxact-tui sessions lists the finished ones")
+    return open_session(running[0].path)
+
+
+def show(session: Path, *, as_json: bool) -> int:
+    """Print the summary of a session, also of an unfinished one.
+
+    Raises:
+        UserError: nothing has been measured yet.
+    """
+    from engine.analysis.model import analyse
+
+    with SessionReader(find_session(session)) as reader:
+        if not reader.checkpoint_number():
+            raise UserError(f"{reader.path.name} holds no results yet ({reader.status().phase})")
+        summary = analyse(reader)
+    if as_json:
+        from engine.report.summary import summary_dict
+
+        print(json.dumps(summary_dict(summary), allow_nan=False))
+    else:
+        from maxact_tui.summary_view import print_summary
+
+        print_summary(summary, Console())
+    return 0
+
+
+def _row(info: SessionInfo) -> tuple[Text, ...]:
+    status = info.status
+    share = f"{status.samples_done}/{status.samples_total}" if status.samples_total else "-"
+    magnitude = "-" if math.isnan(info.magnitude) else compact(info.magnitude)
+    cells = (
+        info.path.stem,
+        visible(info.model),
+        status.phase,
+        magnitude,
+        share,
+        duration(time.time() - info.created),
+        size(info.size_bytes),
+    )
+    return tuple(Text(cell) for cell in cells)

@@ -1,0 +1,33 @@
+"""Finding the session a user means.
+
+- `find_session`  a path, or the start of a name in the sessions folder
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.session.library import SUFFIX, sessions_folder
+from maxact_tui.errors import UserError
+
+
+def find_session(wanted: Path) -> Path:
+    """The session file meant by `wanted`.
+
+    Raises:
+        UserError: none or several fit.
+    """
+    path = wanted.expanduser()
+    if path.exists():
+        return path.absolute()
+    folder = sessions_folder()
+    exact = folder / (wanted.name if wanted.suffix == SUFFIX else wanted.name + SUFFIX)
+    if exact.exists():
+        return exact
+    fitting = sorted(p for p in folder.glob(f"*{SUFFIX}") if p.name.startswith(wanted.name))
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = ", ".join(p.stem for p in fitting[:4])
+        raise UserError(f"'{wanted}' fits {len(fitting)} sessions ({names}); write more of the name", code=2)
+    raise UserError(f"no session '{wanted}'; maxact-tui sessions lists yours", code=2)
