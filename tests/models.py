@@ -51,7 +51,7 @@ TINY_LLAMA: dict[str, Any] = {
 
 @cache
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE of 300 tokens (`<pad>` 0, `<s>` 1, `</s>` 2) that encodes any text and adds no special tokens."""
+    """A byte-level BPE of 300 tokens (`<pad>` 0, `<s>` 1, `</s>` 2) encoding any text, without added special tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
