@@ -11,7 +11,8 @@ import json
 import socket
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,18 @@ class SessionReader:
         """A number that changes whenever another connection has committed; cheap to ask often."""
         return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What is read inside is of one and the same moment, whatever the engine commits meanwhile; may be nested."""
+        if self._db.in_transaction:
+            yield
+            return
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")
+
     def meta(self) -> SessionMeta:
         """Job, hook plan, provenance and corpus description."""
         raw = {name: json.loads(value) for name, value in self._db.execute("SELECT name, value FROM meta")}
@@ -112,22 +125,21 @@ class SessionReader:
 
     def all_totals(self) -> list[SiteTotals | None]:
         """`totals` of every site of the plan, in its order, as of one and the same checkpoint."""
-        self._db.execute("BEGIN")
-        try:
+        return list(self.iter_totals())
+
+    def iter_totals(self) -> Iterator[SiteTotals | None]:
+        """`all_totals` one site at a time, for sessions whose totals together are large."""
+        with self.snapshot():
             plan = self.meta().plan
             shapes = {r[0]: r[1:] for r in self._db.execute("SELECT site, dtype, width FROM totals")}
             maxima = self.sample_maxima()
-            result: list[SiteTotals | None] = []
             for site in range(len(plan.sites) if plan else 0):
                 if site not in shapes:
-                    result.append(None)
+                    yield None
                     continue
                 arrays = self.extra(str(site))
                 arrays["sample_max"] = maxima[site]
-                result.append(SiteTotals.from_arrays(*shapes[site], arrays))
-            return result
-        finally:
-            self._db.execute("COMMIT")
+                yield SiteTotals.from_arrays(*shapes[site], arrays)
 
     def extra(self, owner: str) -> dict[str, NDArray[Any]]:
         """Further arrays stored under `owner`; empty if there are none."""

@@ -49,15 +49,16 @@ def create(path: Path) -> sqlite3.Connection:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error.strerror) from error
+    try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
         raise SessionError(
             f"{path} exists already; choose another --session or open it: maxact-tui open {path}"
         ) from None
     except OSError as error:
-        raise SessionError(
-            f"cannot write {path}: {error.strerror}; choose another place with --session FILE"
-        ) from error
+        raise _cannot_write(path, error.strerror) from error
     try:
         connection = _connect(path)
         connection.executescript(TABLES)
@@ -66,7 +67,7 @@ def create(path: Path) -> sqlite3.Connection:
         _choose_journal(connection)
     except sqlite3.Error as error:
         path.unlink(missing_ok=True)
-        raise SessionError(f"cannot write {path}: {error}; choose another place with --session FILE") from error
+        raise _cannot_write(path, error) from error
     return connection
 
 
@@ -98,6 +99,10 @@ def open_readonly(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise SessionError(f"cannot open {path}: {error}") from error
     return _checked(path, connection)
+
+
+def _cannot_write(path: Path, reason: object) -> SessionError:
+    return SessionError(f"cannot write {path}: {reason}; choose another place with --session FILE")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
