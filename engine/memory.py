@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -19,13 +21,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def split_batches(
-    batches: Iterable[Sequence[int]], lengths: Mapping[int, int], token_budget: int
+    batches: Iterable[Sequence[int]], lengths: NDArray[np.int64], token_budget: int
 ) -> list[tuple[int, ...]]:
     """Halve every batch until its padded size fits the budget; single samples stay whatever their length.
 
     Args:
         batches: sample numbers, ascending within a batch.
-        lengths: tokens of each sample, by sample number.
+        lengths: tokens of each sample, int64 [samples].
         token_budget: padded tokens per batch.
     """
     result: list[tuple[int, ...]] = []

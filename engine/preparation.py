@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -17,7 +16,8 @@ from corpus.reading import load_corpus
 from corpus.samples import Corpus
 from corpus.tokenization import TokenizedCorpus, tokenize
 from engine.job import Job
-from engine.loading.load import LoadedModel, LoadProgress, load_model
+from engine.loading.load import LoadedModel, load_model
+from engine.loading.progress import LoadProgress
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from engine.sites.site import HookPlan
@@ -52,28 +52,23 @@ def prepare(job: Job, report: Report) -> Prepared:
     Raises:
         CorpusError, LoadError, SiteError: one line with the user's next step.
     """
-    report(LoadProgress("reading the corpus", 0, None, ""))
+    report(LoadProgress("reading the corpus"))
     corpus = load_corpus(job.corpus, limit=job.samples, seed=job.seed)
     loaded = load_model(job, report)
-    report(LoadProgress("finding the sites", 0, None, ""))
+    report(LoadProgress("finding the sites"))
     plan = self_check(loaded.model, find_sites(loaded.model, job.sites))
-    report(LoadProgress("tokenising", 0, len(corpus.samples), "samples"))
     tokenized = tokenize(
-        corpus, loaded.tokenizer, policy=job.policy, max_length=_longest(job, loaded.provenance.context_window)
+        corpus,
+        loaded.tokenizer,
+        policy=job.policy,
+        max_length=_longest(job, loaded.provenance.context_window),
+        progress=lambda done, total, label: report(LoadProgress(label, done, total, "samples")),
     )
     device = _input_device(loaded.model)
     budget = job.batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
-    lengths = [len(sample.token_ids) for sample in tokenized.samples]
-    categories = [sample.category for sample in tokenized.samples]
-    batches = plan_batches(lengths, categories, token_budget=budget, seed=job.seed)
+    batches = plan_batches(tokenized.lengths, tokenized.categories, token_budget=budget, seed=job.seed)
     text_model = loaded.model.get_submodule(plan.text_model) if plan.text_model else loaded.model
     return Prepared(loaded, plan, corpus, tokenized, batches, text_model, device)
-
-
-def absolute_model(model: str) -> str:
-    """A local path made absolute, since the engine runs elsewhere; a hub id as it is."""
-    path = Path(model).expanduser()
-    return str(path.absolute()) if path.exists() else model
 
 
 def _longest(job: Job, context_window: int | None) -> int:

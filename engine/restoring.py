@@ -34,8 +34,8 @@ def describe_inputs(prepared: Prepared, job: Job) -> dict[str, Any]:
             "hash": corpus.content_hash,
             "samples": len(corpus.samples),
             "problems": list(corpus.problems),
-            "cut": tokenized.cut,
-            "empty": len(tokenized.empty),
+            "cut": len(tokenized.cut),
+            "empty": len(tokenized.dropped),
             "padding_share": prepared.batches.padding_share,
             "token_budget": prepared.batches.token_budget,
         },
@@ -48,20 +48,20 @@ def write_inputs(writer: SessionWriter, prepared: Prepared, job: Job, *, first_t
     writer.set_meta(plan=prepared.plan.to_json(), **describe_inputs(prepared, job))
     if not first_time:
         return
-    texts = prepared.corpus.samples
+    tokenized = prepared.tokenized
     writer.add_samples(
         (
             SampleRecord(
-                number=sample.number,
+                number=number,
                 category=sample.category,
-                language=texts[sample.number].language,
-                origin=texts[sample.number].origin,
-                was_cut=sample.was_cut,
-                token_ids=sample.token_ids,
+                language=sample.language,
+                origin=sample.origin,
+                was_cut=bool(tokenized.was_cut[number]),
+                token_ids=tokenized.tokens(number),
             )
-            for sample in prepared.tokenized.samples
+            for number, sample in enumerate(prepared.corpus.samples)
         ),
-        prepared.tokenized.vocabulary,
+        tokenized.vocabulary,
     )
     writer.set_batches(prepared.batches.batches)
 

@@ -93,7 +93,7 @@ class _Loop:
         self._recorder = recorder
         self._desk = desk
         self._watch = NotableWatch(prepared.plan)
-        self._lengths = {sample.number: len(sample.token_ids) for sample in prepared.tokenized.samples}
+        self._lengths = prepared.tokenized.lengths
         self._budget = prepared.batches.token_budget
         self._undrained: list[tuple[int, ...]] = []
         self._unsaved: list[int] = []
@@ -114,8 +114,8 @@ class _Loop:
         self._todo = deque(batch for batch in left if batch)
         recorder.begin(
             batches=recorder.status.batches_done + len(self._todo),
-            samples=len(self._lengths),
-            tokens=sum(self._lengths.values()),
+            samples=int((self._lengths > 0).sum()),
+            tokens=int(self._lengths.sum()),
         )
 
     def run(self) -> None:
@@ -178,7 +178,7 @@ class _Loop:
         self._recorder.take_back(
             batches=len(again),
             samples=sum(len(batch) for batch in again),
-            tokens=sum(self._lengths[number] for batch in again for number in batch),
+            tokens=int(sum(self._lengths[number] for batch in again for number in batch)),
         )
         gc.collect()
         if torch.cuda.is_available():

@@ -125,21 +125,30 @@ class SessionReader:
 
     def all_totals(self) -> list[SiteTotals | None]:
         """`totals` of every site of the plan, in its order, as of one and the same checkpoint."""
-        return list(self.iter_totals())
+        with self.snapshot():
+            return list(self.iter_totals())
 
     def iter_totals(self) -> Iterator[SiteTotals | None]:
-        """`all_totals` one site at a time, for sessions whose totals together are large."""
-        with self.snapshot():
-            plan = self.meta().plan
-            shapes = {r[0]: r[1:] for r in self._db.execute("SELECT site, dtype, width FROM totals")}
-            maxima = self.sample_maxima()
-            for site in range(len(plan.sites) if plan else 0):
-                if site not in shapes:
-                    yield None
-                    continue
-                arrays = self.extra(str(site))
-                arrays["sample_max"] = maxima[site]
-                yield SiteTotals.from_arrays(*shapes[site], arrays)
+        """`totals` of one site of the plan after the other; inside `snapshot` they are of one checkpoint."""
+        plan = self.meta().plan
+        shapes = {row[0]: (row[1], row[2]) for row in self._db.execute("SELECT site, dtype, width FROM totals")}
+        maxima = self.sample_maxima()
+        for site in range(len(plan.sites) if plan else 0):
+            if site not in shapes:
+                yield None
+                continue
+            arrays = self.extra(str(site))
+            arrays["sample_max"] = maxima[site]
+            yield SiteTotals.from_arrays(*shapes[site], arrays)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Within this block every answer is of one and the same moment, whatever the engine writes meanwhile."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")
 
     def extra(self, owner: str) -> dict[str, NDArray[Any]]:
         """Further arrays stored under `owner`; empty if there are none."""
