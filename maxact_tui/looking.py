@@ -1,0 +1,158 @@
+"""Reading a session file again and again, only what has changed.
+
+- `Look`   what was read last, and what is new since
+
+The file may not be there yet, the engine may be gone, reading may fail: the snapshot says so and keeps the last data.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from engine.analysis.maximum import find_maximum
+from engine.analysis.site import summarise
+from engine.session.reader import SessionMeta, SessionReader
+from engine.session.records import LiveTable
+from engine.session.schema import SessionError
+from engine.statistics.totals import TotalsMismatchError
+from maxact_tui.places import Places, TokenPlace
+from maxact_tui.snapshot import SiteView, Snapshot, Wish
+
+STATUS_SECONDS = 1.0
+SUMMARY_DUTY = 20.0  # summaries of all sites are made again after this many times what they took
+_READ_ERRORS = (SessionError, TotalsMismatchError, sqlite3.Error, ValueError, KeyError, TypeError, OSError)
+
+
+class Look:
+    """One thread's reading state: what was read last, and what has changed since."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reader: SessionReader | None = None
+        self._places: Places | None = None
+        self._version = -1
+        self._status_at = 0.0
+        self._summaries_due = 0.0
+        self._late_checkpoint = 0
+        self._last = Snapshot(path)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = self._places = None
+
+    def again(self, wish: Wish) -> Snapshot | None:
+        """A newer snapshot, or None if nothing changed."""
+        try:
+            changed = self._read(wish)
+        except _READ_ERRORS as error:
+            self.close()
+            self._version = -1
+            problem = str(error) or type(error).__name__
+            if problem == self._last.problem:
+                return None
+            changed = replace(self._last, problem=problem)
+        if changed is None:
+            return None
+        self._last = changed
+        return changed
+
+    def _read(self, wish: Wish) -> Snapshot | None:
+        if self._reader is None:
+            self._reader = SessionReader(self._path)
+            self._places = Places(self._reader)
+        reader, last = self._reader, self._last
+        version, now = reader.data_version(), time.monotonic()
+        if version != self._version:
+            snapshot = self._quick(reader, wish)
+            self._version, self._status_at = version, now
+            return snapshot
+        if last.meta is not None and self._focus(wish, last) != last.focus:
+            return self._with_view(reader, self._focused(replace(last, focus=self._focus(wish, last))))
+        if (slow := self._slow(reader, wish, now)) is not None:
+            return slow
+        if now - self._status_at >= STATUS_SECONDS and not last.has_ended:
+            self._status_at = now
+            status = reader.status()
+            quiet = max(time.time() - status.heartbeat, 0.0) if status.heartbeat else 0.0
+            if status != last.status or status.phase != "paused":
+                return replace(last, status=status, quiet_seconds=quiet, problem="")
+        return replace(last, problem="") if last.problem else None
+
+    def _quick(self, reader: SessionReader, wish: Wish) -> Snapshot:
+        """Everything that is cheap to read."""
+        last = self._last
+        meta = last.meta if last.meta is not None and last.meta.plan is not None else reader.meta()
+        live, status = reader.live(), reader.status()
+        events = last.events + tuple(reader.events(last.events[-1].number if last.events else 0))
+        snapshot = replace(
+            last,
+            status=status,
+            meta=meta,
+            live=live,
+            events=events,
+            commands=tuple(reader.commands()),
+            checkpoint=reader.checkpoint_number(),
+            problem="",
+            quiet_seconds=max(time.time() - status.heartbeat, 0.0) if status.heartbeat else 0.0,
+        )
+        if meta.plan is not None and live is not None:
+            maximum = find_maximum(meta.plan, live.magnitude, _dtype(meta))
+            place = self._live_place(live, maximum.site) if maximum else None
+            snapshot = replace(snapshot, maximum=maximum, maximum_place=place)
+        return self._focused(replace(snapshot, focus=self._focus(wish, snapshot)))
+
+    def _focused(self, snapshot: Snapshot) -> Snapshot:
+        """With the token of the focused site's peak, and without the view of another site."""
+        place = None
+        if snapshot.live is not None and snapshot.focus is not None:
+            place = self._live_place(snapshot.live, snapshot.focus)
+        view = snapshot.view if snapshot.view is not None and snapshot.view.site == snapshot.focus else None
+        return replace(snapshot, focus_place=place, view=view)
+
+    def _slow(self, reader: SessionReader, wish: Wish, now: float) -> Snapshot | None:
+        """What a checkpoint brought: the focused site's arrays, then the summaries of all sites if wished for."""
+        last = self._last
+        if last.checkpoint == 0 or last.meta is None or last.meta.plan is None:
+            return None
+        if self._late_checkpoint != last.checkpoint:
+            self._late_checkpoint = last.checkpoint
+            late = replace(last, samples_done=reader.samples_done(), labels=tuple(reader.sample_labels()))
+            return self._with_view(reader, late)
+        if wish.summaries and last.summaries_at != last.checkpoint and now >= self._summaries_due:
+            summaries = tuple(None if t is None else summarise(t) for t in reader.all_totals())
+            took = time.monotonic() - now
+            self._summaries_due = time.monotonic() + (0.0 if last.has_ended else SUMMARY_DUTY * took)
+            return replace(last, summaries=summaries, summaries_at=last.checkpoint)
+        return None
+
+    def _with_view(self, reader: SessionReader, snapshot: Snapshot) -> Snapshot:
+        """With the focused site's arrays of the last checkpoint."""
+        if snapshot.focus is None or self._places is None or not snapshot.checkpoint:
+            return snapshot
+        totals = reader.totals(snapshot.focus)
+        if totals is None:
+            return snapshot
+        summary = summarise(totals)
+        places = tuple(self._places.at(entry.sample, entry.position) for entry in summary.top)
+        return replace(snapshot, view=SiteView(snapshot.focus, snapshot.checkpoint, totals, summary, places))
+
+    def _focus(self, wish: Wish, snapshot: Snapshot) -> int | None:
+        if wish.focus is not None:
+            return wish.focus
+        if snapshot.maximum is not None:
+            return snapshot.maximum.site
+        return 0 if snapshot.meta is not None and snapshot.meta.plan is not None else None
+
+    def _live_place(self, live: LiveTable, site: int) -> TokenPlace | None:
+        if self._places is None or site >= len(live.data):
+            return None
+        return self._places.at(int(live.column("sample")[site]), int(live.column("position")[site]))
+
+
+def _dtype(meta: SessionMeta) -> str:
+    return str(meta.provenance.get("dtype") or meta.job.dtype)

@@ -1,0 +1,90 @@
+"""What a cell of the heatmap can show.
+
+- `Measure`   one quantity per site
+- `MEASURES`  all of them, in the order the key walks through
+- `live_values`, `summary_values`  the quantity of every site
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.analysis.site import SiteSummary
+from engine.session.records import LiveTable
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One quantity per site.
+
+    Attributes:
+        name: identifier.
+        title: what the legend calls it.
+        meaning: one sentence for the help.
+        is_live: known at every tick; the others at every checkpoint.
+        log: shown on a log10 axis.
+    """
+
+    name: str
+    title: str
+    meaning: str
+    is_live: bool
+    log: bool = True
+
+
+MEASURES: tuple[Measure, ...] = (
+    Measure("max", "max|x|", "Largest |x| of the site, shown with the sign it has.", True),
+    Measure("rms", "rms", "Root mean square of the site.", True),
+    Measure("crest", "crest", "Largest |x| over rms: how far the peak stands out, what INT8 suffers from.", True),
+    Measure("nonfinite", "non-finite", "NaN and infinities seen; anything but 0 is an alarm.", True),
+    Measure("q999", "q99.9", "|x| below which 99.9 % of the elements lie.", False),
+    Measure("median", "median", "Lower median of |x|.", False),
+    Measure(
+        "sun", "max/median", "Largest |x| over the site's median; above 1000, and 100 in itself, it is massive.", False
+    ),
+    Measure("kurtosis", "kurtosis", "Fourth standardised moment; 3 for a normal distribution.", False),
+)
+
+
+def live_values(measure: Measure, live: LiveTable) -> NDArray[np.float64]:
+    """A live measure of every site, float64 [sites]; NaN where nothing was seen. `max` carries its sign."""
+    largest, lowest = live.column("max"), live.column("min")
+    signed = np.where(np.abs(largest) >= np.abs(lowest), largest, lowest)
+    if measure.name == "max":
+        return signed
+    if measure.name == "rms":
+        return live.column("rms")
+    if measure.name == "crest":
+        rms = live.column("rms")
+        return np.divide(np.abs(signed), rms, out=np.full_like(signed, np.nan), where=rms > 0)
+    seen = live.column("tokens") > 0
+    return np.where(seen, live.column("nonfinite"), np.nan)
+
+
+def summary_values(
+    measure: Measure, summaries: Mapping[int, SiteSummary] | Sequence[SiteSummary | None], sites: int
+) -> NDArray[np.float64]:
+    """A measure of every site from the summaries of the last checkpoint, float64 [sites], NaN where unknown."""
+    found = summaries.items() if isinstance(summaries, Mapping) else enumerate(summaries)
+    values = np.full(sites, np.nan)
+    for number, summary in found:
+        if summary is not None and number < sites:
+            values[number] = _of_summary(measure.name, summary)
+    return values
+
+
+def _of_summary(name: str, summary: SiteSummary) -> float:
+    match name:
+        case "q999":
+            return summary.abs_q999
+        case "median":
+            return summary.abs_median
+        case "sun":
+            return summary.sun_layer.ratio
+        case "kurtosis":
+            return summary.kurtosis
+    raise KeyError(name)

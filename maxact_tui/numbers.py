@@ -1,0 +1,99 @@
+"""Numbers as people read them: few cells, honest digits.
+
+- `compact`    `23.2k`, `1.05e6`: three digits, which is what a 16-bit activation has
+- `signed`     the same with a sign in front of negatives, in at most six cells
+- `exact`      `23,168`: every digit a float32 has
+- `grouped`    whole numbers with thousands separators
+- `percent`, `duration`, `size`, `rate`
+"""
+
+from __future__ import annotations
+
+import math
+
+UNKNOWN = "-"
+
+
+def compact(value: float, digits: int = 3) -> str:
+    """Three significant digits in at most six cells, without sign: `0.0123`, `1.23`, `123`, `23.2k`, `1.05e6`."""
+    if math.isnan(value):
+        return UNKNOWN
+    if math.isinf(value):
+        return "inf"
+    magnitude = abs(value)
+    if magnitude == 0:
+        return "0"
+    mantissa, exponent = _rounded(magnitude, digits)
+    if exponent < -2 or exponent > 5:
+        decimals = max(digits - 1 - (len(str(exponent)) - 1), 0)
+        mantissa, exponent = _rounded(magnitude, decimals + 1)
+        return f"{mantissa:.{decimals}f}e{exponent}"
+    if exponent < 3:
+        return f"{mantissa * 10.0**exponent:.{max(digits - 1 - exponent, 0)}f}"
+    return f"{mantissa * 10.0 ** (exponent - 3):.{max(digits - 1 - (exponent - 3), 0)}f}k"
+
+
+def signed(value: float) -> str:
+    """`compact` with a minus sign before negatives, in at most six cells."""
+    if math.isnan(value) or value >= 0:
+        return compact(value)
+    text = compact(value)
+    return f"-{text}" if len(text) < 6 else f"-{compact(value, 2)}"
+
+
+def exact(value: float) -> str:
+    """All digits of a float32 (of a bfloat16 all the more), with thousands separators: `23,168`, `-0.015625`."""
+    if not math.isfinite(value):
+        return UNKNOWN if math.isnan(value) else compact(value) if value > 0 else "-inf"
+    text = f"{value:.8g}"
+    if "e" in text:
+        return text
+    whole, dot, fraction = text.partition(".")
+    return f"{int(whole):,}" + dot + fraction if abs(value) >= 1000 else text
+
+
+def grouped(value: int) -> str:
+    """A whole number with thousands separators."""
+    return f"{value:,}"
+
+
+def percent(share: float) -> str:
+    """A share as whole per cent, with a decimal below one: `34 %`, `0.4 %`; never 100 % before it is."""
+    if math.isnan(share):
+        return UNKNOWN
+    points = 100 * share
+    if 0 < points < 1:
+        return f"{points:.1g} %" if points >= 0.1 else "<0.1 %"
+    return f"{math.floor(points) if points < 100 else round(points)} %"
+
+
+def duration(seconds: float | None) -> str:
+    """`0:32`, `12:05`, `1:02:03`, `2d 03h`."""
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+        return UNKNOWN
+    whole = round(seconds)
+    if whole >= 86_400:
+        return f"{whole // 86_400}d {whole % 86_400 // 3600:02d}h"
+    if whole >= 3600:
+        return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+def size(count: int) -> str:
+    """Bytes in binary units: `512 B`, `1.2 GiB`."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            return f"{count} B" if unit == "B" else f"{value:.1f} {unit}" if value < 100 else f"{value:.0f} {unit}"
+        value /= 1024
+    raise AssertionError
+
+
+def rate(per_second: float, unit: str) -> str:
+    """`1.23k tok/s`; `-` while unknown."""
+    return f"{compact(per_second)} {unit}/s" if per_second > 0 else f"{UNKNOWN} {unit}/s"
+
+
+def _rounded(magnitude: float, digits: int) -> tuple[float, int]:
+    mantissa, exponent = f"{magnitude:.{max(digits - 1, 0)}e}".split("e")
+    return float(mantissa), int(exponent)

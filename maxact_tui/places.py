@@ -1,0 +1,89 @@
+"""Where in the corpus a number came from: a token with the text around it.
+
+- `TokenPlace`  one token in its context, as raw bytes
+- `Places`      looks them up in a session, keeping what it has read
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.session.reader import SessionReader
+from engine.session.records import SampleRecord
+
+CONTEXT_TOKENS = 24
+_KEPT_SAMPLES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPlace:
+    """One token of the corpus; all text is raw and must be made visible before it is shown.
+
+    Attributes:
+        sample: its number.
+        position: the token's position within the sample, from 0.
+        length: tokens in the sample.
+        category: of the sample.
+        language: of the sample, empty where unknown.
+        origin: where the sample comes from.
+        token_id: id in the vocabulary.
+        before, token, after: bytes of the text up to `CONTEXT_TOKENS` tokens around it.
+    """
+
+    sample: int
+    position: int
+    length: int
+    category: str
+    language: str
+    origin: str
+    token_id: int
+    before: bytes
+    token: bytes
+    after: bytes
+
+
+class Places:
+    """Token places of one session."""
+
+    def __init__(self, reader: SessionReader) -> None:
+        self._reader = reader
+        self._samples: dict[int, SampleRecord] = {}
+        self._pieces: dict[int, bytes] = {}
+
+    def at(self, sample: int, position: int) -> TokenPlace | None:
+        """The token at (sample, position); None if the session does not hold it."""
+        record = self._sample(sample)
+        if record is None or not 0 <= position < len(record.token_ids):
+            return None
+        start, end = max(position - CONTEXT_TOKENS, 0), min(position + CONTEXT_TOKENS + 1, len(record.token_ids))
+        pieces = self._text([int(i) for i in record.token_ids[start:end]])
+        here = position - start
+        return TokenPlace(
+            sample=sample,
+            position=position,
+            length=len(record.token_ids),
+            category=record.category,
+            language=record.language,
+            origin=record.origin,
+            token_id=int(record.token_ids[position]),
+            before=b"".join(pieces[:here]),
+            token=pieces[here],
+            after=b"".join(pieces[here + 1 :]),
+        )
+
+    def _sample(self, number: int) -> SampleRecord | None:
+        if number < 0:
+            return None
+        if number not in self._samples:
+            found = self._reader.sample(number)
+            if found is None:
+                return None
+            if len(self._samples) >= _KEPT_SAMPLES:
+                self._samples.pop(next(iter(self._samples)))
+            self._samples[number] = found
+        return self._samples[number]
+
+    def _text(self, token_ids: list[int]) -> list[bytes]:
+        unknown = [i for i in token_ids if i not in self._pieces]
+        self._pieces.update(zip(unknown, self._reader.pieces(unknown), strict=True))
+        return [self._pieces[i] for i in token_ids]

@@ -1,0 +1,32 @@
+"""Settings that Textual reads when it is imported, made before anything imports it.
+
+- `prepare_terminal`  frame rate, and no animation over SSH
+- `wants_ascii`       whether only ASCII may be written
+"""
+
+from __future__ import annotations
+
+import locale
+import os
+
+ASCII_VARIABLE = "MAXACT_ASCII"
+
+
+def prepare_terminal() -> None:
+    """Set Textual's environment variables, unless the user has set them.
+
+    Fifteen frames a second are enough for a screen that gets data four times a second; animations and smooth
+    scrolling multiply what a slow SSH link has to carry.
+    """
+    os.environ.setdefault("TEXTUAL_FPS", "15")
+    if "SSH_CONNECTION" in os.environ or "SSH_TTY" in os.environ:
+        os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+        os.environ.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")
+
+
+def wants_ascii() -> bool:
+    """Whether the user (`MAXACT_ASCII=1`) or the locale rules out anything beyond ASCII."""
+    asked = os.environ.get(ASCII_VARIABLE, "")
+    if asked:
+        return asked != "0"
+    return "utf" not in locale.getpreferredencoding(False).lower()

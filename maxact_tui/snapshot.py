@@ -1,0 +1,98 @@
+"""What a screen draws, at one moment, as frozen records.
+
+- `SiteView`   one site as of a checkpoint
+- `Snapshot`   everything the screen draws
+- `Wish`       what the screen wants to see
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.analysis.maximum import Maximum
+from engine.analysis.site import SiteSummary
+from engine.session.reader import SessionMeta
+from engine.session.records import ENDED, Command, Event, LiveTable, Status
+from engine.statistics.totals import SiteTotals
+from maxact_tui.places import TokenPlace
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SiteView:
+    """One site as of a checkpoint.
+
+    Attributes:
+        site: its number in the hook plan.
+        checkpoint: number of the checkpoint.
+        totals: everything kept of it.
+        summary: its fields.
+        places: the token of each entry of `summary.top`, None where the session does not hold it.
+    """
+
+    site: int
+    checkpoint: int
+    totals: SiteTotals
+    summary: SiteSummary
+    places: tuple[TokenPlace | None, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """Everything the screen draws, at one moment.
+
+    Attributes:
+        path: the session file.
+        status: of the engine; None until the file could be read.
+        meta: job, plan, provenance; None until the file could be read.
+        live: newest scalars of every site, None before the first tick.
+        maximum: M so far.
+        maximum_place: the token that holds M.
+        focus: number of the site under the cursor, None before there is a plan.
+        focus_place: the token that holds the focused site's largest |x|.
+        view: the focused site at the last checkpoint; None before it was read.
+        checkpoint: how many checkpoints were written.
+        summaries: of all sites; empty until a measure asks for them.
+        summaries_at: the checkpoint they belong to.
+        samples_done: numbers of the samples finished by the last checkpoint, in run order, int32 [n].
+        labels: (number, category, tokens) of every sample.
+        events: every event so far.
+        commands: what was asked of the engine, with its answers.
+        problem: why the file cannot be read at the moment, else empty.
+        quiet_seconds: age of the engine's last sign of life.
+    """
+
+    path: Path
+    status: Status | None = None
+    meta: SessionMeta | None = None
+    live: LiveTable | None = None
+    maximum: Maximum | None = None
+    maximum_place: TokenPlace | None = None
+    focus: int | None = None
+    focus_place: TokenPlace | None = None
+    view: SiteView | None = None
+    checkpoint: int = 0
+    summaries: tuple[SiteSummary | None, ...] = ()
+    summaries_at: int = 0
+    samples_done: NDArray[np.int32] | None = None
+    labels: tuple[tuple[int, str, int], ...] = ()
+    events: tuple[Event, ...] = ()
+    commands: tuple[Command, ...] = ()
+    problem: str = ""
+    quiet_seconds: float = 0.0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no engine works on this session any more."""
+        return self.status is not None and self.status.phase in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the screen wants to see: the focused site (None follows M), and whether it needs all summaries."""
+
+    focus: int | None = None
+    summaries: bool = False

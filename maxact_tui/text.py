@@ -1,0 +1,105 @@
+"""Foreign text made visible: nothing from a model, a tokenizer, a file name or an exception reaches the terminal raw.
+
+- `visible`     any string or bytes as printable text, cut by cell width
+- `cell_width`  cells a visible text takes
+- `fitted`      a visible text cut or padded to an exact width
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from rich.cells import cell_len
+
+ELLIPSIS = "…"
+MARKS_PER_BASE = 2  # Thai and Vietnamese need two; more is somebody stacking them
+_PLAIN = re.compile(r"[!-~]*")
+_NAMED = {"\n": "↵", "\r": "␍", "\t": "⇥"}
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Me"})
+_MARK_CATEGORIES = frozenset({"Mn", "Mc"})
+# Characters whose width depends on their neighbours or on the terminal.
+_TREACHEROUS = frozenset({"\ufe0f", "\u20e3", *map(chr, range(0x1F3FB, 0x1F400)), *map(chr, range(0x1F1E6, 0x1F200))})
+
+
+def visible(foreign: str | bytes, width: int | None = None, *, space: str = "·", ascii_only: bool = False) -> str:
+    r"""Any foreign text as text that is safe to print and shows everything it holds.
+
+    Newline, carriage return and tab get a sign of their own; control, format, private, unassigned and surrogate
+    code points, unusual spaces, and characters that change the width of their neighbours become `\xNN` or
+    `\u{N}`. Bytes that are not UTF-8 become `\xNN`. Idempotent for what it has made visible.
+
+    Args:
+        foreign: the text, or the bytes of a token (which may be part of a character).
+        width: cells at most; longer texts end in `…`. None for no limit.
+        space: what an ordinary space looks like.
+        ascii_only: escape everything beyond ASCII, too.
+    """
+    text = foreign.decode("utf-8", "surrogateescape") if isinstance(foreign, bytes) else foreign
+    shown = text if _PLAIN.fullmatch(text) else _escaped(text, space, ascii_only)
+    return shown if width is None else _cut(shown, width, "~" if ascii_only else ELLIPSIS)
+
+
+def cell_width(text: str) -> int:
+    """Cells that a visible text takes in a terminal."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
+def fitted(text: str, width: int, *, right: bool = False, ascii_only: bool = False) -> str:
+    """A visible text of exactly `width` cells: cut with `…`, or padded at its end (at its start if `right`)."""
+    shown = _cut(text, width, "~" if ascii_only else ELLIPSIS)
+    padding = " " * (width - cell_width(shown))
+    return padding + shown if right else shown + padding
+
+
+@lru_cache(maxsize=4096)
+def _escaped(text: str, space: str, ascii_only: bool) -> str:
+    parts: list[str] = []
+    marks = MARKS_PER_BASE  # a mark at the very start has no base of its own
+    for character in text:
+        shown, marks = _one(character, space, ascii_only, marks)
+        parts.append(shown)
+    return "".join(parts)
+
+
+def _one(character: str, space: str, ascii_only: bool, marks: int) -> tuple[str, int]:
+    """How one character is shown, and how many marks its base carries by then."""
+    if character == " ":
+        return space, MARKS_PER_BASE
+    if character in _NAMED:
+        return (repr(character)[1:-1] if ascii_only else _NAMED[character]), MARKS_PER_BASE
+    category = unicodedata.category(character)
+    if category in _MARK_CATEGORIES and character not in _TREACHEROUS and not ascii_only:
+        return (character, marks + 1) if marks < MARKS_PER_BASE else (_code(character), MARKS_PER_BASE)
+    if _is_hidden(character, category) or (ascii_only and not character.isascii()):
+        return _code(character), MARKS_PER_BASE
+    return character, 0
+
+
+def _is_hidden(character: str, category: str) -> bool:
+    if category in _HIDDEN_CATEGORIES or character in _TREACHEROUS:
+        return True
+    return category == "Zs" or cell_len(character) == 0
+
+
+def _code(character: str) -> str:
+    point = ord(character)
+    if 0xDC80 <= point <= 0xDCFF:  # a byte that is not UTF-8, as `surrogateescape` carries it
+        return f"\\x{point - 0xDC00:02x}"
+    return f"\\x{point:02x}" if point < 0x100 else f"\\u{{{point:x}}}"
+
+
+def _cut(text: str, width: int, ellipsis: str) -> str:
+    if cell_width(text) <= width:
+        return text
+    if width < 1:
+        return ""
+    taken, used = [], 0
+    for character in text:
+        cells = cell_len(character)
+        if used + cells > width - 1:
+            break
+        taken.append(character)
+        used += cells
+    return "".join(taken) + ellipsis

@@ -1,0 +1,76 @@
+"""Watching a session file: a thread looks four times a second and keeps the newest snapshot.
+
+- `Watcher`    the thread; it announces once until the snapshot is collected, so that updates cannot queue up
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from maxact_tui.looking import Look
+from maxact_tui.snapshot import Snapshot, Wish
+
+POLL_SECONDS = 0.25
+
+
+class Watcher(threading.Thread):
+    """Looks at one session file until it is told to stop.
+
+    Args:
+        path: the session file; it need not exist yet.
+        announce: called from the thread when there is a newer snapshot, once until it has been collected.
+    """
+
+    def __init__(self, path: Path, announce: Callable[[], None]) -> None:
+        super().__init__(name="session-watcher", daemon=True)
+        self._path = path
+        self._announce = announce
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._newest = Snapshot(path)
+        self._announced = False
+        self._wish = Wish()
+        self._look = Look(path)
+
+    def collect(self) -> Snapshot:
+        """The newest snapshot; the next one will be announced again."""
+        with self._lock:
+            self._announced = False
+            return self._newest
+
+    def wish(self, wish: Wish) -> None:
+        """Say what the screen wants to see; answered at once."""
+        if wish != self._wish:
+            self._wish = wish
+            self._wake.set()
+
+    def hurry(self) -> None:
+        """Look again at once."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the thread soon."""
+        self._stopped.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Look, publish, wait; until stopped."""
+        while not self._stopped.is_set():
+            for _ in range(2):  # what is quick first, then what takes longer
+                snapshot = self._look.again(self._wish)
+                if snapshot is None:
+                    break
+                self._publish(snapshot)
+            self._wake.wait(POLL_SECONDS)
+            self._wake.clear()
+        self._look.close()
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        with self._lock:
+            self._newest = snapshot
+            announced, self._announced = self._announced, True
+        if not announced and not self._stopped.is_set():
+            self._announce()
