@@ -139,16 +139,8 @@ class SessionReader:
                 continue
             arrays = self.extra(str(site))
             arrays["sample_max"] = maxima[site]
-            yield SiteTotals.from_arrays(*shapes[site], arrays)
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Within this block every answer is of one and the same moment, whatever the engine writes meanwhile."""
-        self._db.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._db.execute("COMMIT")
+            dtype, width = shapes[site]
+            yield SiteTotals.from_arrays(dtype, width, arrays)
 
     def extra(self, owner: str) -> dict[str, NDArray[Any]]:
         """Further arrays stored under `owner`; empty if there are none."""
