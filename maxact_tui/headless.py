@@ -138,7 +138,7 @@ def _update_bar(progress: Progress, task: TaskID, status: Status, maximum: Maxim
         return
     note = f"{status.samples_done}/{status.samples_total} samples  {status.tokens_per_second:,.0f} tok/s"
     if maximum is not None:
-        note += f"  M {compact(maximum.value)} {maximum.plateau}"
+        note += f"  M {compact(maximum.magnitude)} {maximum.label}"
     progress.update(
         task, description=status.phase, completed=status.tokens_done, total=status.tokens_total or None, note=note
     )
@@ -153,9 +153,9 @@ def _line(status: Status, maximum: Maximum | None) -> str:
     )
     if status.eta_seconds is not None:
         line += f", {status.eta_seconds:.0f} s left"
-    return line if maximum is None else f"{line}, M {compact(maximum.value)} at {maximum.plateau}"
+    return line if maximum is None else f"{line}, M {compact(maximum.magnitude)} at {maximum.label}"
 
 
 def _maximum(reader: SessionReader) -> Maximum | None:
     live, plan = reader.live(), reader.meta().plan
-    return None if live is None or plan is None else find_maximum(plan, live.magnitude)
+    return None if live is None or plan is None else find_maximum(plan, live.magnitude, "")
