@@ -3,7 +3,8 @@
 - `attach`      hook every site of a plan; each tensor goes to `record` and is not kept
 - `Attachment`  what is attached: visits of each site in the latest forward
 - `Record`, `Problem`  the two callbacks
-- `select`      the measured tensor of a hook's raw value
+- `select`       the measured tensor of a hook's raw value
+- `first_tensor` a module's input among its arguments
 
 Nothing here waits for a device: no value is read, only shapes and dtypes.
 """
@@ -133,7 +134,7 @@ def _hook(module: nn.Module, site: Site, number: int, deliver: Callable[..., Non
     if site.capture == "input":
 
         def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            deliver(number, _first_tensor(args, kwargs))
+            deliver(number, first_tensor(args, kwargs))
 
         return module.register_forward_pre_hook(before, with_kwargs=True)
 
@@ -143,7 +144,7 @@ def _hook(module: nn.Module, site: Site, number: int, deliver: Callable[..., Non
     return module.register_forward_hook(after)
 
 
-def _first_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def first_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A module's input: the first positional tensor, else `hidden_states`, else the first tensor by keyword."""
     for value in args:
         if isinstance(value, torch.Tensor):

@@ -49,7 +49,7 @@ class GemmGroup:
         parameters: weights multiplied by it, biases not counted.
         owner: path of the branch it belongs to.
         kind: `self`, `linear`, `dense`, `moe`, `shared` or `other`.
-        capture: `input`, or `output` where the tensor only leaves the module before.
+        bare: those of `parameters` that belong to no linear module (routers, fused experts).
         layout: `expert` inside the experts, else `BTD`.
     """
 
@@ -59,7 +59,8 @@ class GemmGroup:
     parameters: int
     owner: str
     kind: str
-    layout: Literal["BTD", "ND", "expert"] = "BTD"
+    bare: int = 0
+    layout: Literal["BTD", "expert"] = "BTD"
 
 
 def find_gemms(
@@ -153,7 +154,7 @@ def _experts(block: nn.Module, branches: Sequence[FeedForward], rule: FamilyRule
         if router is not None and not is_linear(router):
             weights = _own_weights(router, rule)
             if weights:
-                groups.append(GemmGroup("router_input", branch.router or "", (), weights, branch.path, "moe"))
+                groups.append(GemmGroup("router_input", branch.router or "", (), weights, branch.path, "moe", weights))
         experts = child(block, branch.experts) if branch.experts else None
         if experts is None:
             continue
@@ -162,11 +163,9 @@ def _experts(block: nn.Module, branches: Sequence[FeedForward], rule: FamilyRule
             unseen += sum(fused.values())
             continue
         down = fused.get("down_proj", 0)
-        path = branch.experts or ""
-        groups.append(
-            GemmGroup("expert_input", path, (), sum(fused.values()) - down, branch.path, "moe", layout="expert")
-        )
-        groups.append(GemmGroup("expert_down_input", path, (), down, branch.path, "moe", layout="expert"))
+        for component, size in (("expert_input", sum(fused.values()) - down), ("expert_down_input", down)):
+            path = branch.experts or ""
+            groups.append(GemmGroup(component, path, (), size, branch.path, "moe", size, layout="expert"))
     return groups, unseen
 
 

@@ -369,7 +369,6 @@ FAMILIES: dict[str, Family] = {
         ),
         "aAgmM",
         residual="special",
-        embedding_is_input=False,
         planes=4,
     ),
     "gemma4_text": Family(

@@ -1,0 +1,60 @@
+"""Where a model's tensors live, when accelerate has spread them over devices, memory and disk.
+
+- `input_device`   where token ids must be
+- `weights_of`     a module's weights in memory, also when they are offloaded
+- `is_offloaded`   whether any weight waits outside its execution device
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.sites.modules import child
+
+
+def input_device(model: nn.Module, embedding: str | None) -> torch.device:
+    """The device on which the token embedding runs.
+
+    Args:
+        model: the model.
+        embedding: dotted path of its token embedding; None takes the first parameter's device.
+    """
+    module = child(model, embedding) if embedding is not None else None
+    holder = module if module is not None else model
+    parameter = next(holder.parameters(), None)
+    if parameter is not None and not parameter.is_meta:
+        return parameter.device
+    # An offloaded weight lies on meta between calls; accelerate's hook knows where it runs.
+    for hook in _hooks(holder):
+        device = getattr(hook, "execution_device", None)
+        if device is not None:
+            return torch.device(f"cuda:{device}" if isinstance(device, int) else device)
+    return torch.device("cpu")
+
+
+@contextmanager
+def weights_of(module: nn.Module) -> Iterator[None]:
+    """Bring the offloaded weights of one module into memory while the block is open."""
+    if not is_offloaded(module):
+        yield
+        return
+    from accelerate.utils import align_module_device  # type: ignore[import-untyped]
+
+    with align_module_device(module, "cpu"):
+        yield
+
+
+def is_offloaded(module: nn.Module) -> bool:
+    """Whether a parameter of the module or below waits in memory or on disk (it shows as meta between calls)."""
+    return any(parameter.is_meta for parameter in module.parameters())
+
+
+def _hooks(module: nn.Module) -> Iterator[Any]:
+    hook = getattr(module, "_hf_hook", None)
+    if hook is not None:
+        yield from getattr(hook, "hooks", (hook,))
