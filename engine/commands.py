@@ -41,13 +41,15 @@ class CommandDesk:
         self._answer_new()
         if self._paused and not self.stop_wished:
             self._recorder.set_phase("paused", "paused; space or `resume` continues")
-            while self._paused and not self.stop_wished:
-                time.sleep(POLL_SECONDS)
-                self._answer_new()
-            if not self.stop_wished:
-                self._recorder.set_phase("running")
+            self._wait_for_news()
+            self._recorder.set_phase("running")
         if self.stop_wished:
             raise StopRequested
+
+    def _wait_for_news(self) -> None:
+        while self._paused and not self.stop_wished:
+            time.sleep(POLL_SECONDS)
+            self._answer_new()
 
     def _answer_new(self) -> None:
         for command in self._writer.new_commands():

@@ -28,7 +28,7 @@ Problem = Callable[[int, str], None]
 class Record(Protocol):
     """Takes the tensor of one site. It must not keep a reference: families change tensors in place afterwards."""
 
-    def __call__(self, site_number: int, x: torch.Tensor, token_index: torch.Tensor | None = None) -> None:
+    def __call__(self, site_number: int, x: torch.Tensor, token_index: torch.Tensor | None = None, /) -> None:
         """Measure `x`.
 
         Args:

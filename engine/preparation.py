@@ -20,6 +20,7 @@ from engine.loading.load import LoadedModel, load_model
 from engine.loading.progress import LoadProgress
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
+from engine.sites.placement import input_device
 from engine.sites.site import HookPlan
 
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}
@@ -64,7 +65,8 @@ def prepare(job: Job, report: Report) -> Prepared:
         max_length=_longest(job, loaded.provenance.context_window),
         progress=lambda done, total, label: report(LoadProgress(label, done, total, "samples")),
     )
-    device = _input_device(loaded.model)
+    embedding = next((site.module for site in plan.sites if site.component == "embedding"), None)
+    device = input_device(loaded.model, embedding)
     budget = job.batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
     batches = plan_batches(tokenized.lengths, tokenized.categories, token_budget=budget, seed=job.seed)
     text_model = loaded.model.get_submodule(plan.text_model) if plan.text_model else loaded.model
@@ -74,13 +76,3 @@ def prepare(job: Job, report: Report) -> Prepared:
 def _longest(job: Job, context_window: int | None) -> int:
     wanted = job.max_length or LONGEST_DEFAULT
     return min(wanted, context_window) if context_window else wanted
-
-
-def _input_device(model: torch.nn.Module) -> torch.device:
-    weight = model.get_input_embeddings().weight  # type: ignore[operator]
-    device: torch.device = weight.device
-    if device.type != "meta":
-        return device
-    # An offloaded embedding lives on meta between calls; accelerate's hook knows where it runs.
-    hook = model.get_input_embeddings()._hf_hook  # type: ignore[operator]
-    return torch.device(hook.execution_device)

@@ -205,7 +205,7 @@ class _Loop:
         self._unsaved += [number for batch in self._undrained for number in batch]
         self._undrained = []
         totals = [self._meter.totals(site) for site in range(len(self._prepared.plan.sites))]
-        if self._recorder.checkpoint(totals, self._unsaved, self._meter.extras()):
+        if self._recorder.checkpoint(totals, self._unsaved, {}):
             self._unsaved = []
 
     def _report_problem(self, site: int, text: str) -> None:

@@ -1,0 +1,73 @@
+"""Runs of tiny random models for the tests of the engine's loop."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from engine.job import Job
+from engine.session.reader import SessionReader
+from engine.session.writer import SessionWriter
+from engine.statistics.totals import ARRAY_FIELDS, SiteTotals
+
+SUM_FIELDS = {"power_sums", "ratio_sums", "pivot"}
+WORDS = [
+    "the",
+    "river",
+    "carries",
+    "snow",
+    "of",
+    "mountains",
+    "down",
+    "to",
+    "warm",
+    "sea",
+    "library",
+    "closes",
+    "winter",
+    "summer",
+]
+
+
+def write_corpus(path: Path, samples: int = 24) -> Path:
+    """A JSONL corpus of short texts in three categories."""
+    random = np.random.default_rng(7)
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(samples):
+            text = " ".join(random.choice(WORDS, size=random.integers(3, 30)))
+            file.write(json.dumps({"text": text, "category": ("math", "code", "web")[number % 3]}) + "\n")
+    return path
+
+
+def tiny_job(model: Path, corpus: Path, **changes: object) -> Job:
+    """A job that takes a second."""
+    fields = {"device": "cpu", "batch_tokens": 128, "backend": "torch", "threads": 1, "checkpoint_seconds": 0.0}
+    return Job(model=str(model), corpus=str(corpus), **{**fields, **changes})
+
+
+def new_session(path: Path, job: Job) -> Path:
+    """The session file as the command line makes it."""
+    SessionWriter.create(path, job).close()
+    return path
+
+
+def read_totals(path: Path) -> list[SiteTotals | None]:
+    """Totals of every site of a session."""
+    with SessionReader(path) as reader:
+        return reader.all_totals()
+
+
+def assert_equal_totals(left: list[SiteTotals | None], right: list[SiteTotals | None]) -> None:
+    """Integers, extremes and top lists exactly equal; float sums to 1e-12."""
+    assert len(left) == len(right) > 0
+    for number, (a, b) in enumerate(zip(left, right, strict=True)):
+        assert a is not None
+        assert b is not None
+        for name in ARRAY_FIELDS:
+            x, y = getattr(a, name), getattr(b, name)
+            if name in SUM_FIELDS:
+                np.testing.assert_allclose(x, y, rtol=1e-12, err_msg=f"site {number} {name}")
+            else:
+                np.testing.assert_array_equal(x, y, err_msg=f"site {number} {name}")

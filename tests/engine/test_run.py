@@ -1,0 +1,300 @@
+"""A run measures a model, survives what happens to it, and says what it did."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine import runner
+from engine.memory import split_batches
+from engine.preparation import Prepared
+from engine.process import start_engine
+from engine.session.reader import SessionReader, send_command
+from engine.session.records import ENDED
+from engine.session.writer import SessionWriter
+from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "short.jsonl")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, corpus: Path) -> Path:
+    """A finished, uninterrupted run."""
+    path = new_session(tmp_path_factory.mktemp("whole") / "whole.maxact", tiny_job(tiny_model_folder, corpus))
+    assert runner.run(path) == 0
+    return path
+
+
+def wait_until_ended(path: Path, seconds: float = 60.0) -> str:
+    end = time.monotonic() + seconds
+    with SessionReader(path) as reader:
+        while time.monotonic() < end:
+            phase = reader.status().phase
+            if phase in ENDED:
+                return phase
+            time.sleep(0.05)
+    raise AssertionError("the engine did not end")
+
+
+def test_a_finished_run_has_counted_every_token_at_every_site(whole: Path) -> None:
+    with SessionReader(whole) as reader:
+        meta, status, totals = reader.meta(), reader.status(), reader.all_totals()
+        tokens = sum(label[2] for label in reader.sample_labels())
+        live = reader.live()
+    assert status.phase == "finished"
+    assert (status.samples_done, status.samples_total, status.tokens_done) == (24, 24, tokens)
+    assert meta.plan is not None
+    assert len(totals) == len(meta.plan.sites) > 8
+    for site, one in zip(meta.plan.sites, totals, strict=True):
+        assert one is not None, site.name
+        assert int(one.tokens) == tokens, site.name
+        assert int(one.histogram.sum()) == tokens * one.width, site.name
+        assert np.abs(one.extremes).max() == np.abs(one.top["value"][0]) == np.nanmax(one.sample_max)
+    assert live is not None
+    assert live.magnitude.tolist() == [np.abs(one.extremes).max() for one in totals if one is not None]
+
+
+def test_the_maximum_is_the_one_transformers_returns(whole: Path, tiny_model_folder: Path) -> None:
+    """Hidden states as `output_hidden_states` gives them, one sample at a time, are an independent second opinion."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model_folder).eval()
+    expected = np.zeros(3)
+    with SessionReader(whole) as reader, torch.inference_mode():
+        plan = reader.meta().plan
+        for number, _, _ in reader.sample_labels():
+            sample = reader.sample(number)
+            assert sample is not None
+            states = model.model(
+                input_ids=torch.from_numpy(sample.token_ids.astype(np.int64))[None], output_hidden_states=True
+            ).hidden_states
+            expected[:2] = np.maximum(expected[:2], [float(s.abs().max()) for s in states[:2]])
+            expected[2] = max(expected[2], float(states[-1].abs().max()))
+        assert plan is not None
+        numbers = {site.name: i for i, site in enumerate(plan.sites)}
+        found = [reader.totals(numbers[name]) for name in ("embedding", "layer_0_hidden", "final_norm")]
+    measured = [np.abs(one.extremes).max() for one in found if one is not None]
+    np.testing.assert_allclose(measured, expected, rtol=1e-5)
+
+
+def test_a_stopped_run_resumes_to_the_same_numbers(
+    tmp_path: Path, tiny_model_folder: Path, corpus: Path, whole: Path
+) -> None:
+    path = new_session(tmp_path / "stopped.maxact", tiny_job(tiny_model_folder, corpus))
+    stops = 0
+    while True:
+        stop_after_batches(path, 3)
+        assert runner.run(path) == 0
+        with SessionReader(path) as reader:
+            if reader.status().phase == "finished":
+                break
+        stops += 1
+    assert stops >= 2
+    assert_equal_totals(read_totals(path), read_totals(whole))
+
+
+def stop_after_batches(path: Path, batches: int) -> None:
+    """Ask for a stop that the engine sees after some batches: it looks between batches, as a screen's wish would be."""
+    from engine import commands
+
+    original, seen = commands.CommandDesk.obey, 0
+
+    def obey(self: commands.CommandDesk) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == batches:
+            send_command(path, "stop")
+        original(self)
+        if self.stop_wished:
+            commands.CommandDesk.obey = original  # type: ignore[method-assign]
+
+    commands.CommandDesk.obey = obey  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("limit", [100, 60])
+def test_out_of_memory_halves_the_batches_and_counts_nothing_twice(
+    tmp_path: Path, tiny_model_folder: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """The second block raises CUDA's error for batches that are too large, after earlier sites were measured."""
+    fail_above(monkeypatch, tokens=limit)
+    path = new_session(tmp_path / "oom.maxact", tiny_job(tiny_model_folder, corpus, checkpoint_seconds=1e9))
+    assert runner.run(path) == 0
+    with SessionReader(path) as reader:
+        assert reader.status().phase == "finished"
+        assert any("halved" in event.text for event in reader.events() if event.kind == "memory")
+        tokens = sum(label[2] for label in reader.sample_labels())
+        assert reader.status().tokens_done == tokens
+        assert sorted(reader.samples_done()) == list(range(24))
+        for one in reader.all_totals():
+            assert one is not None
+            assert int(one.tokens) == tokens
+            assert int(one.histogram.sum()) == tokens * one.width
+
+
+def test_a_sample_that_never_fits_is_skipped_and_named(
+    tmp_path: Path, tiny_model_folder: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_above(monkeypatch, tokens=70)
+    path = new_session(tmp_path / "oom.maxact", tiny_job(tiny_model_folder, corpus))
+    assert runner.run(path) == 0
+    with SessionReader(path) as reader:
+        too_long = {number for number, _, tokens in reader.sample_labels() if tokens > 70}
+        assert too_long
+        skipped = [event.text for event in reader.events() if "skipped" in event.text]
+        assert len(skipped) == len(too_long)
+        assert set(range(24)) - set(reader.samples_done().tolist()) == too_long
+
+
+def fail_above(monkeypatch: pytest.MonkeyPatch, tokens: int) -> None:
+    original = runner.prepare
+
+    def prepare(*arguments: object) -> Prepared:
+        prepared: Prepared = original(*arguments)  # type: ignore[arg-type]
+
+        def out_of_memory(module: object, args: tuple[torch.Tensor, ...]) -> None:
+            if args[0].shape[0] * args[0].shape[1] > tokens:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        prepared.text_model.get_submodule("layers.1").register_forward_pre_hook(out_of_memory)
+        return prepared
+
+    monkeypatch.setattr(runner, "prepare", prepare)
+
+
+def test_batches_are_halved_until_they_fit() -> None:
+    lengths = np.array([10, 10, 10, 10, 50])
+    assert split_batches([(0, 1, 2, 3), (4,)], lengths, 20) == [(0, 1), (2, 3), (4,)]
+
+
+def test_a_changed_corpus_is_refused_and_can_be_overridden(tmp_path: Path, tiny_model_folder: Path) -> None:
+    corpus = write_corpus(tmp_path / "short.jsonl")
+    path = new_session(tmp_path / "run.maxact", tiny_job(tiny_model_folder, corpus))
+    stop_after_batches(path, 2)
+    assert runner.run(path) == 0
+    corpus.write_text(corpus.read_text(encoding="utf-8").replace("river", "brook"), encoding="utf-8")
+    assert runner.run(path) == 1
+    with SessionReader(path) as reader:
+        status = reader.status()
+    assert status.phase == "failed"
+    assert "corpus changed" in status.detail
+    assert "--anyway" in status.detail
+
+
+class TestDetached:
+    """The engine as its own process."""
+
+    def slow_session(self, tmp_path: Path, model: Path) -> Path:
+        corpus = write_corpus(tmp_path / "long.jsonl", samples=3000)
+        return new_session(tmp_path / "run.maxact", tiny_job(model, corpus, batch_tokens=64, checkpoint_seconds=0.5))
+
+    def wait_for(self, path: Path, condition: str, seconds: float = 90.0) -> None:
+        end = time.monotonic() + seconds
+        with SessionReader(path) as reader:
+            while time.monotonic() < end:
+                status = reader.status()
+                if status.phase == condition or (condition == "checkpoint" and reader.checkpoint_number() >= 2):
+                    return
+                assert status.phase not in ENDED, status
+                time.sleep(0.05)
+        raise AssertionError(f"no {condition} within {seconds} s")
+
+    @pytest.mark.slow
+    def test_pause_resume_kill_resume_and_stop(self, tmp_path: Path, tiny_model_folder: Path) -> None:
+        path = self.slow_session(tmp_path, tiny_model_folder)
+        pid = start_engine(path)
+        self.wait_for(path, "checkpoint")
+        send_command(path, "pause")
+        self.wait_for(path, "paused")
+        with SessionReader(path) as reader:
+            before = reader.status().tokens_done
+            time.sleep(0.5)
+            assert reader.status().tokens_done == before
+        send_command(path, "resume")
+        self.wait_for(path, "running")
+        os.kill(pid, signal.SIGHUP)
+        time.sleep(0.3)
+        os.kill(pid, signal.SIGKILL)
+        assert wait_until_ended(path) == "gone"
+        with SessionReader(path) as reader:
+            done = len(reader.samples_done())
+            tokens = {number: count for number, _, count in reader.sample_labels()}
+            assert 0 < done < 3000
+        start_engine(path)
+        self.wait_for(path, "running")
+        send_command(path, "stop")
+        assert wait_until_ended(path) == "stopped"
+        with SessionReader(path) as reader:
+            finished = reader.samples_done().tolist()
+            totals = reader.totals(0)
+        assert len(finished) == len(set(finished)) > done
+        assert totals is not None
+        assert int(totals.tokens) == sum(tokens[number] for number in finished)
+
+    def test_a_terminated_engine_saves_what_it_has(self, tmp_path: Path, tiny_model_folder: Path) -> None:
+        path = self.slow_session(tmp_path, tiny_model_folder)
+        pid = start_engine(path)
+        self.wait_for(path, "checkpoint")
+        os.kill(pid, signal.SIGTERM)
+        assert wait_until_ended(path) == "stopped"
+
+    def test_a_failure_reaches_the_session_file_in_one_line(self, tmp_path: Path) -> None:
+        path = new_session(tmp_path / "run.maxact", tiny_job(tmp_path / "nowhere", tmp_path / "missing.jsonl"))
+        start_engine(path)
+        assert wait_until_ended(path) == "failed"
+        with SessionReader(path) as reader:
+            detail = reader.status().detail
+        assert "missing.jsonl" in detail
+        assert "\n" not in detail
+
+    def test_called_wrongly_the_engine_says_how(self) -> None:
+        result = subprocess.run([sys.executable, "-P", "-m", "engine"], capture_output=True, text=True, check=False)
+        assert result.returncode == 2
+        assert "usage:" in result.stderr
+
+
+def test_commands_that_are_not_known_are_refused(tmp_path: Path, tiny_model_folder: Path, corpus: Path) -> None:
+    path = new_session(tmp_path / "run.maxact", tiny_job(tiny_model_folder, corpus))
+    send_command(path, "dance")
+    assert runner.run(path) == 0
+    with SessionReader(path) as reader:
+        (command,) = reader.commands()
+    assert command.state == "refused"
+    assert "dance" in command.answer["text"]
+
+
+def test_a_full_disk_keeps_the_last_good_checkpoint(
+    tmp_path: Path, tiny_model_folder: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite's own page limit stands in for the end of the disk: the error is the same."""
+    path = new_session(tmp_path / "run.maxact", tiny_job(tiny_model_folder, corpus))
+    original = SessionWriter.checkpoint
+    written = 0
+
+    def checkpoint(self: SessionWriter, *arguments: object, **named: object) -> None:
+        nonlocal written
+        written += 1
+        pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
+        limit = pages if written in (2, 3) else 2**30
+        self._connection.execute(f"PRAGMA max_page_count = {limit}")
+        original(self, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SessionWriter, "checkpoint", checkpoint)
+    assert runner.run(path) == 0
+    with SessionReader(path) as reader:
+        assert reader.status().phase == "finished"
+        assert sorted(reader.samples_done()) == list(range(24))
+        tokens = sum(label[2] for label in reader.sample_labels())
+        for one in reader.all_totals():
+            assert one is not None
+            assert int(one.tokens) == tokens
