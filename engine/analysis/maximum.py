@@ -1,0 +1,123 @@
+"""M, the largest |x| of a model: all sites that share it, and how far it is from overflowing smaller formats.
+
+- `FP16_LIMIT`, `E4M3_LIMIT`  largest finite magnitudes
+- `Maximum`       M with its plateau and headroom
+- `find_maximum`  from per-site magnitudes, final or live
+- `place_label`   sites in words, `L11 mlp_output, L11-L26 hidden`
+- `bf16_step`     distance between neighbouring bfloat16 numbers
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.sites.site import HookPlan
+
+FP16_LIMIT: Final = 65_504.0
+E4M3_LIMIT: Final = 448.0
+_BF16_FRACTION_BITS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Maximum:
+    """The largest |x| over the sites that count for M.
+
+    Attributes:
+        magnitude: M.
+        site: number of the first site, in forward order, that has exactly M (the reference's location).
+        plateau: numbers of all sites within one bfloat16 step of M, in forward order.
+        label: the plateau in words, `L11-L28 hidden`.
+        step: that step.
+        dtype: activation dtype the magnitudes were measured in.
+        fp16_headroom_bits: log2(65504 / M); negative when M overflows float16.
+        e4m3_headroom_bits: log2(448 / M).
+        overflows_fp16: M > 65,504.
+        overflows_e4m3: M > 448: an unscaled e4m3 cast saturates.
+    """
+
+    magnitude: float
+    site: int
+    plateau: tuple[int, ...]
+    label: str
+    step: float
+    dtype: str
+    fp16_headroom_bits: float
+    e4m3_headroom_bits: float
+    overflows_fp16: bool
+    overflows_e4m3: bool
+
+
+def find_maximum(plan: HookPlan, magnitudes: NDArray[np.float64], dtype: str) -> Maximum | None:
+    """M over the sites that count for it.
+
+    Args:
+        plan: the hook plan.
+        magnitudes: M_site of each site of the plan (or of its first ones), NaN where nothing was seen.
+        dtype: activation dtype.
+
+    Returns:
+        None before the first number.
+    """
+    seen = [i for i, site in enumerate(plan.sites[: len(magnitudes)]) if site.counts_for_m]
+    seen = [i for i in seen if not math.isnan(magnitudes[i])]
+    if not seen:
+        return None
+    first = max(seen, key=lambda i: (magnitudes[i], -i))
+    top = float(magnitudes[first])
+    step = bf16_step(top)
+    plateau = tuple(i for i in seen if magnitudes[i] >= top - step) if top > 0 else (first,)
+    return Maximum(
+        magnitude=top,
+        site=first,
+        plateau=plateau,
+        label=place_label(plan, plateau),
+        step=step,
+        dtype=dtype,
+        fp16_headroom_bits=headroom_bits(top, FP16_LIMIT),
+        e4m3_headroom_bits=headroom_bits(top, E4M3_LIMIT),
+        overflows_fp16=top > FP16_LIMIT,
+        overflows_e4m3=top > E4M3_LIMIT,
+    )
+
+
+def headroom_bits(magnitude: float, limit: float) -> float:
+    """log2(limit / magnitude): how often the magnitude may double; infinite for 0."""
+    return math.log2(limit / magnitude) if magnitude > 0 else math.inf
+
+
+def bf16_step(magnitude: float) -> float:
+    """Distance between neighbouring bfloat16 numbers at this magnitude, 0 for 0."""
+    if magnitude <= 0:
+        return 0.0
+    exponent = math.frexp(magnitude)[1] - 1
+    return math.ldexp(1.0, max(exponent, -126) - _BF16_FRACTION_BITS)
+
+
+def place_label(plan: HookPlan, sites: Iterable[int]) -> str:
+    """Sites in words: neighbouring layers of a component joined, components in forward order."""
+    layers: dict[str, list[int]] = {}
+    for number in sites:
+        site = plan.sites[number]
+        layers.setdefault(site.component, [])
+        if site.layer is not None and site.layer not in layers[site.component]:
+            layers[site.component].append(site.layer)
+    parts = []
+    for component, numbers in layers.items():
+        parts += [f"{run} {component}" for run in _runs(sorted(numbers))] or [component]
+    return ", ".join(parts)
+
+
+def _runs(numbers: list[int]) -> list[str]:
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return [f"L{run[0]}" if len(run) == 1 else f"L{run[0]}-L{run[-1]}" for run in runs]

@@ -1,0 +1,261 @@
+"""A whole session in numbers and verdicts.
+
+- `Address`       where a number was found, with its token and the text around it
+- `ModelSummary`  everything the screens, the summary and the exports say about a model
+- `analyse`       session -> summary; of an unfinished one, what its last checkpoint holds
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.analysis.convergence import (
+    Bootstrap,
+    CategoryMaximum,
+    Convergence,
+    bootstrap,
+    bootstrap_sizes,
+    by_category,
+    running_maximum,
+)
+from engine.analysis.emergence import Emergence, find_emergence, hidden_profile, positive_profile
+from engine.analysis.maximum import Maximum, find_maximum
+from engine.analysis.published import Standing, protocol_differences, standing
+from engine.analysis.site import SiteSummary, summarise
+from engine.analysis.structure import TopStructure, hot_sites, top_structure
+from engine.analysis.threads import Level, Thread, find_threads
+from engine.job import Job
+from engine.session.reader import SessionReader
+from engine.session.records import Status
+from engine.sites.site import HookPlan
+from engine.statistics.totals import SiteTotals
+
+CONTEXT_TOKENS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a number was found.
+
+    Attributes:
+        sample, position, channel: the address.
+        category: the sample's category.
+        token_id: the token, -1 if the session does not hold the sample.
+        piece: the bytes the token contributes to the text.
+        before, after: the bytes of up to 8 tokens on either side. All bytes come from a corpus: treat as hostile.
+    """
+
+    sample: int
+    position: int
+    channel: int
+    category: str
+    token_id: int
+    piece: bytes
+    before: bytes
+    after: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """Everything measured on a model.
+
+    Attributes:
+        job: what was asked for.
+        status: the engine's status now.
+        is_partial: the run has not finished: every number is of the part measured so far.
+        created: Unix time.
+        provenance, corpus: as the session describes them.
+        plan: the hook plan; None before the engine has looked at the model.
+        dtype: activation dtype of the sites that count for M, empty before the first number.
+        samples, tokens: measured by the last checkpoint.
+        sites: one per site of the plan, None where nothing was seen.
+        maximum: M; None before the first number.
+        signed_maximum: the element itself; NaN without one.
+        peak: its address.
+        passes_layer_median, passes_token_median: whether a hidden site passes Sun's criterion; None if unknown.
+        layer_median_sites, token_median_sites: numbers of the sites that pass, hidden or not.
+        emergence, emergence_compat: from |x|, and from positive maxima alone.
+        profile: (layer, a_l) of the hidden states.
+        threads: largest first.
+        convergence, categories, bootstrap: from the per-sample maxima of the sites that count for M.
+        structure: of the five largest at M's site.
+        hot_sites: numbers of the sites that reach 0.9 M.
+        standing: among the published checkpoints; None before the first number.
+        differences: what was measured differently from the paper.
+        nonfinite_sites: numbers of the sites that saw NaN or infinity.
+    """
+
+    job: Job
+    status: Status
+    is_partial: bool
+    created: float
+    provenance: dict[str, Any]
+    corpus: dict[str, Any]
+    plan: HookPlan | None
+    dtype: str
+    samples: int
+    tokens: int
+    sites: tuple[SiteSummary | None, ...]
+    maximum: Maximum | None
+    signed_maximum: float
+    peak: Address | None
+    passes_layer_median: bool | None
+    passes_token_median: bool | None
+    layer_median_sites: tuple[int, ...]
+    token_median_sites: tuple[int, ...]
+    emergence: Emergence | None
+    emergence_compat: Emergence | None
+    profile: tuple[tuple[int, float], ...]
+    threads: tuple[Thread, ...]
+    convergence: Convergence
+    categories: tuple[CategoryMaximum, ...]
+    bootstrap: tuple[Bootstrap, ...]
+    structure: TopStructure | None
+    hot_sites: tuple[int, ...]
+    standing: Standing | None
+    differences: tuple[str, ...]
+    nonfinite_sites: tuple[int, ...]
+
+
+def analyse(reader: SessionReader) -> ModelSummary:
+    """The summary of a session, finished or not, as of its last checkpoint."""
+    with reader.snapshot():
+        meta = reader.meta()
+        plan = meta.plan
+        sites, levels, sample_max = _read_sites(reader, plan)
+        order = reader.samples_done()
+        labels = reader.sample_labels()
+        status = reader.status()
+        maximum = _maximum(plan, sites)
+        entry = _peak_entry(sites, maximum)
+        peak = find_address(reader, *entry[1:]) if entry else None
+    tokens, categories = _by_number(labels, len(sample_max))
+    magnitudes = _column(sites, "magnitude")
+    profile = hidden_profile(plan, magnitudes) if plan else []
+    positive = positive_profile(plan, _column(sites, "max")) if plan else []
+    structure = top_structure([t.value for t in sites[maximum.site].top]) if maximum else None  # type: ignore[union-attr]
+    done = np.asarray(order, np.int64)
+    return ModelSummary(
+        job=meta.job,
+        status=status,
+        is_partial=status.phase != "finished",
+        created=meta.created,
+        provenance=meta.provenance,
+        corpus=meta.corpus,
+        plan=plan,
+        dtype=maximum.dtype if maximum else "",
+        samples=len(order),
+        tokens=int(tokens[done].sum()),
+        sites=tuple(sites),
+        maximum=maximum,
+        signed_maximum=entry[0] if entry else math.nan,
+        peak=peak,
+        passes_layer_median=_any_hidden(plan, sites, "sun_layer"),
+        passes_token_median=_any_hidden(plan, sites, "sun_token"),
+        layer_median_sites=tuple(i for i, s in enumerate(sites) if s and s.sun_layer.passes),
+        token_median_sites=tuple(i for i, s in enumerate(sites) if s and s.sun_token.passes),
+        emergence=find_emergence(profile),
+        emergence_compat=find_emergence(positive),
+        profile=tuple(profile),
+        threads=find_threads(levels),
+        convergence=running_maximum(done, sample_max, tokens),
+        categories=by_category(done, sample_max, tokens, categories),
+        bootstrap=bootstrap(sample_max[done], [categories[i] for i in done], bootstrap_sizes(len(done))),
+        structure=structure,
+        hot_sites=hot_sites(plan, magnitudes, maximum.magnitude) if plan and maximum else (),
+        standing=standing(maximum.magnitude) if maximum else None,
+        differences=protocol_differences(meta.job, maximum.dtype, len(order)) if maximum else (),
+        nonfinite_sites=tuple(i for i, s in enumerate(sites) if s and s.nonfinite.count),
+    )
+
+
+def find_address(reader: SessionReader, sample: int, position: int, channel: int) -> Address:
+    """The address with its token and the text around it."""
+    record = reader.sample(sample)
+    if record is None or not 0 <= position < len(record.token_ids):
+        return Address(sample, position, channel, record.category if record else "", -1, b"", b"", b"")
+    first = max(position - CONTEXT_TOKENS, 0)
+    pieces = reader.pieces(record.token_ids[first : position + CONTEXT_TOKENS + 1])
+    here = position - first
+    return Address(
+        sample,
+        position,
+        channel,
+        record.category,
+        int(record.token_ids[position]),
+        pieces[here],
+        b"".join(pieces[:here]),
+        b"".join(pieces[here + 1 :]),
+    )
+
+
+def _read_sites(
+    reader: SessionReader, plan: HookPlan | None
+) -> tuple[list[SiteSummary | None], list[Level], NDArray[np.float64]]:
+    """Summaries of all sites, the hidden states' levels, and per-sample maxima over the sites that count for M."""
+    sites: list[SiteSummary | None] = []
+    levels: list[Level] = []
+    sample_max = np.full(max((row[0] + 1 for row in reader.sample_labels()), default=0), np.nan)
+    for site, totals in zip(plan.sites if plan else (), reader.iter_totals(), strict=True):
+        summary = summarise(totals) if totals is not None else None
+        sites.append(summary)
+        if totals is None or summary is None:
+            continue
+        if site.counts_for_m:
+            sample_max = np.fmax(sample_max, _padded(totals, len(sample_max)))
+        if site.component == "hidden" and site.layer is not None:
+            levels.append(Level(site.layer, totals.top, summary.sun_layer.threshold))
+    return sites, sorted(levels, key=lambda level: level.layer), sample_max
+
+
+def _padded(totals: SiteTotals, samples: int) -> NDArray[np.float64]:
+    found = np.full(samples, np.nan)
+    found[: len(totals.sample_max)] = totals.sample_max[:samples]
+    return found
+
+
+def _maximum(plan: HookPlan | None, sites: Sequence[SiteSummary | None]) -> Maximum | None:
+    if plan is None:
+        return None
+    counted = [s.dtype for site, s in zip(plan.sites, sites, strict=True) if s and site.counts_for_m]
+    dtype = Counter(counted).most_common(1)[0][0] if counted else ""
+    return find_maximum(plan, _column(sites, "magnitude"), dtype)
+
+
+def _peak_entry(sites: Sequence[SiteSummary | None], maximum: Maximum | None) -> tuple[float, int, int, int] | None:
+    site = sites[maximum.site] if maximum else None
+    if site is None or not site.top:
+        return None
+    first = site.top[0]
+    return first.value, first.sample, first.position, first.channel
+
+
+def _column(sites: Sequence[SiteSummary | None], field: str) -> NDArray[np.float64]:
+    return np.array([math.nan if site is None else getattr(site, field) for site in sites], np.float64)
+
+
+def _by_number(labels: Sequence[tuple[int, str, int]], samples: int) -> tuple[NDArray[np.int64], list[str]]:
+    tokens, categories = np.zeros(samples, np.int64), [""] * samples
+    for number, category, count in labels:
+        tokens[number], categories[number] = count, category
+    return tokens, categories
+
+
+def _any_hidden(plan: HookPlan | None, sites: Sequence[SiteSummary | None], verdict: str) -> bool | None:
+    if plan is None:
+        return None
+    found = [
+        getattr(summary, verdict).passes
+        for site, summary in zip(plan.sites, sites, strict=True)
+        if summary and site.component == "hidden"
+    ]
+    if any(found):
+        return True
+    return None if not found or None in found else False
