@@ -22,6 +22,7 @@ from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from engine.sites.placement import input_device
 from engine.sites.site import HookPlan
+from engine.statistics.backends import warm_up
 
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}
 LONGEST_DEFAULT = 4_096
@@ -53,6 +54,7 @@ def prepare(job: Job, report: Report) -> Prepared:
     Raises:
         CorpusError, LoadError, SiteError: one line with the user's next step.
     """
+    warm_up(job.backend, _likely_device(job.device))
     report(LoadProgress("reading the corpus"))
     corpus = load_corpus(job.corpus, limit=job.samples, seed=job.seed)
     loaded = load_model(job, report)
@@ -71,6 +73,12 @@ def prepare(job: Job, report: Report) -> Prepared:
     batches = plan_batches(tokenized.lengths, tokenized.categories, token_budget=budget, seed=job.seed)
     text_model = loaded.model.get_submodule(plan.text_model) if plan.text_model else loaded.model
     return Prepared(loaded, plan, corpus, tokenized, batches, text_model, device)
+
+
+def _likely_device(wanted: str) -> torch.device:
+    """Where the model will probably be, known before it is loaded: only for warming up."""
+    on_gpu = wanted != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if on_gpu else "cpu")
 
 
 def _longest(job: Job, context_window: int | None) -> int:

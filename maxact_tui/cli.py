@@ -136,6 +136,18 @@ def export(
 
 
 @app.command
+def merge(
+    sessions: Annotated[list[Path], Parameter(help="Two or more sessions of one model over different samples.")],
+    *,
+    output: Annotated[Path, Parameter(name=("--output", "-o"), help="The session file to write.")],
+) -> int:
+    """Merge sessions over different samples into one."""
+    from maxact_tui.commands import sessions as listing
+
+    return listing.merge(sessions, output)
+
+
+@app.command
 def plan(
     model: Annotated[str, Parameter(help="A hub id or a local folder.")],
     *,
@@ -181,10 +193,11 @@ def _known_errors() -> tuple[type[Exception], ...]:
     """The error types of the rooms whose messages are written for the user; none of them loads torch."""
     from corpus.samples import CorpusError
     from engine.loading.errors import LoadError
+    from engine.merging import MergeError
     from engine.report.errors import ReportError
     from engine.session.schema import SessionError
 
-    return (UserError, CorpusError, LoadError, ReportError, SessionError)
+    return (UserError, CorpusError, LoadError, MergeError, ReportError, SessionError)
 
 
 def _one_line(error: CycloptsError) -> str:

@@ -1,6 +1,6 @@
 """Commands about sessions that exist: list, open, attach, show.
 
-- `browse`, `list_all`, `open_session`, `attach`, `show`
+- `browse`, `list_all`, `open_session`, `attach`, `show`, `merge`
 """
 
 from __future__ import annotations
@@ -101,6 +101,23 @@ def show(session: Path, *, as_json: bool) -> int:
         from maxact_tui.summary_view import print_summary
 
         print_summary(summary, Console())
+    return 0
+
+
+def merge(sessions: list[Path], output: Path) -> int:
+    """Merge sessions into a new one.
+
+    Raises:
+        UserError: fewer than two were given.
+        MergeError, SessionError: they do not belong together, or a file cannot be used.
+    """
+    from engine.merging import merge_sessions
+
+    if len(sessions) < 2:
+        raise UserError("merge needs at least two sessions: maxact-tui merge A B -o C", code=2)
+    target = output.expanduser().absolute()
+    merge_sessions([find_session(session) for session in sessions], target)
+    print(target)
     return 0
 
 

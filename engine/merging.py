@@ -1,0 +1,196 @@
+"""Several sessions of one model over different samples, as one. numpy only.
+
+- `merge_sessions`  write a new session file that holds them all
+- `MergeError`      one line: why these do not belong together
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.analysis.site import summarise
+from engine.session.reader import SessionMeta, SessionReader
+from engine.session.records import LIVE_FIELDS, SampleRecord, Status
+from engine.session.writer import SessionWriter
+from engine.statistics.totals import SiteTotals, merge
+
+
+class MergeError(Exception):
+    """These sessions cannot be merged; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """One session: its finished samples get the numbers `first`, `first` + 1, ... in the merged one."""
+
+    path: Path
+    meta: SessionMeta
+    status: Status
+    totals: list[SiteTotals | None]
+    samples: list[SampleRecord]
+    order: NDArray[np.int64]
+    first: int
+
+
+def merge_sessions(paths: Sequence[Path], target: Path) -> None:
+    """Write `target`, which reads as if its samples had been measured in one run.
+
+    Counts, histograms, maxima and top lists are exact; ties go to the sessions given first. Only finished samples
+    are taken over; how far each session was does not matter.
+
+    Raises:
+        MergeError: models, settings or hook plans differ, or a sample was measured in more than one of them.
+        SessionError: a file cannot be read, or `target` cannot be written or exists.
+    """
+    parts: list[_Part] = []
+    vocabulary: dict[int, bytes] = {}
+    for path in paths:
+        first = sum(len(part.samples) for part in parts)
+        with SessionReader(path) as reader, reader.snapshot():
+            part = _read(reader, first)
+            ids = {int(token) for sample in part.samples for token in sample.token_ids}
+            vocabulary.update(zip(sorted(ids), reader.pieces(sorted(ids)), strict=True))
+        if parts:
+            _require_same(parts[0], part)
+        parts.append(part)
+    _require_disjoint(parts)
+    count = sum(len(part.samples) for part in parts)
+    totals = _merged_totals(parts, count)
+    order = np.concatenate([part.first + part.order for part in parts])
+    status = _merged_status(parts)
+    writer = SessionWriter.create(target, parts[0].meta.job)
+    kept = {name: value for name, value in parts[0].meta.raw.items() if name not in ("job", "created")}
+    writer.set_meta(**{**kept, "corpus": _merged_corpus(parts, count), "merged_from": [str(p.path) for p in parts]})
+    writer.add_samples((replace(s, number=p.first + i) for p in parts for i, s in enumerate(p.samples)), vocabulary)
+    writer.set_batches([tuple(int(number) for number in order)])
+    writer.tick(status, _live(totals))
+    writer.checkpoint(status, totals, order)
+    writer.close(final=True)
+
+
+def _read(reader: SessionReader, first: int) -> _Part:
+    meta, done = reader.meta(), reader.samples_done()
+    if meta.plan is None or not len(done):
+        raise MergeError(f"{reader.path.name} holds no results yet")
+    numbers = sorted(int(number) for number in done)
+    place = {number: index for index, number in enumerate(numbers)}
+    records = [reader.sample(number) for number in numbers]
+    samples = [record for record in records if record is not None]
+    order = np.array([place[int(number)] for number in done])
+    status = reader.checkpoint_status() or reader.status()
+    totals = [t and _renumbered(t, numbers, place) for t in reader.all_totals()]
+    return _Part(reader.path, meta, status, totals, samples, order, first)
+
+
+def _renumbered(totals: SiteTotals, numbers: Sequence[int], place: dict[int, int]) -> SiteTotals:
+    """The same totals with samples numbered 0 ... n-1 in the order of `numbers`."""
+    top, address, ratio = totals.top.copy(), totals.nonfinite_address.copy(), totals.sun_ratio.copy()
+    top["sample"] = [place[int(sample)] for sample in top["sample"]]
+    address[0] = place.get(int(address[0]), -1)
+    ratio[3] = place.get(int(ratio[3]), -1)
+    return replace(
+        totals, top=top, nonfinite_address=address, sun_ratio=ratio, sample_max=totals.sample_max[list(numbers)]
+    )
+
+
+def _shifted(totals: SiteTotals, first: int, count: int) -> SiteTotals:
+    """The same totals with samples numbered from `first` among `count`."""
+    top, address, ratio = totals.top.copy(), totals.nonfinite_address.copy(), totals.sun_ratio.copy()
+    top["sample"] += first
+    address[0] += first if address[0] >= 0 else 0
+    ratio[3] += first if ratio[3] >= 0 else 0
+    sample_max = np.full(count, np.nan, np.float32)
+    sample_max[first : first + len(totals.sample_max)] = totals.sample_max
+    return replace(totals, top=top, nonfinite_address=address, sun_ratio=ratio, sample_max=sample_max)
+
+
+def _merged_totals(parts: Sequence[_Part], count: int) -> list[SiteTotals | None]:
+    result: list[SiteTotals | None] = [None] * len(parts[0].totals)
+    for part in parts:
+        for site, one in enumerate(part.totals):
+            if one is None:
+                continue
+            shifted, held = _shifted(one, part.first, count), result[site]
+            result[site] = shifted if held is None else merge(held, shifted)
+    return result
+
+
+def _require_same(a: _Part, b: _Part) -> None:
+    left, right = a.meta, b.meta
+    compared = {
+        "model weights": (left.provenance.get("weight_hash"), right.provenance.get("weight_hash")),
+        "dtype": (left.provenance.get("dtype"), right.provenance.get("dtype")),
+        "tokenizer": (left.raw.get("tokenizer", {}).get("hash"), right.raw.get("tokenizer", {}).get("hash")),
+        "token policy": (left.job.policy, right.job.policy),
+        "detail": (left.job.detail, right.job.detail),
+        "sites": (left.plan and [s.name for s in left.plan.sites], right.plan and [s.name for s in right.plan.sites]),
+    }
+    different = [name for name, (one, other) in compared.items() if one != other]
+    if different:
+        raise MergeError(
+            f"{a.path.name} and {b.path.name} differ in {', '.join(different)}; only sessions of one model with the "
+            "same settings can be merged (maxact-tui compare takes any two)"
+        )
+
+
+def _require_disjoint(parts: Sequence[_Part]) -> None:
+    seen: dict[bytes, str] = {}
+    for part in parts:
+        own = {hashlib.sha256(sample.token_ids.tobytes()).digest(): sample.number for sample in part.samples}
+        for key, number in own.items():
+            if key in seen:
+                raise MergeError(
+                    f"sample {number} of {part.path.name} was measured in {seen[key]}, too; merge neither twice"
+                )
+        seen.update(dict.fromkeys(own, part.path.name))
+
+
+def _merged_status(parts: Sequence[_Part]) -> Status:
+    now = time.time()
+    counted = {
+        name: sum(getattr(part.status, name) for part in parts)
+        for name in ("samples_done", "tokens_done", "padded_tokens", "batches_done", "running_seconds")
+    }
+    seconds = counted["running_seconds"]
+    return Status(
+        phase="finished",
+        detail=f"merged from {len(parts)} sessions",
+        started=now,
+        heartbeat=now,
+        ended=now,
+        samples_total=counted["samples_done"],
+        tokens_total=counted["tokens_done"],
+        batches_total=counted["batches_done"],
+        tokens_per_second=counted["tokens_done"] / seconds if seconds else 0.0,
+        **counted,
+    )
+
+
+def _merged_corpus(parts: Sequence[_Part], count: int) -> dict[str, object]:
+    hashes = "".join(str(part.meta.corpus.get("hash", "")) for part in parts)
+    return {
+        "name": " + ".join(str(part.meta.corpus.get("name", part.path.name)) for part in parts),
+        "hash": hashlib.sha256(hashes.encode()).hexdigest(),
+        "samples": count,
+        "problems": [problem for part in parts for problem in part.meta.corpus.get("problems", [])],
+        "cut": sum(part.meta.corpus.get("cut", 0) for part in parts),
+        "empty": sum(part.meta.corpus.get("empty", 0) for part in parts),
+    }
+
+
+def _live(totals: Sequence[SiteTotals | None]) -> NDArray[np.float64]:
+    table = np.full((len(totals), len(LIVE_FIELDS)), np.nan)
+    for site, one in enumerate(totals):
+        if one is None:
+            continue
+        first = one.top[0] if len(one.top) else None
+        address = (-1, -1, -1) if first is None else (first["sample"], first["position"], first["channel"])
+        table[site] = (*one.extremes, summarise(one).rms, int(one.tokens), int(one.nonfinite.sum()), *address)
+    return table
