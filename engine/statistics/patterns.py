@@ -171,7 +171,7 @@ def quantiles(dtype: str, histogram: NDArray[np.int64], levels: Sequence[float])
     if not running[-1]:
         return np.full(len(levels), np.nan)
     places = np.floor(np.asarray(levels, np.float64) * (running[-1] - 1)).astype(np.int64)
-    return magnitude_values(dtype)[np.searchsorted(running, places, side="right")]
+    return np.asarray(magnitude_values(dtype)[np.searchsorted(running, places, side="right")])
 
 
 def layer_median(totals: SiteTotals) -> float:

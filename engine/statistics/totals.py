@@ -189,29 +189,38 @@ class SiteTotals:
 ARRAY_FIELDS: Final = tuple(name for name, rule in MERGE_RULES.items() if rule != "equal")
 
 
-def merge(a: SiteTotals, b: SiteTotals) -> SiteTotals:
+def merge(a: SiteTotals, b: SiteTotals, *, reuse: bool = False) -> SiteTotals:
     """Two totals of one site over different tokens, as if measured together.
 
     Integers, extremes and the top list are exact; float sums are exact up to float64 rounding.
+
+    Args:
+        a: the first.
+        b: the second.
+        reuse: add up in a's arrays, which must not be used afterwards but through the result.
 
     Raises:
         TotalsMismatchError: dtype, width, samples, census or detail differ.
     """
     _check_same_kind(a, b)
     fields: dict[str, Any] = {"dtype": a.dtype, "width": a.width}
-    for name, rule in MERGE_RULES.items():
-        if rule in _ELEMENTWISE:
-            fields[name] = np.asarray(_ELEMENTWISE[rule](getattr(a, name), getattr(b, name)))
+    # Before the counters, because shifting needs the number of elements of each part.
     fields["pivot"], fields["power_sums"] = _merge_power_sums(a, b)
+    for name, rule in MERGE_RULES.items():
+        left, right = getattr(a, name), getattr(b, name)
+        if rule == "add":
+            fields[name] = np.asarray(np.add(left, right, out=left if reuse else None))
+        elif rule in _BINARY:
+            fields[name] = np.asarray(_BINARY[rule](left, right))
     fields["top"] = order_top(np.concatenate([a.top, b.top]))
     fields["peak_median"] = min(a, b, key=_peak_key).peak_median.copy()
     return SiteTotals(**fields)
 
 
 def order_top(entries: NDArray[np.void]) -> NDArray[np.void]:
-    """The TOP_K first entries by |value| descending, then sample, position, channel ascending."""
+    """The TOP_K first entries by |value| descending, then sample, position, channel ascending, then + before -."""
     value = entries["value"]
-    order = np.lexsort((value, entries["channel"], entries["position"], entries["sample"], -np.abs(value)))
+    order = np.lexsort((-value, entries["channel"], entries["position"], entries["sample"], -np.abs(value)))
     return entries[order[:TOP_K]]
 
 
@@ -247,7 +256,7 @@ def _peak_key(totals: SiteTotals) -> tuple[float, ...]:
         return (1.0,)
     value, sample, position, channel = totals.top[0].tolist()
     median = float(totals.peak_median)
-    return (-abs(value), sample, position, channel, value, np.inf if np.isnan(median) else median)
+    return (-abs(value), sample, position, channel, -value, np.inf if np.isnan(median) else median)
 
 
 def _merge_power_sums(a: SiteTotals, b: SiteTotals) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -269,8 +278,7 @@ def shift_power_sums(totals: SiteTotals, pivot: float) -> NDArray[np.float64]:
     return np.array([*shifted, totals.power_sums[4]])
 
 
-_ELEMENTWISE: Final[Mapping[str, Any]] = {
-    "add": np.add,
+_BINARY: Final[Mapping[str, Any]] = {
     "maximum": np.maximum,
     "maximum of seen": np.fmax,
     "extremes": _extremes,

@@ -66,15 +66,17 @@ def judge(
         token_maxima=np.bincount(_magnitude_pattern(maxima[maxima >= 0], dtype), minlength=32768),
         channel_max=np.maximum(magnitude.max(0, initial=0.0), 0.0).astype(np.float32),
         channel_tokens=np.stack([(magnitude > rung).sum(0)[: width if census else 0] for rung in CENSUS_LADDER]),
-        sample_max=np.array(
-            [maxima[(sample == s) & (maxima >= 0)].max(initial=np.nan) if (maxima[sample == s] >= 0).any() else np.nan
-             for s in range(samples)], np.float32),
+        sample_max=np.array([_or_nan(maxima[sample == s].max(initial=-1.0)) for s in range(samples)], np.float32),
         top=top,
         peak_median=np.asarray(_median_at(top, medians, sample, position)),
         sun_tokens=np.asarray(sum(maxima[t] > 100 and maxima[t] > 1000 * medians[t] for t in judged)),
         sun_ratio=_best_ratio(ratios, maxima, medians, sample, position),
         ratio_sums=_ratio_sums(ratios) if detail == "compat" and census else np.zeros(3),
     )  # fmt: skip
+
+
+def _or_nan(maximum: float) -> float:
+    return maximum if maximum >= 0 else np.nan
 
 
 def _top(x: np.ndarray, finite: np.ndarray, sample: np.ndarray, position: np.ndarray) -> np.ndarray:
