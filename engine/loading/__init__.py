@@ -10,10 +10,11 @@ In the order in which a load meets them:
 - `download`     the hub, asked with a short timeout; files fetched with progress         (no torch)
 - `checkpoint`   what the weight files hold, from their headers; their identity           (no torch)
 - `cache`        the cache folder, and file hashes remembered by size and time            (no torch)
+- `gguf_header`  what a GGUF file holds, checked before anything is converted
 - `gguf`         GGUF files, converted once to a cached safetensors folder
 - `gguf_patches` what makes that conversion fast, for as long as it takes
-- `device`       where the weights go, and whether they fit
 - `quantized`    quantised checkpoints: dequantised, run as they are, or refused
+- `device`       where the weights go, and whether they fit
 - `provenance`   what exactly was loaded
 - `load`         `load_model(job, report) -> LoadedModel`
 - `errors`       what went wrong, in one line with the next step                         (no torch)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.job import Job
+from engine.loading.checkpoint import pickle_only
 from engine.loading.errors import LoadError, classify
 from engine.loading.progress import LoadProgress, ProgressBar, Reporter
 
@@ -94,8 +95,8 @@ def _from_cache(job: Job, reason: Exception) -> Snapshot:
         )
     except LocalEntryNotFoundError:
         raise classify(reason, job.model, revision=job.revision) from reason
-    note = f"the hub was not asked ({classify(reason, job.model, revision=job.revision).message}); using the copy in the local cache"
-    return Snapshot(folder, folder.name, (note,))
+    why = classify(reason, job.model, revision=job.revision).message
+    return Snapshot(folder, folder.name, (f"using the copy in the local cache: {why}",))
 
 
 def _files_to_load(job: Job, commit: str, sizes: dict[str, int]) -> list[str]:
@@ -198,12 +199,3 @@ def _byte_bars(reporter: Reporter, total_bytes: int) -> Any:
                 raise reporter.cancelled
 
     return ByteBar
-
-
-def pickle_only(model: str) -> LoadError:
-    """The refusal of a model whose weights are pickles, which can carry code."""
-    return LoadError(
-        f"{model} has its weights as pickle files (.bin) only, which can carry code",
-        hint="add --allow-pickle if you trust it, or look for a safetensors version",
-        kind="policy",
-    )

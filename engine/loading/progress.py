@@ -19,6 +19,7 @@ from typing import Any, Literal
 Unit = Literal["tensors", "bytes", "samples"]
 
 _INTERVAL_SECONDS = 0.05
+_WEIGHTS_BAR = "Loading weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,8 @@ class LoadProgress:
     """How far a load is.
 
     Attributes:
-        phase: `looking up`, `downloading`, `hashing`, `reading config`, `reading tokenizer`, `converting GGUF` or
-            `loading weights`. A phase may be reported once without a count.
+        phase: `looking up`, `downloading`, `importing transformers`, `hashing`, `converting GGUF`, `reading config`,
+            `reading tokenizer` or `loading weights`. A phase may be reported once without a count.
         done: how much of it is done, in `unit`.
         total: how much there is; None while unknown.
         unit: what is counted.
@@ -130,11 +131,13 @@ def _ignore(*_ignored: Any, **_also_ignored: Any) -> None:
 
 
 @contextmanager
-def bars_reported(reporter: Reporter, phase: str) -> Iterator[None]:
-    """Within it, the bars transformers makes are reported as `phase`, counted in tensors; nothing is drawn."""
+def bars_reported(reporter: Reporter, phase: str | None) -> Iterator[None]:
+    """Within it, transformers' bars draw nothing, and the one that counts weights is reported as `phase`, if any."""
     from transformers.utils import logging
 
-    def bar(_factory: Any, args: tuple[Any, ...], options: dict[str, Any]) -> ProgressBar:
+    def bar(_factory: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        if phase is None or not str(options.get("desc", "")).startswith(_WEIGHTS_BAR):
+            return logging.EmptyTqdm(*args, **options)
         return ProgressBar(reporter, phase, "tensors", *args[:1], **options)
 
     previous = logging.set_tqdm_hook(bar)

@@ -1,0 +1,201 @@
+"""GGUF files: converted once to a safetensors folder in the cache, which loads in a fraction of the time.
+
+- `Conversion`    a converted copy
+- `convert_gguf`  the cached copy, made if it is not there or not whole
+
+The copy's folder is named after the file's identity, the type of its weights, and the versions of what converts. A copy
+is written under another name and renamed when it is complete, so that converters running at the same time, or killed,
+leave either a whole copy or none. A copy whose files changed in size, time or (sampled) content is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.loading.cache import cache_dir
+from engine.loading.checkpoint import sampled_identity
+from engine.loading.environment import hub_offline
+from engine.loading.errors import LoadError
+from engine.loading.gguf_header import GgufFacts
+from engine.loading.progress import LoadProgress, ProgressBar, Reporter, bars_reported
+
+CONVERTER_VERSION = 1
+
+_MANIFEST = "maxact.json"
+_STALE_SECONDS = 24 * 3600
+_OVERHEAD = 1.02  # config and tokenizer beside the weights
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A converted copy.
+
+    Attributes:
+        folder: config, tokenizer and safetensors.
+        temporary: whether the caller has to delete the folder after loading, because the cache could not take it.
+        notes: what the user should know.
+    """
+
+    folder: Path
+    temporary: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def convert_gguf(path: Path, dtype: str, facts: GgufFacts, identity: str, reporter: Reporter) -> Conversion:
+    """The cached safetensors copy of a GGUF file, made if it is not there or not whole.
+
+    Args:
+        path: the GGUF file.
+        dtype: the type of the copy's weights, in PyTorch's words.
+        facts: what `inspect_gguf` said.
+        identity: what `gguf_identity` said.
+        reporter: told of the conversion, in tensors.
+
+    Raises:
+        LoadError: the file lacks weights of its architecture, or there is no room for the copy anywhere.
+    """
+    final = cache_dir() / "gguf" / f"{path.stem[:40]}-{_key(identity, dtype)}"
+    if _is_whole(final):
+        return Conversion(final)
+    needed_bytes = int(facts.elements * getattr(torch, dtype).itemsize * _OVERHEAD)
+    try:
+        building = _new_folder(final.parent, needed_bytes)
+    except OSError as problem:
+        return _convert_aside(path, dtype, needed_bytes, problem, reporter)
+    try:
+        _convert(path, dtype, building, reporter)
+        return Conversion(_publish(building, final))
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _key(identity: str, dtype: str) -> str:
+    import gguf
+    import transformers
+
+    versions = f"{CONVERTER_VERSION} {transformers.__version__} {getattr(gguf, '__version__', '')}"
+    return hashlib.sha256(f"{identity} {dtype} {versions}".encode()).hexdigest()[:32]
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        files = [folder / name for name in manifest["files"]]
+        stats = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
+        return bool(stats == manifest["files"] and sampled_identity(files) == manifest["identity"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _new_folder(parent: Path, needed_bytes: int) -> Path:
+    """An empty folder to convert into; OSError if it cannot be made or there is too little room."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob("building-*"):
+        if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
+    free_bytes = shutil.disk_usage(parent).free
+    if free_bytes < needed_bytes:
+        raise OSError(f"{parent} has {free_bytes / 2**30:.1f} GiB free and {needed_bytes / 2**30:.1f} GiB are needed")
+    return Path(tempfile.mkdtemp(prefix="building-", dir=parent))
+
+
+def _convert_aside(path: Path, dtype: str, needed_bytes: int, problem: OSError, reporter: Reporter) -> Conversion:
+    try:
+        folder = _new_folder(Path(tempfile.gettempdir()), needed_bytes)
+    except OSError as error:
+        raise LoadError(
+            f"there is nowhere to put the converted copy of {path.name} ({problem}; {error})",
+            hint="point MAXACT_CACHE to a folder with room",
+            kind="storage",
+        ) from error
+    try:
+        _convert(path, dtype, folder, reporter)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    note = f"the converted copy was not kept, so the next load is as slow ({problem}); point MAXACT_CACHE elsewhere"
+    return Conversion(folder, True, (note,))
+
+
+def _convert(path: Path, dtype: str, folder: Path, reporter: Reporter) -> None:
+    from transformers.utils import logging
+
+    from engine.loading.gguf_patches import fast_gguf
+
+    reporter(LoadProgress("converting GGUF"))
+    bar = partial(ProgressBar, reporter, "converting GGUF", "tensors")
+    verbosity = logging.get_verbosity()
+    try:
+        # Only here: the loader advises about packed weights, which a converted copy does not have.
+        logging.set_verbosity_error()
+        with hub_offline(), fast_gguf(bar), bars_reported(reporter, None):
+            model, tokenizer, lacking = _read(path, getattr(torch, dtype))
+            if lacking:
+                raise LoadError(
+                    f"{path} lacks {len(lacking)} weights of its architecture, the first is {sorted(lacking)[0]}",
+                    hint="use another conversion of the model, or its safetensors version",
+                    kind="format",
+                )
+            _save(model, tokenizer, folder)
+    finally:
+        logging.set_verbosity(verbosity)
+    files = sorted(entry for entry in folder.iterdir() if entry.is_file())
+    manifest = {
+        "source": str(path),
+        "identity": sampled_identity(files),
+        "files": {entry.name: [entry.stat().st_size, entry.stat().st_mtime_ns] for entry in files},
+    }
+    (folder / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def _read(path: Path, dtype: torch.dtype) -> tuple[Any, Any, set[str]]:
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    where = {"gguf_file": path.name, "local_files_only": True, "trust_remote_code": False}
+    config = AutoConfig.from_pretrained(path.parent, **where)
+    tokenizer = AutoTokenizer.from_pretrained(path.parent, **where)
+    model, info = AutoModelForCausalLM.from_pretrained(
+        path.parent,
+        config=config,
+        dtype=dtype,
+        quantization_config=GgufConfig(dequantize=True),
+        output_loading_info=True,
+        **where,
+    )
+    return model, tokenizer, set(info["missing_keys"])
+
+
+def _save(model: Any, tokenizer: Any, folder: Path) -> None:
+    # The weights are dense by now, but a model that came through a quantiser refuses to be saved.
+    model.hf_quantizer = None
+    model.config.__dict__.pop("quantization_config", None)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _publish(building: Path, final: Path) -> Path:
+    """Give a finished copy its name; when somebody else was quicker, theirs is used."""
+    for _attempt in range(3):
+        try:
+            building.rename(final)
+        except OSError:
+            if _is_whole(final):
+                return final
+            aside = Path(tempfile.mkdtemp(prefix="building-", dir=final.parent))
+            with contextlib.suppress(FileNotFoundError):
+                final.rename(aside / "broken")
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            return final
+    raise LoadError(f"{final} cannot be replaced", hint="delete it, or point MAXACT_CACHE elsewhere", kind="storage")

@@ -1,0 +1,111 @@
+"""What a GGUF file holds, read from its header and checked before anything is converted.
+
+- `GgufFacts`      what a file's header says
+- `inspect_gguf`   read and check the header
+- `gguf_identity`  a hash of the file's content
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from engine.loading.cache import file_sha256
+from engine.loading.checkpoint import sampled_identity
+from engine.loading.errors import LoadError
+from engine.loading.progress import LoadProgress, Reporter
+
+_WHOLE_HASH_BYTES = 1 << 30  # hashing a larger file would take longer than reading its samples is worth
+_SPLIT_NAME = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
+_BROKEN = (ValueError, struct.error, KeyError, IndexError, OverflowError, MemoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class GgufFacts:
+    """What a file's header says.
+
+    Attributes:
+        architecture: in GGUF's words, such as `llama`.
+        elements: how many weights the file holds.
+        quantization: the packed type most weights have, such as `Q4_1`; None if all are plain floats.
+        dtype: the type `--dtype auto` stands for: float32 for a file of float32, else bfloat16.
+    """
+
+    architecture: str
+    elements: int
+    quantization: str | None
+    dtype: str
+
+
+def inspect_gguf(path: Path) -> GgufFacts:
+    """Read a file's header, and check that the file is as long as the header says.
+
+    Raises:
+        LoadError: not a GGUF file, cut off, one part of several, or of a type that cannot be converted.
+    """
+    from transformers.integrations.gguf.dequant import GGML_NAME
+    from transformers.integrations.gguf.reader import GgufHeader
+    from transformers.integrations.gguf.utils import is_gguf_arch_supported
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+
+    part = _SPLIT_NAME.search(path.name)
+    if part is not None and part.group(2) != "00001":
+        raise LoadError(
+            f"{path} is part {int(part.group(1))} of {int(part.group(2))}",
+            hint="merge the parts with `llama-gguf-split --merge` and give the merged file",
+            kind="unsupported",
+        )
+    with path.open("rb") as stream:
+        if stream.read(4) != b"GGUF":
+            raise LoadError(f"{path} is not a GGUF file (wrong magic bytes)", hint="fetch it again", kind="format")
+    try:
+        header = GgufHeader.from_file(str(path))
+        needed = header.data_start + max((info.offset + info.nbytes for info in header.tensors), default=0)
+    except _BROKEN as error:
+        if "not supported yet" in str(error) or "this reader handles" in str(error):
+            raise LoadError(str(error), hint="use another quantisation of the model", kind="unsupported") from error
+        raise LoadError(f"{path} is cut off or damaged in its header", hint="fetch it again", kind="format") from error
+    size = path.stat().st_size
+    if size < needed:
+        raise LoadError(
+            f"{path} is cut off: {size:,} bytes, and its header says {needed:,}", hint="fetch it again", kind="format"
+        )
+    known = is_gguf_arch_supported(header.architecture) or header.architecture in _architectures(
+        GGUF_SUPPORTED_ARCHITECTURES
+    )
+    if not known:
+        raise LoadError(
+            f"transformers cannot load GGUF files of architecture '{header.architecture}'",
+            hint="use the model's safetensors version",
+            kind="unsupported",
+        )
+    packed: Counter[str] = Counter()
+    for info in header.tensors:
+        if info.ggml_type in GGML_NAME:
+            packed[GGML_NAME[info.ggml_type]] += torch.Size(info.shape).numel()
+    elements = sum(torch.Size(info.shape).numel() for info in header.tensors)
+    dtype = "float32" if header.dtype is torch.float32 else "bfloat16"
+    return GgufFacts(header.architecture, elements, packed.most_common(1)[0][0] if packed else None, dtype)
+
+
+def _architectures(legacy: Sequence[str]) -> set[str]:
+    """The decoder architectures of transformers' older loader, in GGUF's words."""
+    spelt_otherwise = {"qwen2moe", "qwen3moe", "gpt-oss", "minimax-m2"}
+    return (set(legacy) | spelt_otherwise) - {"t5", "t5encoder", "umt5"}
+
+
+def gguf_identity(path: Path, reporter: Reporter) -> str:
+    """`sha256:` of the whole file up to 1 GiB (remembered by size and time), `sampled-sha256:` of a larger one."""
+    if path.stat().st_size > _WHOLE_HASH_BYTES:
+        return sampled_identity([path])
+
+    def hashed(done: int, total: int) -> None:
+        reporter(LoadProgress("hashing", done, total, "bytes"))
+
+    return f"sha256:{file_sha256(path, hashed)}"
