@@ -104,7 +104,10 @@ class Look:
             maximum = find_maximum(meta.plan, live.magnitude, _dtype(meta))
             place = self._live_place(live, maximum.site) if maximum else None
             snapshot = replace(snapshot, maximum=maximum, maximum_place=place)
-        return self._focused(replace(snapshot, focus=self._focus(wish, snapshot)))
+        snapshot = self._focused(replace(snapshot, focus=self._focus(wish, snapshot)))
+        # M moved to another site between two checkpoints: its arrays are in the file already.
+        moved = snapshot.view is None and snapshot.checkpoint == self._late_checkpoint
+        return self._with_view(reader, snapshot) if moved else snapshot
 
     def _focused(self, snapshot: Snapshot) -> Snapshot:
         """With the token of the focused site's peak, and without the view of another site."""

@@ -1,0 +1,130 @@
+"""The panel beside the heatmap: the site in three lines, and one, two or four panes, as there is room.
+
+- `SitePanel`
+"""
+
+from __future__ import annotations
+
+import time
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.geometry import Size
+from textual.strip import Strip
+
+from maxact_tui.grid import Grid
+from maxact_tui.palette import Look
+from maxact_tui.panes import (
+    PANES,
+    channel_lines,
+    depth_lines,
+    distribution_lines,
+    site_lines,
+    tab_line,
+    token_lines,
+)
+from maxact_tui.snapshot import Snapshot
+from maxact_tui.widgets.lines import Lines
+
+DEPTH, DISTRIBUTION = 2, 3
+PLOT_SECONDS = 1.0
+_TWO_FROM = (110, 32)
+_FOUR_FROM = (170, 50)
+
+
+class SitePanel(Vertical):
+    """The site under the cursor.
+
+    Args:
+        look: what the terminal can show.
+    """
+
+    def __init__(self, look: Look, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._look = look
+        self._active = 0
+        self._partner = DEPTH  # the pane of the other half that was open last
+        self._plotted_at = 0.0
+        self._room = 1
+
+    def compose(self) -> ComposeResult:
+        """Site, tabs, and two rows of two panes."""
+        yield Lines(self._look, id="site")
+        yield Lines(self._look, id="tabs")
+        with Horizontal(id="texts", classes="panes"):
+            yield Lines(self._look, id="pane-0", classes="pane")
+            yield Lines(self._look, id="pane-1", classes="pane")
+        with Horizontal(id="plots", classes="panes"):
+            yield Lines(self._look, id="pane-2", classes="pane")
+            yield Lines(self._look, id="pane-3", classes="pane")
+
+    def on_mount(self) -> None:
+        """Show only the panes there is room for."""
+        self._display()
+
+    def fit_into(self, screen: Size) -> None:
+        """Decide by the screen's size how many panes are open."""
+        self._room = 1
+        for panes, (width, height) in ((2, _TWO_FROM), (4, _FOUR_FROM)):
+            if screen.width >= width and screen.height >= height:
+                self._room = panes
+        self._display()
+
+    @property
+    def open_panes(self) -> set[int]:
+        """Numbers of the panes that are visible."""
+        if self._room == 4:
+            return {0, 1, 2, 3}
+        return {self._active, self._partner} if self._room == 2 else {self._active}
+
+    @property
+    def wants_summaries(self) -> bool:
+        """Whether an open pane shows more of all sites than the live numbers."""
+        return DEPTH in self.open_panes
+
+    def open_pane(self, number: int) -> None:
+        """Open a pane; with room for two, one of text and one plot stay open."""
+        if (number < DEPTH) != (self._active < DEPTH):
+            self._partner = self._active
+        self._active = number
+        self._plotted_at = 0.0
+        self._display()
+
+    def next_pane(self, by: int) -> int:
+        """Number of the pane after the active one."""
+        return (self._active + by) % len(PANES)
+
+    def show(self, snapshot: Snapshot, grid: Grid, *, by_data: bool) -> bool:
+        """Show the focused site; plots at most once a second when it is data that changes them."""
+        look, site = self._look, self._pane("site")
+        changed = site.show(site_lines(snapshot, look, site.size.width))
+        changed |= self._pane("tabs").show([tab_line(look, self.open_panes)])
+        now = time.monotonic()
+        plots = not by_data or now - self._plotted_at >= PLOT_SECONDS
+        if plots:
+            self._plotted_at = now
+        for number in self.open_panes:
+            if number < DEPTH or plots:
+                pane = self._pane(f"pane-{number}")
+                changed |= pane.show(self._lines_of(number, snapshot, grid, pane.size))
+        return changed
+
+    def _lines_of(self, number: int, snapshot: Snapshot, grid: Grid, size: Size) -> list[Strip]:
+        look, (width, height) = self._look, size
+        if number == 0:
+            return token_lines(snapshot.view, look, width, height)
+        if number == 1:
+            return channel_lines(snapshot.view, look, width, height)
+        if number == DEPTH:
+            return depth_lines(snapshot, grid, look, width, height)
+        return distribution_lines(snapshot.view, look, width, height)
+
+    def _pane(self, name: str) -> Lines:
+        return self.query_one(f"#{name}", Lines)
+
+    def _display(self) -> None:
+        shown = self.open_panes
+        for number in range(len(PANES)):
+            self._pane(f"pane-{number}").display = number in shown
+        self.query_one("#texts").display = bool(shown & {0, 1})
+        self.query_one("#plots").display = bool(shown & {2, 3})

@@ -1,0 +1,1 @@
+"""Screens: the monitor, one site, and what opens over them."""

@@ -1,0 +1,101 @@
+"""A question with a few answers, each with a letter.
+
+- `Choice`        one answer
+- `ChoiceScreen`  asks; gives back the chosen name, None for esc
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.events import Key
+from textual.screen import ModalScreen
+
+from maxact_tui.palette import Look
+from maxact_tui.widgets.lines import Lines, line
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One answer: what it is called in code, the letter that picks it, and what it says."""
+
+    name: str
+    letter: str
+    text: str
+
+
+class ChoiceScreen(ModalScreen[str | None]):
+    """Asks one question.
+
+    Args:
+        look: what the terminal can show.
+        question: one line.
+        choices: the answers; the first is preselected.
+    """
+
+    CSS_PATH = "choice.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss_none", show=False),
+        Binding("up,k", "move(-1)", show=False),
+        Binding("down,j", "move(1)", show=False),
+        Binding("enter", "choose", show=False),
+    ]
+
+    def __init__(self, look: Look, question: str, choices: Sequence[Choice]) -> None:
+        super().__init__()
+        self._look, self._question, self._choices = look, question, tuple(choices)
+        self._selected = 0
+
+    def compose(self) -> ComposeResult:
+        """A box with the question and its answers."""
+        with Vertical(id="choice"):
+            yield Lines(self._look, id="choice-lines")
+
+    def on_mount(self) -> None:
+        """Make room for every answer."""
+        lines = self.query_one("#choice-lines", Lines)
+        lines.styles.height = len(self._choices) + 4
+        self.call_after_refresh(self._draw)
+
+    def on_resize(self) -> None:
+        """Draw again at the new size."""
+        self.call_after_refresh(self._draw)
+
+    def action_dismiss_none(self) -> None:
+        """Leave without an answer."""
+        self.dismiss(None)
+
+    def action_move(self, by: int) -> None:
+        """Select another answer."""
+        self._selected = (self._selected + by) % len(self._choices)
+        self._draw()
+
+    def action_choose(self) -> None:
+        """Take the selected answer."""
+        self.dismiss(self._choices[self._selected].name)
+
+    def on_key(self, event: Key) -> None:
+        """A letter takes its answer at once."""
+        for choice in self._choices:
+            if event.key == choice.letter:
+                event.stop()
+                self.dismiss(choice.name)
+                return
+
+    def _draw(self) -> None:
+        look = self._look
+        shown = [line(look, (self._question, "title")), line(look)]
+        for number, choice in enumerate(self._choices):
+            here = number == self._selected
+            shown.append(
+                line(
+                    look, "▸ " if here else "  ", (choice.letter, "key"), (f"  {choice.text}", "title" if here else "")
+                )
+            )
+        shown += [line(look), line(look, ("enter or the letter; esc cancels", "dim"))]
+        self.query_one("#choice-lines", Lines).show(shown)

@@ -1,0 +1,231 @@
+"""The monitor: what a session measures, live or finished.
+
+- `MonitorScreen`  header, line of M, heatmap with a cursor, the site under it, events, keys
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.screen import Screen
+
+from maxact_tui import actions
+from maxact_tui.cells import CellMaker, legend_line
+from maxact_tui.footer import footer_line
+from maxact_tui.grid import make_grid
+from maxact_tui.header import maximum_lines, status_lines
+from maxact_tui.measures import MEASURES
+from maxact_tui.palette import Look
+from maxact_tui.panel import SitePanel
+from maxact_tui.screens.reading import event_lines
+from maxact_tui.snapshot import Snapshot, Wish
+from maxact_tui.waiting import waiting_lines
+from maxact_tui.widgets.heatmap import CELL_WIDTH, LABEL_WIDTH, Heatmap
+from maxact_tui.widgets.lines import Lines, line
+
+PANEL_LEAST = 40  # cells the panel keeps, however many components there are
+TOO_SMALL = "maxact-tui needs at least 60 columns and 16 rows; make the window larger, or q to leave."
+
+
+class MonitorScreen(Screen[None]):
+    """Shows snapshots; asks the application for what it wants to see next by `ViewWished`.
+
+    Args:
+        look: what the terminal can show.
+        snapshot: what to show first.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("monitor")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (110, "-normal"), (170, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (32, "-tall"), (50, "-high")]  # noqa: RUF012
+
+    class ViewWished(Message):
+        """The screen wants to see something else."""
+
+        def __init__(self, wish: Wish) -> None:
+            super().__init__()
+            self.wish = wish
+
+    class SiteOpened(Message):
+        """The user asked for everything about a site."""
+
+        def __init__(self, site: int) -> None:
+            super().__init__()
+            self.site = site
+
+    def __init__(self, look: Look, snapshot: Snapshot) -> None:
+        super().__init__()
+        self._look = look
+        self._snapshot = snapshot
+        self._maker = CellMaker(look)
+        self._heatmap: Heatmap | None = None
+        self._follows = True
+        self._notice = ""
+        self._is_ready = False
+
+    def compose(self) -> ComposeResult:
+        """Header, body, events, keys; and the sentence for windows that are too small."""
+        with Vertical(id="main"):
+            yield Lines(self._look, id="status")
+            yield Lines(self._look, id="maximum")
+            with Horizontal(id="body"):
+                yield Lines(self._look, id="waiting")
+                with Vertical(id="map"):
+                    yield Lines(self._look, id="legend")
+                yield SitePanel(self._look, id="panel")
+            yield Lines(self._look, id="events")
+            yield Lines(self._look, id="keys")
+        yield Lines(self._look, id="small")
+
+    def on_mount(self) -> None:
+        """Draw what is known."""
+        self._is_ready = True
+        self._mount_heatmap()
+        self.call_after_refresh(self.draw)
+
+    def on_resize(self) -> None:
+        """Lay out and draw at the new size."""
+        self._arrange()
+        if self._heatmap is not None:
+            self._wish()
+        self.call_after_refresh(self.draw)
+
+    def show(self, snapshot: Snapshot) -> bool:
+        """Show a newer snapshot; returns whether anything visible changed."""
+        self._snapshot = snapshot
+        if not self._is_ready:
+            return False
+        if self._heatmap is None and self._mount_heatmap():
+            self.call_after_refresh(self.draw)
+            return True
+        return self.draw(by_data=True)
+
+    def notice(self, text: str) -> None:
+        """Show a short answer to the user in place of the events; an empty text brings those back."""
+        self._notice = text
+        self._draw_events()
+
+    @property
+    def site(self) -> int | None:
+        """The site under the cursor."""
+        return self._heatmap.site if self._heatmap is not None else None
+
+    def draw(self, *, by_data: bool = False) -> bool:
+        """Bring every widget up to date; `by_data` keeps plots to one drawing a second."""
+        snapshot, width = self._snapshot, self.size.width
+        changed = self._lines("status").show(status_lines(snapshot, self._look, width))
+        changed |= self._lines("maximum").show(maximum_lines(snapshot, self._look, width))
+        changed |= self._lines("keys").show([footer_line(self._look, width, "monitor")])
+        self._lines("small").show([line(self._look, TOO_SMALL[i : i + width]) for i in range(0, 96, max(width, 1))])
+        if self._heatmap is None:
+            changed |= self._lines("waiting").show(waiting_lines(snapshot, self._look, width))
+        else:
+            changed |= self._draw_heatmap(self._heatmap)
+            panel = self.query_one(SitePanel)
+            changed |= panel.show(snapshot, self._heatmap.grid, by_data=by_data)
+        return self._draw_events() or changed
+
+    def action_cursor(self, rows: int, columns: int) -> None:
+        """Move the cursor by one site."""
+        if self._heatmap is not None:
+            self._heatmap.move(rows, columns)
+
+    def action_page(self, direction: int) -> None:
+        """Move the cursor by a page."""
+        if self._heatmap is not None:
+            self._heatmap.page(direction)
+
+    def action_edge(self, direction: int) -> None:
+        """Move the cursor to the first or last row."""
+        if self._heatmap is not None:
+            self._heatmap.edge(direction)
+
+    def action_to_maximum(self) -> None:
+        """Jump to M's first site, or from one of its sites to the next."""
+        if self._heatmap is None or self._snapshot.maximum is None:
+            return
+        plateau = self._snapshot.maximum.plateau
+        here = plateau.index(self._heatmap.site) if self._heatmap.site in plateau else -1
+        self._heatmap.place(plateau[(here + 1) % len(plateau)])
+        self._cursor_moved()
+
+    def action_open_site(self) -> None:
+        """Ask for the site screen."""
+        if self._heatmap is not None and self._snapshot.meta is not None:
+            self.post_message(self.SiteOpened(self._heatmap.site))
+
+    def action_pane(self, number: int) -> None:
+        """Open a pane."""
+        self.query_one(SitePanel).open_pane(number)
+        self._wish()
+        self.call_after_refresh(self.draw)
+
+    def action_next_pane(self) -> None:
+        """Open the next pane."""
+        self.action_pane(self.query_one(SitePanel).next_pane(1))
+
+    def action_previous_pane(self) -> None:
+        """Open the previous pane."""
+        self.action_pane(self.query_one(SitePanel).next_pane(-1))
+
+    def action_measure(self, by: int) -> None:
+        """Show another measure in the heatmap."""
+        place = MEASURES.index(self._maker.measure)
+        self._maker = CellMaker(self._look, MEASURES[(place + by) % len(MEASURES)])
+        self._wish()
+        self.draw()
+
+    def on_heatmap_cursor_moved(self, event: Heatmap.CursorMoved) -> None:
+        """From the first move on the cursor belongs to the user and follows M no more."""
+        event.stop()
+        self._cursor_moved()
+
+    def _cursor_moved(self) -> None:
+        self._follows = False
+        self._wish()
+
+    def _wish(self) -> None:
+        """Tell the application what is on the screen now."""
+        focus = None if self._follows or self._heatmap is None else self._heatmap.site
+        summaries = not self._maker.measure.is_live or self.query_one(SitePanel).wants_summaries
+        self.post_message(self.ViewWished(Wish(focus, summaries)))
+
+    def _lines(self, name: str) -> Lines:
+        return self.query_one(f"#{name}", Lines)
+
+    def _mount_heatmap(self) -> bool:
+        plan = self._snapshot.meta.plan if self._snapshot.meta is not None else None
+        if plan is None or not plan.sites:
+            return False
+        self._heatmap = Heatmap(self._look, make_grid(plan), id="heatmap")
+        self.query_one("#map").mount(self._heatmap, before="#legend")
+        self.add_class("-measuring")
+        self._arrange()
+        self._wish()
+        return True
+
+    def _arrange(self) -> None:
+        """Give the heatmap whole columns, as many as leave room for the panel."""
+        if self._heatmap is None:
+            return
+        room = max(self.size.width - PANEL_LEAST - LABEL_WIDTH, CELL_WIDTH)
+        columns = min(len(self._heatmap.grid.columns), room // CELL_WIDTH)
+        self.query_one("#map").styles.width = LABEL_WIDTH + CELL_WIDTH * max(columns, 1) + 1
+        self.query_one(SitePanel).fit_into(self.size)
+
+    def _draw_heatmap(self, heatmap: Heatmap) -> bool:
+        changed = heatmap.show(self._maker.make(self._snapshot))
+        if self._follows and self._snapshot.focus is not None:
+            changed |= heatmap.place(self._snapshot.focus)
+        return self._lines("legend").show([legend_line(self._look, self._maker)]) or changed
+
+    def _draw_events(self) -> bool:
+        lines, snapshot = self._lines("events"), self._snapshot
+        if self._notice:
+            return lines.show([line(self._look, (f" {self._notice}", "key"))])
+        started = snapshot.status.started if snapshot.status is not None else 0.0
+        return lines.show(event_lines(snapshot.events, self._look, self.size.width, started, max(lines.size.height, 1)))

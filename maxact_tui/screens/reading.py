@@ -1,0 +1,160 @@
+"""A page of text over the screen: help, event log, threads.
+
+- `ReadingScreen`  a title, scrolled lines, and a line of keys
+- `help_lines`     the help, from the table of actions
+- `event_lines`    the event log
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.strip import Strip
+
+from engine.session.records import Event
+from maxact_tui.actions import help_sections
+from maxact_tui.measures import MEASURES
+from maxact_tui.numbers import duration, grouped
+from maxact_tui.palette import Look
+from maxact_tui.text import fitted, visible
+from maxact_tui.widgets.lines import Lines, line
+from maxact_tui.widgets.scroller import Scroller
+
+EVENT_STYLES = {"nonfinite": "bad", "fp16": "bad", "maximum": "warn", "problem": "warn", "memory": "warn"}
+
+
+class ReadingScreen(Screen[None]):
+    """A page of text; esc or q closes it.
+
+    Args:
+        look: what the terminal can show.
+        title: what stands above.
+        make: the lines for a width in cells.
+    """
+
+    CSS_PATH = "reading.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter,question_mark", "close", show=False),
+        Binding("up,k", "move(-1)", show=False),
+        Binding("down,j", "move(1)", show=False),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown,space", "page(1)", show=False),
+        Binding("home,g", "edge(-1)", show=False),
+        Binding("end,G", "edge(1)", show=False),
+    ]
+
+    def __init__(self, look: Look, title: str, make: Callable[[int], Sequence[Strip]]) -> None:
+        super().__init__()
+        self._look, self._title, self._make = look, title, make
+
+    def compose(self) -> ComposeResult:
+        """Title, page, keys."""
+        yield Lines(self._look, id="reading-title")
+        yield Scroller(self._look, id="reading-page")
+        yield Lines(self._look, id="reading-keys")
+
+    def on_mount(self) -> None:
+        """Fill the page."""
+        self.call_after_refresh(self._draw)
+
+    def on_resize(self) -> None:
+        """Fill it again at the new width."""
+        self.call_after_refresh(self._draw)
+
+    def action_close(self) -> None:
+        """Back to where the user came from."""
+        self.dismiss(None)
+
+    def action_move(self, lines: int) -> None:
+        """Scroll by lines."""
+        self._page.move(lines)
+        self._draw_keys()
+
+    def action_page(self, direction: int) -> None:
+        """Scroll by a page."""
+        self._page.page(direction)
+        self._draw_keys()
+
+    def action_edge(self, direction: int) -> None:
+        """Scroll to an end."""
+        self._page.edge(direction)
+        self._draw_keys()
+
+    @property
+    def _page(self) -> Scroller:
+        return self.query_one("#reading-page", Scroller)
+
+    def _draw(self) -> None:
+        self.query_one("#reading-title", Lines).show([line(self._look, (f" {self._title}", "title"))])
+        self._page.fill(self._make(max(self.size.width - 2, 20)))
+        self._draw_keys()
+
+    def _draw_keys(self) -> None:
+        keys = line(self._look, (" esc", "key"), " back  ", ("↑↓ PgUp PgDn", "key"), f" scroll   {self._page.position}")
+        self.query_one("#reading-keys", Lines).show([keys])
+
+
+def help_lines(look: Look, width: int) -> list[Strip]:
+    """Everything the keys do, what the screen shows, and what the measures mean."""
+    lines = [line(look)]
+    for title, entries in help_sections():
+        lines.append(line(look, (title, "heading")))
+        for key, sentence in entries:
+            lines.append(
+                line(look, (f"  {fitted(look.own(key), 11)}", "key"), visible(sentence, width - 14, space=" "))
+            )
+        lines.append(line(look))
+    lines.append(line(look, ("What the heatmap can show", "heading")))
+    for measure in MEASURES:
+        lines += _paragraph(look, measure.title, measure.meaning, width)
+    lines += [line(look), line(look, ("What the signs mean", "heading"))]
+    for sign, meaning in _SIGNS:
+        lines += _paragraph(look, sign, meaning, width)
+    return lines
+
+
+_SIGNS = (
+    ("M", "The largest |x| over embedding, attention and MLP outputs, hidden states and final norm."),
+    ("*", "A site that reaches M within one bfloat16 step: all of them are tied."),
+    ("!", "A site with NaN or infinite values."),
+    ("embed, norm", "Embedding and final norm stand in the column of the residual stream."),
+    ("fits fp16", "M is below 65,504; so many bits (doublings) are left."),
+    ("massive", "|x| > 100 and > 1000 x the median of |x|: over the layer (default) or over the token's own values."),
+    ("· ↵ ⇥ \\x1b", "A token's space, newline, tab and any byte that cannot be printed."),
+)
+
+
+def _paragraph(look: Look, head: str, text: str, width: int) -> list[Strip]:
+    import textwrap
+
+    rows = textwrap.wrap(text, max(width - 15, 20)) or [""]
+    lines = [line(look, (f"  {fitted(look.own(head), 11)}", "key"), rows[0])]
+    return lines + [line(look, " " * 13, row) for row in rows[1:]]
+
+
+def event_lines(
+    events: Sequence[Event], look: Look, width: int, started: float, newest: int | None = None
+) -> list[Strip]:
+    """Events, newest first: time since the start, tokens seen by then, and what happened."""
+    chosen = list(reversed(events))[:newest]
+    if not chosen:
+        return [line(look, (" nothing to tell yet", "dim"))]
+    return [event_line(event, look, width, started) for event in chosen]
+
+
+def event_line(event: Event, look: Look, width: int, started: float) -> Strip:
+    """One event."""
+    when = (
+        duration(event.at - started)
+        if started and event.at >= started
+        else time.strftime("%H:%M", time.localtime(event.at))
+    )
+    facts = f" {when:>7}  "
+    tokens = f"  at {grouped(event.tokens)} tokens" if event.tokens and width >= 70 else ""
+    text = visible(event.text, max(width - len(facts) - len(tokens), 10), space=" ", ascii_only=look.ascii_only)
+    return line(look, (facts, "dim"), (text, EVENT_STYLES.get(event.kind, "")), (tokens, "dim"))

@@ -1,0 +1,1 @@
+"""Widgets on Textual's Line API: they repaint only what changed."""

@@ -1,0 +1,269 @@
+"""The heatmap: layers down, components across, one widget per column so that a changed cell costs only itself.
+
+- `Cell`         what one cell shows
+- `HeatColumn`   one component's cells, a title above
+- `RowLabels`    the layers
+- `Heatmap`      all of it, with a cursor
+- `CELL_WIDTH`, `LABEL_WIDTH`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.events import Click, Resize
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from maxact_tui.grid import NOWHERE, Grid
+from maxact_tui.palette import STYLES, Look
+from maxact_tui.text import fitted
+
+CELL_WIDTH = 8
+LABEL_WIDTH = 6
+_CURSOR_STYLE = Style(bold=True, reverse=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one cell shows.
+
+    Attributes:
+        text: the number, at most six cells wide.
+        level: place on the ramp, -1 for no colour.
+        mark: `*` where M is, `!` where something is not finite, else a space.
+    """
+
+    text: str
+    level: int
+    mark: str = " "
+
+
+BLANK = Cell("", -1)
+
+
+class HeatColumn(Widget):
+    """One component: its title, and below it the visible cells."""
+
+    DEFAULT_CSS = "HeatColumn { width: 8; height: 1fr; }"
+
+    class CellClicked(Message):
+        """The user clicked a cell; `row` counts the visible rows from 0."""
+
+        def __init__(self, column: int, row: int) -> None:
+            super().__init__()
+            self.column, self.row = column, row
+
+    def __init__(self, look: Look, column: int, title: str) -> None:
+        super().__init__()
+        self._look, self._column, self._title = look, column, title
+        self._cells: tuple[Cell, ...] = ()
+        self._cursor: int | None = None
+        self._highlight = False
+
+    def show(self, cells: Sequence[Cell], cursor: int | None, *, highlight: bool) -> bool:
+        """Show these cells from the top; `cursor` is the row the cursor is on, if it is in this column.
+
+        Returns:
+            Whether anything changed.
+        """
+        old_cells, old_cursor, old_highlight = self._cells, self._cursor, self._highlight
+        self._cells, self._cursor, self._highlight = tuple(cells), cursor, highlight
+        rows = min(max(len(old_cells), len(self._cells)), max(self.size.height - 1, 0))
+        changed = [
+            row
+            for row in range(rows)
+            if _cell(old_cells, row) != _cell(self._cells, row) or (row == old_cursor) != (row == cursor)
+        ]
+        regions = [Region(0, row + 1, self.size.width, 1) for row in changed]
+        if highlight != old_highlight:
+            regions.append(Region(0, 0, self.size.width, 1))
+        if regions:
+            self.refresh(*regions)
+        return bool(regions)
+
+    def render_line(self, y: int) -> Strip:
+        """Textual's Line API."""
+        if y == 0:
+            style = STYLES["title"] if self._highlight else STYLES["dim"]
+            return Strip([Segment(fitted(self._title, CELL_WIDTH - 1, right=True) + " ", style)])
+        return self._render_cell(_cell(self._cells, y - 1), self._cursor == y - 1)
+
+    def on_click(self, event: Click) -> None:
+        """Move the cursor to the clicked cell."""
+        if event.y > 0:
+            self.post_message(self.CellClicked(self._column, event.y - 1))
+
+    def _render_cell(self, cell: Cell, has_cursor: bool) -> Strip:
+        glyph = self._look.level_glyphs[cell.level] if cell.level >= 0 else " "
+        lead = self._look.own("▸") if has_cursor else glyph
+        text = f"{lead}{cell.text:>6}{cell.mark}"
+        if has_cursor:
+            return Strip([Segment(text, _CURSOR_STYLE)])
+        style = self._look.ramp[cell.level] if cell.level >= 0 else Style()
+        if cell.mark != " ":
+            style += Style(bold=True)
+        return Strip([Segment(text, style or None)])
+
+
+class RowLabels(Widget):
+    """The labels of the visible rows."""
+
+    DEFAULT_CSS = "RowLabels { width: 6; height: 1fr; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._labels: tuple[str, ...] = ()
+        self._cursor: int | None = None
+
+    def show(self, labels: Sequence[str], cursor: int | None) -> bool:
+        """Show these labels from the top, that of the cursor's row in bold. Returns whether anything changed."""
+        old, old_cursor = self._labels, self._cursor
+        self._labels, self._cursor = tuple(labels), cursor
+        rows = range(min(max(len(old), len(self._labels)), max(self.size.height - 1, 0)))
+        changed = [y for y in rows if _label(old, y) != _label(self._labels, y) or (y == old_cursor) != (y == cursor)]
+        if changed:
+            self.refresh(*[Region(0, y + 1, self.size.width, 1) for y in changed])
+        return bool(changed)
+
+    def render_line(self, y: int) -> Strip:
+        """Textual's Line API."""
+        if y == 0:
+            return Strip([Segment(" " * LABEL_WIDTH)])
+        style = STYLES["title"] if self._cursor == y - 1 else STYLES["dim"]
+        return Strip([Segment(fitted(_label(self._labels, y - 1), LABEL_WIDTH - 1, right=True) + " ", style)])
+
+
+class Heatmap(Horizontal):
+    """Layers down, components across, and a cursor on one cell."""
+
+    DEFAULT_CSS = "Heatmap { height: 1fr; overflow: hidden hidden; }"
+
+    class CursorMoved(Message):
+        """The user moved the cursor to another site."""
+
+        def __init__(self, site: int) -> None:
+            super().__init__()
+            self.site = site
+
+    def __init__(self, look: Look, grid: Grid, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._look, self.grid = look, grid
+        self._labels = RowLabels()
+        self._columns = [HeatColumn(look, number, title) for number, title in enumerate(grid.titles)]
+        self._cells: dict[int, Cell] = {}
+        self._row, self._column = 0, 0
+        self._top, self._left = 0, 0
+
+    def compose(self) -> ComposeResult:
+        """Labels, then one widget per column."""
+        yield self._labels
+        yield from self._columns
+
+    @property
+    def site(self) -> int:
+        """Number of the site under the cursor, -1 where there is none."""
+        return int(self.grid.sites[self._row, self._column])
+
+    @property
+    def page_rows(self) -> int:
+        """How many rows are visible."""
+        return max(self.size.height - 1, 1)
+
+    @property
+    def page_columns(self) -> int:
+        """How many columns are visible."""
+        return max((self.size.width - LABEL_WIDTH) // CELL_WIDTH, 1)
+
+    def show(self, cells: dict[int, Cell]) -> bool:
+        """Show the cell of each site number; returns whether anything visible changed."""
+        self._cells = cells
+        return self._draw()
+
+    def place(self, site: int) -> bool:
+        """Put the cursor on a site without telling anyone; returns whether anything visible changed."""
+        cell = self.grid.cell_of(site)
+        if cell is None:
+            return False
+        self._row, self._column = cell
+        return self._draw()
+
+    def move(self, rows: int, columns: int) -> None:
+        """Move the cursor; across gaps, and never onto a cell without a site."""
+        row, column = self._row, self._column
+        while True:
+            row, column = row + (rows > 0) - (rows < 0), column + (columns > 0) - (columns < 0)
+            if not (0 <= row < len(self.grid.rows) and 0 <= column < len(self.grid.columns)):
+                return
+            if self.grid.sites[row, column] != NOWHERE:
+                return self._go(row, column)
+
+    def jump(self, row: int) -> None:
+        """Move the cursor to the nearest site to `row` in this column, else in any."""
+        row = min(max(row, 0), len(self.grid.rows) - 1)
+        filled = [r for r in range(len(self.grid.rows)) if self.grid.sites[r, self._column] != NOWHERE]
+        if filled:
+            self._go(min(filled, key=lambda r: abs(r - row)), self._column)
+
+    def page(self, direction: int) -> None:
+        """Move the cursor one page of rows."""
+        self.jump(self._row + direction * self.page_rows)
+
+    def edge(self, direction: int) -> None:
+        """Move the cursor to the first or last row."""
+        self.jump(0 if direction < 0 else len(self.grid.rows) - 1)
+
+    def on_resize(self, event: Resize) -> None:
+        """Fit the visible part to the new size."""
+        self._draw()
+
+    def on_heat_column_cell_clicked(self, event: HeatColumn.CellClicked) -> None:
+        """Move the cursor to a clicked cell."""
+        event.stop()
+        row = self._top + event.row
+        if row < len(self.grid.rows) and self.grid.sites[row, event.column] != NOWHERE:
+            self._go(row, event.column)
+
+    def _go(self, row: int, column: int) -> None:
+        if (row, column) != (self._row, self._column):
+            self._row, self._column = row, column
+            self._draw()
+            self.post_message(self.CursorMoved(self.site))
+
+    def _draw(self) -> bool:
+        """Scroll so that the cursor is visible, and show every visible column."""
+        self._top = _scrolled(self._top, self._row, self.page_rows, len(self.grid.rows))
+        self._left = _scrolled(self._left, self._column, self.page_columns, len(self.grid.columns))
+        rows = range(self._top, min(self._top + self.page_rows, len(self.grid.rows)))
+        changed = self._labels.show([self.grid.rows[row] for row in rows], self._row - self._top)
+        for number, column in enumerate(self._columns):
+            inside = self._left <= number < self._left + self.page_columns
+            if column.display != inside:
+                column.display, changed = inside, True
+            if inside:
+                here = number == self._column
+                cells = [self._cells.get(int(self.grid.sites[row, number]), BLANK) for row in rows]
+                changed |= column.show(cells, self._row - self._top if here else None, highlight=here)
+        return changed
+
+
+def _scrolled(start: int, place: int, page: int, total: int) -> int:
+    """First visible index, moved as little as possible so that `place` is visible with a little around it."""
+    around = min(2, (page - 1) // 3)
+    start = min(max(start, place + around - page + 1), place - around)
+    return max(min(start, total - page), 0)
+
+
+def _cell(cells: Sequence[Cell], row: int) -> Cell:
+    return cells[row] if 0 <= row < len(cells) else BLANK
+
+
+def _label(labels: Sequence[str], row: int) -> str:
+    return labels[row] if row < len(labels) else ""

@@ -1,0 +1,89 @@
+"""Lines of styled text that repaint only where they changed.
+
+- `Part`, `line`  a strip from text and style names; the only way text gets onto the screen
+- `Lines`         a widget that shows such strips
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from maxact_tui.palette import STYLES, Look
+from maxact_tui.text import visible
+
+Part = str | tuple[str, str] | tuple[str, Style]
+EMPTY = Strip([])
+
+
+def line(look: Look, *parts: Part) -> Strip:
+    """One line of text.
+
+    Every part goes through `visible`, so that no control sequence can reach the terminal, whoever wrote it.
+
+    Args:
+        look: what the terminal can show.
+        parts: text, or (text, name in `STYLES`), or (text, style).
+    """
+    segments = []
+    for part in parts:
+        text, style = (part, "") if isinstance(part, str) else part
+        shown = visible(look.own(text), space=" ", ascii_only=look.ascii_only)
+        if shown:
+            segments.append(Segment(shown, _style(style)))
+    return Strip(segments)
+
+
+def _style(style: str | Style) -> Style | None:
+    found = STYLES[style] if isinstance(style, str) else style
+    return found or None
+
+
+class Lines(Widget):
+    """Shows a list of strips, cut to its width; `show` repaints the lines that differ from what is shown.
+
+    Args:
+        look: what the terminal can show.
+    """
+
+    DEFAULT_CSS = "Lines { width: 1fr; height: 1; }"
+
+    def __init__(self, look: Look, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.look = look
+        self._lines: tuple[Strip, ...] = ()
+
+    @property
+    def lines(self) -> tuple[Strip, ...]:
+        """What is shown, from the top."""
+        return self._lines
+
+    def show(self, lines: Sequence[Strip]) -> bool:
+        """Show these lines from the top.
+
+        Returns:
+            Whether anything visible changed.
+        """
+        old, self._lines = self._lines, tuple(lines)
+        width, height = self.size.width, self.size.height
+        changed = [
+            Region(0, y, width, 1)
+            for y in range(min(height, max(len(old), len(self._lines))))
+            if _at(old, y) != _at(self._lines, y)
+        ]
+        if changed:
+            self.refresh(*changed)
+        return bool(changed)
+
+    def render_line(self, y: int) -> Strip:
+        """Textual's Line API."""
+        return _at(self._lines, y).adjust_cell_length(self.size.width)
+
+
+def _at(lines: Sequence[Strip], y: int) -> Strip:
+    return lines[y] if y < len(lines) else EMPTY
