@@ -1,0 +1,76 @@
+"""Everything a session holds about a model and each of its sites, as one documented JSON.
+
+- `FORMAT`, `VERSION`  what the document says of itself
+- `complete_dict`      session -> dict: the summary, the run's provenance, and one entry per site
+
+Per-channel and per-sample arrays are left to the tabular exports. The keys are described by the JSON Schema in
+`engine/report/data/report.schema.json`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from engine.analysis.model import ModelSummary, analyse
+from engine.analysis.site import SiteSummary
+from engine.report.plain import fields, number
+from engine.report.summary import nonfinite_dict, summary_dict
+from engine.session.reader import SessionReader
+from engine.sites.site import Site
+
+FORMAT: Final = "maxact-tui/report"
+VERSION: Final = 1
+
+_NUMBERS: Final = (
+    "max", "min", "magnitude", "mean", "std", "abs_mean", "rms", "kurtosis", "crest", "zero_share",
+    "abs_q25", "abs_median", "abs_q75", "abs_q90", "abs_q99", "abs_q999",
+)  # fmt: skip
+
+
+def complete_dict(reader: SessionReader) -> dict[str, Any]:
+    """The whole report of a session, ready for strict JSON."""
+    summary = analyse(reader)
+    return {
+        **summary_dict(summary),
+        "format": FORMAT,
+        "version": VERSION,
+        "job": fields(summary.job.to_json()),
+        "provenance": fields(summary.provenance),
+        "corpus": fields(summary.corpus),
+        "sites": _sites(summary),
+        "missing": fields(summary.plan.missing) if summary.plan else [],
+        "notes": list(summary.plan.notes) if summary.plan else [],
+    }
+
+
+def _sites(summary: ModelSummary) -> list[dict[str, Any]]:
+    plan = summary.plan
+    return [
+        _site(site, found)
+        for site, found in zip(plan.sites if plan else (), summary.sites, strict=True)
+        if found is not None
+    ]
+
+
+def _site(site: Site, found: SiteSummary) -> dict[str, Any]:
+    return {
+        "name": site.name,
+        "layer": site.layer,
+        "component": site.component,
+        "module": site.module,
+        "capture": site.capture,
+        "kind": site.kind,
+        "note": site.note,
+        "counts_for_m": site.counts_for_m,
+        "dtype": found.dtype,
+        "width": found.width,
+        "exact": found.exact,
+        "tokens": found.tokens,
+        "count": found.count,
+        **{name: number(getattr(found, name)) for name in _NUMBERS},
+        "nonfinite": nonfinite_dict(found.nonfinite),
+        "sun_layer": fields(found.sun_layer),
+        "sun_token": fields(found.sun_token),
+        "top": fields(found.top),
+        "channels": fields(found.channels),
+    }

@@ -1,0 +1,102 @@
+"""The export formats by name, and one door to all of them.
+
+- `Format`, `FORMATS`  what there is
+- `find_format`        by name; an unknown one names the nearest
+- `render`             a session as documents in memory
+- `export_session`     a session as files in a folder
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from engine.analysis.model import analyse
+from engine.report.complete import complete_dict
+from engine.report.errors import ReportError
+from engine.report.reference import activation_stats, reference_model_name, top5_stats
+from engine.report.summary import summary_dict
+from engine.report.writing import Document, safe_name, write_documents
+from engine.session.library import SUFFIX
+from engine.session.reader import SessionReader
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One export format: its name, one line for the help, and what makes its documents."""
+
+    name: str
+    description: str
+    produce: Callable[[SessionReader], list[Document]]
+
+
+def find_format(name: str) -> Format:
+    """The format of that name.
+
+    Raises:
+        ReportError: there is none; the nearest is named.
+    """
+    found = FORMATS.get(name.strip().lower())
+    if found is not None:
+        return found
+    nearest = difflib.get_close_matches(name.strip().lower(), FORMATS, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"there are: {', '.join(FORMATS)}"
+    raise ReportError(f"there is no export format {name!r}; {hint}")
+
+
+def render(reader: SessionReader, name: str) -> list[Document]:
+    """A session in one format, in memory.
+
+    Raises:
+        ReportError: an unknown format, or a session that does not hold what the format needs.
+    """
+    return find_format(name).produce(reader)
+
+
+def export_session(reader: SessionReader, name: str, folder: Path, *, force: bool = False) -> list[Path]:
+    """Write a session in one format into `folder`.
+
+    Raises:
+        ReportError: an unknown format, a file that exists without `force`, a folder that cannot be written.
+    """
+    return write_documents(render(reader, name), folder, force=force)
+
+
+def _stem(reader: SessionReader) -> str:
+    return safe_name(reader.path.name.removesuffix(SUFFIX))
+
+
+def _json(name: str, data: dict[str, Any]) -> Document:
+    content = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # A lone surrogate (a file name that is not UTF-8) becomes the JSON escape of the same code point.
+    return Document(name, content.encode("utf-8", "backslashreplace"))
+
+
+def _summary(reader: SessionReader) -> list[Document]:
+    return [_json(f"{_stem(reader)}.summary.json", summary_dict(analyse(reader)))]
+
+
+def _complete(reader: SessionReader) -> list[Document]:
+    return [_json(f"{_stem(reader)}.json", complete_dict(reader))]
+
+
+def _reference(reader: SessionReader) -> list[Document]:
+    name = safe_name(reference_model_name(reader.meta().job))
+    return [
+        _json(f"{name}_activation_stats.json", activation_stats(reader)),
+        _json(f"{name}_top5_stats.json", top5_stats(reader)),
+    ]
+
+
+FORMATS: Final[dict[str, Format]] = {
+    one.name: one
+    for one in (
+        Format("json", "everything, one documented JSON", _complete),
+        Format("summary", "the summary as JSON", _summary),
+        Format("reference", "the two files of the code of arXiv 2605.15572", _reference),
+    )
+}

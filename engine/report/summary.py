@@ -1,0 +1,169 @@
+"""The summary of a model as a plain dict, ready for strict JSON (`--json`).
+
+- `FORMAT`, `VERSION`  what the dict says of itself; keys are only ever added within a version
+- `summary_dict`       ModelSummary -> dict
+
+Unknown numbers are null, infinite ones the string `infinity`; sites are named as in the hook plan; magnitudes are
+|x|, shares lie between 0 and 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from engine.analysis.convergence import CategoryMaximum, Convergence
+from engine.analysis.maximum import Maximum
+from engine.analysis.model import Address, ModelSummary
+from engine.analysis.published import Checkpoint, Standing
+from engine.analysis.site import NonFinite
+from engine.report.plain import fields, number, text
+
+FORMAT: Final = "maxact-tui/summary"
+VERSION: Final = 1
+
+
+def summary_dict(summary: ModelSummary) -> dict[str, Any]:
+    """Everything about the model; per-site numbers are in `engine.report.complete`."""
+    names = _names(summary)
+    status = summary.status
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": {
+            "name": summary.job.model,
+            "revision": summary.job.revision,
+            "family": summary.plan.family if summary.plan else None,
+            "layers": summary.plan.layers if summary.plan else None,
+            "hidden_size": summary.plan.hidden_size if summary.plan else None,
+            "dtype": summary.dtype or None,
+        },
+        "run": {
+            "partial": summary.is_partial,
+            "phase": status.phase,
+            "created": summary.created,
+            "seconds": status.running_seconds,
+            "tokens_per_second": status.tokens_per_second,
+            "samples": summary.samples,
+            "samples_total": status.samples_total,
+            "tokens": summary.tokens,
+            "tokens_total": status.tokens_total,
+            "peak_bytes": status.peak_bytes,
+        },
+        "protocol": {
+            "corpus": summary.job.corpus,
+            "corpus_hash": summary.corpus.get("hash"),
+            "policy": summary.job.policy,
+            "detail": summary.job.detail,
+            "seed": summary.job.seed,
+            "differences": list(summary.differences),
+        },
+        "maximum": _maximum(summary, names),
+        "massive_activations": {
+            "layer_median": summary.passes_layer_median,
+            "token_median": summary.passes_token_median,
+            "layer_median_sites": _named(names, summary.layer_median_sites),
+            "token_median_sites": _named(names, summary.token_median_sites),
+        },
+        "emergence": fields(summary.emergence),
+        "emergence_compat": fields(summary.emergence_compat),
+        "profile": [{"layer": layer, "magnitude": number(value)} for layer, value in summary.profile],
+        "threads": fields(summary.threads),
+        "convergence": _convergence(summary.convergence),
+        "categories": [_category(one) for one in summary.categories],
+        "bootstrap": fields(summary.bootstrap),
+        "structure": fields(summary.structure),
+        "hot_sites": _named(names, summary.hot_sites),
+        "standing": _standing(summary.standing),
+        "nonfinite": [
+            {"site": names[i], **nonfinite_dict(site.nonfinite)}
+            for i in summary.nonfinite_sites
+            if (site := summary.sites[i]) is not None
+        ],
+    }
+
+
+def nonfinite_dict(alarm: NonFinite) -> dict[str, Any]:
+    """Counts of NaN and infinities, and the address of the first, null if there is none."""
+    first = {"sample": alarm.sample, "position": alarm.position, "channel": alarm.channel}
+    return {
+        "nan": alarm.nan,
+        "positive_infinity": alarm.positive_infinity,
+        "negative_infinity": alarm.negative_infinity,
+        "first": first if alarm.count else None,
+    }
+
+
+def _names(summary: ModelSummary) -> list[str]:
+    return [site.name for site in summary.plan.sites] if summary.plan else []
+
+
+def _named(names: list[str], sites: Iterable[int]) -> list[str]:
+    return [names[i] for i in sites]
+
+
+def _maximum(summary: ModelSummary, names: list[str]) -> dict[str, Any] | None:
+    found: Maximum | None = summary.maximum
+    if found is None:
+        return None
+    return {
+        "magnitude": number(found.magnitude),
+        "value": number(summary.signed_maximum),
+        "label": found.label,
+        "site": names[found.site],
+        "plateau": _named(names, found.plateau),
+        "bf16_step": number(found.step),
+        "fp16_headroom_bits": number(found.fp16_headroom_bits),
+        "overflows_fp16": found.overflows_fp16,
+        "e4m3_headroom_bits": number(found.e4m3_headroom_bits),
+        "overflows_e4m3": found.overflows_e4m3,
+        "at": None if summary.peak is None else _address(summary.peak),
+    }
+
+
+def _address(peak: Address) -> dict[str, Any]:
+    return {
+        "sample": peak.sample,
+        "position": peak.position,
+        "channel": peak.channel,
+        "category": peak.category,
+        "token_id": peak.token_id if peak.token_id >= 0 else None,
+        "token": text(peak.piece),
+        "before": text(peak.before),
+        "after": text(peak.after),
+    }
+
+
+def _convergence(found: Convergence) -> dict[str, Any]:
+    return {
+        "samples": found.samples,
+        "tokens": found.tokens,
+        "last_increase_tokens": found.points[-1].tokens if found.points else None,
+        "last_increase_share": number(found.last_increase_share),
+        "points": fields(found.points),
+    }
+
+
+def _category(one: CategoryMaximum) -> dict[str, Any]:
+    return {
+        "category": one.category,
+        "samples": one.convergence.samples,
+        "tokens": one.convergence.tokens,
+        "magnitude": number(one.convergence.magnitude),
+    }
+
+
+def _standing(found: Standing | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "tier": found.tier,
+        "larger": found.larger,
+        "of": found.of,
+        "next_above": _neighbour(found.next_above),
+        "next_below": _neighbour(found.next_below),
+    }
+
+
+def _neighbour(row: Checkpoint | None) -> dict[str, Any] | None:
+    return None if row is None else {"name": row.name, "magnitude": row.magnitude}

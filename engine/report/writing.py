@@ -1,0 +1,82 @@
+"""Files that are either whole or not there.
+
+- `Document`    a file to be: its name and content
+- `write_documents`  all of them into a folder, each by a rename
+- `safe_name`   any text as a file name
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.report.errors import ReportError
+
+_LONGEST_NAME = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file to be written; `name` has no folder."""
+
+    name: str
+    content: bytes
+
+
+def safe_name(text: str) -> str:
+    """The text as a file name: letters, digits, dot, dash and underscore; never hidden, never empty."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:_LONGEST_NAME] or "session"
+
+
+def write_documents(documents: Sequence[Document], folder: Path, *, force: bool) -> list[Path]:
+    """Write all documents into `folder`, which is made if need be.
+
+    Every file appears whole, by a rename; without `force` nothing is written if one of them exists.
+
+    Raises:
+        ReportError: a file exists, or the folder cannot be written.
+    """
+    paths = [folder / document.name for document in documents]
+    existing = [path for path in paths if os.path.lexists(path)]
+    if existing and not force:
+        raise ReportError(f"{existing[0]} exists already; choose another folder, or replace it with --force")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for document, path in zip(documents, paths, strict=True):
+            _write(document.content, path, force=force)
+    except FileExistsError as error:
+        raise ReportError(f"a file appeared in {folder} meanwhile; try again, or replace it with --force") from error
+    except OSError as error:
+        raise ReportError(f"cannot write into {folder}: {error.strerror}; choose another folder") from error
+    return paths
+
+
+def _write(content: bytes, path: Path, *, force: bool) -> None:
+    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.part")
+    try:
+        handle = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o666)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if force:
+            temporary.replace(path)
+        else:
+            _appear(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _appear(temporary: Path, path: Path) -> None:
+    """Give the file its name, unless that name was taken meanwhile."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            raise FileExistsError(None, "exists", str(path)) from None
+        temporary.replace(path)

@@ -1,0 +1,113 @@
+"""The reference's two files: its names, its order, its definitions."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.report.reference import activation_stats, first_maximum, pool_largest, reference_name, top5_stats
+from engine.session.reader import SessionReader
+from engine.sites.site import Site
+from tests.analysis import sessions
+
+ORACLES = Path(__file__).parent.parent / "oracles"
+
+
+def load(name: str) -> dict:
+    return json.loads((ORACLES / name).read_text())
+
+
+def test_keys_and_their_order_are_the_references(reader: SessionReader) -> None:
+    mine, theirs = activation_stats(reader), load("smollm2_bf16_activation_stats.json")
+    assert list(mine) == list(theirs)
+    for kind in ("layer_0_hidden", "layer_0_mlp_gate", "embedding_output", "final_layernorm", "layer_3_mlp_output"):
+        assert list(mine["per_layer_stats"][kind]) == list(theirs["per_layer_stats"][kind]), kind
+    assert list(mine["per_layer_stats"])[:6] == list(theirs["per_layer_stats"])[:6]
+    assert all(isinstance(v, float) for entry in mine["per_layer_stats"].values() for v in entry.values())
+
+
+def test_the_top_file_has_the_references_keys_and_its_aliases(reader: SessionReader) -> None:
+    mine, theirs = top5_stats(reader), load("smollm2_bf16_top5_stats.json")
+    assert list(mine) == list(theirs)
+    entry = mine["per_layer_stats"]["layer_0_hidden"]
+    assert list(entry)[:2] == list(theirs["per_layer_stats"]["layer_0_hidden"])
+    assert entry["top5_abs"] == entry["topk_abs"][:5]
+    assert "layer_0_mlp_gate" not in mine["per_layer_stats"]
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+def test_the_references_own_lists_lead_to_its_own_pooled_list(dtype: str) -> None:
+    theirs = load(f"smollm2_{dtype}_top5_stats.json")
+    pooled = pool_largest([entry["topk_signed"] for entry in theirs["per_layer_stats"].values()])
+    assert pooled == theirs["global_top5_signed"]
+    assert [abs(x) for x in pooled] == theirs["global_top5_abs"]
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+def test_the_references_own_extremes_lead_to_its_own_location(dtype: str) -> None:
+    theirs = load(f"smollm2_{dtype}_activation_stats.json")
+    extremes = {
+        name: (entry["max"], entry["min"]) for name, entry in theirs["per_layer_stats"].items() if "gate" not in name
+    }
+    assert first_maximum(extremes) == (theirs["global_max_activation"], theirs["global_max_location"])
+
+
+def test_a_negative_peak_is_reported_with_its_sign(reader: SessionReader) -> None:
+    found = activation_stats(reader)
+    assert found["global_max_activation"] == sessions.values("bfloat16", "layer_2_hidden").min()
+    assert found["global_max_location"] == "layer_2_hidden (min)"
+
+
+@pytest.mark.parametrize("which", ["bfloat16", "float32"])
+def test_every_scalar_is_what_plain_numpy_makes_of_the_references_definition(
+    which: str, session_files: dict[str, Path]
+) -> None:
+    with SessionReader(session_files[which]) as opened:
+        entry = activation_stats(opened)["per_layer_stats"]["layer_2_hidden"]
+    x = sessions.values(which, "layer_2_hidden")
+    a = np.abs(x)
+    maxima, medians = a.max(1), np.quantile(a, 0.5, axis=1, method="lower")
+    ratios = maxima / medians
+    peak, best = int(maxima.argmax()), int(ratios.argmax())
+    expected = {
+        "mean": x.mean(), "std": x.std(), "abs_mean": a.mean(), "rms": math.sqrt((x * x).mean()),
+        "max": x.max(), "min": x.min(), "count": x.size, "sun_peak_abs": a.max(),
+        "sun_peak_token_median": medians[peak], "sun_peak_token_ratio": maxima[peak] / medians[peak],
+        "sun_max_ratio": ratios[best], "sun_max_ratio_abs": maxima[best], "sun_max_ratio_median": medians[best],
+        "sun_mean_ratio": ratios.mean(), "sun_std_ratio": ratios.std(), "sun_n_tokens": len(x),
+        "sun_n_pass": ((maxima > 100) & (ratios > 1000)).sum(), "sun_t_val": 100, "sun_t_ratio": 1000,
+        "abs_hist_count": x.size, "abs_hist_zero_frac": (x == 0).mean(),
+    }  # fmt: skip
+    for name, value in expected.items():
+        assert entry[name] == pytest.approx(value, rel=2e-6), name
+    for name, level in {"abs_median": 0.5, "abs_q25": 0.25, "abs_q99": 0.99}.items():
+        assert entry[name] == pytest.approx(np.quantile(a, level, method="lower"), rel=0.08), name
+
+
+def test_what_was_not_measured_is_left_out_rather_than_guessed(session_files: dict[str, Path]) -> None:
+    with SessionReader(session_files["standard"]) as opened:
+        entry = activation_stats(opened)["per_layer_stats"]["layer_2_hidden"]
+    assert {"sun_mean_ratio", "sun_max_ratio", "abs_q99"}.isdisjoint(entry)
+    assert {"mean", "max", "sun_peak_abs", "sun_n_pass"} <= set(entry)
+    with SessionReader(session_files["lean"]) as opened:
+        entry = activation_stats(opened)["per_layer_stats"]["layer_2_hidden"]
+    assert {"mean", "rms", "sun_n_pass", "abs_median"}.isdisjoint(entry) and entry["max"] > 100
+
+
+def test_sites_the_reference_does_not_have_are_left_out() -> None:
+    assert reference_name(Site("embedding", None, "embedding", "m")) == "embedding_output"
+    assert reference_name(Site("final_norm", None, "final_norm", "m")) == "final_layernorm"
+    assert reference_name(Site("layer_3_hidden", 3, "hidden", "m")) == "layer_3_hidden"
+    assert reference_name(Site("layer_3_attn_output_mamba", 3, "attn_output", "m")) is None
+    assert reference_name(Site("layer_3_down_proj_input", 3, "down_proj_input", "m")) is None
+
+
+def test_fewer_than_a_hundred_elements_are_not_filled_up_with_zeros(session_files: dict[str, Path]) -> None:
+    with SessionReader(session_files["partial"]) as opened:
+        entry = top5_stats(opened)["per_layer_stats"]["layer_0_hidden"]
+    assert len(entry["topk_abs"]) == 100
+    assert pool_largest([[3.0, -1.0]]) == [3.0, -1.0]
