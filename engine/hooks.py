@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from engine.sites.experts import tap_experts
+from engine.sites.experts import DeliverRows, tap_experts
 from engine.sites.site import HookPlan, Site
 
 Problem = Callable[[int, str], None]
@@ -34,8 +34,8 @@ class Record(Protocol):
         Args:
             site_number: the site's index in the plan.
             x: floating, [B, T, D] or [R, D]; R = B * T, or the rows of the experts with `token_index`.
-            token_index: int64 [R], for expert sites: the row of the flattened [B * T] batch that each row of `x`
-                comes from. None elsewhere.
+            token_index: int64 [R], for rows that experts received: the row of the flattened [B * T] batch that each
+                row of `x` comes from. None where `x` has one row per token.
         """
 
 
@@ -90,7 +90,9 @@ def _element(value: Any, element: int | None) -> Any:
 
 
 @contextmanager
-def attach(model: nn.Module, plan: HookPlan, record: Record, problem: Problem) -> Iterator[Attachment]:
+def attach(
+    model: nn.Module, plan: HookPlan, record: Record, problem: Problem, expert_rows: DeliverRows | None = None
+) -> Iterator[Attachment]:
     """Hook every site of `plan` for the length of the `with` block; hooks are always removed.
 
     Args:
@@ -98,6 +100,8 @@ def attach(model: nn.Module, plan: HookPlan, record: Record, problem: Problem) -
         plan: its sites; their index is the site number.
         record: called with each site's tensor during the forward, on the tensor's own device.
         problem: called once per site and text when a site gives no measurable tensor; the rest runs on.
+        expert_rows: called as (number of the layer's first expert site, `ExpertRows`) once per layer with expert
+            sites and forward; for `engine.statistics.expert_meter`.
 
     Yields:
         The attachment, whose `visits` count the latest forward.
@@ -125,7 +129,7 @@ def attach(model: nn.Module, plan: HookPlan, record: Record, problem: Problem) -
         for number, site in enumerate(plan.sites):
             if site.layout != "expert":
                 stack.callback(_hook(model.get_submodule(site.module), site, number, deliver).remove)
-        stack.enter_context(tap_experts(model, plan, deliver))
+        stack.enter_context(tap_experts(model, plan, deliver, expert_rows))
         yield attachment
 
 

@@ -20,7 +20,7 @@ from engine.sites.coverage import InputPrints, recount, watch_inputs
 from engine.sites.errors import SiteError
 from engine.sites.exceptions import rule_for
 from engine.sites.layout import row_layout
-from engine.sites.placement import input_device
+from engine.sites.placement import input_device, placement_notes
 from engine.sites.residual import BlockTrace, residual_of, trace_blocks
 from engine.sites.routers import RouterTrace, judge_router, watch_routers
 from engine.sites.site import HookPlan, MissingSite, Residual, Site
@@ -89,7 +89,7 @@ def self_check(model: nn.Module, plan: HookPlan) -> HookPlan:
         missing=(*plan.missing, *(MissingSite(tuple(layers), name, why) for (name, why), layers in gaps.items())),
         residual=residual,
         parameters_covered=covered,
-        notes=(*plan.notes, *notes),
+        notes=(*plan.notes, *notes, *placement_notes(model)),
     )
 
 

@@ -17,7 +17,8 @@ from engine.sites.branches import FeedForward, find_feed_forwards, find_gate, fi
 from engine.sites.errors import SiteError
 from engine.sites.exceptions import FamilyRule, rule_for
 from engine.sites.gemms import GemmGroup, can_tap, find_gemms, outer_gemms
-from engine.sites.modules import child
+from engine.sites.modules import child, walk
+from engine.sites.placement import quantised_note
 from engine.sites.routers import declared_element
 from engine.sites.site import (
     COMPONENTS,
@@ -140,6 +141,7 @@ def _notes(backbone: Backbone, rule: FamilyRule) -> Iterable[str]:
         yield rule.why
     if rule.experts_closed:
         yield f"{_CLOSED}: {rule.experts_closed}"
+    yield from quantised_note(module for _, block in backbone.blocks for _, module in walk(block))
     if backbone.extra_blocks:
         yield f"{backbone.extra_blocks} further blocks predict several tokens ahead and are not measured"
 
@@ -187,9 +189,11 @@ def _add_block(
     mixers = find_mixers(block)
     branches = find_feed_forwards(block, rule, {mixer.path for mixer in mixers})
     found: list[tuple[Site, nn.Module | None]] = []
+    names: set[str] = set()
 
     def add(component: str, relative: str, label: str = "", **fields: Any) -> None:
-        name = _name(layer, component, label or relative, {site.name for site, _ in found})
+        name = _name(layer, component, label or relative, names)
+        names.add(name)
         full = f"{path}.{relative}" if relative else path
         found.append((Site(name, layer, component, full, **fields), child(block, relative)))
 

@@ -6,6 +6,7 @@ one computes while handing its intermediate rows to a tap.
 
 - `tap_experts`     deliver the expert sites of a plan for the length of a `with` block
 - `ExpertRows`      the rows of one MoE layer in one forward
+- `DeliverRows`     the callback that takes them
 - `IMPLEMENTATION`  the name under which the implementation is registered
 """
 
@@ -34,15 +35,17 @@ class ExpertRows:
         gate: [S, I] gate pre-activations, None for experts without a gate.
         token_index: int64 [S], the row of `tokens` behind each row.
         expert_index: int64 [S], ascending: the expert of each row.
+        experts: E, how many experts the layer has.
     """
 
     tokens: torch.Tensor
     gate: torch.Tensor | None
     token_index: torch.Tensor
     expert_index: torch.Tensor
+    experts: int
 
 
-Deliver = Callable[[int, Any, torch.Tensor], None]
+Deliver = Callable[[int, Any, torch.Tensor | None], None]
 DeliverRows = Callable[[int, ExpertRows], None]
 
 
@@ -65,7 +68,7 @@ def tap_experts(model: nn.Module, plan: HookPlan, deliver: Deliver, rows: Delive
     Args:
         model: the model of the plan.
         plan: its sites of layout `expert` are delivered; without any, nothing happens.
-        deliver: called as (site number, rows, token index of each row).
+        deliver: called as (site number, rows, token index of each row, or None for one row per token).
         rows: called as (number of the layer's first expert site, `ExpertRows`) once per layer and forward.
     """
     modules: dict[str, dict[str, int]] = {}
@@ -122,7 +125,7 @@ def tapped_experts_forward(
         experts, "gate_up_proj" if experts.has_gate else "up_proj", hidden_states[token_index], expert_index
     )
     gate = _gate(experts, first)
-    _hand_over(tap, ExpertRows(hidden_states, gate, token_index, expert_index))
+    _hand_over(tap, ExpertRows(hidden_states, gate, token_index, expert_index, experts.num_experts))
     inner = experts._apply_gate(first) if experts.has_gate else experts.act_fn(first)
     if "expert_down_input" in tap.numbers:
         tap.deliver(tap.numbers["expert_down_input"], inner, token_index)
@@ -138,8 +141,7 @@ def tapped_experts_forward(
 def _hand_over(tap: _Tap, rows: ExpertRows) -> None:
     """Deliver input and gate; the input once per token, for all its experts read the same row."""
     if "expert_input" in tap.numbers:
-        each = torch.arange(rows.tokens.shape[0], device=rows.tokens.device)
-        tap.deliver(tap.numbers["expert_input"], rows.tokens, each)
+        tap.deliver(tap.numbers["expert_input"], rows.tokens, None)
     if "expert_gate" in tap.numbers and rows.gate is not None:
         tap.deliver(tap.numbers["expert_gate"], rows.gate, rows.token_index)
     if tap.rows is not None:

@@ -18,7 +18,7 @@ from torch import nn
 
 from engine.sites.branches import FeedForward, Mixer
 from engine.sites.exceptions import FamilyRule
-from engine.sites.modules import child, is_linear, linear_shape
+from engine.sites.modules import child, is_linear, linear_shape, walk
 
 ATTENTION_IN = ("q_proj", "k_proj", "v_proj", "qkv_proj", "query_key_value", "c_attn", "Wqkv", "in_proj")
 ATTENTION_OUT = ("o_proj", "out_proj", "dense", "c_proj", "wo", "linear_out")
@@ -116,7 +116,7 @@ def outer_gemms(text_model: nn.Module, rule: FamilyRule) -> tuple[GemmGroup, ...
 
 
 def _linears(block: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(path, module) for path, module in block.named_modules() if path and is_linear(module)]
+    return [(path, module) for path, module in walk(block) if is_linear(module)]
 
 
 def _role(

@@ -3,6 +3,7 @@
 - `is_linear`       whether a module multiplies its input by a matrix
 - `linear_shape`    (inputs, outputs) of such a module
 - `is_norm`         whether a module normalises
+- `walk`            every module below one, with its path
 - `child`           a submodule by dotted path, or None
 - `shared_expert`   a MoE block's always-on expert
 - `text_config`     the language model's config inside a multimodal one
@@ -10,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
@@ -19,13 +21,11 @@ SHARED_EXPERT_NAMES = ("shared_expert", "shared_experts", "shared_mlp")
 
 def is_linear(module: nn.Module) -> bool:
     """Whether `module` is linear-like: nn.Linear, GPT-2's Conv1D, or a quantised layer with in/out_features."""
-    if isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
         return True
-    if type(module).__name__ == "Conv1D":
-        return True
-    return isinstance(getattr(module, "in_features", None), int) and isinstance(
-        getattr(module, "out_features", None), int
-    )
+    # Read from the instance's own attributes: a module's __getattr__ is slow to say no.
+    own = vars(module)
+    return isinstance(own.get("in_features"), int) and isinstance(own.get("out_features"), int)
 
 
 def linear_shape(module: nn.Module) -> tuple[int, int]:
@@ -39,6 +39,16 @@ def linear_shape(module: nn.Module) -> tuple[int, int]:
 def is_norm(module: nn.Module) -> bool:
     """Whether the module is a normalisation by its class name, and no wrapper that only carries the word."""
     return not module._modules and "norm" in type(module).__name__.lower()
+
+
+def walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """(path, module) of everything below `module`, parents first; `named_modules` without its bookkeeping."""
+    for name, sub in module._modules.items():
+        if sub is not None:
+            path = f"{prefix}{name}"
+            yield path, sub
+            if sub._modules:
+                yield from walk(sub, f"{path}.")
 
 
 def child(module: nn.Module, path: str) -> nn.Module | None:

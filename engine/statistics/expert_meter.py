@@ -34,7 +34,7 @@ class _Maxima:
     @classmethod
     def empty(cls, experts: int, device: torch.device) -> _Maxima:
         nothing = torch.full((experts,), -1, dtype=torch.int64, device=device)
-        return cls(nothing, nothing.clone())
+        return cls(nothing, nothing)
 
     def update(self, values: torch.Tensor, rows: ExpertRows, address: torch.Tensor) -> None:
         """Take in |x| maxima, float32 [S], of rows; tokens of negative address and non-finite maxima are left out."""
@@ -96,19 +96,13 @@ class ExpertMeter:
         self._address = np.asarray(sample, np.int64) * ADDRESS_LIMIT + np.asarray(position, np.int64)
         self._on = {}
 
-    def record(self, layer: int, rows: ExpertRows, experts: int) -> None:
-        """Take in the rows of one layer.
-
-        Args:
-            layer: number of the layer's first expert site.
-            rows: what its experts saw.
-            experts: E.
-        """
+    def record(self, layer: int, rows: ExpertRows) -> None:
+        """Take in the rows of one layer, whose number is that of its first expert site."""
         device = rows.expert_index.device
         state = self._layers.get(layer)
         if state is None:
-            nothing = torch.zeros(experts, dtype=torch.int64, device=device)
-            state = _Layer(nothing, _Maxima.empty(experts, device), _Maxima.empty(experts, device))
+            nothing = torch.zeros(rows.experts, dtype=torch.int64, device=device)
+            state = _Layer(nothing, _Maxima.empty(rows.experts, device), _Maxima.empty(rows.experts, device))
             self._layers[layer] = state
         address = self._address_on(device, rows.tokens.shape[0])
         valid = (address[rows.token_index] >= 0).to(torch.int64)
