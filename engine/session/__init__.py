@@ -5,6 +5,7 @@
 - `codec`     numpy arrays <-> compact blobs
 - `writer`    `SessionWriter`: what the engine writes
 - `reader`    `SessionReader`: what everything else reads; `send_command`
+- `liveness`  whether the engine of a session is alive
 - `library`   where sessions live, what they are called
 - `listing`   which sessions there are
 

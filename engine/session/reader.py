@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -21,16 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.job import Job
-from engine.process import is_running
 from engine.session import schema
 from engine.session.codec import EncodedArray, decode, unpack_int32
-from engine.session.library import boot_identity
-from engine.session.records import ENDED, LIVE_FIELDS, Command, Event, LiveTable, SampleRecord, Status
+from engine.session.liveness import is_gone
+from engine.session.records import LIVE_FIELDS, Command, Event, LiveTable, SampleRecord, Status
 from engine.sites.site import HookPlan
 from engine.statistics.totals import SiteTotals
-
-SILENCE_SECONDS = 15.0
-START_GRACE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,18 +199,6 @@ class SessionReader:
             "SELECT id, at, name, arguments, state, answer FROM commands WHERE id > ? ORDER BY id", (after,)
         )
         return [Command(r[0], r[1], r[2], json.loads(r[3]), r[4], json.loads(r[5])) for r in rows]
-
-
-def is_gone(status: Status, created: float, now: float | None = None) -> bool:
-    """Whether the engine should be beating and is not: silent for long, and no such process on this machine."""
-    now = time.time() if now is None else now
-    if status.phase in ENDED:
-        return False
-    if status.pid == 0:
-        return now - created > START_GRACE_SECONDS
-    if status.host == socket.gethostname():
-        return status.boot != boot_identity() or not is_running(status.pid, status.started)
-    return now - status.heartbeat > SILENCE_SECONDS
 
 
 def send_command(path: Path | str, name: str, arguments: dict[str, Any] | None = None) -> int:

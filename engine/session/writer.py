@@ -70,6 +70,15 @@ class SessionWriter:
                 "INSERT OR REPLACE INTO status VALUES (1, ?, ?)", (json.dumps(status.to_json()), status.heartbeat)
             )
 
+    def replace_status(self, expected: Status, status: Status) -> bool:
+        """Replace the status if it still is `expected`; says whether it was."""
+        with self._transaction() as db:
+            (stored,) = db.execute("SELECT value FROM status").fetchone()
+            if json.loads(stored) != expected.to_json():
+                return False
+            self.set_status(status)
+            return True
+
     def beat(self, at: float) -> None:
         """Say that the engine is alive."""
         with self._transaction() as db:

@@ -10,9 +10,9 @@ import numpy as np
 from engine.job import Job
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
+from engine.statistics.patterns import moments
 from engine.statistics.totals import ARRAY_FIELDS, SiteTotals
 
-SUM_FIELDS = {"power_sums", "ratio_sums", "pivot"}
 WORDS = [
     "the",
     "river",
@@ -60,14 +60,22 @@ def read_totals(path: Path) -> list[SiteTotals | None]:
 
 
 def assert_equal_totals(left: list[SiteTotals | None], right: list[SiteTotals | None]) -> None:
-    """Integers, extremes and top lists exactly equal; float sums to 1e-12."""
+    """Integers, extremes and top lists exactly equal; moments (whose sums may be about other pivots) to 1e-12."""
     assert len(left) == len(right) > 0
     for number, (a, b) in enumerate(zip(left, right, strict=True)):
         assert a is not None
         assert b is not None
-        for name in ARRAY_FIELDS:
-            x, y = getattr(a, name), getattr(b, name)
-            if name in SUM_FIELDS:
-                np.testing.assert_allclose(x, y, rtol=1e-12, err_msg=f"site {number} {name}")
-            else:
-                np.testing.assert_array_equal(x, y, err_msg=f"site {number} {name}")
+        for name in set(ARRAY_FIELDS) - {"power_sums", "pivot", "ratio_sums"}:
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=f"site {number} {name}")
+        np.testing.assert_allclose(a.ratio_sums, b.ratio_sums, rtol=1e-12)
+        assert_equal_moments(a, b)
+
+
+def assert_equal_moments(a: SiteTotals, b: SiteTotals) -> None:
+    """Mean, deviation, mean |x|, rms and kurtosis to 1e-12 of the rms or of themselves."""
+    one, other = moments(a), moments(b)
+    assert one is not None
+    assert other is not None
+    np.testing.assert_allclose(one.mean, other.mean, rtol=0, atol=1e-12 * one.rms)
+    for name in ("std", "abs_mean", "rms", "kurtosis"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-12, err_msg=name)

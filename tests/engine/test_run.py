@@ -122,13 +122,15 @@ def stop_after_batches(path: Path, batches: int) -> None:
     commands.CommandDesk.obey = obey  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize("limit", [100, 60])
+@pytest.mark.parametrize("limit", [400, 200])
 def test_out_of_memory_halves_the_batches_and_counts_nothing_twice(
     tmp_path: Path, tiny_model_folder: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     """The second block raises CUDA's error for batches that are too large, after earlier sites were measured."""
     fail_above(monkeypatch, tokens=limit)
-    path = new_session(tmp_path / "oom.maxact", tiny_job(tiny_model_folder, corpus, checkpoint_seconds=1e9))
+    path = new_session(
+        tmp_path / "oom.maxact", tiny_job(tiny_model_folder, corpus, batch_tokens=700, checkpoint_seconds=1e9)
+    )
     assert runner.run(path) == 0
     with SessionReader(path) as reader:
         assert reader.status().phase == "finished"

@@ -18,7 +18,8 @@ from engine.job import Job
 from engine.session import schema
 from engine.session.library import boot_identity, new_path
 from engine.session.listing import list_sessions
-from engine.session.reader import SILENCE_SECONDS, SessionReader, is_gone, send_command
+from engine.session.liveness import SILENCE_SECONDS, is_gone
+from engine.session.reader import SessionReader, send_command
 from engine.session.records import Status
 from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
