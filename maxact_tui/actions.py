@@ -23,7 +23,7 @@ class Action:
     """One thing the user can do.
 
     Attributes:
-        name: the method `action_NAME` of the place that does it.
+        name: the method `action_NAME` of the place, or with `app.` of the application, and its arguments.
         keys: Textual key names; the first is the one that is shown.
         label: one or two words for the footer, empty to leave it out there.
         help: one sentence for help and palette.
@@ -60,14 +60,12 @@ ACTIONS: tuple[Action, ...] = (
     Action("pane(0)", ("1",), "", "Pane: the largest activations in their context.", "monitor"),
     Action("pane(1)", ("2",), "", "Pane: the largest channels.", "monitor"),
     Action("pane(2)", ("3",), "", "Pane: this component over the depth of the model.", "monitor"),
-    Action("pane(3)", ("4",), "", "Pane: distribution of |x|.", "monitor"),
+    Action("pane(3)", ("4",), "", "Pane: histogram of |x|.", "monitor"),
     Action("measure(1)", ("m",), "measure", "Next measure in the heatmap (max, rms, crest, ...).", "monitor"),
     Action("measure(-1)", ("M",), "", "Previous measure in the heatmap.", "monitor"),
-    Action("log", ("v",), "events", "The event log.", "monitor"),
-    Action("threads", ("t",), "threads", "Massive activations followed through the layers.", "monitor"),
-    Action("browse", ("o",), "", "Open another session.", "monitor"),
-    Action("pause", ("space",), "pause", "Pause the run after the current batch, or resume it.", "monitor"),
-    Action("export", ("e",), "export", "Write the results beside the session file.", "monitor"),
+    Action("app.log", ("v",), "events", "The event log.", "monitor"),
+    Action("app.pause", ("space",), "pause", "Pause the run after the current batch, or resume it.", "monitor"),
+    Action("app.export", ("e",), "export", "Write the results beside the session file.", "monitor"),
     Action("tab(1)", ("tab", "right", "l"), "tab", "Next tab.", "site"),
     Action("tab(-1)", ("shift+tab", "left", "h"), "", "Previous tab.", "site"),
     Action("tab_at(0)", ("1",), "", "Tab: the 100 largest activations.", "site"),

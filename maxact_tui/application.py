@@ -53,7 +53,7 @@ class MaxactApp(App[int]):
     Args:
         session: the session file; it need not be readable yet.
         read_only: send no commands to the engine.
-        exporter: writes the results and says in one line what it wrote; None where there is none.
+        exporter: writes the results and says in one line what it wrote.
         ascii_only: write ASCII only.
     """
 
@@ -69,9 +69,7 @@ class MaxactApp(App[int]):
     class TerminalLost(Message):
         """The terminal is gone."""
 
-    def __init__(
-        self, session: Path, *, read_only: bool = False, exporter: Exporter | None = None, ascii_only: bool = False
-    ) -> None:
+    def __init__(self, session: Path, *, read_only: bool = False, exporter: Exporter, ascii_only: bool = False) -> None:
         super().__init__()
         self.theme = "ansi-dark"
         self.session, self._read_only, self._exporter = session, read_only, exporter
@@ -153,9 +151,7 @@ class MaxactApp(App[int]):
 
     def action_export(self) -> None:
         """Write the results beside the session."""
-        if self._exporter is None:
-            self._say("this screen cannot export; use: maxact-tui export")
-        elif self.snapshot.checkpoint == 0:
+        if self.snapshot.checkpoint == 0:
             self._say("nothing to export before the first checkpoint")
         else:
             self._say("exporting ...")

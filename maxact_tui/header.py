@@ -19,7 +19,7 @@ from maxact_tui.numbers import UNKNOWN, compact, duration, exact, grouped, perce
 from maxact_tui.palette import Look
 from maxact_tui.places import TokenPlace
 from maxact_tui.snapshot import Snapshot
-from maxact_tui.text import cell_width, visible
+from maxact_tui.text import cell_width, cut_start, visible
 from maxact_tui.widgets.lines import Part, line
 
 QUIET_SECONDS = 10.0
@@ -158,22 +158,10 @@ def token_parts(place: TokenPlace, look: Look, width: int, *, lead: int = 12) ->
     plain = look.ascii_only
     token = f"‹{visible(place.token, max(width - 4, 1), ascii_only=plain)}›"
     spare = width - cell_width(token)
-    before = _tail(visible(place.before, ascii_only=plain, space=" "), min(lead, spare))
+    before = cut_start(visible(place.before, ascii_only=plain, space=" "), min(lead, spare))
     after = visible(place.after, spare - cell_width(before), space=" ", ascii_only=plain)
     padding = " " * (spare - cell_width(before) - cell_width(after))
     return [(before, "dim"), (token, "token"), (after, "dim"), padding]
-
-
-def _tail(text: str, width: int) -> str:
-    """The end of a text, at most `width` cells."""
-    if cell_width(text) <= width:
-        return text
-    kept = ""
-    for character in reversed(text):
-        if cell_width(character + kept) > width:
-            break
-        kept = character + kept
-    return kept
 
 
 def _signed(snapshot: Snapshot, maximum: Maximum) -> float:

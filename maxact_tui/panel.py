@@ -46,6 +46,7 @@ class SitePanel(Vertical):
         self._partner = DEPTH  # the pane of the other half that was open last
         self._plotted_at = 0.0
         self._room = 1
+        self._late: tuple[Snapshot, Grid] | None = None
 
     def compose(self) -> ComposeResult:
         """Site, tabs, and two rows of two panes."""
@@ -103,11 +104,19 @@ class SitePanel(Vertical):
         plots = not by_data or now - self._plotted_at >= PLOT_SECONDS
         if plots:
             self._plotted_at = now
+        elif self._late is None:
+            # A run that has just ended sends no further snapshot that could bring the plots up to date.
+            self.set_timer(self._plotted_at + PLOT_SECONDS - now, self._plot_late)
+        self._late = None if plots else (snapshot, grid)
         for number in self.open_panes:
             if number < DEPTH or plots:
                 pane = self._pane(f"pane-{number}")
                 changed |= pane.show(self._lines_of(number, snapshot, grid, pane.size))
         return changed
+
+    def _plot_late(self) -> None:
+        if self._late is not None:
+            self.show(*self._late, by_data=False)
 
     def _lines_of(self, number: int, snapshot: Snapshot, grid: Grid, size: Size) -> list[Strip]:
         look, (width, height) = self._look, size

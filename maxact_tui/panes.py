@@ -29,7 +29,7 @@ from maxact_tui.text import fitted, visible
 from maxact_tui.widgets.lines import Part, line
 from maxact_tui.widgets.plot import Series, Ticks, draw
 
-PANES = ("Tokens", "Channels", "Depth", "Distribution")
+PANES = ("Tokens", "Channels", "Depth", "Histogram")
 _WAITING = "comes with the first checkpoint"
 
 
@@ -61,17 +61,21 @@ def verdict_parts(view: SiteView, width: int) -> list[Part]:
     words = {True: ("yes", "warn"), False: ("no", "good"), None: ("unknown", "dim")}
     by_layer, by_token = words[layer.passes], words[token.passes]
     if width < 60:
-        ratios = (f" {compact(layer.ratio)}x", f" {compact(token.peak_ratio)}x")
+        ratios = (f" ({compact(layer.ratio)})", f" ({compact(token.peak_ratio)})")
     else:
         ratios = (f" ({compact(layer.ratio)} x layer median)", f" ({compact(token.peak_ratio)} x its own median)")
-    return ["massive: ", by_layer, (ratios[0], "dim"), "; token-wise ", by_token, (ratios[1], "dim")]
+    return ["massive ", by_layer, (ratios[0], "dim"), ", by token ", by_token, (ratios[1], "dim")]
 
 
 def tab_line(look: Look, open_panes: Collection[int]) -> Strip:
-    """The panes with their keys, the open ones in bold."""
+    """The panes with their keys, the open ones underlined and between brackets."""
     parts: list[Part] = []
     for number, title in enumerate(PANES):
-        parts += [(f"{number + 1}", "key"), (f" {title}  ", "heading" if number in open_panes else "dim")]
+        is_open = number in open_panes
+        parts += [
+            (f"{number + 1}", "key"),
+            (f"[{title}]" if is_open else f" {title} ", "heading" if is_open else "dim"),
+        ]
     return line(look, *parts)
 
 
@@ -80,10 +84,10 @@ def token_lines(view: SiteView | None, look: Look, width: int, height: int) -> l
     if view is None:
         return [line(look, (_WAITING, "dim"))]
     wide = width >= 64
-    head = "  value channel  pos " + ("category   " if wide else "") + "token in context"
+    head = " value  chan  pos " + ("category   " if wide else "") + "token in context"
     lines = [line(look, (head, "dim"))]
     for entry, place in list(zip(view.summary.top, view.places, strict=True))[: max(height - 1, 0)]:
-        facts = f"{signed(entry.value):>7} {entry.channel:>7} {entry.position:>4} "
+        facts = f"{signed(entry.value):>6} {entry.channel:>5} {entry.position:>4} "
         if wide:
             facts += fitted(visible(place.category if place else ""), 10, ascii_only=look.ascii_only) + " "
         room = max(width - len(facts), 8)
@@ -179,7 +183,7 @@ def distribution_lines(view: SiteView | None, look: Look, width: int, height: in
     s = view.summary
     facts = [f"zeros {percent(s.zero_share)}", f"median {compact(s.abs_median)}", f"q99 {compact(s.abs_q99)}"]
     facts += [f"q99.9 {compact(s.abs_q999)}", f"max {compact(s.magnitude)}"]
-    return [line(look, (_joined(["elements by |x|:", *facts], width), "dim")), *[line(look, row) for row in plot]]
+    return [line(look, (_joined(["elements by |x|", *facts], width), "dim")), *[line(look, row) for row in plot]]
 
 
 def decade_ticks(low: int, high: int, most: int) -> Ticks:

@@ -3,6 +3,7 @@
 - `visible`     any string or bytes as printable text, cut by cell width
 - `cell_width`  cells a visible text takes
 - `fitted`      a visible text cut or padded to an exact width
+- `cut_start`   the end of a visible text
 """
 
 from __future__ import annotations
@@ -53,6 +54,19 @@ def fitted(text: str, width: int, *, right: bool = False, ascii_only: bool = Fal
     return padding + shown if right else shown + padding
 
 
+def cut_start(text: str, width: int) -> str:
+    """The end of a visible text, at most `width` cells."""
+    if cell_width(text) <= width:
+        return text
+    kept, used = [], 0
+    for character in reversed(text):
+        used += cell_len(character)
+        if used > width:
+            break
+        kept.append(character)
+    return "".join(reversed(kept))
+
+
 @lru_cache(maxsize=4096)
 def _escaped(text: str, space: str, ascii_only: bool) -> str:
     parts: list[str] = []
@@ -66,7 +80,7 @@ def _escaped(text: str, space: str, ascii_only: bool) -> str:
 def _one(character: str, space: str, ascii_only: bool, marks: int) -> tuple[str, int]:
     """How one character is shown, and how many marks its base carries by then."""
     if character == " ":
-        return space, MARKS_PER_BASE
+        return (space if space.isascii() or not ascii_only else "_"), MARKS_PER_BASE
     if character in _NAMED:
         return (repr(character)[1:-1] if ascii_only else _NAMED[character]), MARKS_PER_BASE
     category = unicodedata.category(character)

@@ -10,7 +10,7 @@ from textual.strip import Strip
 from engine.session.library import log_path
 from maxact_tui.palette import Look
 from maxact_tui.snapshot import Snapshot
-from maxact_tui.text import visible
+from maxact_tui.text import cut_start, visible
 from maxact_tui.widgets.lines import line
 
 _STEPS = (
@@ -31,7 +31,7 @@ def waiting_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
             line(look, ("  Nothing was measured.", "title")),
             line(look, "  ", (visible(why, width - 4, space=" "), "bad")),
             line(look),
-            line(look, f"  The log: {visible(str(log_path(snapshot.path)), width - 12, space=' ')}"),
+            line(look, f"  The log: {cut_start(visible(str(log_path(snapshot.path)), space=' '), width - 12)}"),
             line(look, "  q leaves."),
         ]
     lines = [line(look), line(look, ("  Before the first number", "title")), line(look)]

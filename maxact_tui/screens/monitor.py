@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -120,7 +121,7 @@ class MonitorScreen(Screen[None]):
         changed = self._lines("status").show(status_lines(snapshot, self._look, width))
         changed |= self._lines("maximum").show(maximum_lines(snapshot, self._look, width))
         changed |= self._lines("keys").show([footer_line(self._look, width, "monitor")])
-        self._lines("small").show([line(self._look, TOO_SMALL[i : i + width]) for i in range(0, 96, max(width, 1))])
+        self._lines("small").show([line(self._look, row) for row in textwrap.wrap(TOO_SMALL, max(width, 10))])
         if self._heatmap is None:
             changed |= self._lines("waiting").show(waiting_lines(snapshot, self._look, width))
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,9 +122,18 @@ class SessionScript:
 
     def finish(self, phase: str = "finished", detail: str = "") -> SessionScript:
         """The run has ended."""
-        self.status = self.status.changed(phase=phase, detail=detail, ended=time.time())
+        self.status = self.status.changed(phase=phase, detail=detail, ended=self.status.started + 42)
         self.writer.set_status(self.status)
         self.writer.close(final=True)
+        return self
+
+    def event(self, kind: str, text: str, *, after: float, site: int | None = None) -> SessionScript:
+        """Something happened so many seconds after the start."""
+        self.writer.add_event(kind, text, tokens=self.status.tokens_done, site=site)
+        with sqlite3.connect(self.path) as db:
+            db.execute(
+                "UPDATE events SET at = ? WHERE id = (SELECT max(id) FROM events)", (self.status.started + after,)
+            )
         return self
 
     def _plan(self) -> HookPlan:
@@ -162,11 +172,16 @@ class SessionScript:
         return [magnitude, -magnitude / 40, magnitude / 300, 100, 0, 0, 0, 50]
 
     def _totals(self, number: int) -> SiteTotals:
-        magnitude = self.magnitude(number)
+        magnitude, is_massive = self.magnitude(number), self.magnitude(number) > 20_000
         totals = SiteTotals.empty("bfloat16", self.width, len(self.samples), census=True)
-        values = (self.random.standard_t(4, 20_000) * magnitude / 40).astype(np.float32)
-        values = np.clip(values, -magnitude / 2, magnitude / 2)
-        values[0] = magnitude if magnitude > 20_000 else -magnitude
+        values = (self.random.standard_t(4, 20_000) * (1.2 if is_massive else magnitude / 40)).astype(np.float32)
+        limit = 60.0 if is_massive else magnitude / 2
+        values = np.clip(values, -limit, limit)
+        values[0] = magnitude if is_massive else -magnitude
+        if is_massive:  # the first token of every other sample carries nearly as much in the same channel
+            values[50 :: 4 * self.width][: len(self.samples)] = magnitude * np.linspace(0.98, 0.5, len(self.samples))
+            values[[0, 50]] = values[[50, 0]]
+            values[50] = magnitude
         patterns = (values.view(np.uint32) >> 16).astype(np.int64)
         totals.histogram[:] = np.bincount(patterns, minlength=65_536)
         totals.tokens[...] = len(values) // self.width
@@ -182,7 +197,12 @@ class SessionScript:
         biggest = np.abs(rows).max(axis=1)
         token_patterns = (biggest.astype(np.float32).view(np.uint32) >> 16).astype(np.int64)
         totals.token_maxima[:] = np.bincount(token_patterns, minlength=32_768)
-        totals.sample_max[:] = magnitude * self.random.uniform(0.2, 1.0, len(self.samples)).astype(np.float32)
+        shares = (
+            np.linspace(0.98, 0.5, len(self.samples))
+            if is_massive
+            else self.random.uniform(0.2, 1.0, len(self.samples))
+        )
+        totals.sample_max[:] = (magnitude * shares).astype(np.float32)
         totals.sample_max[0] = magnitude
         top = np.zeros(100, TOP_DTYPE)
         order = np.argsort(-np.abs(kept), kind="stable")[:100]
@@ -213,5 +233,6 @@ def finished(path: Path, **options: object) -> SessionScript:
     for _ in range(len(script.samples)):
         script.tick()
     script.checkpoint()
-    script.writer.add_event("new_maximum", "M is now 23,168 at layer_11_hidden", tokens=120, site=4)
+    script.event("maximum", "new maximum 23,168 at layer_11_hidden", after=3, site=4)
+    script.event("problem", "3 texts were cut to 2,048 tokens", after=9)
     return script.finish()

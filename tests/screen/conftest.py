@@ -1,0 +1,80 @@
+"""Sessions for the screen's tests, written once; and an app that shows one without a terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from maxact_tui.preparing import prepare_terminal
+
+prepare_terminal()
+os.environ["TEXTUAL_COLOR_SYSTEM"] = "standard"  # the pictures then show the ramp as glyphs
+os.environ.pop("NO_COLOR", None)
+
+from maxact_tui.application import MaxactApp  # noqa: E402
+from maxact_tui.panel import SitePanel  # noqa: E402
+from maxact_tui.screens.monitor import MonitorScreen  # noqa: E402
+from tests.screen import sessions  # noqa: E402
+
+Shown = Callable[..., AbstractAsyncContextManager[Pilot[int]]]
+
+
+@pytest.fixture(scope="session")
+def finished_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished session with hostile tokens; read only."""
+    path = tmp_path_factory.mktemp("sessions") / "smollm2.maxact"
+    sessions.finished(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def clean_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished session with ordinary tokens; read only."""
+    path = tmp_path_factory.mktemp("sessions") / "clean.maxact"
+    sessions.finished(path, hostile=False)
+    return path
+
+
+@pytest.fixture
+def shown() -> Shown:
+    """Shows a session headlessly: `async with shown(path, 80, 24) as pilot`."""
+
+    @asynccontextmanager
+    async def show(path: Path, columns: int = 80, rows: int = 24, **options: object) -> AsyncIterator[Pilot[int]]:
+        options.setdefault("exporter", lambda session: f"exported 3 files beside {session.name}")
+        app = MaxactApp(path, **options)  # type: ignore[arg-type]
+        async with app.run_test(size=(columns, rows)) as pilot:
+            yield pilot
+
+    return show
+
+
+async def settle(pilot: Pilot[int], holds: Callable[[MaxactApp], bool], seconds: float = 10.0) -> None:
+    """Wait until a condition holds for the app.
+
+    Raises:
+        AssertionError: it did not in time.
+    """
+    app = pilot.app
+    assert isinstance(app, MaxactApp)
+    for _ in range(int(seconds / 0.05)):
+        if holds(app):
+            await pilot.pause()
+            return
+        await pilot.pause(0.05)
+    raise AssertionError("the app did not get there in time")
+
+
+def is_complete(app: MaxactApp) -> bool:
+    """Whether the watcher has read everything an ended session with a visible depth plot holds."""
+    snapshot = app.snapshot
+    if not isinstance(app.screen, MonitorScreen) or snapshot.view is None:
+        return False
+    panel = app.screen.query_one(SitePanel)
+    wants = panel.wants_summaries or not app.screen._maker.measure.is_live
+    return panel._late is None and (not wants or snapshot.summaries_at == snapshot.checkpoint)

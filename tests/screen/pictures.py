@@ -1,0 +1,35 @@
+"""Golden text pictures: what a screen shows, as plain text in a file beside the tests.
+
+`UPDATE_PICTURES=1 pytest tests/screen` writes them anew; look at the difference before committing it.
+
+- `screen_text`   the screen of a running app as text
+- `check_picture`
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from textual.app import App
+
+FOLDER = Path(__file__).parent / "pictures"
+
+
+def screen_text(app: App[object]) -> str:
+    """What the app shows, one line per row, without trailing blanks."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips) + "\n"
+
+
+def check_picture(name: str, text: str) -> None:
+    """Compare with the picture of that name.
+
+    Raises:
+        AssertionError: they differ.
+    """
+    path = FOLDER / f"{name}.txt"
+    if os.environ.get("UPDATE_PICTURES"):
+        FOLDER.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")

@@ -1,0 +1,228 @@
+"""The monitor shows a session in every size, and its keys do what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.session.reader import SessionReader
+from maxact_tui.screens.choice import ChoiceScreen
+from maxact_tui.screens.monitor import MonitorScreen
+from maxact_tui.screens.reading import ReadingScreen
+from tests.screen import sessions
+from tests.screen.conftest import Shown, is_complete, settle
+from tests.screen.pictures import check_picture, screen_text
+
+SIZES = [(80, 24), (120, 36), (200, 60)]
+
+
+@pytest.mark.parametrize(("columns", "rows"), SIZES)
+async def test_a_finished_session_looks_as_pictured(shown: Shown, clean_session: Path, columns: int, rows: int) -> None:
+    async with shown(clean_session, columns, rows) as pilot:
+        await settle(pilot, is_complete)
+        check_picture(f"monitor-{columns}x{rows}", screen_text(pilot.app))
+
+
+@pytest.mark.parametrize("pane", [1, 2, 3, 4])
+async def test_each_pane_looks_as_pictured_at_80x24(shown: Shown, clean_session: Path, pane: int) -> None:
+    async with shown(clean_session) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press(str(pane))
+        await settle(pilot, is_complete)
+        await pilot.pause()
+        check_picture(f"pane-{pane}-80x24", screen_text(pilot.app))
+
+
+@pytest.mark.parametrize("size", [(59, 24), (80, 15), (20, 5)])
+async def test_a_small_window_gets_one_plain_sentence(shown: Shown, clean_session: Path, size: tuple[int, int]) -> None:
+    async with shown(clean_session, *size) as pilot:
+        await settle(pilot, is_complete)
+        text = screen_text(pilot.app)
+        assert "at least 60 columns" in " ".join(text.split())
+        assert "SmolLM2" not in text
+
+
+async def test_the_cursor_starts_on_the_site_of_the_maximum(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session) as pilot:
+        await settle(pilot, is_complete)
+        assert "layer 11 mlp_output" in screen_text(pilot.app) or "layer 11 hidden" in screen_text(pilot.app)
+        maximum = pilot.app.snapshot.maximum
+        assert pilot.app.screen.site == maximum.site
+
+
+async def test_arrows_move_the_cursor_and_the_panel_follows(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("home", "down", "left")
+        await settle(pilot, lambda app: app.snapshot.view is not None and app.snapshot.view.site == app.screen.site)
+        assert "layer 0 mlp_output" in screen_text(pilot.app)
+        await pilot.press("end")
+        await settle(pilot, lambda app: app.snapshot.focus == app.screen.site)
+        assert "layer 29 mlp_output" in screen_text(pilot.app)
+
+
+async def test_x_walks_over_the_sites_that_are_tied_at_the_maximum(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session) as pilot:
+        await settle(pilot, is_complete)
+        plateau = pilot.app.snapshot.maximum.plateau
+        visited = []
+        for _ in plateau:
+            await pilot.press("x")
+            visited.append(pilot.app.screen.site)
+        assert sorted(visited) == sorted(plateau)
+
+
+async def test_m_walks_through_the_measures(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session) as pilot:
+        await settle(pilot, is_complete)
+        seen = []
+        for _ in range(8):
+            await settle(pilot, is_complete)
+            await pilot.pause()
+            seen.append(next(row for row in screen_text(pilot.app).split("\n") if "* M" in row or "marks" in row)[:12])
+            await pilot.press("m")
+        assert len({legend.split()[0] for legend in seen}) == 8
+
+
+async def test_space_pauses_and_the_answer_is_shown(shown: Shown, tmp_path: Path) -> None:
+    script = sessions.running(tmp_path / "run.maxact")
+    async with shown(script.path) as pilot:
+        await settle(pilot, lambda app: app.snapshot.live is not None)
+        await pilot.press("space")
+        command = script.writer.new_commands()[0]
+        assert command.name == "pause"
+        script.writer.answer(command, "done", text="paused")
+        script.status = script.status.changed(phase="paused")
+        script.writer.set_status(script.status)
+        await settle(pilot, lambda app: "pause: paused" in screen_text(app))
+        assert "PAUSED" in screen_text(pilot.app)
+        await pilot.press("space")
+        assert script.writer.new_commands()[0].name == "resume"
+
+
+async def test_a_read_only_screen_sends_nothing(shown: Shown, tmp_path: Path) -> None:
+    script = sessions.running(tmp_path / "run.maxact")
+    async with shown(script.path, read_only=True) as pilot:
+        await settle(pilot, lambda app: app.snapshot.live is not None)
+        await pilot.press("space")
+        await pilot.pause()
+        assert "read-only" in screen_text(pilot.app)
+        await pilot.press("q")
+        await pilot.pause()
+        assert "stop it" not in screen_text(pilot.app)
+    with SessionReader(script.path) as reader:
+        assert reader.commands() == []
+
+
+async def test_q_leaves_a_finished_session_at_once(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("q")
+        await pilot.pause()
+    assert pilot.app.return_value == 0
+
+
+@pytest.mark.parametrize(("keys", "code"), [(["l"], 3), (["enter"], 3)])
+async def test_q_can_leave_a_run_running(shown: Shown, tmp_path: Path, keys: list[str], code: int) -> None:
+    script = sessions.running(tmp_path / "run.maxact")
+    async with shown(script.path) as pilot:
+        await settle(pilot, lambda app: app.snapshot.live is not None)
+        await pilot.press("q")
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, ChoiceScreen)
+        check_picture("quit-80x24", screen_text(pilot.app))
+        await pilot.press(*keys)
+        await pilot.pause()
+    assert pilot.app.return_value == code
+    assert script.writer.new_commands() == []
+
+
+async def test_q_can_stop_the_run_and_leaves_when_it_has_stopped(shown: Shown, tmp_path: Path) -> None:
+    script = sessions.running(tmp_path / "run.maxact")
+    async with shown(script.path) as pilot:
+        await settle(pilot, lambda app: app.snapshot.live is not None)
+        await pilot.press("q", "s")
+        await pilot.pause()
+        assert script.writer.new_commands()[0].name == "stop"
+        assert pilot.app.return_value is None
+        script.finish("stopped")
+        await settle(pilot, lambda app: app.return_value is not None)
+    assert pilot.app.return_value == 0
+
+
+async def test_q_can_be_taken_back(shown: Shown, tmp_path: Path) -> None:
+    script = sessions.running(tmp_path / "run.maxact")
+    async with shown(script.path) as pilot:
+        await settle(pilot, lambda app: app.snapshot.live is not None)
+        await pilot.press("q", "escape")
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, MonitorScreen)
+
+
+async def test_e_exports_and_says_what_it_wrote(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("e")
+        await settle(pilot, lambda app: "exported 3 files" in screen_text(app))
+
+
+async def test_help_lists_keys_measures_and_signs(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session, 120, 36) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("question_mark")
+        await pilot.pause()
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, ReadingScreen)
+        check_picture("help-120x36", screen_text(pilot.app))
+        await pilot.press("escape")
+        assert isinstance(pilot.app.screen, MonitorScreen)
+
+
+async def test_before_the_plan_the_screen_says_what_happens(shown: Shown, tmp_path: Path) -> None:
+    script = sessions.SessionScript(tmp_path / "run.maxact")
+    script.status = script.status.changed(
+        phase="loading", detail="loading weights", done=120, total=272, unit="tensors"
+    )
+    script.writer.set_status(script.status)
+    async with shown(script.path) as pilot:
+        await settle(pilot, lambda app: "loading weights" in screen_text(app))
+        text = screen_text(pilot.app)
+        assert "120 of 272 tensors" in text
+        assert "Before the first number" in text
+        script.load().tick()
+        await settle(pilot, lambda app: "23,168" in screen_text(app))
+        assert "comes with the first checkpoint" in screen_text(pilot.app)
+        script.checkpoint()
+        await settle(pilot, lambda app: "token in context" in screen_text(app))
+
+
+async def test_a_failed_engine_is_told_with_its_reason_and_log(shown: Shown, tmp_path: Path) -> None:
+    script = sessions.SessionScript(tmp_path / "run.maxact")
+    script.finish("failed", "no such model: it's \x1b[31mbroken; look at the name")
+    async with shown(script.path) as pilot:
+        await settle(pilot, lambda app: "FAILED" in screen_text(app))
+        text = screen_text(pilot.app)
+        assert "no such model: it's \\x1b[31mbroken" in text
+        assert "run.maxact.log" in text
+
+
+async def test_a_file_that_is_not_there_yet_is_waited_for(shown: Shown, tmp_path: Path) -> None:
+    path = tmp_path / "later.maxact"
+    async with shown(path) as pilot:
+        await settle(pilot, lambda app: "no session file" in screen_text(app))
+        sessions.finished(path, hostile=False)
+        await settle(pilot, lambda app: "23,168" in screen_text(app))
+
+
+async def test_an_alarm_is_marked_in_the_heatmap(shown: Shown, tmp_path: Path) -> None:
+    script = sessions.SessionScript(tmp_path / "run.maxact").load().tick()
+    script.live[3, 4] = 17
+    script.writer.tick(script.status, script.live)
+    async with shown(script.path) as pilot:
+        await settle(pilot, lambda app: app.snapshot.live is not None)
+        await pilot.press("home", "down")
+        assert "!" in screen_text(pilot.app)
+        await pilot.press("m", "m", "m")
+        await pilot.pause()
+        assert "17!" in screen_text(pilot.app)

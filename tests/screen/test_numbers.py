@@ -1,0 +1,77 @@
+"""Numbers fit their cells and do not claim digits they have not."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maxact_tui import numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (1e-5, "1.0e-5"),
+        (0.00123, "1.2e-3"),
+        (0.0123, "0.0123"),
+        (0.5, "0.500"),
+        (9.996, "10.0"),
+        (99.96, "100"),
+        (999.6, "1.00k"),
+        (23168.0, "23.2k"),
+        (123456.0, "123k"),
+        (999_900.0, "1.00e6"),
+        (1.05e6, "1.05e6"),
+        (3.4e38, "3.4e38"),
+        (math.inf, "inf"),
+        (math.nan, "-"),
+    ],
+)
+def test_compact_numbers_have_three_honest_digits(value: float, text: str) -> None:
+    assert numbers.compact(value) == text
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True, width=32))
+def test_every_float32_fits_a_cell_of_the_heatmap(value: float) -> None:
+    assert len(numbers.compact(value)) <= 6
+    assert len(numbers.signed(value)) <= 6
+
+
+@given(st.floats(min_value=1e-30, max_value=1e30))
+def test_a_compact_number_is_within_its_last_digit(value: float) -> None:
+    text = numbers.compact(value)
+    read = float(text.removesuffix("k")) * (1000 if text.endswith("k") else 1)
+    assert read == pytest.approx(value, rel=0.051)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(23168.0, "23,168"), (-0.015625, "-0.015625"), (46.5, "46.5"), (-1234567.0, "-1,234,567"), (3.4e38, "3.4e+38")],
+)
+def test_exact_numbers_keep_every_digit(value: float, text: str) -> None:
+    assert numbers.exact(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "-"), (0.4, "0:00"), (32, "0:32"), (725, "12:05"), (3723, "1:02:03"), (183_600, "2d 03h"), (-1, "-")],
+)
+def test_durations_read_like_a_clock(seconds: float | None, text: str) -> None:
+    assert numbers.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0, "0 %"), (0.0004, "<0.1 %"), (0.004, "0.4 %"), (0.349, "34 %"), (0.9999, "99 %"), (1.0, "100 %")],
+)
+def test_a_share_is_never_called_complete_before_it_is(share: float, text: str) -> None:
+    assert numbers.percent(share) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(512, "512 B"), (1536, "1.5 KiB"), (2**31, "2.0 GiB"), (2**47, "128 TiB")])
+def test_sizes_use_binary_units(count: int, text: str) -> None:
+    assert numbers.size(count) == text
