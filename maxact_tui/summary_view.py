@@ -64,12 +64,12 @@ def _maximum_lines(summary: ModelSummary) -> list[Text]:
 
 def _where(peak: Address, value: float) -> Text:
     before = visible(peak.before, space=" ")[-CONTEXT_CELLS:]
-    line = Text(f"{exact(value)}: token ").append(visible(peak.piece), "reverse")
+    line = Text(f"{exact(value)}: token \u2039").append(visible(peak.piece), "bold").append("\u203a")
     line.append(
         f" at position {peak.position}, channel {peak.channel}, sample {peak.sample} ({visible(peak.category)})"
     )
-    line.append(f": …{before}" if before else ": ").append(visible(peak.piece, space=" "), "reverse")
-    return line.append(visible(peak.after, CONTEXT_CELLS, space=" "))
+    line.append(f": …{before}" if before else ": ").append("\u2039").append(visible(peak.piece, space=" "), "bold")
+    return line.append("\u203a" + visible(peak.after, CONTEXT_CELLS, space=" "))
 
 
 def _verdict_lines(summary: ModelSummary) -> list[Text]:
@@ -83,7 +83,8 @@ def _verdict_lines(summary: ModelSummary) -> list[Text]:
     found = summary.emergence
     if found is not None:
         jump = f"x{compact(found.ratio)} into L{found.layer}" if found.kind == "sudden" else "no step of x10"
-        lines.append(Text(f"emergence: {found.kind}, {jump}"))
+        largest = f"largest step x{compact(found.largest_ratio)} into L{found.largest_layer}"
+        lines.append(Text(f"emergence: {found.kind}, {jump}; {largest}"))
     for thread in summary.threads[:LISTED_THREADS]:
         end = "to the end" if thread.death is None else f"to L{thread.death - 1}"
         lines.append(

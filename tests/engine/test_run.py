@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +195,21 @@ def test_a_changed_corpus_is_refused_and_can_be_overridden(tmp_path: Path, tiny_
     assert "--anyway" in status.detail
 
 
+@pytest.fixture
+def detached() -> Iterator[Callable[[Path], int]]:
+    """Start engines that do not outlive the test, whatever it does."""
+    pids: list[int] = []
+
+    def start(path: Path) -> int:
+        pids.append(start_engine(path))
+        return pids[-1]
+
+    yield start
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 class TestDetached:
     """The engine as its own process."""
 
@@ -212,9 +229,11 @@ class TestDetached:
         raise AssertionError(f"no {condition} within {seconds} s")
 
     @pytest.mark.slow
-    def test_pause_resume_kill_resume_and_stop(self, tmp_path: Path, tiny_model_folder: Path) -> None:
+    def test_pause_resume_kill_resume_and_stop(
+        self, tmp_path: Path, tiny_model_folder: Path, detached: Callable[[Path], int]
+    ) -> None:
         path = self.slow_session(tmp_path, tiny_model_folder)
-        pid = start_engine(path)
+        pid = detached(path)
         self.wait_for(path, "checkpoint")
         send_command(path, "pause")
         self.wait_for(path, "paused")
@@ -232,7 +251,7 @@ class TestDetached:
             done = len(reader.samples_done())
             tokens = {number: count for number, _, count in reader.sample_labels()}
             assert 0 < done < 3000
-        start_engine(path)
+        detached(path)
         self.wait_for(path, "running")
         send_command(path, "stop")
         assert wait_until_ended(path) == "stopped"
@@ -243,16 +262,20 @@ class TestDetached:
         assert totals is not None
         assert int(totals.tokens) == sum(tokens[number] for number in finished)
 
-    def test_a_terminated_engine_saves_what_it_has(self, tmp_path: Path, tiny_model_folder: Path) -> None:
+    def test_a_terminated_engine_saves_what_it_has(
+        self, tmp_path: Path, tiny_model_folder: Path, detached: Callable[[Path], int]
+    ) -> None:
         path = self.slow_session(tmp_path, tiny_model_folder)
-        pid = start_engine(path)
+        pid = detached(path)
         self.wait_for(path, "checkpoint")
         os.kill(pid, signal.SIGTERM)
         assert wait_until_ended(path) == "stopped"
 
-    def test_a_failure_reaches_the_session_file_in_one_line(self, tmp_path: Path) -> None:
+    def test_a_failure_reaches_the_session_file_in_one_line(
+        self, tmp_path: Path, detached: Callable[[Path], int]
+    ) -> None:
         path = new_session(tmp_path / "run.maxact", tiny_job(tmp_path / "nowhere", tmp_path / "missing.jsonl"))
-        start_engine(path)
+        detached(path)
         assert wait_until_ended(path) == "failed"
         with SessionReader(path) as reader:
             detail = reader.status().detail
