@@ -150,6 +150,13 @@ class SiteState:
         """Whether every token's median is taken, not only where the maximum exceeds 100."""
         return self.detail == "compat" and self.census
 
+    def choose_pivot(self, row: torch.Tensor) -> None:
+        """Take sums of powers about the mean of this row's finite elements, from now on."""
+        seen = row.isfinite()
+        total = row.to(torch.float64).masked_fill(~seen, 0).sum()
+        self.reals[PIVOT] = total / seen.sum().clamp(min=1)
+        self.pivot_is_set = True
+
     def reset(self) -> None:
         """Back to nothing seen, in place and without waiting for the device."""
         for tensor in (self.histogram, self.token_maxima, self.log_histogram, self.channel_keys, self.channel_tokens):

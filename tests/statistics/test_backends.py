@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.statistics.accumulator import SiteAccumulator
-from engine.statistics.backends import Backend
+from engine.statistics.backends import Backend, choose_backend
 from engine.statistics.backends.torch_ import TorchBackend
 from engine.statistics.rows import BatchRows
 from engine.statistics.state import INTEGERS, REALS
@@ -23,7 +23,11 @@ TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 
 
 # The second is torch as it works where the host must not look at a number.
-BACKENDS: dict[str, Backend] = {"torch": TorchBackend(), "torch-dense": TorchBackend(dense=True)}
+BACKENDS: dict[str, Backend] = {
+    "torch": TorchBackend(),
+    "torch-dense": TorchBackend(dense=True),
+    "numba": choose_backend("numba", torch.device("cpu")),
+}
 on_every_backend = pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS.keys())
 
 

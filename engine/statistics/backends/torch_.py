@@ -156,12 +156,9 @@ def _count_patterns(state: SiteState, bits: torch.Tensor, dense: bool) -> None:
 
 def _add_powers(state: SiteState, x: torch.Tensor, keys: torch.Tensor | None) -> None:
     """Sums of (x - pivot)^1..4 and |x|; the pivot is the mean of the first row the site ever sees."""
-    pivot = state.reals[PIVOT]
     if not state.pivot_is_set:
-        seen = x[0].isfinite()
-        mean = x[0].to(torch.float64).masked_fill(~seen, 0).sum() / seen.sum().clamp(min=1)
-        pivot.copy_(mean)
-        state.pivot_is_set = True
+        state.choose_pivot(x[0])
+    pivot = state.reals[PIVOT]
     flat = x.reshape(-1)
     for start in range(0, len(flat), CHUNK):
         wide = flat[start : start + CHUNK].to(torch.float64)

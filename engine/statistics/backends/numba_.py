@@ -1,0 +1,263 @@
+"""The sweep compiled for the CPU by numba: every statistic from one read of the tensor, shared among torch's threads.
+
+- `backend`        the instance `choose_backend` hands out
+- `NumbaBackend`   the sweep, and `prepare` to compile it beforehand
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import threading
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.loading.cache import cache_dir
+from engine.statistics import state as state_module
+from engine.statistics import totals as totals_module
+from engine.statistics.patterns import LOG_EDGES, log_bin_of, magnitude_values
+from engine.statistics.rows import Rows
+from engine.statistics.state import (
+    CHANNEL_BITS,
+    DTYPES,
+    INTEGERS,
+    NONFINITE,
+    NONFINITE_ADDRESS,
+    PEAK_MEDIAN,
+    PIVOT,
+    POSITION_BITS,
+    POWER_SUMS,
+    REALS,
+    TOP_KEYS,
+    SiteState,
+    new_state,
+)
+from engine.statistics.totals import LOG_BINS, MAGNITUDES, PATTERNS, TOP_K
+
+Bits = NDArray[np.signedinteger[Any]]
+# numba gives its settings names at run time only.
+_numba_config: Any = numba.config
+_NO_ROWS: NDArray[np.int64] = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Views:
+    """A state's tensors as numpy arrays over the same memory, and the constants of its format."""
+
+    integers: NDArray[np.int64]
+    reals: NDArray[np.float64]
+    histogram: NDArray[np.int32]
+    token_maxima: NDArray[np.int32]
+    log_histogram: NDArray[np.int32]
+    channel_keys: NDArray[np.int32]
+    channel_tokens: NDArray[np.int32]
+    sample_keys: NDArray[np.int32]
+    form: NDArray[np.int64]
+    ladder: NDArray[np.int64]
+    what: NDArray[np.int64]
+    table: NDArray[np.float64] | None
+    edges: NDArray[np.int32] | None
+    sums: bool
+
+
+class NumbaBackend:
+    """The compiled sweep. One call at a time, which a lock sees to: its counting scratch is shared by all sites."""
+
+    name = "numba"
+
+    def __init__(self) -> None:
+        _keep_compiled_code()
+        from engine.statistics.backends import numba_sites
+
+        self._kernels: Any = numba_sites
+        self._turn = threading.Lock()
+        self._parts: NDArray[np.uint32] = np.zeros((0, PATTERNS + LOG_BINS), np.uint32)
+
+    def prepare(self) -> None:
+        """Compile for all dtypes, or read what an earlier run compiled, by sweeping two small rows of each."""
+        for form in DTYPES.values():
+            scalars = torch.zeros(INTEGERS, dtype=torch.int64), torch.zeros(REALS, dtype=torch.float64)
+            state = new_state(form, 2, 1, "compat", True, scalars)
+            x = torch.tensor([[1.0, -200.0], [torch.inf, 0.0]], dtype=form.float_type)
+            rows = torch.zeros(2, dtype=torch.int32)
+            # Between two dtypes a sweep may come in that waits for only one of them.
+            with self._turn:
+                self._sweep(state, x, Rows(None, rows, rows), np.zeros((1, PATTERNS + LOG_BINS), np.uint32))
+
+    def sweep(self, state: SiteState, x: torch.Tensor, rows: Rows) -> None:
+        """See `engine.statistics.backends.Backend`."""
+        with self._turn:
+            threads = min(torch.get_num_threads(), _numba_config.NUMBA_NUM_THREADS)
+            if threads != len(self._parts):
+                numba.set_num_threads(threads)
+                self._parts = np.zeros((threads, PATTERNS + LOG_BINS), np.uint32)
+            self._sweep(state, x, rows, self._parts)
+
+    def _sweep(self, state: SiteState, x: torch.Tensor, rows: Rows, parts: NDArray[np.uint32]) -> None:
+        kernels, bits = self._kernels, x.view(state.format.integer_type).numpy()
+        index = _NO_ROWS if rows.index is None else rows.index.numpy()
+        tokens = (rows.sample.numpy().astype(np.int64) << POSITION_BITS) | rows.position.numpy()
+        if state.views is None:
+            state.views = _views(state)
+        v: _Views = state.views
+        if v.sums and not state.pivot_is_set:
+            state.choose_pivot(x[int(index[0]) if len(index) else 0])
+        token_keys, medians = np.empty(len(tokens), np.int64), np.empty(len(tokens), np.int64)
+        channels = np.zeros((len(parts), state.width), bits.dtype)
+        found = np.empty((len(parts), kernels.FOUND), np.int64)
+        powers = None
+        if state.format.name == "float32":
+            powers = np.zeros((len(parts), 6))
+            powers[:, 5] = v.reals[PIVOT]
+        kernels.sweep_rows(bits, index, v.form, v.what, parts, token_keys, medians, channels, found, powers, v.edges)
+        kernels.fold_in(
+            bits, index, v.form, v.ladder, parts, token_keys, channels, v.histogram, v.log_histogram, v.channel_keys,
+            v.channel_tokens,
+        )  # fmt: skip
+        if v.sums and powers is not None:
+            v.reals[POWER_SUMS] += powers[:, :5].sum(0)
+        _keep_nonfinite(v, tokens, found[:, : kernels.POSITIVE], state.width)
+        maxima = _values(v, token_keys)
+        kernels.keep_tokens(
+            tokens, v.form, token_keys, maxima, _values(v, medians), state.judges_all, v.sample_keys, v.token_maxima,
+            v.integers, v.reals,
+        )  # fmt: skip
+        self._keep_extremes(v, bits, index, token_keys, found[:, kernels.POSITIVE :].max(0))
+        self._keep_top(v, bits, index, tokens, token_keys, medians)
+        state.tokens += len(tokens)
+
+    def _keep_extremes(
+        self, v: _Views, bits: Bits, index: NDArray[np.int64], token_keys: NDArray[np.int64], signed: NDArray[np.int64]
+    ) -> None:
+        """Signed extremes from the largest positive and negative keys, below zero where there is none."""
+        if token_keys.max() < 0:
+            return
+        if signed.min() < 0:
+            least = _values(v, np.array([self._kernels.least_key(bits, index, v.form, len(token_keys))]))[0]
+        positive, negative = _values(v, signed).tolist()
+        v.reals[0] = max(v.reals[0], positive if signed[0] >= 0 else -least)
+        v.reals[1] = min(v.reals[1], -negative if signed[1] >= 0 else least)
+
+    def _keep_top(
+        self,
+        v: _Views,
+        bits: Bits,
+        index: NDArray[np.int64],
+        tokens: NDArray[np.int64],
+        token_keys: NDArray[np.int64],
+        medians: NDArray[np.int64],
+    ) -> None:
+        least = max(int(v.integers[TOP_KEYS][-1]), 0)
+        if token_keys.max() < least:
+            return
+        if len(token_keys) >= TOP_K:
+            # A hundred rows reach this key, so the hundred largest do.
+            least = max(least, int(np.partition(token_keys, -TOP_K)[-TOP_K]))
+        peak = self._kernels.keep_top(bits, index, v.form, tokens, token_keys, least, v.integers)
+        if peak < 0:
+            return
+        median = medians[peak]
+        if median < 0:
+            row = bits[index[peak] if len(index) else peak]
+            mask, infinity = v.form[0], v.form[1]
+            finite = int(np.count_nonzero((row & mask) < infinity))
+            median = self._kernels.lower_median(row, mask, finite, infinity, infinity >> 1, np.empty_like(row))
+        v.reals[PEAK_MEDIAN] = _values(v, np.array([median]))[0]
+
+
+@cache
+def backend() -> NumbaBackend:
+    """The shared instance."""
+    return NumbaBackend()
+
+
+def _views(state: SiteState) -> _Views:
+    form = state.format
+    counted = state.detail != "lean"
+    wide = form.name == "float32"
+    judged = 0 if not counted else 2 if state.judges_all else 1
+    return _Views(
+        integers=state.integers.numpy(),
+        reals=state.reals.numpy(),
+        histogram=state.histogram.numpy(),
+        token_maxima=state.token_maxima.numpy(),
+        log_histogram=state.log_histogram.numpy(),
+        channel_keys=state.channel_keys.numpy(),
+        channel_tokens=state.channel_tokens.numpy(),
+        sample_keys=state.sample_keys.numpy(),
+        form=np.array([form.magnitude_mask, form.infinity, form.pattern_shift, form.ladder[0]], np.int64),
+        ladder=np.array(form.ladder, np.int64),
+        what=np.array([counted, len(state.log_histogram) > 0, judged], np.int64),
+        table=None if wide else _table(form.name),
+        edges=_log_cells() if wide else None,
+        sums=counted and wide,
+    )
+
+
+@cache
+def _table(dtype: str) -> NDArray[np.float64]:
+    """|x| of each key, and NaN in the last place, where key -1 finds it."""
+    return np.append(magnitude_values(dtype), np.nan)
+
+
+def _values(v: _Views, keys: NDArray[np.int64]) -> NDArray[np.float64]:
+    """|x| of each key, NaN for -1."""
+    if v.table is not None:
+        return v.table[keys]
+    # As an int32 pattern -1 is a NaN.
+    return keys.astype(np.int32).view(np.float32).astype(np.float64)
+
+
+def _keep_nonfinite(v: _Views, tokens: NDArray[np.int64], found: NDArray[np.int64], width: int) -> None:
+    """The threads' counts of NaN, +inf and -inf, and the first address among theirs."""
+    v.integers[NONFINITE] += found[:, :3].sum(0)
+    place = int(found[:, 3].min())
+    if place < len(tokens) * width:
+        address = (int(tokens[place // width]) << CHANNEL_BITS) | (place % width)
+        v.integers[NONFINITE_ADDRESS] = min(int(v.integers[NONFINITE_ADDRESS]), address)
+
+
+@cache
+def _log_cells() -> NDArray[np.int32]:
+    """For each float32 magnitude pattern the bin of its lowest number and the key where that bin ends, [2, 32768]."""
+    keys = np.arange(MAGNITUDES, dtype=np.int64) << 16
+    with np.errstate(invalid="ignore"):
+        lowest = keys.astype(np.int32).view(np.float32).astype(np.float64)
+    bins = log_bin_of(np.nan_to_num(lowest, nan=1.0, posinf=1.0))
+    ends = LOG_EDGES[1:LOG_BINS]
+    near = ends.astype(np.float32)
+    above = np.where(near < ends, np.nextafter(near, np.float32(np.inf)), near).view(np.int32)
+    return np.stack([bins.astype(np.int32), np.append(above, np.int32(2**31 - 1))[bins]])
+
+
+def _keep_compiled_code() -> None:
+    """Have numba keep compiled code in our cache folder, apart for each version of the sources it came from.
+
+    numba itself notices changes of the file a function stands in, but not of the functions and numbers it uses.
+    """
+    if _numba_config.CACHE_DIR:
+        return
+    here = Path(__file__).parent
+    sources = [
+        here / "numba_rows.py",
+        here / "numba_sites.py",
+        Path(state_module.__file__),
+        Path(totals_module.__file__),
+    ]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+    folder = cache_dir() / "numba" / digest
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="maxact-numba-"))
+    _numba_config.CACHE_DIR = str(folder)
+    # torch's own OpenMP threads are awake already; a second pool would compete with them for the cores.
+    _numba_config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
