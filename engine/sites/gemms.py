@@ -30,12 +30,13 @@ FEED_FORWARD_IN = (
     "w1",
     "w3",
     "fc1",
+    "fc_in",
     "c_fc",
     "dense_h_to_4h",
     "input_linear",
     "shared_expert_gate",
 )
-FEED_FORWARD_OUT = ("down_proj", "w2", "fc2", "c_proj", "dense_4h_to_h", "output_linear")
+FEED_FORWARD_OUT = ("down_proj", "w2", "fc2", "fc_out", "c_proj", "dense_4h_to_h", "output_linear")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +139,21 @@ def _role(
         if path.startswith(f"{branch.path}.") if branch.path else name in ("fc1", "fc2"):
             owner = branch.shared if branch.kind == "moe" and branch.shared else branch.path
             kind = "shared" if branch.kind == "moe" else "dense"
-            if name in FEED_FORWARD_OUT:
-                return owner, kind, "down_proj_input"
-            return owner, kind, "mlp_input" if name in FEED_FORWARD_IN else "other_input"
+            return owner, kind, _feed_forward_role(path.removeprefix(f"{owner}."), module, width)
     return "", "other", "other_input"
+
+
+def _feed_forward_role(path: str, module: nn.Module, width: int) -> str:
+    """The component of a linear inside a feed-forward branch: by name, else by which of its sides is D wide."""
+    name = path.rsplit(".", 1)[-1]
+    if name in FEED_FORWARD_OUT:
+        return "down_proj_input"
+    if name in FEED_FORWARD_IN:
+        return "mlp_input"
+    inputs, outputs = linear_shape(module)
+    if "." in path or (inputs == outputs) or width not in (inputs, outputs):
+        return "other_input"
+    return "mlp_input" if inputs == width else "down_proj_input"
 
 
 def _experts(block: nn.Module, branches: Sequence[FeedForward], rule: FamilyRule) -> tuple[list[GemmGroup], int]:

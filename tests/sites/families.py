@@ -400,7 +400,9 @@ FAMILIES: dict[str, Family] = {
         residual="special",
         switchable=True,
     ),
-    "lfm2": Family("Lfm2Config", _base(layer_types=["conv", "full_attention", "conv"], block_multiple_of=8), "agm"),
+    "lfm2": Family(
+        "Lfm2Config", _base(layer_types=["conv", "full_attention", "conv"], block_multiple_of=8), "agm", gate_width=48
+    ),
     "minimax_m2": Family("MiniMaxM2Config", _base(head_dim=8, **LOCAL_EXPERTS), "arm", switchable=True),
     "hunyuan_v1_dense": Family("HunYuanDenseV1Config", _base(head_dim=8), "agm"),
     "apertus": Family("ApertusConfig", _base(), "am"),

@@ -1,0 +1,1 @@
+"""What `engine.sites` and `engine.hooks` promise of every model family."""
