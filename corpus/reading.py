@@ -1,6 +1,6 @@
 """Read the bundled starter corpus or a user's file into a `Corpus`.
 
-- `load_corpus`    `starter`, a JSONL file, or a plain text file
+- `load_corpus`    `starter`, a JSONL or Parquet file, or a plain text file
 - `content_hash`   sha256 over categories and texts in order
 - `read_record`    the fields of one JSON row, with the spellings people use
 - `TEXT_FIELDS`, `CATEGORY_FIELDS`, `LANGUAGE_FIELDS`  those spellings, the first one present counts
@@ -25,7 +25,9 @@ CATEGORY_FIELDS = ("category", "domain", "source")
 LANGUAGE_FIELDS = ("language", "lang")
 DEFAULT_CATEGORY = "other"
 
+_PARQUET_ROWS = 256
 _JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_PARQUET_SUFFIXES = (".parquet", ".pq")
 _TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst")
 
 
@@ -37,7 +39,8 @@ def load_corpus(source: str, *, limit: int | None = None, seed: int = 42) -> Cor
     """Read a corpus whole; rows that cannot be used are skipped and named in `problems`.
 
     Args:
-        source: `starter`, or the path of a `.jsonl` (also .ndjson, .json with one object per line) or `.txt` file.
+        source: `starter`, or the path of a `.jsonl` (also .ndjson, .json with one object per line), `.parquet` or
+            `.txt` file.
         limit: at most this many samples, each category in its share, chosen by `seed`; None for all.
         seed: chooses the subset; the samples stay in the source's order.
 
@@ -93,9 +96,10 @@ def read_record(record: Any, origin: str) -> Sample:
         category=_label(DEFAULT_CATEGORY if category is None else category),
         origin=named if isinstance(named, str) and named else origin,
         language=language if isinstance(language, str) else "",
+        script=script if isinstance(script := record.get("script"), str) else "",
     )
     try:
-        (sample.text + sample.category + sample.origin + sample.language).encode()
+        "".join((sample.text, sample.category, sample.origin, sample.language, sample.script)).encode()
     except UnicodeEncodeError:
         raise RowError("half of a surrogate pair (\\ud800 to \\udfff) is not text") from None
     return sample
@@ -115,16 +119,18 @@ def _read_file(path: Path) -> tuple[list[Sample], list[str]]:
     suffix = path.suffix.lower()
     try:
         if not path.exists():
-            raise CorpusError(f"{path} does not exist; give a .jsonl or .txt file, or starter")
+            raise CorpusError(f"{path} does not exist; give a .jsonl, .parquet or .txt file, or starter")
         if path.is_dir():
-            raise CorpusError(f"{path} is a folder; give a .jsonl or .txt file, or build one with `corpus build`")
+            raise CorpusError(f"{path} is a folder; give one file, or build one with `corpus build`")
         if suffix in _JSONL_SUFFIXES:
             return _read_jsonl(path, path.name)
+        if suffix in _PARQUET_SUFFIXES:
+            return _read_parquet(path)
         if suffix in _TEXT_SUFFIXES:
             return _read_paragraphs(path)
     except OSError as error:
         raise CorpusError(f"{path} cannot be read: {error.strerror or error}") from error
-    kinds = ", ".join(_JSONL_SUFFIXES + _TEXT_SUFFIXES)
+    kinds = ", ".join(_JSONL_SUFFIXES + _PARQUET_SUFFIXES + _TEXT_SUFFIXES)
     raise CorpusError(f"{path.name} is no kind of corpus known here; rename it to one of {kinds}")
 
 
@@ -152,6 +158,29 @@ def _read_jsonl(path: Path, name: str) -> tuple[list[Sample], list[str]]:
             problems.append(f"line {number}: {error}")
         except (RecursionError, ValueError) as error:
             problems.append(f"line {number}: JSON beyond this reader's limits ({type(error).__name__})")
+    return samples, problems
+
+
+def _read_parquet(path: Path) -> tuple[list[Sample], list[str]]:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise CorpusError(f"{path.name} needs pyarrow; run: pip install 'maxact-tui[corpus]'") from error
+    samples: list[Sample] = []
+    problems: list[str] = []
+    number = 0
+    try:
+        with ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+                for row in batch.to_pylist():
+                    number += 1
+                    try:
+                        samples.append(read_record(row, f"{path.name}:{number}"))
+                    except RowError as error:
+                        problems.append(f"row {number}: {error}")
+    except ArrowException as error:
+        raise CorpusError(f"{path} is broken Parquet after row {number}: {str(error).splitlines()[0]}") from error
     return samples, problems
 
 

@@ -2,12 +2,16 @@
 
 - `Sample`   one text with its category and origin
 - `Corpus`   the samples in file order, a content hash, and the problems met while reading
+- `Progress`  how long work reports: (done, total, label)
 - `CorpusError`  a corpus that cannot be used at all, with the next step in its message
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+Progress = Callable[[int, int, str], None]
 
 
 class CorpusError(Exception):
@@ -23,12 +27,14 @@ class Sample:
         category: domain label such as `math`, `code` or `minority`.
         origin: where it comes from (`file.jsonl:12`, a dataset row), for the report.
         language: ISO 639 code or script name where known, else empty.
+        script: ISO 15924 code of the script most of its letters are in (`Latn`, `Hani`), else empty.
     """
 
     text: str
     category: str
     origin: str = ""
     language: str = ""
+    script: str = ""
 
 
 @dataclass(frozen=True, slots=True)

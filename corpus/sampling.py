@@ -3,6 +3,7 @@
 - `seeded_order`      a shuffle of `range(count)`, from a seed and a label
 - `stratified_order`  an order in which every stretch holds the categories in their overall shares
 - `apportion`         share out a total over categories, by largest remainder
+- `largest_remainder` whole numbers in given proportions that add up to a total
 - `choose_samples`    a stratified subset
 - `Split`, `split_samples`  calibration and evaluation samples, stratified by category
 """
@@ -77,6 +78,16 @@ def apportion(available: Mapping[str, int], total: int) -> dict[str, int]:
         richest = max((n for n in by_need if shares[n] > minimum), key=lambda n: (shares[n] - exact[n], n))
         shares[richest] -= 1
     return shares
+
+
+def largest_remainder(weights: Sequence[float], total: int) -> list[int]:
+    """Whole numbers in the proportions of `weights` that add up to `total`; ties go to the earlier one."""
+    whole = sum(weights)
+    exact = [weight * total / whole for weight in weights]
+    counts = [int(share) for share in exact]
+    for place in sorted(range(len(exact)), key=lambda i: (counts[i] - exact[i], i))[: total - sum(counts)]:
+        counts[place] += 1
+    return counts
 
 
 def choose_samples(categories: Sequence[str], limit: int, seed: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,13 +18,12 @@ from jinja2 import TemplateError
 from numpy.typing import NDArray
 
 from corpus.pieces import token_pieces
-from corpus.samples import Corpus, CorpusError
+from corpus.samples import Corpus, CorpusError, Progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Policy = Literal["raw", "bos", "chat"]
-Progress = Callable[[int, int, str], None]
 
 # Encodings hold far more than ids, so only so many are alive at once.
 _TEXTS_AT_ONCE = 64
