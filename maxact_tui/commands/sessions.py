@@ -25,6 +25,10 @@ from maxact_tui.numbers import compact, duration, size
 from maxact_tui.text import visible
 
 
+MODEL_CELLS = 24
+WIDE_CELLS = 110
+
+
 def browse() -> int:
     """The session browser in a terminal, the list elsewhere."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or not list_sessions():
@@ -43,14 +47,17 @@ def list_all() -> int:
     if not found:
         print(f"no sessions yet in {sessions_folder()}; make one with: maxact-tui demo")
         return 0
+    console = Console()
+    wide = console.width >= WIDE_CELLS
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("session", "model", "state"):
-        table.add_column(heading, overflow="ellipsis")
-    for heading in ("M", "progress", "age", "size"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("session", no_wrap=True, overflow="ellipsis")
+    if wide:
+        table.add_column("model", no_wrap=True, overflow="ellipsis")
+    for heading in ("state", "M", "progress", "age", *(("size",) if wide else ())):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     for info in found:
-        table.add_row(*_row(info))
-    Console().print(table)
+        table.add_row(*_row(info, wide=wide))
+    console.print(table)
     return 0
 
 
@@ -121,17 +128,13 @@ def merge(sessions: list[Path], output: Path) -> int:
     return 0
 
 
-def _row(info: SessionInfo) -> tuple[Text, ...]:
+def _row(info: SessionInfo, *, wide: bool) -> list[Text]:
     status = info.status
     share = f"{status.samples_done}/{status.samples_total}" if status.samples_total else "-"
     magnitude = "-" if math.isnan(info.magnitude) else compact(info.magnitude)
-    cells = (
-        info.path.stem,
-        visible(info.model),
-        status.phase,
-        magnitude,
-        share,
-        duration(time.time() - info.created),
-        size(info.size_bytes),
-    )
-    return tuple(Text(cell) for cell in cells)
+    model = Path(info.model).name if Path(info.model).is_absolute() else info.model
+    cells = [info.path.stem, status.phase, magnitude, share, duration(time.time() - info.created)]
+    if wide:
+        cells[1:1] = [visible(model, MODEL_CELLS)]
+        cells.append(size(info.size_bytes))
+    return [Text(cell) for cell in cells]
