@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.job import Job
-from engine.loading.errors import LoadError
+from engine.loading.errors import LoadError, classify, first_line
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "*.tiktoken")
 
@@ -47,8 +47,7 @@ def read_tokenizer(folder: Path, job: Job) -> Any:
     """The tokenizer of a model folder; it pads on the right, whatever its family's habit.
 
     Raises:
-        LoadError: the folder has no tokenizer files.
-        Exception: whatever transformers raises about them; `classify` knows.
+        LoadError: the folder has no tokenizer files, or they cannot be read.
     """
     from transformers import AutoTokenizer
 
@@ -59,7 +58,18 @@ def read_tokenizer(folder: Path, job: Job) -> Any:
             hint="copy the tokenizer files of the model it was made from into that folder",
             kind="format",
         )
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=job.trust_remote_code, local_files_only=True)
+    options = {"trust_remote_code": job.trust_remote_code, "local_files_only": True}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    except Exception as error:  # the tokenizers library raises nothing more specific
+        found = classify(error, job.model)
+        if found.kind not in {"internal", "format"}:
+            raise found from error
+        raise LoadError(
+            f"the tokenizer of {job.model} cannot be read: {first_line(error)}",
+            hint="fetch its tokenizer files again",
+            kind="format",
+        ) from error
     tokenizer.padding_side = "right"
     return tokenizer
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -75,4 +76,5 @@ def _write_note(note: Path, data: dict[str, object]) -> None:
         temporary.replace(note)
     except OSError:
         # A read-only or full cache costs time at the next start, never the run.
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ def read_checkpoint(folder: Path, *, allow_pickle: bool, model: str) -> Checkpoi
         if kind == "pickle":
             if not allow_pickle:
                 raise pickle_only(model)
+            for path in files:
+                _check_archive(path)
             return Checkpoint(files, sum(path.stat().st_size for path in files), {})
         elements: Counter[str] = Counter()
         for path in files:
@@ -130,6 +133,14 @@ def _files(folder: Path, single: str, model: str) -> tuple[Path, ...]:
             kind="format",
         )
     return tuple(folder / name for name in names)
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse a .bin file that begins as the archive torch writes and does not end as one (old ones are no archive)."""
+    with path.open("rb") as stream:
+        start = stream.read(2)
+    if not start or (start == b"PK" and not zipfile.is_zipfile(path)):
+        raise LoadError(f"{path} is cut off", hint=_AGAIN, kind="format")
 
 
 def _read_header(path: Path) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def _byte_bars(reporter: Reporter, total_bytes: int) -> Any:
 
     class ByteBar(ProgressBar):
         def __init__(self, *_args: Any, **options: Any) -> None:
-            super().__init__(reporter, "downloading", "bytes", **{**options, "iterable": None})
+            super().__init__(reporter=reporter, phase="downloading", counts="bytes", **options)
             self._counts_disk = str(options.get("desc", "")).startswith("Reconstructing")
 
         def refresh(self, *_ignored: Any, **_also_ignored: Any) -> None:

@@ -6,6 +6,7 @@ a bare OSError whose `__cause__` says which. So every exception of the chain is 
 - `LoadError`  the only exception of this room
 - `ErrorKind`  the kinds it distinguishes
 - `classify`   the `LoadError` of any exception
+- `first_line` what an exception says, in one line
 - `RULES`      what is known about, first match first
 """
 
@@ -188,7 +189,7 @@ def classify(error: BaseException, model: str, *, revision: str | None = None, d
             if found is not None:
                 return _fill(rule, link, found, fields)
     return LoadError(
-        f"{model} could not be loaded: {type(error).__name__}: {_first_line(error)}",
+        f"{model} could not be loaded: {type(error).__name__}: {first_line(error)}",
         hint="the log has the whole traceback; please report it if the model should work",
         kind="internal",
     )
@@ -208,13 +209,15 @@ def _match(rule: Rule, error: BaseException) -> re.Match[str] | None:
 
 
 def _fill(rule: Rule, error: BaseException, found: re.Match[str], fields: dict[str, str]) -> LoadError:
-    known = {**fields, "text": _first_line(error)}
+    known = {**fields, "text": first_line(error)}
     return LoadError(
         rule.message.format(*found.groups(), **known), hint=rule.hint.format(*found.groups(), **known), kind=rule.kind
     )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line of at most 200 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
+    # A line that ends in a colon announces what is wrong on the next one.
+    text = " ".join(lines[:2]) if lines and lines[0].endswith(":") else (lines or [type(error).__name__])[0]
     return text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 1] + "…"

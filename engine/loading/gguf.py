@@ -109,7 +109,7 @@ def _new_folder(parent: Path, needed_bytes: int) -> Path:
             shutil.rmtree(left, ignore_errors=True)
     free_bytes = shutil.disk_usage(parent).free
     if free_bytes < needed_bytes:
-        raise OSError(f"{parent} has {free_bytes / 2**30:.1f} GiB free and {needed_bytes / 2**30:.1f} GiB are needed")
+        raise OSError(f"{parent} has {free_bytes >> 20:,} MiB free of the {needed_bytes >> 20:,} MiB needed")
     return Path(tempfile.mkdtemp(prefix="building-", dir=parent))
 
 
@@ -140,7 +140,7 @@ def _convert(path: Path, dtype: str, facts: GgufFacts, folder: Path, reporter: R
     from engine.loading.gguf_patches import fast_gguf
 
     reporter(LoadProgress("converting GGUF"))
-    bar = partial(ProgressBar, reporter, "converting GGUF", "tensors")
+    bar = partial(ProgressBar, reporter=reporter, phase="converting GGUF", counts="tensors")
     verbosity = logging.get_verbosity()
     try:
         # Only here: the loader advises about packed weights, which a converted copy does not have.

@@ -71,8 +71,12 @@ def inspect_gguf(path: Path) -> GgufFacts:
         header = GgufHeader.from_file(str(path))
         needed = header.data_start + max((info.offset + info.nbytes for info in header.tensors), default=0)
     except _BROKEN as error:
-        if "not supported yet" in str(error) or "this reader handles" in str(error):
+        if "not supported yet" in str(error):
             raise LoadError(str(error), hint="use another quantisation of the model", kind="unsupported") from error
+        if "this reader handles" in str(error):
+            raise LoadError(
+                str(error).rstrip("."), hint="update transformers, or use a newer conversion", kind="unsupported"
+            ) from error
         raise LoadError(f"{path} is cut off or damaged in its header", hint="fetch it again", kind="format") from error
     size = path.stat().st_size
     if size < needed:

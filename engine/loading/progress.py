@@ -83,10 +83,11 @@ class ProgressBar:
 
     def __init__(
         self,
+        iterable: Any = None,
+        *,
         reporter: Reporter,
         phase: str,
-        unit: Unit,
-        iterable: Any = None,
+        counts: Unit,
         total: int | None = None,
         initial: int = 0,
         **_ignored: Any,
@@ -97,7 +98,7 @@ class ProgressBar:
         self._iterable = iterable
         self._reporter = reporter
         self._phase = phase
-        self._unit: Unit = unit
+        self._unit: Unit = counts
 
     def __iter__(self) -> Iterator[Any]:
         for item in self._iterable:
@@ -138,7 +139,7 @@ def bars_reported(reporter: Reporter, phase: str | None) -> Iterator[None]:
     def bar(_factory: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         if phase is None or not str(options.get("desc", "")).startswith(_WEIGHTS_BAR):
             return logging.EmptyTqdm(*args, **options)
-        return ProgressBar(reporter, phase, "tensors", *args[:1], **options)
+        return ProgressBar(*args[:1], reporter=reporter, phase=phase, counts="tensors", **options)
 
     previous = logging.set_tqdm_hook(bar)
     try:

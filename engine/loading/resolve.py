@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,9 @@ def resolve(job: Job, reporter: Reporter) -> Source:
     try:
         exists = path.exists()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        if error.errno != errno.ENAMETOOLONG:
+            raise _unreadable(path, error) from error
+        raise LoadError(f"{name[:40]}… is too long for a path", hint="check the path", kind="missing") from error
     if exists:
         return _local(path.absolute())
     if _looks_like_a_path(name):
