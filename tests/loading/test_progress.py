@@ -1,0 +1,83 @@
+"""Progress is shown while it happens, not more often than a screen can draw, and is a way to stop."""
+
+import threading
+
+import pytest
+
+from engine.job import Job
+from engine.loading.load import load_model
+from engine.loading.progress import LoadProgress, ProgressBar, Reporter
+
+
+def test_every_phase_and_every_end_is_reported_and_little_between():
+    seen = []
+    reporter = Reporter(seen.append)
+    for phase in ("one", "two"):
+        for done in range(10_001):
+            reporter(LoadProgress(phase, done, 10_000))
+    assert seen[0] == LoadProgress("one", 0, 10_000)
+    assert LoadProgress("one", 10_000, 10_000) in seen
+    assert LoadProgress("two", 0, 10_000) in seen
+    assert seen[-1] == LoadProgress("two", 10_000, 10_000)
+    assert len(seen) < 100
+
+
+def test_a_callback_that_raises_stops_every_thread():
+    class StopRequested(Exception):
+        pass
+
+    def report(progress):
+        raise StopRequested
+
+    reporter = Reporter(report)
+    with pytest.raises(StopRequested):
+        reporter(LoadProgress("one"))
+    caught = []
+
+    def work():
+        try:
+            reporter(LoadProgress("one", 5, 10))
+        except StopRequested as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert caught == [reporter.cancelled]
+
+
+def test_a_bar_looks_like_tqdm_to_a_library():
+    seen = []
+    with ProgressBar(range(3), reporter=Reporter(seen.append), phase="p", counts="tensors", desc="x", unit="it") as bar:
+        assert list(bar) == [0, 1, 2]
+        bar.set_description("y")
+        bar.set_postfix_str("z", refresh=False)
+        bar.close()
+    assert seen[-1] == LoadProgress("p", 3, 3, "tensors")
+
+
+def test_a_folder_is_loaded_in_named_phases(tiny_model_folder):
+    phases = []
+    load_model(Job(model=str(tiny_model_folder), device="cpu"), lambda p: phases.append((p.phase, p.done, p.total)))
+    names = list(dict.fromkeys(phase for phase, _, _ in phases))
+    assert names == ["looking up", "importing transformers", "reading config", "reading tokenizer", "loading weights"]
+    last = phases[-1]
+    assert last[0] == "loading weights" and last[1] == last[2] > 20
+
+
+def test_a_load_is_cancelled_by_an_exception_which_comes_out_unchanged(tiny_model_folder):
+    class StopRequested(Exception):
+        pass
+
+    def report(progress):
+        if progress.phase == "loading weights":
+            raise StopRequested("by the user")
+
+    with pytest.raises(StopRequested, match="by the user"):
+        load_model(Job(model=str(tiny_model_folder), device="cpu"), report)
+
+
+def test_nothing_is_drawn_on_the_terminal(tiny_gguf, own_cache, capfd):
+    load_model(Job(model=str(tiny_gguf), device="cpu"), lambda progress: None)
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
