@@ -24,7 +24,6 @@ from maxact_tui.finding import find_session
 from maxact_tui.numbers import compact, duration, size
 from maxact_tui.text import visible
 
-
 MODEL_CELLS = 24
 WIDE_CELLS = 110
 

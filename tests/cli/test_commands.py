@@ -1,0 +1,225 @@
+"""The command line as a user meets it: one process per command, its output, its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.engine.running import write_corpus
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the sessions of this file's tests."""
+    return tmp_path_factory.mktemp("sessions")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "short.jsonl")
+
+
+def maxact(*arguments: object, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "maxact_tui", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+        env={**os.environ, "MAXACT_SESSIONS": str(home), "COLUMNS": "100", "HF_HUB_OFFLINE": "1", **environment},
+    )
+
+
+def assert_one_line_error(result: subprocess.CompletedProcess[str], *words: str, code: int = 1) -> None:
+    """The last line of stderr is the error; nothing on stdout, no traceback anywhere."""
+    assert result.returncode == code, result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    errors = [line for line in result.stderr.splitlines() if line.startswith("maxact-tui: ")]
+    assert len(errors) == 1, result.stderr
+    for word in words:
+        assert word in errors[0]
+
+
+@pytest.fixture(scope="module")
+def finished(home: Path, tiny_model_folder: Path, corpus: Path) -> Path:
+    """A finished session made by the command line."""
+    path = home / "tiny.maxact"
+    result = maxact(tiny_model_folder, "--corpus", corpus, "--session", path, "--headless", home=home)
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+def test_help_teaches_by_example() -> None:
+    result = maxact("--help", home=Path("unused"))
+    assert result.returncode == 0
+    assert result.stderr == ""
+    for text in ("maxact-tui demo", "Qwen/Qwen3-8B", "--corpus", "--dtype", "resume", "Usage: maxact-tui MODEL"):
+        assert text in result.stdout
+
+
+def test_a_headless_run_prints_the_summary_and_nothing_else_on_stdout(
+    home: Path, tiny_model_folder: Path, corpus: Path
+) -> None:
+    result = maxact(tiny_model_folder, "--corpus", corpus, "--samples", 9, home=home)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("tiny-llama  float32, 9 samples") or "9 samples" in result.stdout.splitlines()[0]
+    assert "M = " in result.stdout
+    assert "running: " in result.stderr
+    assert "session: " in result.stderr
+
+
+def test_json_is_one_object(home: Path, tiny_model_folder: Path, corpus: Path) -> None:
+    result = maxact(tiny_model_folder, "--corpus", corpus, "--samples", 6, "--json", home=home)
+    summary = json.loads(result.stdout)
+    assert summary["run"]["samples"] == 6
+    assert summary["maximum"]["magnitude"] > 0
+
+
+def test_show_says_the_same_again(finished: Path, home: Path) -> None:
+    result = maxact("show", finished, home=home)
+    assert result.returncode == 0
+    assert "M = " in result.stdout
+
+
+def test_a_session_is_found_by_the_start_of_its_name(finished: Path, home: Path) -> None:
+    assert maxact("show", "tiny.max", home=home).returncode == 0
+    assert maxact("open", "tiny", home=home).stdout == maxact("show", finished, home=home).stdout
+
+
+def test_sessions_are_listed(finished: Path, home: Path) -> None:
+    for arguments in (["sessions"], []):
+        result = maxact(*arguments, home=home)
+        assert result.returncode == 0
+        assert any(line.startswith("tiny ") and "finished" in line for line in result.stdout.splitlines())
+
+
+def test_an_empty_list_says_what_to_do(tmp_path: Path) -> None:
+    assert "maxact-tui demo" in maxact("sessions", home=tmp_path).stdout
+
+
+@pytest.mark.parametrize("form", ["json", "reference"])
+def test_exports_are_written_and_named(finished: Path, home: Path, tmp_path: Path, form: str) -> None:
+    result = maxact("export", finished, "--format", form, "-o", tmp_path, home=home)
+    assert result.returncode == 0, result.stderr
+    written = [Path(line) for line in result.stdout.splitlines()]
+    assert written
+    assert sorted(written) == sorted(tmp_path.iterdir())
+    for path in written:
+        json.loads(path.read_text(encoding="utf-8"))
+    again = maxact("export", finished, "--format", form, "-o", tmp_path, home=home)
+    assert_one_line_error(again, "--force")
+    assert maxact("export", finished, "--format", form, "-o", tmp_path, "--force", home=home).returncode == 0
+
+
+def test_merge_of_one_session_with_itself_is_refused(finished: Path, home: Path, tmp_path: Path) -> None:
+    result = maxact("merge", finished, finished, "-o", tmp_path / "c.maxact", home=home)
+    assert_one_line_error(result, "measured in")
+
+
+def test_doctor_finds_what_is_there(home: Path) -> None:
+    result = maxact("doctor", home=home)
+    assert "torch" in result.stdout
+    assert "device" in result.stdout
+
+
+class TestBadInput:
+    """One clear line on stderr, the right exit code, no traceback, no session left that holds nothing."""
+
+    @pytest.fixture(autouse=True)
+    def nothing_left(self, tmp_path: Path) -> None:
+        self.home = tmp_path / "home"
+
+    def refused(self, *arguments: object, words: tuple[str, ...], code: int = 1) -> None:
+        assert_one_line_error(maxact(*arguments, home=self.home), *words, code=code)
+        assert not self.home.exists() or not [p for p in self.home.iterdir() if p.suffix != ".lock"]
+
+    def test_unknown_option(self) -> None:
+        self.refused("x", "--frobnicate", words=("--frobnicate", "--help"), code=2)
+
+    def test_value_out_of_range(self) -> None:
+        self.refused("x", "--samples", "0", words=("--samples",), code=2)
+
+    def test_bos_and_chat(self) -> None:
+        self.refused("x", "--bos", "--chat", words=("exclude",), code=2)
+
+    def test_missing_folder(self, tmp_path: Path) -> None:
+        self.refused(tmp_path / "nowhere", words=("nowhere",))
+
+    def test_folder_without_config(self, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        self.refused(tmp_path / "empty", words=("config.json",))
+
+    def test_hub_model_without_network(self) -> None:
+        self.refused("nobody/no-such-model", words=("nobody/no-such-model",))
+
+    def test_missing_corpus(self, tiny_model_folder: Path, tmp_path: Path) -> None:
+        self.refused(tiny_model_folder, "--corpus", tmp_path / "none.jsonl", words=("none.jsonl",))
+
+    def test_empty_corpus(self, tiny_model_folder: Path, tmp_path: Path) -> None:
+        (tmp_path / "empty.jsonl").touch()
+        self.refused(tiny_model_folder, "--corpus", tmp_path / "empty.jsonl", words=("empty.jsonl",))
+
+    def test_device_that_is_not_there(self, tiny_model_folder: Path) -> None:
+        self.refused(tiny_model_folder, "--device", "cuda:77", words=("cuda:77",))
+
+    def test_session_that_exists(self, finished: Path, tiny_model_folder: Path) -> None:
+        self.refused(tiny_model_folder, "--session", finished, words=("exists already",))
+
+    def test_session_where_nothing_can_be_written(self, tiny_model_folder: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        self.refused(tiny_model_folder, "--session", tmp_path / "file" / "x.maxact", words=("cannot write",))
+
+    def test_unknown_session(self) -> None:
+        for command in ("open", "show", "export", "resume"):
+            self.refused(command, "no-such", words=("no-such", "maxact-tui sessions"), code=2)
+
+    def test_a_file_that_is_no_session(self, tmp_path: Path) -> None:
+        (tmp_path / "x.maxact").write_text("hello")
+        self.refused("show", tmp_path / "x.maxact", words=("not a session file",))
+
+    def test_resume_of_a_finished_run(self, finished: Path) -> None:
+        self.refused("resume", finished, words=("is finished",))
+
+    def test_unknown_format(self, finished: Path, tmp_path: Path) -> None:
+        self.refused("export", finished, "--format", "jsno", "-o", tmp_path, words=("jsno", "json"))
+
+    def test_attach_without_a_run(self) -> None:
+        self.refused("attach", words=("no run",))
+
+
+def test_debug_shows_the_engines_traceback(tmp_path: Path, tiny_model_folder: Path) -> None:
+    result = maxact(tiny_model_folder, "--corpus", tmp_path / "none.jsonl", "--debug", home=tmp_path / "home")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("maxact-tui: ")
+
+
+def test_bad_lines_of_a_corpus_are_named_and_the_others_used(
+    home: Path, tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    path = write_corpus(tmp_path / "mixed.jsonl", samples=6)
+    with path.open("ab") as file:
+        file.write(b'{"text": "broken", \n{"category": "web"}\n{"text": "", "category": "web"}\n{"text": "\xff\xfe"}\n')
+    result = maxact(tiny_model_folder, "--corpus", path, home=home)
+    assert result.returncode == 0, result.stderr
+    assert "6 samples" in result.stdout
+    assert "4 lines skipped" in result.stdout
+    assert "7" in next(line for line in result.stdout.splitlines() if "skipped" in line)
+
+
+def test_texts_beyond_the_context_window_are_cut_and_counted(
+    home: Path, tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    path = tmp_path / "long.jsonl"
+    path.write_text(json.dumps({"text": "river " * 500, "category": "web"}), encoding="utf-8")
+    result = maxact(tiny_model_folder, "--corpus", path, home=home)
+    assert result.returncode == 0, result.stderr
+    assert "128 tokens" in result.stdout
+    assert "1 texts were longer" in result.stdout
