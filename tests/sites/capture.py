@@ -18,7 +18,7 @@ import torch
 from engine.hooks import attach
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
-from engine.sites.experts import ExpertRows
+from engine.sites.experts import EXPERT_COMPONENTS, ExpertRows
 from engine.sites.site import HookPlan
 from tests.sites.families import build
 
@@ -73,7 +73,7 @@ def run_wrapped(model: torch.nn.Module, plan: HookPlan, ids: torch.Tensor) -> di
     """The plan's sites outside the experts, seen by replacing `forward` on the modules; first visits."""
     inputs: dict[str, Any] = {}
     outputs: dict[str, Any] = {}
-    modules = {site.module for site in plan.sites if site.layout != "expert"}
+    modules = {site.module for site in plan.sites if site.component not in EXPERT_COMPONENTS}
 
     def wrap(path: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def forward(*args: Any, **kwargs: Any) -> Any:
@@ -96,7 +96,7 @@ def run_wrapped(model: torch.nn.Module, plan: HookPlan, ids: torch.Tensor) -> di
             del module.forward
     found = {}
     for site in plan.sites:
-        if site.layout == "expert":
+        if site.component in EXPERT_COMPONENTS:
             continue
         x = inputs[site.module] if site.capture == "input" else outputs[site.module]
         if isinstance(x, tuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from engine.sites.experts import EXPERT_COMPONENTS
 from engine.sites.site import GEMM_COMPONENTS, HookPlan
 from tests.sites.capture import expert_rows, planned, run_hooked, run_wrapped
 from tests.sites.families import FAMILIES, tokens
@@ -78,7 +79,7 @@ def test_every_site_fires_once_with_one_row_per_token(name: str) -> None:
             assert x.shape[:-1] == seen.token_index[site.name].shape == (2 * 8 * 2,)
         else:
             assert x.numel() // x.shape[-1] == 16
-            assert x.shape[:2] == (2, 8) or site.layout in ("ND", "expert")
+            assert x.shape[:2] == (2, 8) or site.layout == "ND"
         if site.component in ("hidden", "attn_output", "mlp_output", "attn_post_norm", "mlp_post_norm", "final_norm"):
             assert x.shape[-1] == WIDTH
         if site.component == "router_logits":
@@ -94,7 +95,7 @@ def test_values_equal_an_independent_capture(name: str) -> None:
     ids = tokens(2, 7)
     seen = run_hooked(model, plan, ids).tensors
     wrapped = run_wrapped(model, plan, ids)
-    assert wrapped.keys() == {site.name for site in plan.sites if site.layout != "expert"}
+    assert wrapped.keys() == {s.name for s in plan.sites if s.component not in EXPERT_COMPONENTS}
     for site, expected in wrapped.items():
         torch.testing.assert_close(seen[site], expected, rtol=0, atol=0, msg=site)
 
