@@ -71,7 +71,6 @@ class MaxactApp(App[int]):
 
     def __init__(self, session: Path, *, read_only: bool = False, exporter: Exporter, ascii_only: bool = False) -> None:
         super().__init__()
-        self.theme = "ansi-dark"
         self.session, self._read_only, self._exporter = session, read_only, exporter
         self.look: Look = choose_look(
             self.console.color_system, no_colour=bool(os.environ.get("NO_COLOR")), ascii_only=ascii_only

@@ -1,6 +1,6 @@
 """Settings that Textual reads when it is imported, made before anything imports it.
 
-- `prepare_terminal`  frame rate, and no animation over SSH
+- `prepare_terminal`  frame rate, colours, and no animation over SSH
 - `wants_ascii`       whether only ASCII may be written
 """
 
@@ -16,9 +16,11 @@ def prepare_terminal() -> None:
     """Set Textual's environment variables, unless the user has set them.
 
     Fifteen frames a second are enough for a screen that gets data four times a second; animations and smooth
-    scrolling multiply what a slow SSH link has to carry.
+    scrolling multiply what a slow SSH link has to carry. The theme is the terminal's own colours: no byte is spent on
+    backgrounds, and light terminals stay light.
     """
     os.environ.setdefault("TEXTUAL_FPS", "15")
+    os.environ.setdefault("TEXTUAL_THEME", "ansi-dark")
     if "SSH_CONNECTION" in os.environ or "SSH_TTY" in os.environ:
         os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
         os.environ.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")

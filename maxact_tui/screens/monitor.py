@@ -95,6 +95,11 @@ class MonitorScreen(Screen[None]):
             self._wish()
         self.call_after_refresh(self.draw)
 
+    def on_lines_resized(self, event: Lines.Resized) -> None:
+        """Lines depend on the width they are made for."""
+        event.stop()
+        self.draw()
+
     def show(self, snapshot: Snapshot) -> bool:
         """Show a newer snapshot; returns whether anything visible changed."""
         self._snapshot = snapshot

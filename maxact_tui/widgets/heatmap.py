@@ -110,7 +110,7 @@ class HeatColumn(Widget):
         style = self._look.ramp[cell.level] if cell.level >= 0 else Style()
         if cell.mark != " ":
             style += Style(bold=True)
-        return Strip([Segment(text, style or None)])
+        return Strip([Segment(text, style)])
 
 
 class RowLabels(Widget):
@@ -136,7 +136,7 @@ class RowLabels(Widget):
     def render_line(self, y: int) -> Strip:
         """Textual's Line API."""
         if y == 0:
-            return Strip([Segment(" " * LABEL_WIDTH)])
+            return Strip([Segment(" " * LABEL_WIDTH, STYLES[""])])
         style = STYLES["title"] if self._cursor == y - 1 else STYLES["dim"]
         return Strip([Segment(fitted(_label(self._labels, y - 1), LABEL_WIDTH - 1, right=True) + " ", style)])
 
@@ -161,6 +161,7 @@ class Heatmap(Horizontal):
         self._cells: dict[int, Cell] = {}
         self._row, self._column = 0, 0
         self._top, self._left = 0, 0
+        self._is_centred = True
 
     def compose(self) -> ComposeResult:
         """Labels, then one widget per column."""
@@ -188,11 +189,12 @@ class Heatmap(Horizontal):
         return self._draw()
 
     def place(self, site: int) -> bool:
-        """Put the cursor on a site without telling anyone; returns whether anything visible changed."""
+        """Put the cursor on a site, in the middle, without telling anyone; returns whether anything visible changed."""
         cell = self.grid.cell_of(site)
         if cell is None:
             return False
         self._row, self._column = cell
+        self._is_centred = True
         return self._draw()
 
     def move(self, rows: int, columns: int) -> None:
@@ -234,11 +236,16 @@ class Heatmap(Horizontal):
     def _go(self, row: int, column: int) -> None:
         if (row, column) != (self._row, self._column):
             self._row, self._column = row, column
+            self._is_centred = False
             self._draw()
             self.post_message(self.CursorMoved(self.site))
 
     def _draw(self) -> bool:
         """Scroll so that the cursor is visible, and show every visible column."""
+        if not self.size:
+            return False
+        if self._is_centred:
+            self._top = self._row - self.page_rows // 2
         self._top = _scrolled(self._top, self._row, self.page_rows, len(self.grid.rows))
         self._left = _scrolled(self._left, self._column, self.page_columns, len(self.grid.columns))
         rows = range(self._top, min(self._top + self.page_rows, len(self.grid.rows)))

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.events import Resize
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -39,9 +41,8 @@ def line(look: Look, *parts: Part) -> Strip:
     return Strip(segments)
 
 
-def _style(style: str | Style) -> Style | None:
-    found = STYLES[style] if isinstance(style, str) else style
-    return found or None
+def _style(style: str | Style) -> Style:
+    return STYLES[style] if isinstance(style, str) else style
 
 
 class Lines(Widget):
@@ -52,6 +53,13 @@ class Lines(Widget):
     """
 
     DEFAULT_CSS = "Lines { width: 1fr; height: 1; }"
+
+    class Resized(Message):
+        """The widget has a new size, and its lines should be made anew."""
+
+        def can_replace(self, message: Message) -> bool:
+            """One is enough, however many widgets changed."""
+            return isinstance(message, Lines.Resized)
 
     def __init__(self, look: Look, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -80,9 +88,13 @@ class Lines(Widget):
             self.refresh(*changed)
         return bool(changed)
 
+    def on_resize(self, event: Resize) -> None:
+        """Tell whoever makes the lines."""
+        self.post_message(self.Resized())
+
     def render_line(self, y: int) -> Strip:
         """Textual's Line API."""
-        return _at(self._lines, y).adjust_cell_length(self.size.width)
+        return _at(self._lines, y).adjust_cell_length(self.size.width, STYLES[""])
 
 
 def _at(lines: Sequence[Strip], y: int) -> Strip:

@@ -65,7 +65,7 @@ class Terminal:
         if self.pid == 0:
             os.chdir(ROOT)
             environment = {**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
-            for name in ("COLORTERM", "NO_COLOR", "SSH_CONNECTION", "TEXTUAL_FPS"):
+            for name in ("COLORTERM", "NO_COLOR", "SSH_CONNECTION", "TEXTUAL_FPS", "TEXTUAL_COLOR_SYSTEM"):
                 environment.pop(name, None)
             for name, value in (env or {}).items():
                 environment.pop(name, None) if value is None else environment.__setitem__(name, value)
@@ -83,6 +83,10 @@ class Terminal:
     def text(self) -> str:
         """The screen, its lines joined."""
         return "\n".join(row.rstrip() for row in self.screen.display)
+
+    def cells(self, row: int) -> list[str]:
+        """What each cell of a row holds; the second cell of a wide character is empty."""
+        return [self.screen.buffer[row][column].data for column in range(self.screen.columns)]
 
     def resize(self, columns: int, rows: int) -> None:
         """Change the window's size, as a terminal does."""
