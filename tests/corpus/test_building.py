@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import resource
+import signal
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from corpus.building import build_corpus
@@ -216,11 +221,7 @@ def test_a_full_disk_leaves_the_old_corpus_as_it_was(texts: Path, tmp_path: Path
     out = tmp_path / "c.jsonl"
     build(out, recipe(web=2), f"web={texts}/*.txt")
     before = out.read_bytes()
-    import resource
-
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    import signal
-
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, limits[1]))
     try:
@@ -269,6 +270,31 @@ def test_a_text_goes_into_the_smallest_bucket_that_holds_it() -> None:
     room = LengthRoom((LengthBucket(10, 50.0), LengthBucket(100, 50.0)), 4, 4.0)
     assert [room.place(size) for size in (30, 900, 5000, 900)] == [40, 400, 400, 40]
     assert room.got == [2, 2] and room.full == [2, 2]
+
+
+def test_memory_does_not_grow_with_the_sources(tmp_path: Path) -> None:
+    block = " ".join(sentence(seed, 1000) for seed in range(100))
+    peaks = []
+    for copies in (1, 12):
+        rows = (f"{number} {block[number % 97 :]}\n" for number in range(copies))
+        (tmp_path / "text.txt").write_text("".join(rows))
+        tracemalloc.start()
+        manifest = build(tmp_path / "c.jsonl", recipe(web=100), f"web={tmp_path}/text.txt")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert manifest.samples == 100
+    assert peaks[1] < 1.3 * peaks[0]
+
+
+def test_a_dataset_is_left_as_soon_as_its_categories_have_enough(tmp_path: Path) -> None:
+    rows = [{"text": sentence(n, 12), "set": "A" if n % 2 else "B"} for n in range(1000)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train-00000-of-00001.parquet")
+    spec = SourceSpec("hub", location=str(tmp_path), category_field="set", categories=(("A", "math"), ("B", "web")))
+    out = tmp_path / "out" / "c.jsonl"
+    out.parent.mkdir()
+    manifest = build(out, recipe((spec,), math=10, web=20))
+    assert manifest.samples == 30 and manifest.shortfalls == ()
+    assert [count.seen for count in manifest.categories] == [103, 104]
 
 
 def test_near_duplicates_are_told_from_texts_on_the_same_subject(starter: Corpus) -> None:

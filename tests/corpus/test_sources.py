@@ -223,6 +223,15 @@ def test_a_split_that_is_not_there_is_one_line(dataset: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_dataset_that_breaks_off_is_one_line(dataset: Path) -> None:
+    whole = (dataset / "train-00000-of-00001.parquet").read_bytes()
+    (dataset / "train-00001-of-00002.parquet").write_bytes(whole[:200] + b"PAR1")
+    spec = SourceSpec("hub", "web", str(dataset))
+    with pytest.raises(CorpusError, match=r"cannot be opened|broke off at row 41") as caught:
+        list(hub_samples(spec, SourceReading(4096)))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.fixture
 def hub_with_troubles() -> Iterator[str]:
     """A server that answers as the hub does for a gated, a missing and a broken dataset."""
