@@ -25,6 +25,7 @@ import torch
 
 from engine.loading.cache import cache_dir
 from engine.loading.checkpoint import sampled_identity
+from engine.loading.device import free_bytes
 from engine.loading.environment import hub_offline
 from engine.loading.errors import LoadError
 from engine.loading.gguf_header import GgufFacts
@@ -63,13 +64,21 @@ def convert_gguf(path: Path, dtype: str, facts: GgufFacts, identity: str, report
         reporter: told of the conversion, in tensors.
 
     Raises:
-        LoadError: the file lacks weights of its architecture, or there is no room for the copy anywhere.
+        LoadError: the file lacks weights of its architecture, or there is no room for the copy, in memory or anywhere.
     """
     final = cache_dir() / "gguf" / f"{path.stem[:40]}-{_key(identity, dtype)}"
     manifest = _whole(final)
     if manifest is not None:
         return Conversion(final, notes=tuple(manifest["notes"]))
     needed_bytes = int(facts.elements * getattr(torch, dtype).itemsize * _OVERHEAD)
+    free_memory_bytes = free_bytes("cpu")
+    if needed_bytes > free_memory_bytes:
+        raise LoadError(
+            f"{path.name} does not fit: its weights need {needed_bytes / 2**30:.1f} GiB in {dtype} to be converted and "
+            f"this machine has {free_memory_bytes / 2**30:.1f} GiB free",
+            hint="close other programs, or use a smaller model",
+            kind="memory",
+        )
     try:
         building = _new_folder(final.parent, needed_bytes)
     except OSError as problem:

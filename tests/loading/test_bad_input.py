@@ -445,6 +445,26 @@ def test_more_weights_than_memory(tmp_path):
     assert re.search(r"need 2048\.0 GiB and this machine has [\d.]+ GiB free", error.message)
 
 
+def test_a_gguf_file_whose_weights_exceed_the_memory(tmp_path, own_cache):
+    import gguf
+    import numpy as np
+
+    path, width = tmp_path / "model.gguf", 1 << 19
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tensor_info("token_embd.weight", [width, width], np.dtype(np.float32), 4 * width * width)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    try:
+        os.truncate(path, path.stat().st_size + 32 + 4 * width * width)
+    except OSError:
+        pytest.skip("the file system cannot hold a sparse file of this size")
+    error = refusal(path)
+    assert error.kind == "memory"
+    assert re.search(r"need 1044\.5 GiB in float32 .* has [\d.]+ GiB free", error.message)
+
+
 def test_an_unknown_dtype(folder):
     error = refusal(folder, dtype="int4")
     assert "auto, bfloat16, float16, float32" in error.hint
