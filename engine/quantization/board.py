@@ -1,0 +1,187 @@
+"""Sites x schemes at a glance, each scheme in one line, and what overflows without any quantiser.
+
+- `Board`, `compute_board`        one `QuantError` per site and scheme
+- `SchemeSummary`, `summarise_schemes`  count-weighted means, and the worst site that they hide
+- `best_within`                   the best scheme of a site within a bit budget
+- `ErrorShares`, `error_shares`   how much of the error the largest few elements carry
+- `Overflow`, `find_overflows`    which sites exceed fp16 and e4m3
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.quantization.distribution import Distribution
+from engine.quantization.metrics import QuantError
+from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, evaluate, fake_quantise
+
+LIMITS: Final = (("fp16", 65_504.0), ("e4m3", 448.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Errors of sites under schemes.
+
+    Attributes:
+        schemes: the columns.
+        rows: one row per site with one error per scheme; None for a site without a distribution.
+    """
+
+    schemes: tuple[Scheme, ...]
+    rows: tuple[tuple[QuantError, ...] | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SchemeSummary:
+    """One scheme over all sites of a board. Means are weighted by the sites' numbers of elements.
+
+    Attributes:
+        scheme: the column.
+        sites: sites with a number.
+        rel_rmse, rel_mae, clip_rate: means.
+        sqnr_db: mean over the sites where it is finite; infinite if it is so at all of them, NaN without sites.
+        infinite_sites: how many have an infinite SQNR and are in neither side of that mean.
+        worst_site: row of the lowest SQNR, None without sites.
+        worst_sqnr_db: that SQNR; NaN without sites.
+        is_exact: whether all sites are.
+    """
+
+    scheme: Scheme
+    sites: int
+    rel_rmse: float
+    rel_mae: float
+    clip_rate: float
+    sqnr_db: float
+    infinite_sites: int
+    worst_site: int | None
+    worst_sqnr_db: float
+    is_exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorShares:
+    """Shares of a site's squared error carried by listed elements; lower bounds for whole tokens and channels.
+
+    Attributes:
+        listed: by all listed elements together.
+        token: by those of the token that carries most, with its (sample, position).
+        channel: by those of the channel that carries most, with its number.
+    """
+
+    listed: float
+    token: float
+    token_address: tuple[int, int]
+    channel: float
+    channel_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overflow:
+    """What exceeds a format's largest number.
+
+    Attributes:
+        name, limit: of the format.
+        sites: rows above the limit, in order; the first is where it begins.
+        headroom_bits: log2(limit / largest), negative by as much as it overflows; NaN without sites.
+    """
+
+    name: str
+    limit: float
+    sites: tuple[int, ...]
+    headroom_bits: float
+
+
+def compute_board(
+    distributions: Sequence[Distribution | None],
+    schemes: Sequence[Scheme] = DEFAULT_SCHEMES,
+    calibration: Sequence[Distribution | None] | None = None,
+) -> Board:
+    """Every scheme on every site; thresholds from `calibration` where given (same order of sites)."""
+    sources = distributions if calibration is None else calibration
+    return Board(
+        tuple(schemes),
+        tuple(
+            None if one is None else tuple(evaluate(one, scheme, source) for scheme in schemes)
+            for one, source in zip(distributions, sources, strict=True)
+        ),
+    )
+
+
+def summarise_schemes(board: Board) -> tuple[SchemeSummary, ...]:
+    """One line per scheme."""
+    return tuple(_summary(board, column) for column in range(len(board.schemes)))
+
+
+def best_within(board: Board, row: int, bits: int) -> tuple[Scheme, QuantError] | None:
+    """The scheme with the highest SQNR among those of at most `bits` bits at this site; the first of equals."""
+    errors = board.rows[row]
+    if errors is None:
+        return None
+    allowed = [(s, e) for s, e in zip(board.schemes, errors, strict=True) if s.bits <= bits]
+    return max(allowed, key=lambda pair: pair[1].sqnr_db, default=None)
+
+
+def error_shares(top: NDArray[Any], distribution: Distribution, scheme: Scheme, threshold: float) -> ErrorShares:
+    """What the listed elements (TOP_DTYPE) carry of the squared error of a scheme with this threshold."""
+    total = scheme.error(distribution, threshold).rmse ** 2 * distribution.count
+    values = top["value"].astype(np.float64)
+    squares = (fake_quantise(values, scheme, threshold, distribution) - values) ** 2
+    if total == 0 or not len(top):
+        return ErrorShares(0.0, 0.0, (-1, -1), 0.0, -1)
+    tokens: dict[tuple[int, int], float] = {}
+    channels: dict[int, float] = {}
+    for square, entry in zip(squares.tolist(), top.tolist(), strict=True):
+        _, sample, position, channel = entry
+        tokens[sample, position] = tokens.get((sample, position), 0.0) + square
+        channels[channel] = channels.get(channel, 0.0) + square
+    token, channel = max(tokens, key=lambda t: tokens[t]), max(channels, key=lambda c: channels[c])
+    return ErrorShares(float(squares.sum()) / total, tokens[token] / total, token, channels[channel] / total, channel)
+
+
+def find_overflows(magnitudes: NDArray[np.float64]) -> tuple[Overflow, ...]:
+    """What exceeds fp16 and e4m3 without scaling, from M_site of each site (NaN where unknown)."""
+    known = magnitudes[~np.isnan(magnitudes)]
+    largest = float(known.max()) if known.size else math.nan
+    return tuple(
+        Overflow(
+            name,
+            limit,
+            tuple(np.flatnonzero(magnitudes > limit).tolist()),
+            math.log2(limit / largest) if largest > 0 else (math.inf if largest == 0 else math.nan),
+        )
+        for name, limit in LIMITS
+    )
+
+
+def _summary(board: Board, column: int) -> SchemeSummary:
+    found = [(number, row[column]) for number, row in enumerate(board.rows) if row is not None and row[column].count]
+    finite = [(number, error) for number, error in found if math.isfinite(error.sqnr_db)]
+    worst = min(finite, key=lambda pair: pair[1].sqnr_db, default=None)
+    weights = [error.count for _, error in found]
+    if finite:
+        sqnr = _mean([error.sqnr_db for _, error in finite], [error.count for _, error in finite])
+    else:
+        sqnr = math.inf if found else math.nan
+    return SchemeSummary(
+        scheme=board.schemes[column],
+        sites=len(found),
+        rel_rmse=_mean([error.rel_rmse for _, error in found], weights),
+        rel_mae=_mean([error.rel_mae for _, error in found], weights),
+        clip_rate=_mean([error.clip_rate for _, error in found], weights),
+        sqnr_db=sqnr,
+        infinite_sites=len(found) - len(finite),
+        worst_site=worst[0] if worst else (found[0][0] if found else None),
+        worst_sqnr_db=worst[1].sqnr_db if worst else sqnr,
+        is_exact=all(error.is_exact for _, error in found),
+    )
+
+
+def _mean(values: Sequence[float], weights: Sequence[int]) -> float:
+    total = sum(weights)
+    return sum(v * w for v, w in zip(values, weights, strict=True)) / total if total else math.nan
