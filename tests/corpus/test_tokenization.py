@@ -162,3 +162,13 @@ def test_the_tokenizer_hash_is_stable_and_tells_tokenizers_apart(byte_level, sen
     other = deepcopy(byte_level)
     other.chat_template = "{{ messages }}"
     assert tokenizer_hash(other) != hashes[0]
+
+
+def test_a_tokenizer_written_in_python_works_too() -> None:
+    from transformers import ByT5Tokenizer
+
+    slow = ByT5Tokenizer()
+    tokenized = tokenize(corpus_of("plain words", "more words"), slow, policy="raw", max_length=5)
+    assert not slow.is_fast and tokenized.cut == (0, 1)
+    assert b"".join(tokenized.pieces(0)) == b"plain"
+    assert tokenizer_hash(slow) == tokenizer_hash(ByT5Tokenizer())
