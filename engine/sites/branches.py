@@ -19,7 +19,7 @@ from torch import nn
 from engine.sites.exceptions import FamilyRule
 from engine.sites.modules import child, is_linear, is_norm, linear_shape, shared_expert
 
-MIXERS = ("self_attn", "self_attention", "attention", "attn", "cross_attn")
+MIXERS = ("self_attn", "self_attention", "attention", "attn", "cross_attn", "multi_head_attention")
 LINEAR_MIXERS = ("linear_attn", "mamba", "conv", "ssm", "short_conv", "delta_net", "gla")
 MIXED_BY_CLASS = ("mixer", "temporal_block", "token_mixer", "block_mixer")
 FEED_FORWARDS = (

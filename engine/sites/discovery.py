@@ -205,7 +205,10 @@ def _add_block(
         _add_branch(draft, add, layer, block, branch, rule, owners)
     add("hidden", "", kind="block", layout="PBTD" if rule.planes else "BTD")
     groups, unseen = find_gemms(block, mixers, branches, rule, width)
-    draft.total += unseen
+    for weights in unseen:
+        draft.total += weights.parameters
+        if weights.module:
+            draft.gap("other_input", f"the weight of {weights.module} is used without calling the module", layer)
     for group in groups:
         _count(draft, group)
         label = group.module if group.component == "other_input" else group.owner
@@ -260,7 +263,9 @@ def _gate_gap(block: nn.Module, branch: FeedForward, rule: FamilyRule) -> str:
     if branch.kind == "dense":
         return "the MLP has no gate"
     experts = child(block, branch.experts) if branch.experts else None
-    return "the gates are inside the experts: see expert_gate" if can_tap(experts, rule) else _closed(experts)
+    return (
+        "the gates are inside the experts: see expert_gate (gemm, all)" if can_tap(experts, rule) else _closed(experts)
+    )
 
 
 def _closed(experts: nn.Module | None) -> str:

@@ -77,6 +77,9 @@ FAMILY_RULES: dict[str, FamilyRule] = {
         never_called=("classifier",),
         experts_closed="LongCat mixes identity experts into its own loop",
     ),
+    "recurrent_gemma": FamilyRule(
+        why="the recurrence's own block-diagonal gates are not counted among the matrix products"
+    ),
     "bailing_moe": _BAILING_REMOTE,
     "bailing_moe_v2": _BAILING_REMOTE,
     "mamba": _MAMBA,

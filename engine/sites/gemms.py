@@ -1,6 +1,7 @@
 """The inputs of matrix products, which is what a W8A8 kernel quantises: one site for each shared input.
 
 - `GemmGroup`    linears that read one tensor
+- `Unseen`       weights whose input no hook can show
 - `find_gemms`   the groups of one decoder block
 - `can_tap`      whether fused experts show their rows
 - `outer_gemms`  the groups of the text model outside the blocks
@@ -64,10 +65,23 @@ class GemmGroup:
     layout: Literal["BTD", "ND", "expert"] = "BTD"
 
 
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Weights of a block whose input no hook can show.
+
+    Attributes:
+        parameters: how many.
+        module: path of the linear that is never called, "" for the insides of experts.
+    """
+
+    parameters: int
+    module: str = ""
+
+
 def find_gemms(
     block: nn.Module, mixers: Sequence[Mixer], branches: Sequence[FeedForward], rule: FamilyRule, width: int
-) -> tuple[tuple[GemmGroup, ...], int]:
-    """The groups of one decoder block, and the parameters of weights that no module input shows.
+) -> tuple[tuple[GemmGroup, ...], tuple[Unseen, ...]]:
+    """The groups of one decoder block, and the weights that no module input shows.
 
     Args:
         block: the decoder block.
@@ -77,10 +91,10 @@ def find_gemms(
         width: the residual stream's width.
 
     Returns:
-        The groups in forward order, and the count of GEMM weights that cannot be seen.
+        The groups in forward order, and the GEMM weights that cannot be seen.
     """
     groups: dict[tuple[str, str, str], GemmGroup] = {}
-    hidden = 0
+    unseen: list[Unseen] = []
     for path, module in _linears(block):
         owner, kind, component = _role(path, module, mixers, branches, width)
         name = path.rsplit(".", 1)[-1]
@@ -88,7 +102,7 @@ def find_gemms(
         if name in rule.never_called and component == "router_input":
             continue
         if component == "closed" or name in rule.never_called:
-            hidden += size
+            unseen.append(Unseen(size, "" if component == "closed" else path))
             continue
         key = (component, owner, path if component == "other_input" else "")
         known = groups.get(key)
@@ -96,11 +110,11 @@ def find_gemms(
             groups[key] = GemmGroup(component, path, (path,), size, owner, kind)
         else:
             groups[key] = replace(known, members=(*known.members, path), parameters=known.parameters + size)
-    routed, unseen = _experts(block, branches, rule)
+    routed, closed = _experts(block, branches, rule)
     merged = _share_with_router([*groups.values(), *routed])
     order = [*(mixer.path for mixer in mixers), *(branch.path for branch in branches)]
     merged.sort(key=lambda group: order.index(group.owner) if group.owner in order else len(order))
-    return tuple(merged), hidden + unseen
+    return tuple(merged), (*unseen, *closed)
 
 
 def outer_gemms(text_model: nn.Module, rule: FamilyRule) -> tuple[GemmGroup, ...]:
@@ -156,9 +170,12 @@ def _feed_forward_role(path: str, module: nn.Module, width: int) -> str:
     return "mlp_input" if inputs == width else "down_proj_input"
 
 
-def _experts(block: nn.Module, branches: Sequence[FeedForward], rule: FamilyRule) -> tuple[list[GemmGroup], int]:
+def _experts(
+    block: nn.Module, branches: Sequence[FeedForward], rule: FamilyRule
+) -> tuple[list[GemmGroup], list[Unseen]]:
     """Router inputs of bare-parameter routers and the inputs inside fused experts; and the weights not to be seen."""
-    groups, unseen = [], 0
+    groups: list[GemmGroup] = []
+    unseen: list[Unseen] = []
     for branch in branches:
         if branch.kind != "moe":
             continue
@@ -172,7 +189,7 @@ def _experts(block: nn.Module, branches: Sequence[FeedForward], rule: FamilyRule
             continue
         fused = _fused_weights(experts)
         if not can_tap(experts, rule):
-            unseen += sum(fused.values())
+            unseen.append(Unseen(sum(fused.values())))
             continue
         down = fused.get("down_proj", 0)
         path, up = branch.experts or "", sum(fused.values()) - down

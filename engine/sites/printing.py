@@ -1,17 +1,19 @@
 """A hook plan as plain text: what is measured, what is left out, and why.
 
-- `format_plan`  plan -> lines, for a terminal, a log or a note
+- `format_plan`    plan -> lines, for a terminal, a log or a note
+- `number_ranges`  block numbers in few characters
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from engine.sites.site import COMPONENTS, HookPlan, Site
 
 _BLOCK = re.compile(r"\.\d+(?=\.|$)")
+MOST_RANGES = 6
 _RESIDUAL = {
     "pre": "out = in + branches",
     "post": "branches are normalised before they are added",
@@ -65,15 +67,18 @@ def format_plan(plan: HookPlan) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def number_ranges(numbers: Iterable[int]) -> str:
-    """`0-3, 7` for 0, 1, 2, 3, 7."""
+def number_ranges(numbers: Collection[int]) -> str:
+    """`0-3, 7` for 0, 1, 2, 3, 7; of more than six ranges the first, the last and how many numbers there are."""
     parts: list[list[int]] = []
     for number in sorted(set(numbers)):
         if parts and number == parts[-1][-1] + 1:
             parts[-1][1:] = [number]
         else:
             parts.append([number])
-    return ", ".join("-".join(str(end) for end in part) for part in parts)
+    ranges = ["-".join(str(end) for end in part) for part in parts]
+    if len(ranges) > MOST_RANGES:
+        ranges[2:] = [f"... {ranges[-1]} ({len(set(numbers))} in all)"]
+    return ", ".join(ranges)
 
 
 def _rows(sites: Sequence[Site]) -> list[_Row]:

@@ -61,6 +61,7 @@ def test_every_gap_has_its_reason(name: str) -> None:
             assert ((component, layer) in gaps) == (letter not in word)
         assert (("mlp_gate", layer) in gaps) == ("m" in word and "g" not in word)
         assert (("expert_down_input", layer) in gaps) == ("r" in word and not family.switchable)
+        assert (("other_input", layer) in gaps) == (plan.family == "mamba" or (plan.family == "jamba" and layer != 1))
     assert all(gap.reason and "\n" not in gap.reason for gap in plan.missing)
     if family.switchable is False:
         assert any("cannot be looked into" in note for note in plan.notes)

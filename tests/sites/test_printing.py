@@ -63,6 +63,7 @@ def test_every_site_and_every_gap_appears_in_print(name: str) -> None:
 def test_block_numbers_are_printed_as_ranges() -> None:
     assert number_ranges([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
     assert number_ranges([]) == ""
+    assert number_ranges(range(0, 20, 2)) == "0, 2, ... 18 (10 in all)"
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "qwen3_moe", "gemma3", "qwen2_5_vl", "qwen3_5", "llama4", "falcon"])
