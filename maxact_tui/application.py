@@ -38,6 +38,8 @@ from maxact_tui.palette import Look, choose_look
 from maxact_tui.screens.choice import Choice, ChoiceScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.reading import ReadingScreen, event_lines, help_lines
+from maxact_tui.screens.site import SiteScreen
+from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.snapshot import Snapshot
 from maxact_tui.watching import Watcher
 
@@ -85,7 +87,7 @@ class MaxactApp(App[int]):
         self._notice_number = 0
         self._asked: dict[int, str] = {}
 
-    def get_default_screen(self) -> Screen[None]:
+    def get_default_screen(self) -> WatchedScreen:
         """The monitor is always at the bottom."""
         return self._monitor
 
@@ -117,9 +119,13 @@ class MaxactApp(App[int]):
         """Nobody is watching any more."""
         self._leave(self._code_for_leaving(), by_force=True)
 
-    def on_monitor_screen_view_wished(self, event: MonitorScreen.ViewWished) -> None:
+    def on_watched_screen_view_wished(self, event: WatchedScreen.ViewWished) -> None:
         """The watcher reads what the screen shows."""
         self.watcher.wish(event.wish)
+
+    def on_monitor_screen_site_opened(self, event: MonitorScreen.SiteOpened) -> None:
+        """Show a site full screen; afterwards the cursor stands on the site that was shown last."""
+        self.push_screen(SiteScreen(self.look, self.snapshot, event.site), self._on_site_left)
 
     def action_help(self) -> None:
         """Open the help."""
@@ -196,7 +202,7 @@ class MaxactApp(App[int]):
     def _draw_newest(self) -> None:
         self.snapshot = self.watcher.collect()
         self._answer_commands()
-        drawn = self._monitor.show(self.snapshot) if self._monitor is self.screen else False
+        drawn = self.screen.show(self.snapshot) if isinstance(self.screen, WatchedScreen) else False
         if drawn and not self.is_headless:
             self.call_after_refresh(self._pacer.frame_sent)
         if self._waits_for_stop and self.snapshot.has_ended:
@@ -234,15 +240,26 @@ class MaxactApp(App[int]):
         """Show a line for some seconds."""
         self._notice_number += 1
         number = self._notice_number
-        self._monitor.notice(text)
+        self._notify_user(text)
         self.set_timer(NOTICE_SECONDS, lambda: self._unsay(number))
 
     def _unsay(self, number: int) -> None:
         if number == self._notice_number:
-            self._monitor.notice("")
+            self._notify_user("")
+
+    def _notify_user(self, text: str) -> None:
+        if isinstance(self.screen, WatchedScreen):
+            self.screen.notice(text)
+        if self._monitor is not self.screen:
+            self._monitor.notice(text)
 
     def _read(self, title: str, make: Callable[[Look, int], Sequence[Strip]]) -> None:
         self.push_screen(ReadingScreen(self.look, title, lambda width: make(self.look, width)), self._redraw)
+
+    def _on_site_left(self, site: int | None) -> None:
+        if site is not None:
+            self._monitor.place(site)
+        self._redraw()
 
     def _redraw(self, _: object = None) -> None:
         self._monitor.show(self.snapshot)

@@ -14,6 +14,7 @@ from pathlib import Path
 from textual.strip import Strip
 
 from engine.analysis.maximum import Maximum
+from engine.session.reader import SessionMeta
 from engine.session.records import Status
 from maxact_tui.numbers import UNKNOWN, compact, duration, exact, grouped, percent, rate
 from maxact_tui.palette import Look
@@ -185,8 +186,16 @@ def _what(snapshot: Snapshot) -> str:
     if meta is None:
         return ""
     dtype = str(meta.provenance.get("dtype") or meta.job.dtype)
-    device = str(meta.provenance.get("device") or meta.job.device)
-    parts = [dtype, device]
+    parts = [dtype, _device(meta)]
     if meta.plan is not None:
         parts.append(f"{len(meta.plan.sites)} sites")
     return visible("  ".join(parts), space=" ")
+
+
+def _device(meta: SessionMeta) -> str:
+    """Where the model lies: `cpu`, `cuda:0`, `cuda:0-3`; what the user asked for until it is known."""
+    places = sorted({str(place) for place in dict(meta.provenance.get("device_map") or {}).values()})
+    names = [f"cuda:{place}" if place.isdigit() else place for place in places]
+    if not names:
+        return meta.job.device
+    return names[0] if len(names) == 1 else f"{names[0]} .. {names[-1]}"

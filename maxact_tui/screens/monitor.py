@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
-from textual.screen import Screen
 
 from maxact_tui import actions
 from maxact_tui.cells import CellMaker, legend_line
@@ -23,6 +22,7 @@ from maxact_tui.measures import MEASURES
 from maxact_tui.palette import Look
 from maxact_tui.panel import SitePanel
 from maxact_tui.screens.reading import event_lines
+from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.snapshot import Snapshot, Wish
 from maxact_tui.waiting import waiting_lines
 from maxact_tui.widgets.heatmap import CELL_WIDTH, LABEL_WIDTH, Heatmap
@@ -32,8 +32,8 @@ PANEL_LEAST = 40  # cells the panel keeps, however many components there are
 TOO_SMALL = "maxact-tui needs at least 60 columns and 16 rows; make the window larger, or q to leave."
 
 
-class MonitorScreen(Screen[None]):
-    """Shows snapshots; asks the application for what it wants to see next by `ViewWished`.
+class MonitorScreen(WatchedScreen):
+    """The heatmap and the site under its cursor.
 
     Args:
         look: what the terminal can show.
@@ -44,13 +44,6 @@ class MonitorScreen(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (110, "-normal"), (170, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (32, "-tall"), (50, "-high")]  # noqa: RUF012
 
-    class ViewWished(Message):
-        """The screen wants to see something else."""
-
-        def __init__(self, wish: Wish) -> None:
-            super().__init__()
-            self.wish = wish
-
     class SiteOpened(Message):
         """The user asked for everything about a site."""
 
@@ -59,9 +52,7 @@ class MonitorScreen(Screen[None]):
             self.site = site
 
     def __init__(self, look: Look, snapshot: Snapshot) -> None:
-        super().__init__()
-        self._look = look
-        self._snapshot = snapshot
+        super().__init__(look, snapshot)
         self._maker = CellMaker(look)
         self._heatmap: Heatmap | None = None
         self._follows = True
@@ -71,16 +62,16 @@ class MonitorScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """Header, body, events, keys; and the sentence for windows that are too small."""
         with Vertical(id="main"):
-            yield Lines(self._look, id="status")
-            yield Lines(self._look, id="maximum")
+            yield Lines(self.look, id="status")
+            yield Lines(self.look, id="maximum")
             with Horizontal(id="body"):
-                yield Lines(self._look, id="waiting")
+                yield Lines(self.look, id="waiting")
                 with Vertical(id="map"):
-                    yield Lines(self._look, id="legend")
-                yield SitePanel(self._look, id="panel")
-            yield Lines(self._look, id="events")
-            yield Lines(self._look, id="keys")
-        yield Lines(self._look, id="small")
+                    yield Lines(self.look, id="legend")
+                yield SitePanel(self.look, id="panel")
+            yield Lines(self.look, id="events")
+            yield Lines(self.look, id="keys")
+        yield Lines(self.look, id="small")
 
     def on_mount(self) -> None:
         """Draw what is known."""
@@ -92,7 +83,7 @@ class MonitorScreen(Screen[None]):
         """Lay out and draw at the new size."""
         self._arrange()
         if self._heatmap is not None:
-            self._wish()
+            self.ask()
         self.call_after_refresh(self.draw)
 
     def on_lines_resized(self, event: Lines.Resized) -> None:
@@ -102,7 +93,7 @@ class MonitorScreen(Screen[None]):
 
     def show(self, snapshot: Snapshot) -> bool:
         """Show a newer snapshot; returns whether anything visible changed."""
-        self._snapshot = snapshot
+        self.snapshot = snapshot
         if not self._is_ready:
             return False
         if self._heatmap is None and self._mount_heatmap():
@@ -122,13 +113,13 @@ class MonitorScreen(Screen[None]):
 
     def draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date; `by_data` keeps plots to one drawing a second."""
-        snapshot, width = self._snapshot, self.size.width
-        changed = self._lines("status").show(status_lines(snapshot, self._look, width))
-        changed |= self._lines("maximum").show(maximum_lines(snapshot, self._look, width))
-        changed |= self._lines("keys").show([footer_line(self._look, width, "monitor")])
-        self._lines("small").show([line(self._look, row) for row in textwrap.wrap(TOO_SMALL, max(width, 10))])
+        snapshot, width = self.snapshot, self.size.width
+        changed = self._lines("status").show(status_lines(snapshot, self.look, width))
+        changed |= self._lines("maximum").show(maximum_lines(snapshot, self.look, width))
+        changed |= self._lines("keys").show([footer_line(self.look, width, "monitor")])
+        self._lines("small").show([line(self.look, row) for row in textwrap.wrap(TOO_SMALL, max(width, 10))])
         if self._heatmap is None:
-            changed |= self._lines("waiting").show(waiting_lines(snapshot, self._look, width))
+            changed |= self._lines("waiting").show(waiting_lines(snapshot, self.look, width))
         else:
             changed |= self._draw_heatmap(self._heatmap)
             panel = self.query_one(SitePanel)
@@ -152,22 +143,22 @@ class MonitorScreen(Screen[None]):
 
     def action_to_maximum(self) -> None:
         """Jump to M's first site, or from one of its sites to the next."""
-        if self._heatmap is None or self._snapshot.maximum is None:
+        if self._heatmap is None or self.snapshot.maximum is None:
             return
-        plateau = self._snapshot.maximum.plateau
+        plateau = self.snapshot.maximum.plateau
         here = plateau.index(self._heatmap.site) if self._heatmap.site in plateau else -1
         self._heatmap.place(plateau[(here + 1) % len(plateau)])
         self._cursor_moved()
 
     def action_open_site(self) -> None:
         """Ask for the site screen."""
-        if self._heatmap is not None and self._snapshot.meta is not None:
+        if self._heatmap is not None and self.snapshot.meta is not None:
             self.post_message(self.SiteOpened(self._heatmap.site))
 
     def action_pane(self, number: int) -> None:
         """Open a pane."""
         self.query_one(SitePanel).open_pane(number)
-        self._wish()
+        self.ask()
         self.call_after_refresh(self.draw)
 
     def action_next_pane(self) -> None:
@@ -181,8 +172,8 @@ class MonitorScreen(Screen[None]):
     def action_measure(self, by: int) -> None:
         """Show another measure in the heatmap."""
         place = MEASURES.index(self._maker.measure)
-        self._maker = CellMaker(self._look, MEASURES[(place + by) % len(MEASURES)])
-        self._wish()
+        self._maker = CellMaker(self.look, MEASURES[(place + by) % len(MEASURES)])
+        self.ask()
         self.draw()
 
     def on_heatmap_cursor_moved(self, event: Heatmap.CursorMoved) -> None:
@@ -190,28 +181,34 @@ class MonitorScreen(Screen[None]):
         event.stop()
         self._cursor_moved()
 
+    def place(self, site: int) -> None:
+        """Put the cursor on a site."""
+        if self._heatmap is not None:
+            self._heatmap.place(site)
+            self._cursor_moved()
+
     def _cursor_moved(self) -> None:
         self._follows = False
-        self._wish()
+        self.ask()
 
-    def _wish(self) -> None:
-        """Tell the application what is on the screen now."""
+    def wish(self) -> Wish:
+        """The site under the cursor, or M's as long as the cursor follows it."""
         focus = None if self._follows or self._heatmap is None else self._heatmap.site
         summaries = not self._maker.measure.is_live or self.query_one(SitePanel).wants_summaries
-        self.post_message(self.ViewWished(Wish(focus, summaries)))
+        return Wish(focus, summaries)
 
     def _lines(self, name: str) -> Lines:
         return self.query_one(f"#{name}", Lines)
 
     def _mount_heatmap(self) -> bool:
-        plan = self._snapshot.meta.plan if self._snapshot.meta is not None else None
+        plan = self.snapshot.meta.plan if self.snapshot.meta is not None else None
         if plan is None or not plan.sites:
             return False
-        self._heatmap = Heatmap(self._look, make_grid(plan), id="heatmap")
+        self._heatmap = Heatmap(self.look, make_grid(plan), id="heatmap")
         self.query_one("#map").mount(self._heatmap, before="#legend")
         self.add_class("-measuring")
         self._arrange()
-        self._wish()
+        self.ask()
         return True
 
     def _arrange(self) -> None:
@@ -224,14 +221,14 @@ class MonitorScreen(Screen[None]):
         self.query_one(SitePanel).fit_into(self.size)
 
     def _draw_heatmap(self, heatmap: Heatmap) -> bool:
-        changed = heatmap.show(self._maker.make(self._snapshot))
-        if self._follows and self._snapshot.focus is not None:
-            changed |= heatmap.place(self._snapshot.focus)
-        return self._lines("legend").show([legend_line(self._look, self._maker)]) or changed
+        changed = heatmap.show(self._maker.make(self.snapshot))
+        if self._follows and self.snapshot.focus is not None:
+            changed |= heatmap.place(self.snapshot.focus)
+        return self._lines("legend").show([legend_line(self.look, self._maker)]) or changed
 
     def _draw_events(self) -> bool:
-        lines, snapshot = self._lines("events"), self._snapshot
+        lines, snapshot = self._lines("events"), self.snapshot
         if self._notice:
-            return lines.show([line(self._look, (f" {self._notice}", "key"))])
+            return lines.show([line(self.look, (f" {self._notice}", "key"))])
         started = snapshot.status.started if snapshot.status is not None else 0.0
-        return lines.show(event_lines(snapshot.events, self._look, self.size.width, started, max(lines.size.height, 1)))
+        return lines.show(event_lines(snapshot.events, self.look, self.size.width, started, max(lines.size.height, 1)))

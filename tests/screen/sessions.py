@@ -86,7 +86,7 @@ class SessionScript:
         pieces = WORDS + HOSTILE
         self.writer.set_meta(
             plan=self.plan.to_json(),
-            provenance={"dtype": "bfloat16", "device": "cpu", "model": "SmolLM2"},
+            provenance={"dtype": "bfloat16", "device_map": {"": "cpu"}},
             corpus={"name": "starter"},
         )
         self.writer.add_samples(self.samples, dict(enumerate(pieces)))

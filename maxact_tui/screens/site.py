@@ -1,0 +1,192 @@
+"""One site, full screen: tokens, channels, distribution, samples.
+
+- `SiteScreen`  gives back the site it showed last
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.strip import Strip
+
+from maxact_tui import actions
+from maxact_tui.footer import footer_line
+from maxact_tui.grid import make_grid
+from maxact_tui.palette import Look
+from maxact_tui.panes import site_lines
+from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.sitetabs import TABS, channel_table, distribution_page, sample_page, token_detail, token_table
+from maxact_tui.snapshot import Snapshot, Wish
+from maxact_tui.text import visible
+from maxact_tui.widgets.lines import Lines, Part, line
+from maxact_tui.widgets.picker import MARK_CELLS, Picker
+
+TOKENS, CHANNELS, DISTRIBUTION, SAMPLES = range(4)
+
+
+class SiteScreen(WatchedScreen):
+    """Everything about one site.
+
+    Args:
+        look: what the terminal can show.
+        snapshot: what to show first; its plan is known.
+        site: the site's number.
+        tab: which tab is open first.
+    """
+
+    CSS_PATH = "site.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("site")]
+
+    def __init__(self, look: Look, snapshot: Snapshot, site: int, tab: int = TOKENS) -> None:
+        super().__init__(look, snapshot)
+        self.site, self._tab = site, tab
+        self._notice = ""
+
+    def compose(self) -> ComposeResult:
+        """Site, tabs, page, detail, keys."""
+        with Vertical():
+            yield Lines(self.look, id="site-head")
+            yield Lines(self.look, id="site-tabs")
+            yield Picker(self.look, id="site-list")
+            yield Lines(self.look, id="site-page")
+            yield Lines(self.look, id="site-detail")
+            yield Lines(self.look, id="site-keys")
+
+    def on_mount(self) -> None:
+        """Ask for the site's arrays and show what is known."""
+        self.ask()
+        self._open(self._tab)
+
+    def on_lines_resized(self, event: Lines.Resized) -> None:
+        """Lines depend on the width they are made for."""
+        event.stop()
+        self.draw()
+
+    def on_picker_picked(self, event: Picker.Picked) -> None:
+        """Show the detail of the selected entry."""
+        event.stop()
+        self.draw()
+
+    def wish(self) -> Wish:
+        """This site."""
+        return Wish(self.site, summaries=False)
+
+    def notice(self, text: str) -> None:
+        """Show a short answer in place of the keys."""
+        self._notice = text
+        self._draw_keys()
+
+    def draw(self, *, by_data: bool = False) -> bool:
+        """Bring every widget up to date."""
+        width = self.size.width
+        changed = self._lines("head").show(self._head(width))
+        changed |= self._lines("tabs").show([self._tab_line()])
+        changed |= self._draw_keys()
+        view = self.snapshot.view
+        if view is None or view.site != self.site:
+            self._show_list(False)
+            waiting = line(self.look, (" comes with the first checkpoint", "dim"))
+            return self._lines("page").show([waiting]) or changed
+        self._show_list(self._tab in (TOKENS, CHANNELS))
+        if self._tab == TOKENS:
+            changed |= self._picker.offer(*token_table(view, self.look, width - MARK_CELLS))
+            detail = token_detail(view, self._picker.selected, self.look, width - 2)
+            return self._lines("detail").show(detail) or changed
+        if self._tab == CHANNELS:
+            return self._picker.offer(*channel_table(view, self.look, width - MARK_CELLS)) or changed
+        page = self._lines("page")
+        if self._tab == DISTRIBUTION:
+            return page.show(distribution_page(view, self.look, page.size.width, page.size.height)) or changed
+        return page.show(sample_page(self.snapshot, view, self.look, page.size.width, page.size.height)) or changed
+
+    def action_tab(self, by: int) -> None:
+        """Open the tab beside this one."""
+        self._open((self._tab + by) % len(TABS))
+
+    def action_tab_at(self, number: int) -> None:
+        """Open a tab by its number."""
+        self._open(number)
+
+    def action_scroll(self, lines: int) -> None:
+        """Move the selection."""
+        self._picker.move(lines)
+
+    def action_scroll_page(self, direction: int) -> None:
+        """Move the selection by a page."""
+        self._picker.page(direction)
+
+    def action_scroll_edge(self, direction: int) -> None:
+        """Select the first or last entry."""
+        self._picker.edge(direction)
+
+    def action_neighbour(self, by: int) -> None:
+        """Show the same component one layer further."""
+        plan = self.snapshot.meta.plan if self.snapshot.meta is not None else None
+        if plan is None:
+            return
+        grid = make_grid(plan)
+        cell = grid.cell_of(self.site)
+        column = grid.column_sites(cell[1]) if cell is not None else [self.site]
+        place = column.index(self.site) + by
+        if 0 <= place < len(column):
+            self.site = column[place]
+            self.ask()
+            self.draw()
+
+    def action_back(self) -> None:
+        """Back, with the site that was shown last."""
+        self.dismiss(self.site)
+
+    def _open(self, tab: int) -> None:
+        self._tab = tab
+        self._picker.selected = 0
+        self.draw()
+
+    def _head(self, width: int) -> list[Strip]:
+        shown = self.snapshot
+        plan = shown.meta.plan if shown.meta is not None else None
+        if plan is None:
+            return []
+        site = plan.sites[self.site]
+        lines = [Strip.join([line(self.look, " "), one]) for one in _for_site(shown, self.site, self.look, width - 2)]
+        note = f"  {site.note}" if site.note else ""
+        where = visible(f" {site.capture} of {site.module or 'the model'}  {site.kind}{note}", width, space=" ")
+        return [lines[0], line(self.look, (where, "dim")), *lines[1:]]
+
+    def _tab_line(self) -> Strip:
+        parts: list[Part] = [" "]
+        for number, title in enumerate(TABS):
+            is_open = number == self._tab
+            shown = f"[{title}]" if is_open else f" {title} "
+            parts += [(f"{number + 1}", "key"), (shown, "heading" if is_open else "dim")]
+        return line(self.look, *parts)
+
+    def _draw_keys(self) -> bool:
+        keys = self._lines("keys")
+        if self._notice:
+            return keys.show([line(self.look, (f" {self._notice}", "key"))])
+        return keys.show([footer_line(self.look, self.size.width, "site")])
+
+    def _show_list(self, is_list: bool) -> None:
+        self._picker.display = is_list
+        self._lines("page").display = not is_list
+        self._lines("detail").display = is_list and self._tab == TOKENS
+
+    @property
+    def _picker(self) -> Picker:
+        return self.query_one(Picker)
+
+    def _lines(self, name: str) -> Lines:
+        return self.query_one(f"#site-{name}", Lines)
+
+
+def _for_site(snapshot: Snapshot, site: int, look: Look, width: int) -> list[Strip]:
+    """The site's three lines, also while the snapshot still has another focus."""
+    from dataclasses import replace
+
+    if snapshot.focus == site:
+        return site_lines(snapshot, look, width)
+    return site_lines(replace(snapshot, focus=site, view=None), look, width)

@@ -1,0 +1,53 @@
+"""What every screen that shows snapshots has in common.
+
+- `WatchedScreen`  takes snapshots; asks for what it wants to see by `ViewWished`
+"""
+
+from __future__ import annotations
+
+from textual.message import Message
+from textual.screen import Screen
+
+from maxact_tui.palette import Look
+from maxact_tui.snapshot import Snapshot, Wish
+
+
+class WatchedScreen(Screen[int | None]):
+    """A screen that shows a session.
+
+    Args:
+        look: what the terminal can show.
+        snapshot: what to show first.
+    """
+
+    class ViewWished(Message):
+        """The screen wants to see something else."""
+
+        def __init__(self, wish: Wish) -> None:
+            super().__init__()
+            self.wish = wish
+
+    def __init__(self, look: Look, snapshot: Snapshot) -> None:
+        super().__init__()
+        self.look, self.snapshot = look, snapshot
+
+    def show(self, snapshot: Snapshot) -> bool:
+        """Show a newer snapshot; returns whether anything visible changed."""
+        self.snapshot = snapshot
+        return self.draw(by_data=True) if self.is_mounted else False
+
+    def draw(self, *, by_data: bool = False) -> bool:
+        """Bring every widget up to date; `by_data` where it is not the user who asked."""
+        raise NotImplementedError
+
+    def notice(self, text: str) -> None:
+        """Show a short answer to the user; an empty text takes it back."""
+        raise NotImplementedError
+
+    def wish(self) -> Wish:
+        """What this screen wants to see."""
+        raise NotImplementedError
+
+    def ask(self) -> None:
+        """Tell the application."""
+        self.post_message(self.ViewWished(self.wish()))
