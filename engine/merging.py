@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from engine.analysis.site import summarise
 from engine.session.reader import SessionMeta, SessionReader
 from engine.session.records import LIVE_FIELDS, SampleRecord, Status
 from engine.session.writer import SessionWriter
+from engine.statistics.experts import ExpertTotals, merge_experts
 from engine.statistics.totals import SiteTotals, merge
 
 
@@ -34,6 +35,7 @@ class _Part:
     meta: SessionMeta
     status: Status
     totals: list[SiteTotals | None]
+    experts: dict[int, ExpertTotals]
     samples: list[SampleRecord]
     order: NDArray[np.int64]
     first: int
@@ -71,7 +73,7 @@ def merge_sessions(paths: Sequence[Path], target: Path) -> None:
     writer.add_samples((replace(s, number=p.first + i) for p in parts for i, s in enumerate(p.samples)), vocabulary)
     writer.set_batches([tuple(int(number) for number in order)])
     writer.tick(status, _live(totals))
-    writer.checkpoint(status, totals, order)
+    writer.checkpoint(status, totals, order, _merged_experts(parts))
     writer.close(final=True)
 
 
@@ -86,10 +88,11 @@ def _read(reader: SessionReader, first: int) -> _Part:
     order = np.array([place[int(number)] for number in done])
     status = reader.checkpoint_status() or reader.status()
     totals = [t and _renumbered(t, numbers, place) for t in reader.all_totals()]
-    return _Part(reader.path, meta, status, totals, samples, order, first)
+    experts = {layer: _readdressed(one, place) for layer, one in reader.expert_totals().items()}
+    return _Part(reader.path, meta, status, totals, experts, samples, order, first)
 
 
-def _renumbered(totals: SiteTotals, numbers: Sequence[int], place: dict[int, int]) -> SiteTotals:
+def _renumbered(totals: SiteTotals, numbers: Sequence[int], place: Mapping[int, int]) -> SiteTotals:
     """The same totals with samples numbered 0 ... n-1 in the order of `numbers`."""
     top, address, ratio = totals.top.copy(), totals.nonfinite_address.copy(), totals.sun_ratio.copy()
     top["sample"] = [place[int(sample)] for sample in top["sample"]]
@@ -119,6 +122,24 @@ def _merged_totals(parts: Sequence[_Part], count: int) -> list[SiteTotals | None
                 continue
             shifted, held = _shifted(one, part.first, count), result[site]
             result[site] = shifted if held is None else merge(held, shifted)
+    return result
+
+
+def _readdressed(totals: ExpertTotals, place: Mapping[int, int]) -> ExpertTotals:
+    """The same expert totals with samples numbered by `place`."""
+    gate, tokens = totals.gate_address.copy(), totals.input_address.copy()
+    for address in (gate, tokens):
+        address[:, 0] = [place.get(int(sample), -1) for sample in address[:, 0]]
+    return replace(totals, gate_address=gate, input_address=tokens)
+
+
+def _merged_experts(parts: Sequence[_Part]) -> dict[int, ExpertTotals]:
+    result: dict[int, ExpertTotals] = {}
+    for part in parts:
+        place = {number: part.first + number for number in range(len(part.samples))}
+        for layer, one in part.experts.items():
+            shifted = _readdressed(one, place)
+            result[layer] = merge_experts(result[layer], shifted) if layer in result else shifted
     return result
 
 

@@ -6,15 +6,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from corpus.batching import BatchPlan, plan_batches
+from corpus.cache import tokenize_cached
 from corpus.reading import load_corpus
 from corpus.samples import Corpus
-from corpus.tokenization import TokenizedCorpus, tokenize
+from corpus.tokenization import TokenizedCorpus
 from engine.job import Job
 from engine.loading.load import LoadedModel, load_model
 from engine.loading.progress import LoadProgress
@@ -54,13 +56,14 @@ def prepare(job: Job, report: Report) -> Prepared:
     Raises:
         CorpusError, LoadError, SiteError: one line with the user's next step.
     """
+    _limit_threads(job.threads)
     warm_up(job.backend, _likely_device(job.device))
     report(LoadProgress("reading the corpus"))
     corpus = load_corpus(job.corpus, limit=job.samples, seed=job.seed)
     loaded = load_model(job, report)
     report(LoadProgress("finding the sites"))
     plan = self_check(loaded.model, find_sites(loaded.model, job.sites))
-    tokenized = tokenize(
+    tokenized = tokenize_cached(
         corpus,
         loaded.tokenizer,
         policy=job.policy,
@@ -73,6 +76,14 @@ def prepare(job: Job, report: Report) -> Prepared:
     batches = plan_batches(tokenized.lengths, tokenized.categories, token_budget=budget, seed=job.seed)
     text_model = loaded.model.get_submodule(plan.text_model) if plan.text_model else loaded.model
     return Prepared(loaded, plan, corpus, tokenized, batches, text_model, device)
+
+
+def _limit_threads(threads: int | None) -> None:
+    """Keep torch and the compiled sweep to this many CPU threads."""
+    if threads is None:
+        return
+    torch.set_num_threads(threads)
+    os.environ["NUMBA_NUM_THREADS"] = str(threads)
 
 
 def _likely_device(wanted: str) -> torch.device:

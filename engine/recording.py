@@ -13,7 +13,6 @@ import sqlite3
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from engine.loading.progress import LoadProgress
 from engine.session.library import boot_identity
 from engine.session.records import Phase, Status
 from engine.session.writer import SessionWriter
+from engine.statistics.experts import ExpertTotals
 from engine.statistics.totals import SiteTotals
 
 TICK_SECONDS = 0.25
@@ -135,7 +135,7 @@ class RunRecorder:
         self,
         totals: Sequence[SiteTotals | None],
         samples: Sequence[int],
-        extras: Mapping[str, Mapping[str, NDArray[Any]]],
+        experts: Mapping[int, ExpertTotals | None],
     ) -> bool:
         """Write the arrays and the cursor; says whether it worked, and in an event why not.
 
@@ -144,7 +144,7 @@ class RunRecorder:
         self._last_checkpoint = time.monotonic()
         try:
             self._writer.checkpoint(
-                self.status.changed(heartbeat=time.time()), totals, np.asarray(samples, np.int64), extras
+                self.status.changed(heartbeat=time.time()), totals, np.asarray(samples, np.int64), experts
             )
         except sqlite3.OperationalError as error:
             _log.warning("checkpoint not written: %s", error)

@@ -15,6 +15,7 @@ from engine.preparation import Prepared
 from engine.session.reader import SessionReader
 from engine.session.records import SampleRecord
 from engine.session.writer import SessionWriter
+from engine.statistics.expert_meter import ExpertMeter
 from engine.statistics.meter import Meter
 
 ANYWAY = "resume_anyway"
@@ -66,8 +67,8 @@ def write_inputs(writer: SessionWriter, prepared: Prepared, job: Job, *, first_t
     writer.set_batches(prepared.batches.batches)
 
 
-def restore(reader: SessionReader, prepared: Prepared, job: Job, meter: Meter) -> set[int]:
-    """Load the last checkpoint, if there is one, into the meter.
+def restore(reader: SessionReader, prepared: Prepared, job: Job, meter: Meter, experts: ExpertMeter) -> set[int]:
+    """Load the last checkpoint, if there is one, into the meters.
 
     Returns:
         The numbers of the samples that are done; empty for a new session.
@@ -87,6 +88,8 @@ def restore(reader: SessionReader, prepared: Prepared, job: Job, meter: Meter) -
     for site, totals in enumerate(reader.all_totals()):
         if totals is not None:
             meter.load(site, totals)
+    for layer, found in reader.expert_totals().items():
+        experts.load(layer, found)
     return {int(number) for number in done}
 
 

@@ -31,6 +31,7 @@ from engine.restoring import ResumeError, restore, write_inputs
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
 from engine.sites.errors import SiteError
+from engine.statistics.expert_meter import ExpertMeter
 from engine.statistics.meter import Meter
 
 _log = logging.getLogger(__name__)
@@ -105,8 +106,9 @@ class _Loop:
             census=[site.counts_for_m for site in prepared.plan.sites],
             problem=self._report_problem,
         )
+        self._experts = ExpertMeter()
         with SessionReader(path) as reader:
-            done = restore(reader, prepared, job, self._meter)
+            done = restore(reader, prepared, job, self._meter, self._experts)
             if done:
                 recorder.continue_from(reader.checkpoint_status())
         write_inputs(writer, prepared, job, first_time=not done)
@@ -125,7 +127,10 @@ class _Loop:
         """
         plan, model = self._prepared.plan, self._prepared.loaded.model
         try:
-            with torch.inference_mode(), attach(model, plan, self._meter.record, self._report_problem):
+            with (
+                torch.inference_mode(),
+                attach(model, plan, self._meter.record, self._report_problem, self._experts.record),
+            ):
                 while self._todo:
                     self._desk.obey()
                     self._run_batch(self._todo.popleft())
@@ -164,7 +169,9 @@ class _Loop:
         device = self._prepared.device
         places = np.arange(batch.input_ids.shape[1])[None, :] < batch.lengths[:, None]
         row, position = np.nonzero(places)
-        self._meter.begin_batch(np.flatnonzero(places) if batch.padded else None, batch.samples[row], position)
+        index = np.flatnonzero(places) if batch.padded else None
+        self._meter.begin_batch(index, batch.samples[row], position)
+        self._experts.begin_batch(index, batch.samples[row], position)
         mask = torch.from_numpy(places.astype(np.int64)).to(device) if batch.padded else None
         self._prepared.text_model(
             input_ids=torch.from_numpy(batch.input_ids).to(device), attention_mask=mask, use_cache=False
@@ -174,6 +181,7 @@ class _Loop:
     def _make_room(self, numbers: tuple[int, ...]) -> None:
         """After running out of memory: take back what was not drained, halve the budget, and go on."""
         self._meter.discard()
+        self._experts.discard()
         again, self._undrained = self._undrained, []
         self._recorder.take_back(
             batches=len(again),
@@ -202,10 +210,12 @@ class _Loop:
 
     def _checkpoint(self) -> None:
         self._meter.drain()
+        self._experts.drain()
         self._unsaved += [number for batch in self._undrained for number in batch]
         self._undrained = []
         totals = [self._meter.totals(site) for site in range(len(self._prepared.plan.sites))]
-        if self._recorder.checkpoint(totals, self._unsaved, {}):
+        experts = {layer: self._experts.totals(layer) for layer in self._experts.layers}
+        if self._recorder.checkpoint(totals, self._unsaved, experts):
             self._unsaved = []
 
     def _report_problem(self, site: int, text: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,8 @@ from engine.sites.site import HookPlan
 from engine.statistics.totals import SiteTotals
 
 CONTEXT_TOKENS = 8
+
+Visit = Callable[[int, SiteTotals], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +126,17 @@ class ModelSummary:
     nonfinite_sites: tuple[int, ...]
 
 
-def analyse(reader: SessionReader) -> ModelSummary:
-    """The summary of a session, finished or not, as of its last checkpoint."""
+def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
+    """The summary of a session, finished or not, as of its last checkpoint.
+
+    Args:
+        reader: of the session.
+        visit: called with each site's number and totals, for what else is to be read off them in the same pass.
+    """
     with reader.snapshot():
         meta = reader.meta()
         plan = meta.plan
-        sites, levels, sample_max = _read_sites(reader, plan)
+        sites, levels, sample_max = _read_sites(reader, plan, visit)
         order = reader.samples_done()
         labels = reader.sample_labels()
         status = reader.status()
@@ -197,7 +204,7 @@ def find_address(reader: SessionReader, sample: int, position: int, channel: int
 
 
 def _read_sites(
-    reader: SessionReader, plan: HookPlan | None
+    reader: SessionReader, plan: HookPlan | None, visit: Visit | None
 ) -> tuple[list[SiteSummary | None], list[Level], NDArray[np.float64]]:
     """Summaries of all sites, the hidden states' levels, and per-sample maxima over the sites that count for M."""
     sites: list[SiteSummary | None] = []
@@ -208,6 +215,8 @@ def _read_sites(
         sites.append(summary)
         if totals is None or summary is None:
             continue
+        if visit is not None:
+            visit(len(sites) - 1, totals)
         if site.counts_for_m:
             sample_max = np.fmax(sample_max, _padded(totals, len(sample_max)))
         if site.component == "hidden" and site.layer is not None:

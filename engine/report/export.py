@@ -18,8 +18,11 @@ from typing import Any, Final
 from engine.analysis.model import analyse
 from engine.report.complete import complete_dict
 from engine.report.errors import ReportError
+from engine.report.markdown import markdown, model_card
 from engine.report.reference import activation_stats, reference_model_name, top5_stats
+from engine.report.source import gather
 from engine.report.summary import summary_dict
+from engine.report.tabular import channels_csv, samples_csv, sites_csv, top_csv
 from engine.report.writing import Document, safe_name, write_documents
 from engine.session.library import SUFFIX
 from engine.session.reader import SessionReader
@@ -92,11 +95,36 @@ def _reference(reader: SessionReader) -> list[Document]:
     ]
 
 
+def _markdown(reader: SessionReader) -> list[Document]:
+    return [_text(f"{_stem(reader)}.md", markdown(gather(reader)))]
+
+
+def _model_card(reader: SessionReader) -> list[Document]:
+    return [_text(f"{_stem(reader)}.model-card.md", model_card(gather(reader)))]
+
+
+def _csv(reader: SessionReader) -> list[Document]:
+    stem, summary = _stem(reader), analyse(reader)
+    return [
+        _text(f"{stem}.sites.csv", sites_csv(summary)),
+        _text(f"{stem}.top.csv", top_csv(reader, summary)),
+        _text(f"{stem}.channels.csv", channels_csv(reader)),
+        _text(f"{stem}.samples.csv", samples_csv(reader)),
+    ]
+
+
+def _text(name: str, text: str) -> Document:
+    return Document(name, text.encode("utf-8", "backslashreplace"))
+
+
 FORMATS: Final[dict[str, Format]] = {
     one.name: one
     for one in (
         Format("json", "everything, one documented JSON", _complete),
         Format("summary", "the summary as JSON", _summary),
+        Format("markdown", "a report for an issue or a README", _markdown),
+        Format("model-card", "a section for a model card", _model_card),
+        Format("csv", "sites, largest elements, channels and samples as tables", _csv),
         Format("reference", "the two files of the code of arXiv 2605.15572", _reference),
     )
 }

@@ -25,6 +25,7 @@ from engine.session.codec import EncodedArray, decode, unpack_int32
 from engine.session.liveness import is_gone
 from engine.session.records import LIVE_FIELDS, Command, Event, LiveTable, SampleRecord, Status
 from engine.sites.site import HookPlan
+from engine.statistics.experts import ExpertTotals
 from engine.statistics.totals import SiteTotals
 
 
@@ -141,6 +142,12 @@ class SessionReader:
         """Further arrays stored under `owner`; empty if there are none."""
         rows = self._db.execute("SELECT name, dtype, shape, encoding, data FROM arrays WHERE owner = ?", (owner,))
         return {row[0]: decode(EncodedArray(*row[1:])) for row in rows}
+
+    def expert_totals(self) -> dict[int, ExpertTotals]:
+        """Per-expert totals of every MoE layer that was tapped, by the number of its first expert site."""
+        owners = self._db.execute("SELECT DISTINCT owner FROM arrays WHERE owner LIKE ?", (f"{schema.EXPERTS}%",))
+        numbers = sorted(int(owner.removeprefix(schema.EXPERTS)) for (owner,) in owners)
+        return {number: ExpertTotals.from_arrays(self.extra(f"{schema.EXPERTS}{number}")) for number in numbers}
 
     def sample_maxima(self) -> NDArray[np.float32]:
         """Per-sample max|x|, float32 [sites, samples], NaN for samples not done or not seen by a site."""

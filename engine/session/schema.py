@@ -13,6 +13,7 @@ from pathlib import Path
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x6D617861  # "maxa", so that `file` and we can tell a session from any other SQLite file
+EXPERTS = "experts/"  # owner of a MoE layer's arrays: this and the number of its first expert site
 JOURNAL_VARIABLE = "MAXACT_JOURNAL"
 
 TABLES = """

@@ -18,6 +18,8 @@ from engine.job import Job
 from engine.session import schema
 from engine.session.codec import encode, pack_int32
 from engine.session.records import Command, SampleRecord, Status
+from engine.session.schema import EXPERTS
+from engine.statistics.experts import ExpertTotals
 from engine.statistics.totals import SiteTotals
 
 # Kept apart from the totals: appended checkpoint by checkpoint instead of rewritten whole.
@@ -117,7 +119,7 @@ class SessionWriter:
         status: Status,
         totals: Sequence[SiteTotals | None],
         new_samples: NDArray[Any],
-        extras: Mapping[str, Mapping[str, NDArray[Any]]] | None = None,
+        experts: Mapping[int, ExpertTotals | None] | None = None,
     ) -> None:
         """Store all totals with the cursor, atomically: a resumed run starts from exactly here.
 
@@ -126,7 +128,7 @@ class SessionWriter:
             totals: one per site of the plan, None for sites that have seen nothing.
             new_samples: numbers of the samples finished since the last checkpoint; what is stored here is the
                 record of which samples are done.
-            extras: further arrays by owner and name (per-expert totals).
+            experts: per-expert totals by the number of their layer's first expert site.
         """
         rows = [
             (str(site), name, e.dtype, e.shape, e.encoding, e.data)
@@ -137,9 +139,10 @@ class SessionWriter:
             for e in (encode(array),)
         ]
         rows += [
-            (owner, name, e.dtype, e.shape, e.encoding, e.data)
-            for owner, arrays in (extras or {}).items()
-            for name, array in arrays.items()
+            (f"{EXPERTS}{site}", name, e.dtype, e.shape, e.encoding, e.data)
+            for site, one in (experts or {}).items()
+            if one is not None
+            for name, array in one.to_arrays().items()
             for e in (encode(array),)
         ]
         shapes = [(site, one.dtype, one.width) for site, one in enumerate(totals) if one is not None]

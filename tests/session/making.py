@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from engine.job import Job
 from engine.session.records import LIVE_FIELDS, SampleRecord, Status
 from engine.session.writer import SessionWriter
 from engine.sites.site import HookPlan, MissingSite, Site
+from engine.statistics.experts import ExpertTotals
 from engine.statistics.totals import TOP_DTYPE, SiteTotals
 
 PLAN = HookPlan(
@@ -50,6 +52,11 @@ def totals(seed: int, width: int = 8, samples: int = SAMPLES) -> SiteTotals:
     return SiteTotals.from_arrays("bfloat16", width, arrays)
 
 
+def expert_totals() -> ExpertTotals:
+    """What three experts saw."""
+    return replace(ExpertTotals.empty(3), tokens=np.array([5, 0, 7]), gate_max=np.array([1, np.nan, 3], np.float32))
+
+
 def fill(path: Path, *, job: Job | None = None) -> SessionWriter:
     """A session with plan, samples, batches, one tick and one checkpoint, still open."""
     writer = SessionWriter.create(path, job or Job(model="tiny"), created=1_700_000_000.0)
@@ -66,5 +73,5 @@ def fill(path: Path, *, job: Job | None = None) -> SessionWriter:
     live[2] = (200.0, -300.0, 5.0, 77, 0, 2, 1, 3)
     status = Status(phase="running", samples_done=2, samples_total=4, tokens_done=77, tokens_total=154)
     writer.tick(status, live)
-    writer.checkpoint(status, [totals(1), None, totals(2)], np.array([0, 2]), {"experts/0": {"tokens": np.arange(3)}})
+    writer.checkpoint(status, [totals(1), None, totals(2)], np.array([0, 2]), {1: expert_totals()})
     return writer

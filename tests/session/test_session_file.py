@@ -23,7 +23,7 @@ from engine.session.reader import SessionReader, send_command
 from engine.session.records import Status
 from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
-from tests.session.making import PLAN, fill, totals
+from tests.session.making import PLAN, expert_totals, fill, totals
 
 
 @pytest.fixture
@@ -50,6 +50,14 @@ def test_meta_plan_and_job_come_back(session: Path) -> None:
     assert meta.job == Job(model="tiny")
     assert meta.created == 1_700_000_000.0
     assert meta.corpus == {"hash": "def"}
+
+
+def test_expert_totals_come_back_exactly(session: Path) -> None:
+    with SessionReader(session) as reader:
+        found = reader.expert_totals()
+    assert list(found) == [1]
+    for name, array in expert_totals().to_arrays().items():
+        np.testing.assert_array_equal(found[1].to_arrays()[name], array)
 
 
 def test_samples_and_the_bytes_of_their_tokens_come_back(session: Path) -> None:

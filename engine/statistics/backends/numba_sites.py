@@ -1,7 +1,7 @@
-"""A whole tensor: rows shared among threads, then what needs all of them.
+"""A whole tensor: one read of its rows, then what needs all of them.
 
-- `sweep_rows`    the parallel read of the tensor: maxima, patterns, medians, sums
-- `fold_in`       the parallel merge of the threads' counts, and the channel census
+- `sweep_rows`    one read of some rows: maxima, patterns, medians, sums
+- `count_rungs`   the channel census
 - `least_key`     the smallest |x|, where it is an extreme
 - `keep_tokens`   per-sample maxima, the histogram of token maxima, Sun's criterion
 - `keep_top`      the hundred largest, with addresses
@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from engine.statistics.backends.numba_rows import (
     add_powers,
@@ -42,7 +42,7 @@ from engine.statistics.totals import SUN_RATIO as SUN_FACTOR
 # Compiled code knows plain numbers, not slices.
 ADDRESSES, KEYS = TOP_ADDRESSES.start, TOP_KEYS.start
 RATIOS, BEST_RATIO = RATIO_SUMS.start, SUN_RATIO.start
-# What a thread finds on its own: NaN, +inf, -inf, first bad row * D + channel, largest positive and negative key.
+# What a range of rows holds: NaN, +inf, -inf, first bad row * D + channel, largest positive and negative key.
 FOUND = 6
 FIRST_BAD, POSITIVE, NEGATIVE = 3, 4, 5
 NO_PLACE = 2**62
@@ -54,35 +54,25 @@ def row_number(index, r):
     return index[r] if index.size else r
 
 
-@njit(parallel=True, nogil=True, cache=True)
-def sweep_rows(bits, index, form, what, parts, token_keys, medians, channels, found, powers, edges):
-    """Read every row once.
+@njit(nogil=True, cache=True)
+def sweep_rows(first, last, bits, index, form, what, counts, token_keys, medians, channels, found, powers, edges):
+    """Read the rows from `first` to before `last` once.
 
     Args:
+        first: number of a row that counts.
+        last: number of a row that counts.
         bits: signed integers [R, D].
         index: int64 rows that count, empty if all R do.
         form: int64 (magnitude mask, infinity, pattern shift, key of 100).
         what: int64 (1 to count patterns, 1 to count log bins, 1 to judge rows above 100 or 2 to judge all).
-        parts: uint32 [threads, 65536 + 512], zero; receives the counts of patterns and log bins.
+        counts: uint32 [65536 + 512], raised by the patterns and log bins.
         token_keys: int64 [n], receives each row's largest key, -1 if it has none.
         medians: int64 [n], receives each judged row's lower median, else -1.
-        channels: integers [threads, D], zero; receives channel maxima.
-        found: int64 [threads, FOUND], receives what the threads found.
-        powers: float64 [threads, 6], sums of powers (zero) and the pivot; None for 16-bit formats.
+        channels: integers [D], raised to the channel maxima.
+        found: int64 [FOUND], receives what was found in these rows.
+        powers: float64 [6], raised by the sums of powers, and the pivot; None for 16-bit formats.
         edges: int32 [2, 32768], for `count_log_bins`; None for 16-bit formats.
     """
-    threads = parts.shape[0]
-    for t in prange(threads):
-        first, last = token_keys.size * t // threads, token_keys.size * (t + 1) // threads
-        sweep_block(
-            first, last, bits, index, form, what, parts[t], token_keys, medians, channels[t], found[t],
-            None if powers is None else powers[t], edges,
-        )  # fmt: skip
-
-
-@njit(nogil=True, cache=True)
-def sweep_block(first, last, bits, index, form, what, counts, token_keys, medians, channels, found, powers, edges):
-    """`sweep_rows` for the rows one thread takes, and that thread's share of the arrays."""
     mask, infinity, shift, hundred = form[0], form[1], form[2], form[3]
     width = bits.shape[1]
     keys, fixed = np.empty(width, bits.dtype), np.empty(width, bits.dtype)
@@ -113,43 +103,6 @@ def sweep_block(first, last, bits, index, form, what, counts, token_keys, median
         if key >= 0 and (what[2] == 2 or (what[2] == 1 and key > hundred)):
             guess = lower_median(row, mask, finite, infinity, guess, keys)
             medians[r] = guess
-
-
-@njit(parallel=True, nogil=True, cache=True)
-def fold_in(bits, index, form, ladder, parts, token_keys, channels, histogram, log_histogram, channel_keys, census):
-    """Add the threads' counts to the site's, leaving `parts` zero; raise channel maxima; count channels above rungs.
-
-    Each thread takes a range of patterns and a range of channels, so that no two write to the same place.
-    """
-    threads = parts.shape[0]
-    for t in prange(threads):
-        fold_counts(t, parts, 0, histogram)
-        fold_counts(t, parts, PATTERNS, log_histogram)
-        first, last = channel_keys.size * t // threads, channel_keys.size * (t + 1) // threads
-        fold_channels(first, last, channels, channel_keys)
-        if census.shape[1]:
-            count_rungs(first, last, bits, index, form, ladder, token_keys, census)
-
-
-@njit(nogil=True, cache=True)
-def fold_counts(t, parts, start, counts):
-    """Thread t's range of `counts`, which stand at `start` in each part."""
-    threads = parts.shape[0]
-    first, last = counts.size * t // threads, counts.size * (t + 1) // threads
-    for p in range(threads):
-        part = parts[p, start + first : start + last]
-        whole = counts[first:last]
-        for b in range(part.size):
-            whole[b] += np.int32(part[b])
-            part[b] = 0
-
-
-@njit(nogil=True, cache=True)
-def fold_channels(first, last, channels, channel_keys):
-    """A range of channel maxima."""
-    for p in range(channels.shape[0]):
-        for c in range(first, last):
-            channel_keys[c] = max(channel_keys[c], np.int32(channels[p, c]))
 
 
 @njit(nogil=True, cache=True)

@@ -7,6 +7,7 @@ the rows that need it, because reading a number there costs nothing; elsewhere e
 
 - `backend`        the instance `choose_backend` hands out
 - `TorchBackend`   the sweep
+- `log_edge_keys`  the reference's bin edges as keys
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ def _add_powers(state: SiteState, x: torch.Tensor, keys: torch.Tensor | None) ->
 
 
 @cache
-def _log_edge_keys(device: torch.device) -> torch.Tensor:
+def log_edge_keys(device: torch.device) -> torch.Tensor:
     """Key of the smallest float32 at or above each inner edge of the reference's bins."""
     edges = LOG_EDGES[1:LOG_BINS]
     near = edges.astype(np.float32)
@@ -188,7 +189,7 @@ def _log_edge_keys(device: torch.device) -> torch.Tensor:
 
 
 def _count_log_bins(state: SiteState, keys: torch.Tensor) -> None:
-    edges = _log_edge_keys(keys.device)
+    edges = log_edge_keys(keys.device)
     counts = torch.zeros(LOG_BINS + 1, dtype=torch.int32, device=keys.device)
     for part in keys.view(-1).split(CHUNK):
         bins = torch.bucketize(part, edges, right=True, out_int32=True).masked_fill_(part <= 0, LOG_BINS)

@@ -1,0 +1,114 @@
+"""Markdown for an issue or a README, and a section for a model card.
+
+- `markdown`    the whole report
+- `model_card`  a paragraph and a YAML block
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+from engine.report.sentences import DEFINITIONS, caveats, facts, paragraph
+from engine.report.source import Source
+from engine.report.tables import (
+    Table,
+    bootstrap_table,
+    category_table,
+    layer_table,
+    protocol_table,
+    scheme_table,
+    site_table,
+    thread_table,
+    token_table,
+)
+from engine.report.wording import in_markdown, printable
+
+
+def markdown(source: Source) -> str:
+    """The report in GitHub's Markdown."""
+    parts = [f"# Maximum activations of {in_markdown(source.name)}"]
+    parts += [f"> {in_markdown(line)}" for line in caveats(source)[:1] if source.summary.is_partial]
+    if not source.has_numbers:
+        return "\n\n".join([*parts, "Nothing has been measured yet."]) + "\n"
+    parts.append(_table(Table("", ("Finding", ""), tuple(facts(source)), numeric=False)))
+    for table in (
+        site_table(source),
+        layer_table(source),
+        token_table(source),
+        thread_table(source),
+        category_table(source),
+        bootstrap_table(source),
+        scheme_table(source),
+        protocol_table(source),
+    ):
+        if table.rows:
+            parts += [f"## {table.title}", _table(table)]
+    parts.append("## Before quoting a number")
+    parts.append("\n".join(f"- {in_markdown(line)}" for line in caveats(source)))
+    links = ", ".join(f"[{title}]({address})" for title, address in DEFINITIONS)
+    parts.append(f"Definitions: {links}. Measured with maxact-tui.")
+    return "\n\n".join(parts) + "\n"
+
+
+def model_card(source: Source) -> str:
+    """A section for a model card: a paragraph, and the numbers as a YAML block."""
+    links = ", ".join(f"[{title}]({address})" for title, address in DEFINITIONS)
+    return "\n".join(
+        [
+            "## Maximum activations",
+            "",
+            in_markdown(paragraph(source)),
+            "",
+            "```yaml",
+            *_card_yaml(source),
+            "```",
+            "",
+            f"Definitions: {links}. Measured with maxact-tui.",
+            "",
+        ]
+    )
+
+
+def _card_yaml(source: Source) -> list[str]:
+    summary, found = source.summary, source.summary.maximum
+    peak, growth = summary.peak, summary.emergence
+    fields: list[tuple[str, object]] = [("partial", summary.is_partial)]
+    if found is not None:
+        fields += [
+            ("magnitude", found.magnitude),
+            ("value", summary.signed_maximum),
+            ("location", found.label),
+            ("fp16_headroom_bits", round(found.fp16_headroom_bits, 2)),
+            ("overflows_fp16", found.overflows_fp16),
+        ]
+    if peak is not None:
+        fields += [("token", printable(peak.piece)), ("position", peak.position), ("channel", peak.channel)]
+    fields += [
+        ("massive_by_layer_median", summary.passes_layer_median),
+        ("massive_by_token_median", summary.passes_token_median),
+    ]
+    if growth is not None:
+        fields += [("emergence", growth.kind), ("emergence_layer", growth.layer)]
+    fields += [
+        ("dtype", summary.dtype),
+        ("corpus", printable(summary.job.corpus.rpartition("/")[2])),
+        ("special_tokens", summary.job.policy),
+        ("samples", summary.samples),
+        ("tokens", summary.tokens),
+    ]
+    return ["maximum_activation:", *(f"  {name}: {_scalar(value)}" for name, value in fields)]
+
+
+def _scalar(value: object) -> str:
+    """A YAML scalar; a JSON string is one, in double quotes."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "null" if math.isnan(value) else (".inf" if value > 0 else "-.inf")
+    # Three backticks would end the block that the YAML stands in.
+    return json.dumps(value, ensure_ascii=False).replace("`", "\\x60")
+
+
+def _table(table: Table) -> str:
+    marks = ["---"] + ["--:" if table.numeric else "---"] * (len(table.headings) - 1)
+    head, *rows = (tuple(in_markdown(cell) for cell in row) for row in (table.headings, *table.rows))
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, marks, *rows))

@@ -1,0 +1,152 @@
+"""What a summary says in words, the same in every readable report.
+
+- `facts`       label and text of the findings, in the order one reads them
+- `caveats`     what a reader must know before quoting a number
+- `paragraph`   the findings in a few sentences, for a model card
+- `DEFINITIONS` where the definitions are published
+
+Foreign text in them is printable, and still to be escaped for the format.
+"""
+
+from __future__ import annotations
+
+from engine.analysis.emergence import Emergence
+from engine.analysis.maximum import Maximum
+from engine.analysis.model import ModelSummary
+from engine.analysis.threads import Thread
+from engine.report.source import Source
+from engine.report.wording import exact, printable, share, short
+
+DEFINITIONS = (
+    ("Measuring Maximum Activations in Open Large Language Models", "https://arxiv.org/abs/2605.15572"),
+    ("Massive Activations in Large Language Models", "https://arxiv.org/abs/2402.17762"),
+)
+_WORDS = {True: "yes", False: "no", None: "not known"}
+
+
+def facts(source: Source) -> list[tuple[str, str]]:
+    """The findings, each a label and a text; empty before the first number."""
+    summary, found = source.summary, source.summary.maximum
+    if found is None:
+        return []
+    rows = [
+        ("M, the largest |x|", f"{exact(found.magnitude)} at {found.label}"),
+        ("Element", element(summary)),
+        ("Massive activations by the layer median", _WORDS[summary.passes_layer_median]),
+        ("Massive activations by the token median", _WORDS[summary.passes_token_median]),
+        ("Emergence", emergence(summary.emergence)),
+        ("float16", headroom(found.fp16_headroom_bits, 65_504)),
+        ("FP8 e4m3, unscaled", headroom(found.e4m3_headroom_bits, 448)),
+        ("Channels", channels(summary, found)),
+        ("Threads", f"{len(summary.threads):,} (one token and channel massive through consecutive layers)"),
+        ("Convergence", convergence(summary)),
+    ]
+    if summary.standing is not None:
+        place = summary.standing
+        rows.append(("Published checkpoints", f"{place.larger} of {place.of} have a larger M; tier {place.tier}"))
+    rows.append(("Measured on", f"{summary.samples:,} samples, {summary.tokens:,} tokens, {summary.dtype}"))
+    return rows
+
+
+def caveats(source: Source) -> list[str]:
+    """What limits the numbers: an unfinished run, non-finite values, what was not measured, another protocol."""
+    summary = source.summary
+    lines = []
+    if summary.is_partial:
+        lines.append(f"Partial: the run is {summary.status.phase}; the numbers are of what was measured so far.")
+    if summary.nonfinite_sites and summary.plan:
+        names = ", ".join(summary.plan.sites[i].name for i in summary.nonfinite_sites[:6])
+        lines.append(f"Non-finite values at {len(summary.nonfinite_sites)} sites ({names}); they are in no number.")
+    lines += [
+        f"Not measured: {m.component} ({printable(m.reason)})" for m in (summary.plan.missing if summary.plan else ())
+    ]
+    if any(site is not None and not site.exact for site in summary.sites):
+        lines.append("float32 data: quantiles, medians and quantiser errors are approximate (2^-7 relative).")
+    lines += [f"Differs from the paper: {printable(line)}" for line in summary.differences]
+    return lines
+
+
+def paragraph(source: Source) -> str:
+    """The findings in a few sentences."""
+    summary, found = source.summary, source.summary.maximum
+    name = printable(source.name)
+    if found is None:
+        return f"Nothing has been measured on {name} yet."
+    massive = {
+        True: "It has massive activations in the sense of Sun et al. (layer median).",
+        False: "It has no massive activations in the sense of Sun et al. (layer median).",
+        None: "",
+    }[summary.passes_layer_median]
+    begun = "Over the part measured so far, t" if summary.is_partial else "T"
+    return " ".join(
+        part
+        for part in (
+            f"{begun}he largest activation of {name} is M = {exact(found.magnitude)} ({found.label}),"
+            f" {element(summary)}.",
+            massive,
+            f"Emergence over the depth: {emergence(summary.emergence)}.",
+            f"Against float16: {headroom(found.fp16_headroom_bits, 65_504)}.",
+            f"Measured in {summary.dtype} on {summary.samples:,} samples ({summary.tokens:,} tokens), special tokens:"
+            f" {printable(summary.job.policy)}.",
+        )
+        if part
+    )
+
+
+def element(summary: ModelSummary) -> str:
+    """The element M, with its token and address."""
+    peak = summary.peak
+    if peak is None:
+        return "not located"
+    token = f"token “{printable(peak.piece, 40)}”" if peak.token_id >= 0 else "a token"
+    return (
+        f"{exact(summary.signed_maximum)} on {token} at position {peak.position} of sample {peak.sample}"
+        f" ({printable(peak.category, 40)}), channel {peak.channel}"
+    )
+
+
+def emergence(found: Emergence | None) -> str:
+    """The verdict with its step."""
+    if found is None:
+        return "not known"
+    if found.kind == "sudden":
+        return f"sudden, a step of {short(found.ratio)} times into layer {found.layer}"
+    return f"gradual, the largest step is {short(found.largest_ratio)} times into layer {found.largest_layer}"
+
+
+def headroom(bits: float, limit: float) -> str:
+    """How far M is from a format's largest number."""
+    side = "above" if bits < 0 else "below"
+    return f"{short(abs(bits))} bits {side} {limit:,.0f}" + ("; overflows" if bits < 0 else "")
+
+
+def channels(summary: ModelSummary, found: Maximum) -> str:
+    """The channels that stand out at M's site."""
+    site = summary.sites[found.site]
+    if site is None or site.channels is None:
+        return "not counted"
+    named = [f"{c.channel} ({c.kind})" for c in site.channels[:6]]
+    more = f" and {len(site.channels) - 6} more" if len(site.channels) > 6 else ""
+    return (", ".join(named) + more) if named else "none stands out"
+
+
+def convergence(summary: ModelSummary) -> str:
+    """When M last grew."""
+    points = summary.convergence.points
+    if not points:
+        return "not known"
+    return (
+        f"M last grew after {points[-1].tokens:,} tokens ({share(summary.convergence.last_increase_share)} of the run)"
+    )
+
+
+def thread_line(thread: Thread) -> tuple[str, str, str, str]:
+    """Sample and position, channel, life, peak of a thread."""
+    end = "the last layer" if thread.death is None else f"layer {thread.death - 1}"
+    unsure = "" if thread.birth_certain and thread.death_certain else " (ends hidden behind larger elements)"
+    return (
+        f"{thread.sample}:{thread.position}",
+        str(thread.channel),
+        f"layer {thread.birth} to {end}{unsure}",
+        f"{exact(thread.peak)} in layer {thread.peak_layer}",
+    )

@@ -1,0 +1,185 @@
+"""The tables of the readable reports: headings and rows of text, the same in every format.
+
+- `Table`   a title, headings, rows
+- `site_table`, `layer_table`, `thread_table`, `category_table`, `token_table`, `scheme_table`,
+  `bootstrap_table`, `published_table`, `protocol_table`
+
+Cells are printable text, still to be escaped for the format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.analysis.published import published
+from engine.analysis.site import SiteSummary
+from engine.report.sentences import thread_line
+from engine.report.source import Source
+from engine.report.wording import exact, printable, share, short
+
+LISTED_THREADS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of text. Columns from the second on hold numbers where `numeric` says so."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: bool = True
+
+
+def site_table(source: Source) -> Table:
+    """The largest site of each component."""
+    best: dict[str, tuple[str, SiteSummary]] = {}
+    plan = source.summary.plan
+    for site, found in zip(plan.sites if plan else (), source.summary.sites, strict=True):
+        if found is not None and found.count:
+            known = best.get(site.component)
+            if known is None or found.magnitude > known[1].magnitude:
+                best[site.component] = (site.name, found)
+    rows = [
+        (
+            name,
+            exact(found.magnitude),
+            short(found.abs_q999),
+            short(found.abs_median),
+            short(found.rms),
+            short(found.crest),
+            f"{found.nonfinite.count:,}",
+        )
+        for name, found in sorted(best.values(), key=lambda pair: -pair[1].magnitude)
+    ]
+    headings = ("Site", "max |x|", "q99.9", "median", "rms", "crest", "non-finite")
+    return Table("Largest site of each component", headings, tuple(rows))
+
+
+def layer_table(source: Source) -> Table:
+    """The hidden state after every block."""
+    plan = source.summary.plan
+    rows = []
+    for site, found in zip(plan.sites if plan else (), source.summary.sites, strict=True):
+        if found is None or site.component != "hidden" or site.layer is None or not found.top:
+            continue
+        first = found.top[0]
+        rows.append(
+            (
+                str(site.layer),
+                exact(found.magnitude),
+                short(found.abs_median),
+                short(found.sun_layer.ratio),
+                short(found.sun_token.peak_ratio),
+                {True: "yes", False: "no", None: "–"}[found.sun_layer.passes],
+                str(first.channel),
+                f"{first.sample}:{first.position}",
+            )
+        )
+    headings = ("Layer", "max |x|", "median", "max / layer median", "max / token median", "massive", "channel", "token")
+    return Table("Residual stream, layer by layer", headings, tuple(rows))
+
+
+def thread_table(source: Source) -> Table:
+    """The largest threads."""
+    rows = tuple(thread_line(thread) for thread in source.summary.threads[:LISTED_THREADS])
+    return Table("Threads", ("Sample:position", "Channel", "Lives from", "Peak"), rows)
+
+
+def token_table(source: Source) -> Table:
+    """The tokens that carry the largest elements at M's site."""
+    rows = tuple(
+        (
+            exact(value),
+            printable(where.piece, 24),
+            printable(where.before, 400)[-40:] + "⟦" + printable(where.piece, 24) + "⟧" + printable(where.after, 40),
+            f"{where.sample}:{where.position}",
+            str(where.channel),
+            printable(where.category, 24),
+        )
+        for value, where in source.contexts
+    )
+    headings = ("Value", "Token", "In context", "Sample:position", "Channel", "Category")
+    return Table("Tokens that carry the largest elements", headings, rows, numeric=False)
+
+
+def category_table(source: Source) -> Table:
+    """M by category."""
+    rows = tuple(
+        (
+            printable(one.category, 40),
+            exact(one.convergence.magnitude),
+            f"{one.convergence.samples:,}",
+            f"{one.convergence.tokens:,}",
+        )
+        for one in source.summary.categories
+    )
+    return Table("By category", ("Category", "M", "Samples", "Tokens"), rows)
+
+
+def bootstrap_table(source: Source) -> Table:
+    """M over subsets."""
+    rows = tuple(
+        (f"{one.size:,}", exact(round(one.mean, 3)), share(one.cv), f"{exact(one.low)} to {exact(one.high)}")
+        for one in source.summary.bootstrap
+    )
+    return Table("M over random subsets (5 each)", ("Samples", "Mean", "Variation", "Range"), rows)
+
+
+def scheme_table(source: Source) -> Table:
+    """Per-tensor quantisers, a line each."""
+    plan = source.summary.plan
+    rows = []
+    for one in source.schemes:
+        if not one.sites or plan is None:
+            continue
+        worst = plan.sites[one.worst_site].name if one.worst_site is not None else "–"
+        rows.append(
+            (
+                one.scheme.name + ("" if one.is_exact else " (approx.)"),
+                short(one.sqnr_db),
+                short(one.rel_rmse),
+                share(one.clip_rate),
+                short(one.worst_sqnr_db),
+                worst,
+            )
+        )
+    headings = ("Scheme", "SQNR, dB", "rel. RMSE", "clipped", "worst, dB", "worst site")
+    return Table("Per-tensor quantisation, mean over sites", headings, tuple(rows))
+
+
+def published_table(source: Source) -> Table:
+    """This model among the published checkpoints, by descending M."""
+    rows = [(row.magnitude, row.name, row.location, row.tier, row.passes_layer_median) for row in published()]
+    if source.summary.maximum is not None and source.summary.standing is not None:
+        mine = source.summary.maximum
+        name = f"→ {printable(source.name, 60)}"
+        verdict = bool(source.summary.passes_layer_median)
+        rows.append((mine.magnitude, name, mine.label, source.summary.standing.tier, verdict))
+    ordered = sorted(rows, key=lambda row: -row[0])
+    return Table(
+        "Among the published checkpoints",
+        ("Checkpoint", "M", "Location", "Tier", "Massive"),
+        tuple((name, exact(m), place, tier, "yes" if massive else "no") for m, name, place, tier, massive in ordered),
+    )
+
+
+def protocol_table(source: Source) -> Table:
+    """What was run, for whoever wants the same numbers."""
+    summary = source.summary
+    job, provenance = summary.job, summary.provenance
+    rows = [
+        ("Model", printable(source.name)),
+        ("Revision", printable(str(provenance.get("commit") or provenance.get("revision") or "–"))),
+        ("Weights", printable(str(provenance.get("weight_hash") or "–"))),
+        ("Checkpoint's quantisation", printable(str(provenance.get("quantization") or "none"))),
+        ("Activations", summary.dtype),
+        ("Corpus", printable(job.corpus.rpartition("/")[2])),
+        ("Corpus hash", printable(str(summary.corpus.get("hash", "–")))),
+        ("Special tokens", printable(job.policy)),
+        ("Samples, tokens", f"{summary.samples:,}, {summary.tokens:,}"),
+        ("Seed", str(job.seed)),
+        ("Detail", printable(job.detail)),
+        ("Versions", printable(", ".join(f"{k} {v}" for k, v in (provenance.get("versions") or {}).items()) or "–")),
+        ("Sites", f"{sum(s is not None for s in summary.sites)} measured"),
+    ]
+    return Table("Protocol", ("What", "Value"), tuple(rows), numeric=False)

@@ -1,0 +1,83 @@
+r"""Numbers and foreign text as the reports print them.
+
+- `exact`, `short`    numbers: every digit of a float32, or three digits
+- `printable`         foreign text with everything that does not print as `\xNN` or `\u{N}`
+- `in_markdown`, `in_csv`  that text where it cannot be taken for markup, a link, a mention or a formula
+
+Tokens, categories and model names come from corpora and users: they are hostile until they went through here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+UNKNOWN = "–"
+_NEWLINES = {"\n": "↵", "\r": "␍", "\t": "⇥"}
+_MARKUP = re.compile(r"[\\`*{}\[\]<>|&~!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+# Mathematics, and what makes a bare address a link.
+_REFERENCES = re.compile(r"\$|:(?=//)|(?<=www)\.", re.IGNORECASE)
+_MENTIONS = re.compile(r"[@#]")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def exact(value: float) -> str:
+    """Every digit a float32 has, with thousands separators: `23,168`, `-0.015625`; infinite as ∞, unknown as –."""
+    if not math.isfinite(value):
+        return UNKNOWN if math.isnan(value) else ("∞" if value > 0 else "-∞")
+    text = f"{value:.8g}"
+    if "e" in text or abs(value) < 1000:
+        return text
+    whole, dot, fraction = text.partition(".")
+    return f"{int(whole):,}{dot}{fraction}"
+
+
+def short(value: float, digits: int = 3) -> str:
+    """Three significant digits: `23,200`, `1.23`, `0.00123`, `1.2e-07`."""
+    if not math.isfinite(value):
+        return exact(value)
+    if value == 0:
+        return "0"
+    magnitude = abs(value)
+    if magnitude < 1e-4 or magnitude >= 1e9:
+        return f"{value:.{digits - 1}e}"
+    rounded = float(f"{value:.{digits}g}")
+    decimals = max(digits - 1 - math.floor(math.log10(abs(rounded))), 0)
+    return f"{rounded:,.{decimals}f}"
+
+
+def share(value: float) -> str:
+    """A share as per cent with honest digits: `12 %`, `0.034 %`."""
+    return UNKNOWN if math.isnan(value) else f"{short(100 * value, 2)} %"
+
+
+def printable(foreign: str | bytes, limit: int | None = None) -> str:
+    """Foreign text without anything that does not print, at most `limit` characters."""
+    text = foreign.decode("utf-8", "surrogateescape") if isinstance(foreign, bytes) else foreign
+    shown = "".join(_one(character) for character in text)
+    return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def in_markdown(foreign: str | bytes, limit: int | None = None) -> str:
+    """Printable text within a line of GitHub's Markdown or a table of it: no markup, link, mention or mathematics."""
+    text = _MARKUP.sub(lambda found: "\\" + found.group(), printable(foreign, limit))
+    # Mentions and issue numbers are looked for in the finished text: an empty comment keeps them apart.
+    text = _MENTIONS.sub(lambda found: f"{found.group()}<!-- -->", text)
+    return _REFERENCES.sub(lambda found: f"&#{ord(found.group())};", text)
+
+
+def in_csv(foreign: str | bytes) -> str:
+    """Printable text as a CSV cell that no spreadsheet takes for a formula."""
+    text = printable(foreign)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _one(character: str) -> str:
+    if character.isprintable():
+        return character
+    if character in _NEWLINES:
+        return _NEWLINES[character]
+    point = ord(character)
+    if 0xDC80 <= point <= 0xDCFF:  # a byte that is not UTF-8, as `surrogateescape` carries it
+        return f"\\x{point - 0xDC00:02x}"
+    return f"\\x{point:02x}" if point < 0x100 else f"\\u{{{point:x}}}"

@@ -1,0 +1,266 @@
+"""The Triton kernels that read the whole tensor: row, column and signed extremes, pattern counts, power sums.
+
+A program owns a chunk of columns and strides through the rows in tiles, so that column maxima and pattern counts
+stay in registers until its end. `sweep_usual` holds nothing but what an ordinary tile needs; a tile with anything
+else in it (a non-finite element, a magnitude outside the program's window of patterns, an edge of the tensor) is
+only flagged there, and `sweep_flagged` gives it its due. Keeping the two apart halves the registers of the first.
+
+A program counts patterns in 2 x WINDOW bins of its own, around the magnitudes it meets first and with zeros in the
+last bin of either sign, and adds them to the site's counts once.
+
+- `sweep_usual`     every tile that is ordinary
+- `sweep_flagged`   the others, or with ALL every tile
+- `count_log_bins`  the reference's bins, for float32 in compat detail
+"""
+
+# Triton takes the types of these functions from each launch.
+# ruff: noqa: ANN001, ANN201, ANN202, N803
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from engine.statistics import state as _state
+from engine.statistics import totals as _totals
+from engine.statistics.backends.triton_keys import (
+    element_address,
+    load_keys,
+    magnitude_mask,
+    pattern_shift,
+    sign_shift,
+    token_address,
+)
+
+MAGNITUDES = tl.constexpr(_totals.MAGNITUDES)
+LOG_BINS = tl.constexpr(_totals.LOG_BINS)
+NO_ADDRESS = tl.constexpr(_state.NO_ADDRESS)
+NONFINITE = tl.constexpr(_state.NONFINITE.start)
+NONFINITE_ADDRESS = tl.constexpr(_state.NONFINITE_ADDRESS)
+
+
+@triton.jit
+def rows_of(index, numbers, count, INDEXED: tl.constexpr):
+    """Rows of the tensor (int64) that are counted as these numbers; a number beyond the last is the last again."""
+    known = tl.minimum(numbers, count - 1)
+    if INDEXED:
+        return tl.load(index + known)
+    return known.to(tl.int64)
+
+
+@triton.jit
+def _ordered(bits, INFINITY: tl.constexpr):
+    """Integers that sort as the numbers do: a key, or the complement of a negative number's key."""
+    return bits ^ ((bits >> sign_shift(INFINITY)) & magnitude_mask(INFINITY))
+
+
+@triton.jit
+def _total(tile):
+    return tl.sum(tl.sum(tile, 1), 0)
+
+
+@triton.jit
+def _window_start(row, inside, INFINITY: tl.constexpr, WINDOW: tl.constexpr):
+    """The least magnitude with a bin of its own, for a program whose first row this is (pointers).
+
+    Five eighths of the window lie below the mean magnitude of that row: small numbers stray further than large ones.
+    """
+    magnitudes = (tl.load(row, mask=inside, other=0).to(tl.int32) & magnitude_mask(INFINITY)) >> pattern_shift(INFINITY)
+    mean = tl.sum(magnitudes, 0) // tl.maximum(tl.sum((magnitudes > 0).to(tl.int32), 0), 1)
+    # Above the window nothing but numbers: what is not finite must never have a bin.
+    highest = (INFINITY >> pattern_shift(INFINITY)) - WINDOW + 1
+    return tl.minimum(tl.maximum(mean - WINDOW * 5 // 8, 1), highest)
+
+
+@triton.jit
+def _add_window(histogram, counts, start, WINDOW: tl.constexpr):
+    """Add a program's own counts to the site's."""
+    bins = tl.arange(0, 2 * WINDOW)
+    magnitude = tl.where(bins % WINDOW == WINDOW - 1, 0, start + bins % WINDOW)
+    tl.atomic_add(histogram + bins // WINDOW * MAGNITUDES + magnitude, counts, mask=counts > 0, sem="relaxed")
+
+
+@triton.jit
+def _power_sums(bits, finite, pivot):
+    """Sums over each row of a float32 tile of (x - pivot)^1..4 and |x|, float64 [ROWS, 8], the last three zero."""
+    wide = tl.where(finite, bits.to(tl.float32, bitcast=True), 0.0).to(tl.float64)
+    shifted = tl.where(finite, wide - pivot, 0.0)
+    squared = shifted * shifted
+    slot = tl.arange(0, 8)[None, :]
+    sums = tl.where(slot == 0, tl.sum(shifted, 1)[:, None], 0.0)
+    sums = tl.where(slot == 1, tl.sum(squared, 1)[:, None], sums)
+    sums = tl.where(slot == 2, tl.sum(squared * shifted, 1)[:, None], sums)
+    sums = tl.where(slot == 3, tl.sum(squared * squared, 1)[:, None], sums)
+    return tl.where(slot == 4, tl.sum(tl.abs(wide), 1)[:, None], sums)
+
+
+@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["index"])
+def sweep_usual(
+    x, index, count, width, row_maxima, flags, flagged, extremes, powers, pivot, channel_keys, histogram,
+    INFINITY: tl.constexpr, INDEXED: tl.constexpr, WINDOW: tl.constexpr, POWERED: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """The ordinary tiles, grid (chunks, programs of a chunk).
+
+    Writes row_maxima int32 [chunks, count], flags int8 [chunks, tiles] (not of tiles at an edge), and for each
+    program flagged int32 (how many flags), extremes int32 [2] and powers float64 [5]. With WINDOW 0 no counts.
+    """
+    chunk = tl.program_id(0)
+    program = tl.program_id(1) * tl.num_programs(0) + chunk
+    columns = chunk * COLUMNS + tl.arange(0, COLUMNS)
+    high = tl.full([ROWS, COLUMNS], -INFINITY - 1, x.dtype.element_ty)
+    low = tl.full([ROWS, COLUMNS], INFINITY, x.dtype.element_ty)
+    odd_tiles = tl.full([], 0, tl.int32)
+    whole = (chunk + 1) * COLUMNS <= width
+    end = tl.where(whole, count // ROWS * ROWS, 0)
+    begin = tl.program_id(1) * ROWS
+    if WINDOW:
+        counts = tl.zeros([2 * WINDOW], tl.int32)
+        first_row = x + rows_of(index, begin, count, INDEXED) * width
+        start = _window_start(first_row + columns, columns < width, INFINITY, WINDOW)
+    if POWERED:
+        about = tl.load(pivot)
+        sums = tl.zeros([ROWS, 8], tl.float64)
+    for first in range(begin, end, tl.num_programs(1) * ROWS):
+        numbers = first + tl.arange(0, ROWS)
+        row = rows_of(index, numbers, count, INDEXED)
+        bits = tl.load(x + row[:, None] * width + columns[None, :])
+        keys = bits & magnitude_mask(INFINITY)
+        row_max = tl.max(keys, 1)
+        if WINDOW:
+            magnitude = (keys >> pattern_shift(INFINITY)).to(tl.int32)
+            zero = magnitude == 0
+            above_start = (magnitude - start).to(tl.uint32)
+            odd = tl.max(tl.max(tl.where(zero, 0, above_start), 1), 0) >= WINDOW - 1
+        else:
+            odd = tl.max(row_max, 0) >= INFINITY
+        tl.store(flags + chunk * tl.cdiv(count, ROWS) + first // ROWS, odd.to(tl.int8))
+        odd_tiles += odd.to(tl.int32)
+        if odd == 0:
+            tl.store(row_maxima + chunk.to(tl.int64) * count + numbers, row_max.to(tl.int32))
+            ordered = _ordered(bits, INFINITY)
+            high = tl.maximum(high, ordered)
+            low = tl.minimum(low, ordered)
+            if WINDOW:
+                bins = tl.where(zero, WINDOW - 1, above_start.to(tl.int32)) + tl.where(bits < 0, WINDOW, 0)
+                counts += tl.histogram(tl.reshape(bins, [ROWS * COLUMNS]), 2 * WINDOW)
+            if POWERED:
+                sums += _power_sums(bits, keys >= 0, about)
+    tl.store(flagged + program, odd_tiles)
+    column_key = tl.maximum(tl.max(high, 0), ~tl.min(low, 0)).to(tl.int32)
+    tl.atomic_max(channel_keys + columns, column_key, mask=(columns < width) & (column_key > 0), sem="relaxed")
+    tl.store(extremes + 2 * program, tl.max(tl.max(high, 0), 0).to(tl.int32))
+    tl.store(extremes + 2 * program + 1, tl.min(tl.min(low, 0), 0).to(tl.int32))
+    if WINDOW:
+        _add_window(histogram, counts, start, WINDOW)
+    if POWERED:
+        tl.store(powers + 8 * program + tl.arange(0, 8), tl.sum(sums, 0))
+
+
+@triton.jit
+def _report_nonfinite(integers, bits, keys, bad, row_address, columns, INFINITY: tl.constexpr):
+    """Count NaN, +inf and -inf of a tile and keep the lowest address of them."""
+    infinite = bad & (keys == INFINITY)
+    tl.atomic_add(integers + NONFINITE, _total((bad & (keys > INFINITY)).to(tl.int64)), sem="relaxed")
+    tl.atomic_add(integers + NONFINITE + 1, _total((infinite & (bits >= 0)).to(tl.int64)), sem="relaxed")
+    tl.atomic_add(integers + NONFINITE + 2, _total((infinite & (bits < 0)).to(tl.int64)), sem="relaxed")
+    address = tl.where(bad, element_address(row_address[:, None], columns[None, :]), NO_ADDRESS)
+    tl.atomic_min(integers + NONFINITE_ADDRESS, tl.min(tl.min(address, 1), 0), sem="relaxed")
+
+
+@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["index", "sample", "position"])
+def sweep_flagged(
+    x, index, sample, position, count, width, row_maxima, flags, flagged, extremes, powers, pivot, channel_keys,
+    histogram, integers,
+    INFINITY: tl.constexpr, INDEXED: tl.constexpr, COUNTED: tl.constexpr, POWERED: tl.constexpr, ALL: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """The tiles that `sweep_usual` flagged and those at an edge, in the same grid; with ALL every tile.
+
+    Non-finite elements are counted and addressed, and are in nothing else but the pattern counts.
+    """
+    chunk = tl.program_id(0)
+    program = tl.program_id(1) * tl.num_programs(0) + chunk
+    columns = chunk * COLUMNS + tl.arange(0, COLUMNS)
+    whole = (chunk + 1) * COLUMNS <= width
+    tiles = tl.cdiv(count, ROWS)
+    has_last = (tiles - 1) % tl.num_programs(1) == tl.program_id(1)
+    has_edge = (whole == 0) | (has_last & (count % ROWS != 0))
+    if ALL:
+        busy = count > 0
+    else:
+        busy = has_edge | (tl.load(flagged + program) > 0)
+    if busy:
+        if ALL:
+            high = tl.full([], -INFINITY - 1, tl.int32)
+            low = tl.full([], INFINITY, tl.int32)
+        else:
+            high = tl.load(extremes + 2 * program)
+            low = tl.load(extremes + 2 * program + 1)
+        if POWERED:
+            about = tl.load(pivot)
+            sums = tl.zeros([ROWS, 8], tl.float64)
+        column_key = tl.full([COLUMNS], -1, tl.int32)
+        for first in range(tl.program_id(1) * ROWS, count, tl.num_programs(1) * ROWS):
+            if ALL:
+                odd = first >= 0
+            else:
+                inner = whole & (first + ROWS <= count)
+                odd = tl.load(flags + chunk * tiles + first // ROWS, mask=inner, other=1) != 0
+            if odd:
+                numbers = first + tl.arange(0, ROWS)
+                row = rows_of(index, numbers, count, INDEXED)
+                real = (numbers < count)[:, None] & (columns < width)[None, :]
+                bits = tl.load(x + row[:, None] * width + columns[None, :], mask=real, other=0)
+                keys = bits.to(tl.int32) & magnitude_mask(INFINITY)
+                bad = real & (keys >= INFINITY)
+                finite = real & (keys < INFINITY)
+                finite_keys = tl.where(finite, keys, -1)
+                place = row_maxima + chunk.to(tl.int64) * count + numbers
+                tl.store(place, tl.max(finite_keys, 1), mask=numbers < count)
+                column_key = tl.maximum(column_key, tl.max(finite_keys, 0))
+                ordered = _ordered(bits, INFINITY).to(tl.int32)
+                high = tl.maximum(high, tl.max(tl.max(tl.where(finite, ordered, -INFINITY - 1), 1), 0))
+                low = tl.minimum(low, tl.min(tl.min(tl.where(finite, ordered, INFINITY), 1), 0))
+                if COUNTED:
+                    pattern = (bits >> pattern_shift(INFINITY)).to(tl.int32) & (2 * MAGNITUDES - 1)
+                    tl.atomic_add(histogram + pattern, 1, mask=real, sem="relaxed")
+                if POWERED:
+                    sums += _power_sums(bits, finite, about)
+                if _total(bad.to(tl.int32)) > 0:
+                    known = tl.minimum(numbers, count - 1)
+                    token = token_address(tl.load(sample + known), tl.load(position + known))
+                    _report_nonfinite(integers, bits, keys, bad, token, columns, INFINITY)
+        tl.atomic_max(channel_keys + columns, column_key, mask=(columns < width) & (column_key > 0), sem="relaxed")
+        tl.store(extremes + 2 * program, high)
+        tl.store(extremes + 2 * program + 1, low)
+        if POWERED:
+            slots = powers + 8 * program + tl.arange(0, 8)
+            if ALL:
+                tl.store(slots, tl.sum(sums, 0))
+            else:
+                tl.store(slots, tl.load(slots) + tl.sum(sums, 0))
+
+
+@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["index"])
+def count_log_bins(
+    x, index, count, width, edges, log_histogram,
+    INFINITY: tl.constexpr, INDEXED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Count the finite non-zero |x| between `edges`, keys int32 [LOG_BINS - 1], in the grid of the sweeps."""
+    columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    counts = tl.zeros([LOG_BINS], tl.int32)
+    for first in range(tl.program_id(1) * ROWS, count, tl.num_programs(1) * ROWS):
+        numbers = first + tl.arange(0, ROWS)
+        row = rows_of(index, numbers, count, INDEXED)
+        real = (numbers < count)[:, None] & (columns < width)[None, :]
+        keys = load_keys(x, row[:, None] * width + columns[None, :], real, INFINITY)
+        # Halving search for the number of edges that a key has reached.
+        reached = tl.zeros([ROWS, COLUMNS], tl.int32)
+        for step in tl.static_range(9):
+            probe = reached + (LOG_BINS >> (step + 1))
+            reached = tl.where(tl.load(edges + probe - 1) <= keys, probe, reached)
+        kept = (keys > 0) & (keys < INFINITY)
+        counts += tl.histogram(tl.reshape(reached, [ROWS * COLUMNS]), LOG_BINS, mask=tl.reshape(kept, [ROWS * COLUMNS]))
+    tl.atomic_add(log_histogram + tl.arange(0, LOG_BINS), counts, mask=counts > 0, sem="relaxed")
