@@ -77,6 +77,8 @@ def write_session(
     phase: str = "finished",
     change: dict[str, np.ndarray] | None = None,
     model: str = "some/Tiny-Model",
+    pieces: dict[int, bytes] | None = None,
+    categories: list[str] | None = None,
 ) -> Path:
     """The session file: `done` samples (all by default) measured, in the order 11, 10, ..., 0."""
     order = np.array(done if done is not None else range(SAMPLES)[::-1], np.int64)
@@ -86,10 +88,12 @@ def write_session(
     writer = SessionWriter.create(path, Job(model=model, detail=detail), created=1.0)
     writer.add_samples(
         [
-            SampleRecord(n, CATEGORIES[n], "en", f"x:{n}", False, np.arange(LENGTHS[n], dtype=np.int32) + 100 * n)
+            SampleRecord(
+                n, (categories or CATEGORIES)[n], "en", f"x:{n}", False, np.arange(LENGTHS[n], dtype=np.int32) + 100 * n
+            )
             for n in range(SAMPLES)
         ],
-        {i: f"t{i} ".encode() for i in range(1300)},
+        pieces or {i: f"t{i} ".encode() for i in range(1300)},
     )
     writer.set_meta(plan=plan().to_json(), provenance={"dtype": dtype}, corpus={"name": "starter", "hash": "ab"})
     totals = [
