@@ -15,7 +15,7 @@ from typing import Literal
 
 from textual.binding import Binding
 
-Place = Literal["app", "monitor", "site", "browser"]
+Place = Literal["app", "monitor", "site", "list"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,19 @@ ACTIONS: tuple[Action, ...] = (
     Action("measure(1)", ("m",), "measure", "Next measure in the heatmap (max, rms, crest, ...).", "monitor"),
     Action("measure(-1)", ("M",), "", "Previous measure in the heatmap.", "monitor"),
     Action("app.log", ("v",), "events", "The event log.", "monitor"),
+    Action("app.threads", ("t",), "threads", "Massive activations followed through the layers.", "monitor"),
     Action("app.pause", ("space",), "pause", "Pause the run after the current batch, or resume it.", "monitor"),
     Action("app.export", ("e",), "export", "Write the results beside the session file.", "monitor"),
-    Action("tab(1)", ("tab", "right", "l"), "tab", "Next tab.", "site"),
+    Action("app.browse", ("o",), "open", "Open another session.", "monitor"),
+    Action("choose", ("enter",), "open", "Open the session, or go to the site of the thread.", "list"),
+    Action("scroll(-1)", ("up", "k"), "", "One line up.", "list", "↑ k"),
+    Action("scroll(1)", ("down", "j"), "", "One line down.", "list", "↓ j"),
+    Action("scroll_page(-1)", ("pageup",), "", "One page up.", "list", "PgUp"),
+    Action("scroll_page(1)", ("pagedown",), "", "One page down.", "list", "PgDn"),
+    Action("scroll_edge(-1)", ("home", "g"), "", "To the top.", "list", "Home g"),
+    Action("scroll_edge(1)", ("end", "G"), "", "To the end.", "list", "End G"),
+    Action("back", ("escape",), "back", "Back to where you came from.", "list", "esc"),
+    Action("tab(1)", ("tab", "right", "l"), "next", "Next tab.", "site"),
     Action("tab(-1)", ("shift+tab", "left", "h"), "", "Previous tab.", "site"),
     Action("tab_at(0)", ("1",), "", "Tab: the 100 largest activations.", "site"),
     Action("tab_at(1)", ("2",), "", "Tab: channels.", "site"),
@@ -78,7 +88,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("scroll_page(1)", ("pagedown",), "", "One page down.", "site", "PgDn"),
     Action("scroll_edge(-1)", ("home", "g"), "", "To the top.", "site", "Home g"),
     Action("scroll_edge(1)", ("end", "G"), "", "To the end.", "site", "End G"),
-    Action("neighbour(-1)", ("left_square_bracket",), "layers", "The same component one layer up.", "site", "["),
+    Action("neighbour(-1)", ("left_square_bracket",), "layer", "The same component one layer up.", "site", "[ ]"),
     Action("neighbour(1)", ("right_square_bracket",), "", "The same component one layer down.", "site", "]"),
     Action("back", ("escape",), "back", "Back to where you came from.", "site", "esc"),
     Action("palette", ("colon",), "commands", "All commands, with search.", "app", ":"),
@@ -106,7 +116,7 @@ def help_sections() -> list[tuple[str, list[tuple[str, str]]]]:
     titles: tuple[tuple[Place, str], ...] = (
         ("monitor", "Heatmap"),
         ("site", "Site"),
-        ("browser", "Sessions"),
+        ("list", "Lists: threads, sessions"),
         ("app", "Everywhere"),
     )
     sections = [(title, [(a.key_text, a.help) for a in ACTIONS if a.place == place]) for place, title in titles]

@@ -1,6 +1,7 @@
 """The screen's entry point, called by the command line.
 
-- `run_app`  show one session until the user leaves
+- `run_app`      show one session until the user leaves
+- `run_browser`  let the user choose a session first
 """
 
 from __future__ import annotations
@@ -30,13 +31,22 @@ def run_app(
     Returns:
         0 the run is done, 1 it failed or the screen did, 3 left running, 130 interrupted.
     """
+    return _run(session, read_only=read_only, exporter=exporter or _export, ascii_only=ascii_only)
+
+
+def run_browser(*, read_only: bool = False, ascii_only: bool | None = None) -> int:
+    """Let the user choose a session and show it; arguments and exit code as for `run_app`."""
+    return _run(None, read_only=read_only, exporter=_export, ascii_only=ascii_only)
+
+
+def _run(session: Path | None, *, read_only: bool, exporter: Callable[[Path], str], ascii_only: bool | None) -> int:
     ascii_only = wants_ascii() if ascii_only is None else ascii_only
     prepare_terminal()
-    show_splash(session, ascii_only=ascii_only)
+    show_splash(session.name if session is not None else "maxact-tui", ascii_only=ascii_only)
     try:
         from maxact_tui.application import MaxactApp
 
-        app = MaxactApp(session, read_only=read_only, exporter=exporter or _export, ascii_only=ascii_only)
+        app = MaxactApp(session, read_only=read_only, exporter=exporter, ascii_only=ascii_only)
     except BaseException:
         take_back()
         raise

@@ -1,4 +1,4 @@
-"""The Textual application: watches one session and shows it.
+"""The Textual application: watches a session and shows it.
 
 - `MaxactApp`  snapshots in, screens out; leaving in every way there is
 """
@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import work
 from textual.app import App, SystemCommand
@@ -20,7 +21,6 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.strip import Strip
 
-from engine.session.reader import send_command
 from engine.session.schema import SessionError
 from maxact_tui import actions
 from maxact_tui.ending import (
@@ -35,10 +35,13 @@ from maxact_tui.ending import (
 )
 from maxact_tui.pacing import Pacer
 from maxact_tui.palette import Look, choose_look
-from maxact_tui.screens.choice import Choice, ChoiceScreen
+from maxact_tui.requests import Requests
+from maxact_tui.screens.browser import BrowserScreen
+from maxact_tui.screens.choice import ChoiceScreen, leave_choices
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.reading import ReadingScreen, event_lines, help_lines
 from maxact_tui.screens.site import SiteScreen
+from maxact_tui.screens.threads import ThreadsScreen
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.snapshot import Snapshot
 from maxact_tui.watching import Watcher
@@ -47,13 +50,14 @@ NOTICE_SECONDS = 6.0
 TWICE_SECONDS = 2.0
 PACE_SECONDS = 0.25
 Exporter = Callable[[Path], str]
+PageMaker = Callable[[Look, int], Sequence[Strip]]
 
 
 class MaxactApp(App[int]):
-    """Shows one session; its result is the exit code.
+    """Shows one session at a time; its result is the exit code.
 
     Args:
-        session: the session file; it need not be readable yet.
+        session: the session file, which need not be readable yet; None to choose one first.
         read_only: send no commands to the engine.
         exporter: writes the results and says in one line what it wrote.
         ascii_only: write ASCII only.
@@ -63,7 +67,6 @@ class MaxactApp(App[int]):
     CSS_PATH: ClassVar = ["application.tcss", "screens/monitor.tcss"]
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("app")]
     ALLOW_SELECT: ClassVar[bool] = False
-    ENABLE_COMMAND_PALETTE: ClassVar[bool] = True
 
     class SnapshotTaken(Message):
         """A newer snapshot can be collected."""
@@ -71,21 +74,24 @@ class MaxactApp(App[int]):
     class TerminalLost(Message):
         """The terminal is gone."""
 
-    def __init__(self, session: Path, *, read_only: bool = False, exporter: Exporter, ascii_only: bool = False) -> None:
+    def __init__(
+        self, session: Path | None, *, exporter: Exporter, read_only: bool = False, ascii_only: bool = False
+    ) -> None:
         super().__init__()
-        self.session, self._read_only, self._exporter = session, read_only, exporter
-        self.look: Look = choose_look(
-            self.console.color_system, no_colour=bool(os.environ.get("NO_COLOR")), ascii_only=ascii_only
-        )
-        self.snapshot = Snapshot(session)
-        self.watcher = Watcher(session, self._announce)
+        self._read_only, self._exporter = read_only, exporter
+        no_colour = bool(os.environ.get("NO_COLOR"))
+        self.look: Look = choose_look(self.console.color_system, no_colour=no_colour, ascii_only=ascii_only)
+        self.snapshot = Snapshot(session or Path())
+        self.watcher: Watcher | None = None
+        self._session = session
+        self._requests = Requests(session or Path(), read_only, self.say)
         self._pacer = Pacer(self._write)
         self._monitor = MonitorScreen(self.look, self.snapshot)
         self._hangup = HangupWatch(self._lost)
         self._waits_for_stop = False
+        self._waits_for_terminal = False
         self._interrupted_at = -TWICE_SECONDS
-        self._notice_number = 0
-        self._asked: dict[int, str] = {}
+        self._notices = 0
 
     def get_default_screen(self) -> WatchedScreen:
         """The monitor is always at the bottom."""
@@ -96,20 +102,21 @@ class MaxactApp(App[int]):
         if not self.is_headless:
             on_signals(self._leave_on_signal)
             self._hangup.start()
-        self.watcher.start()
+        if self._session is None:
+            self.call_later(self.action_browse)
+        else:
+            self._watch(self._session)
         threading.Thread(target=_import_plotext, name="import-plotext", daemon=True).start()
 
     def on_unmount(self) -> None:
         """Stop the threads."""
         self._hangup.stop()
-        self.watcher.stop()
+        if self.watcher is not None:
+            self.watcher.stop()
 
     def on_maxact_app_snapshot_taken(self, event: SnapshotTaken) -> None:
-        """Draw the newest snapshot, or leave it where it is until the terminal has caught up."""
-        if self._pacer.may_draw():
-            self._draw_newest()
-        else:
-            self.set_timer(PACE_SECONDS, self._draw_when_allowed)
+        """Draw the newest snapshot as soon as the terminal has caught up."""
+        self._draw_when_allowed()
 
     def on_cursor_position(self, event: CursorPosition) -> None:
         """The terminal has caught up with the last data frame."""
@@ -117,15 +124,24 @@ class MaxactApp(App[int]):
 
     def on_maxact_app_terminal_lost(self) -> None:
         """Nobody is watching any more."""
-        self._leave(self._code_for_leaving(), by_force=True)
+        self._leave(self._exit_code(), by_force=True)
 
     def on_watched_screen_view_wished(self, event: WatchedScreen.ViewWished) -> None:
         """The watcher reads what the screen shows."""
-        self.watcher.wish(event.wish)
+        if self.watcher is not None:
+            self.watcher.wish(event.wish)
 
     def on_monitor_screen_site_opened(self, event: MonitorScreen.SiteOpened) -> None:
         """Show a site full screen; afterwards the cursor stands on the site that was shown last."""
-        self.push_screen(SiteScreen(self.look, self.snapshot, event.site), self._on_site_left)
+        self.push_screen(SiteScreen(self.look, self.snapshot, event.site), self._return_to)
+
+    def action_threads(self) -> None:
+        """Show the threads; a chosen one brings its site."""
+        self.push_screen(ThreadsScreen(self.look, self.snapshot), self._return_to)
+
+    def action_browse(self) -> None:
+        """Choose another session."""
+        self.push_screen(BrowserScreen(self.look, self._session), self._on_session_chosen)
 
     def action_help(self) -> None:
         """Open the help."""
@@ -133,47 +149,39 @@ class MaxactApp(App[int]):
 
     def action_log(self) -> None:
         """Open the event log."""
-        status = self.snapshot.status
-        started = status.started if status is not None else 0.0
+        started = self.snapshot.status.started if self.snapshot.status is not None else 0.0
         self._read("Events", lambda look, width: event_lines(self.snapshot.events, look, width, started))
 
     def action_palette(self) -> None:
         """Open the command palette."""
         self.action_command_palette()
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the palette offers, from the table of actions."""
         for title, sentence, action in actions.commands("monitor", "app"):
             yield SystemCommand(title, sentence, self._runner(action))
 
     def action_pause(self) -> None:
         """Ask the engine to pause, or to go on."""
-        status = self.snapshot.status
-        if status is None or self.snapshot.has_ended or status.phase in ("starting", "loading"):
-            self._say("nothing is running")
-        else:
-            self._send("resume" if status.phase == "paused" else "pause")
+        if self._requests.toggle_pause(self.snapshot) and self.watcher is not None:
+            self.watcher.hurry()
 
     def action_export(self) -> None:
         """Write the results beside the session."""
         if self.snapshot.checkpoint == 0:
-            self._say("nothing to export before the first checkpoint")
-        else:
-            self._say("exporting ...")
-            self._export(self._exporter)
+            self.say("nothing to export before the first checkpoint")
+        elif self._session is not None:
+            self.say("exporting ...")
+            self._export(self._session)
 
     def action_leave(self) -> None:
         """Leave; ask first if a run goes on."""
-        if self.snapshot.has_ended or self._waits_for_stop:
-            self._leave(self._code_for_leaving())
-            return
-        choices = [Choice("leave", "l", "leave it running; attach again with: maxact-tui attach")]
-        if not self._read_only:
-            choices.append(Choice("stop", "s", "stop it after the current batch; resume later"))
-        choices.append(Choice("stay", "c", "stay here"))
-        self.push_screen(
-            ChoiceScreen(self.look, "The run goes on without this screen.", choices), self._on_leave_chosen
-        )
+        if self._session is None or self.snapshot.has_ended or self._waits_for_stop:
+            self._leave(self._exit_code())
+        else:
+            choices = leave_choices(may_stop=not self._read_only)
+            question = "The run goes on without this screen."
+            self.push_screen(ChoiceScreen(self.look, question, choices), self._on_leave_chosen)
 
     async def action_quit(self) -> None:
         """Textual's own quit key does what q does."""
@@ -185,7 +193,23 @@ class MaxactApp(App[int]):
         if now - self._interrupted_at < TWICE_SECONDS:
             self._leave(EXIT_INTERRUPTED)
         self._interrupted_at = now
-        self._say("ctrl+c again leaves at once; the engine is not touched")
+        self.say("ctrl+c again leaves at once; the engine is not touched")
+
+    def say(self, text: str) -> None:
+        """Show a line for some seconds."""
+        self._notices += 1
+        number = self._notices
+        self._show_notice(text)
+        self.set_timer(NOTICE_SECONDS, lambda: self._show_notice("") if number == self._notices else None)
+
+    def _watch(self, session: Path) -> None:
+        if self.watcher is not None:
+            self.watcher.stop()
+        self._session = session
+        self._requests = Requests(session, self._read_only, self.say)
+        self.snapshot = Snapshot(session)
+        self.watcher = Watcher(session, self._announce)
+        self.watcher.start()
 
     def _announce(self) -> None:
         self.post_message(self.SnapshotTaken())
@@ -195,74 +219,61 @@ class MaxactApp(App[int]):
 
     def _draw_when_allowed(self) -> None:
         if self._pacer.may_draw():
+            self._waits_for_terminal = False
             self._draw_newest()
-        else:
-            self.set_timer(PACE_SECONDS, self._draw_when_allowed)
+        elif not self._waits_for_terminal:
+            self._waits_for_terminal = True
+            self.set_timer(PACE_SECONDS, self._try_again)
+
+    def _try_again(self) -> None:
+        self._waits_for_terminal = False
+        self._draw_when_allowed()
 
     def _draw_newest(self) -> None:
+        if self.watcher is None:
+            return
         self.snapshot = self.watcher.collect()
-        self._answer_commands()
+        self._requests.tell_answers(self.snapshot)
         drawn = self.screen.show(self.snapshot) if isinstance(self.screen, WatchedScreen) else False
         if drawn and not self.is_headless:
             self.call_after_refresh(self._pacer.frame_sent)
         if self._waits_for_stop and self.snapshot.has_ended:
-            self._leave(self._code_for_leaving())
-
-    def _answer_commands(self) -> None:
-        """Show the engine's answers to what was asked here."""
-        for command in self.snapshot.commands:
-            name = self._asked.get(command.number)
-            if name and command.state != "new":
-                del self._asked[command.number]
-                self._say(f"{name}: {command.answer.get('text') or command.state}")
-
-    def _send(self, name: str) -> None:
-        if self._read_only:
-            self._say("this screen is read-only")
-            return
-        try:
-            self._asked[send_command(self.session, name)] = name
-        except SessionError as error:
-            self._say(str(error))
-            return
-        self._say(f"{name}: asked the engine, it answers after the current batch")
-        self.watcher.hurry()
+            self._leave(self._exit_code())
 
     @work(thread=True, exclusive=True)
-    def _export(self, exporter: Exporter) -> None:
+    def _export(self, session: Path) -> None:
         try:
-            said = exporter(self.session)
+            said = self._exporter(session)
         except (SessionError, OSError, ValueError) as error:
             said = f"export failed: {error}"
-        self.call_from_thread(self._say, said)
+        self.call_from_thread(self.say, said)
 
-    def _say(self, text: str) -> None:
-        """Show a line for some seconds."""
-        self._notice_number += 1
-        number = self._notice_number
-        self._notify_user(text)
-        self.set_timer(NOTICE_SECONDS, lambda: self._unsay(number))
+    def _show_notice(self, text: str) -> None:
+        for screen in {self._monitor, self.screen}:
+            if isinstance(screen, WatchedScreen) and screen.is_mounted:
+                screen.notice(text)
 
-    def _unsay(self, number: int) -> None:
-        if number == self._notice_number:
-            self._notify_user("")
-
-    def _notify_user(self, text: str) -> None:
-        if isinstance(self.screen, WatchedScreen):
-            self.screen.notice(text)
-        if self._monitor is not self.screen:
-            self._monitor.notice(text)
-
-    def _read(self, title: str, make: Callable[[Look, int], Sequence[Strip]]) -> None:
+    def _read(self, title: str, make: PageMaker) -> None:
         self.push_screen(ReadingScreen(self.look, title, lambda width: make(self.look, width)), self._redraw)
 
-    def _on_site_left(self, site: int | None) -> None:
+    def _redraw(self, _: object = None) -> None:
+        """Show on the uncovered screen what came while it was covered."""
+        if isinstance(self.screen, WatchedScreen):
+            self.screen.ask()
+            self.screen.show(self.snapshot)
+
+    def _return_to(self, site: int | None) -> None:
         if site is not None:
             self._monitor.place(site)
         self._redraw()
 
-    def _redraw(self, _: object = None) -> None:
-        self._monitor.show(self.snapshot)
+    def _on_session_chosen(self, chosen: Path | None) -> None:
+        if chosen is not None and chosen != self._session:
+            self._watch(chosen)
+            self._monitor.start_over(self.snapshot)
+        elif self._session is None:
+            self._leave(EXIT_DONE)
+        self._redraw()
 
     def _runner(self, action: str) -> Callable[[], None]:
         def run() -> None:
@@ -272,24 +283,20 @@ class MaxactApp(App[int]):
 
     def _on_leave_chosen(self, chosen: str | None) -> None:
         if chosen == "leave":
-            self._leave(self._code_for_leaving())
-        elif chosen == "stop":
+            self._leave(self._exit_code())
+        elif chosen == "stop" and self._requests.send("stop"):
             self._waits_for_stop = True
-            self._send("stop")
-            self._say("stopping after the current batch and its checkpoint; q leaves without waiting")
+            self.say("stopping after the current batch and its checkpoint; q leaves without waiting")
         self._redraw()
 
-    def _code_for_leaving(self) -> int:
+    def _exit_code(self) -> int:
         status = self.snapshot.status
-        if status is None or not self.snapshot.has_ended:
+        if self._session is not None and (status is None or not self.snapshot.has_ended):
             return EXIT_DETACHED
-        return EXIT_FAILED if status.phase in ("failed", "gone") else EXIT_DONE
+        return EXIT_FAILED if status is not None and status.phase in ("failed", "gone") else EXIT_DONE
 
     def _leave_on_signal(self, number: int) -> None:
-        import signal
-
-        interrupted = number == signal.SIGINT
-        self._leave(EXIT_INTERRUPTED if interrupted else self._code_for_leaving(), by_force=True)
+        self._leave(EXIT_INTERRUPTED if number == signal.SIGINT else self._exit_code(), by_force=True)
 
     def _leave(self, code: int, *, by_force: bool = False) -> None:
         if by_force:

@@ -60,7 +60,7 @@ class CellMaker:
 
 def site_values(measure: Measure, snapshot: Snapshot) -> NDArray[np.float64]:
     """A measure of every site of the plan, float64 [sites], NaN where unknown."""
-    plan = snapshot.meta.plan if snapshot.meta is not None else None
+    plan = snapshot.plan
     count = len(plan.sites) if plan is not None else 0
     if not measure.is_live:
         return summary_values(measure, snapshot.summaries, count)

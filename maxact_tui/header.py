@@ -32,7 +32,7 @@ def status_lines(snapshot: Snapshot, look: Look, width: int, now: float | None =
     now = time.time() if now is None else now
     status = snapshot.status
     if status is None:
-        why = snapshot.problem or "opening the session file"
+        why = snapshot.problem or "opening"
         return [line(look, (f" {_name(snapshot.path)}", "title")), line(look, f" {why}")]
     words, style = state_words(snapshot, now)
     left = f" {_model(snapshot)}"

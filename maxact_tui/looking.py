@@ -13,16 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.analysis.maximum import find_maximum
+from engine.analysis.model import analyse
 from engine.analysis.site import summarise
 from engine.session.reader import SessionMeta, SessionReader
 from engine.session.records import LiveTable
 from engine.session.schema import SessionError
 from engine.statistics.totals import TotalsMismatchError
 from maxact_tui.places import Places, TokenPlace
-from maxact_tui.snapshot import SiteView, Snapshot, Wish
+from maxact_tui.snapshot import THREADS_SHOWN, SiteView, Snapshot, Wish
 
 STATUS_SECONDS = 1.0
-SUMMARY_DUTY = 20.0  # summaries of all sites are made again after this many times what they took
+MODEL_DUTY = 40.0  # the model is analysed again after this many times what it took
 _READ_ERRORS = (SessionError, TotalsMismatchError, sqlite3.Error, ValueError, KeyError, TypeError, OSError)
 
 
@@ -35,7 +36,7 @@ class Look:
         self._places: Places | None = None
         self._version = -1
         self._status_at = 0.0
-        self._summaries_due = 0.0
+        self._model_due = 0.0
         self._late_checkpoint = 0
         self._last = Snapshot(path)
 
@@ -118,7 +119,7 @@ class Look:
         return replace(snapshot, focus_place=place, view=view)
 
     def _slow(self, reader: SessionReader, wish: Wish, now: float) -> Snapshot | None:
-        """What a checkpoint brought: the focused site's arrays, then the summaries of all sites if wished for."""
+        """What a checkpoint brought: the focused site's arrays, then the whole model if wished for."""
         last = self._last
         if last.checkpoint == 0 or last.meta is None or last.meta.plan is None:
             return None
@@ -126,11 +127,13 @@ class Look:
             self._late_checkpoint = last.checkpoint
             late = replace(last, samples_done=reader.samples_done(), labels=tuple(reader.sample_labels()))
             return self._with_view(reader, late)
-        if wish.summaries and last.summaries_at != last.checkpoint and now >= self._summaries_due:
-            summaries = tuple(None if t is None else summarise(t) for t in reader.all_totals())
+        if wish.model and last.model_at != last.checkpoint and now >= self._model_due:
+            model = analyse(reader)
             took = time.monotonic() - now
-            self._summaries_due = time.monotonic() + (0.0 if last.has_ended else SUMMARY_DUTY * took)
-            return replace(last, summaries=summaries, summaries_at=last.checkpoint)
+            self._model_due = time.monotonic() + (0.0 if last.has_ended else MODEL_DUTY * took)
+            places = self._places
+            threads = tuple(places.at(t.sample, t.position) for t in model.threads[:THREADS_SHOWN]) if places else ()
+            return replace(last, model=model, model_at=last.checkpoint, thread_places=threads)
         return None
 
     def _with_view(self, reader: SessionReader, snapshot: Snapshot) -> Snapshot:

@@ -79,9 +79,13 @@ class SitePanel(Vertical):
         return {self._active, self._partner} if self._room == 2 else {self._active}
 
     @property
-    def wants_summaries(self) -> bool:
+    def wants_model(self) -> bool:
         """Whether an open pane shows more of all sites than the live numbers."""
         return DEPTH in self.open_panes
+
+    def forget(self) -> None:
+        """Drop what a plot that is still due would show."""
+        self._late, self._plotted_at = None, 0.0
 
     def open_pane(self, number: int) -> None:
         """Open a pane; with room for two, one of text and one plot stay open."""

@@ -35,7 +35,7 @@ _WAITING = "comes with the first checkpoint"
 
 def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     """The focused site: its name and extremes, its moments, Sun's verdicts."""
-    plan = snapshot.meta.plan if snapshot.meta is not None else None
+    plan = snapshot.plan
     if plan is None or snapshot.focus is None:
         return [line(look)]
     site = plan.sites[snapshot.focus]

@@ -12,6 +12,7 @@ from engine.session.reader import SessionReader
 from engine.session.records import SampleRecord
 
 CONTEXT_TOKENS = 24
+FOLLOWING_TOKENS = 64
 _KEPT_SAMPLES = 512
 
 
@@ -27,7 +28,8 @@ class TokenPlace:
         language: of the sample, empty where unknown.
         origin: where the sample comes from.
         token_id: id in the vocabulary.
-        before, token, after: bytes of the text up to `CONTEXT_TOKENS` tokens around it.
+        before, token, after: bytes of the text, up to `CONTEXT_TOKENS` tokens before and `FOLLOWING_TOKENS` after;
+            where that cuts a character in two, its rest is left out.
     """
 
     sample: int
@@ -55,7 +57,7 @@ class Places:
         record = self._sample(sample)
         if record is None or not 0 <= position < len(record.token_ids):
             return None
-        start, end = max(position - CONTEXT_TOKENS, 0), min(position + CONTEXT_TOKENS + 1, len(record.token_ids))
+        start, end = max(position - CONTEXT_TOKENS, 0), min(position + FOLLOWING_TOKENS + 1, len(record.token_ids))
         pieces = self._text([int(i) for i in record.token_ids[start:end]])
         here = position - start
         return TokenPlace(
@@ -66,9 +68,11 @@ class Places:
             language=record.language,
             origin=record.origin,
             token_id=int(record.token_ids[position]),
-            before=b"".join(pieces[:here]),
+            before=_whole_from(b"".join(pieces[:here])) if start else b"".join(pieces[:here]),
             token=pieces[here],
-            after=b"".join(pieces[here + 1 :]),
+            after=_whole_up_to(b"".join(pieces[here + 1 :]))
+            if end < len(record.token_ids)
+            else b"".join(pieces[here + 1 :]),
         )
 
     def _sample(self, number: int) -> SampleRecord | None:
@@ -87,3 +91,22 @@ class Places:
         unknown = [i for i in token_ids if i not in self._pieces]
         self._pieces.update(zip(unknown, self._reader.pieces(unknown), strict=True))
         return [self._pieces[i] for i in token_ids]
+
+
+def _whole_from(text: bytes) -> bytes:
+    """Without the rest of a UTF-8 character that began before."""
+    for start in range(min(4, len(text))):
+        if text[start] & 0xC0 != 0x80:
+            return text[start:]
+    return text
+
+
+def _whole_up_to(text: bytes) -> bytes:
+    """Without the beginning of a UTF-8 character that goes on after."""
+    for back in range(1, min(4, len(text)) + 1):
+        lead = text[-back]
+        if lead & 0xC0 == 0x80:
+            continue
+        needs = 4 if lead >= 0xF0 else 3 if lead >= 0xE0 else 2 if lead >= 0xC0 else 1
+        return text[:-back] if needs > back else text
+    return text

@@ -21,7 +21,7 @@ from engine.statistics.patterns import magnitude_counts, magnitude_values
 from maxact_tui.header import token_parts
 from maxact_tui.numbers import compact, exact, grouped, percent, signed
 from maxact_tui.palette import Look
-from maxact_tui.panes import decade_ticks, distribution_lines
+from maxact_tui.panes import distribution_lines
 from maxact_tui.snapshot import SiteView, Snapshot
 from maxact_tui.text import fitted, visible
 from maxact_tui.widgets.lines import Part, line
@@ -73,7 +73,7 @@ def channel_table(view: SiteView, look: Look, width: int) -> tuple[list[Part], l
     order = np.argsort(-maxima, kind="stable")[:CHANNELS_SHOWN].tolist()
     heading: list[Part] = [(" rank channel     max|x|  massive in       large in   kind", "dim")]
     room = max(width - 66, 0)
-    low, high = _log_range(maxima[order])
+    largest = float(maxima[order[0]]) if order else 0.0
     rows = []
     for rank, channel in enumerate(order, 1):
         found = known.get(channel)
@@ -81,7 +81,7 @@ def channel_table(view: SiteView, look: Look, width: int) -> tuple[list[Part], l
         massive = _tokens(found.massive_tokens.lower, found.massive_tokens.upper) if found else "-"
         large = _tokens(found.large_tokens.lower, found.large_tokens.upper) if found else "-"
         kind = _kind(found.kind) if found else ""
-        share = (math.log10(value) - low) / (high - low) if value > 0 else 0.0
+        share = value / largest if largest > 0 else 0.0
         facts = f"{rank:>5} {channel:>7} {exact(value):>10} {massive:>11} {large:>14}   "
         rows.append(line(look, facts, (f"{kind:<18} ", "warn" if found else ""), ("█" * round(room * share), "bar")))
     return heading, rows
@@ -137,17 +137,17 @@ def sample_page(snapshot: Snapshot, view: SiteView, look: Look, width: int, heig
     verdict += f"{percent(whole.last_increase_share)} of {grouped(whole.tokens)} tokens."
     lines += [line(look), line(look, visible(verdict, width, space=" "))]
     x = np.asarray([p.tokens for p in whole.points] + [whole.tokens], np.float64)
-    y = np.log10(np.maximum([p.magnitude for p in whole.points] + [last.magnitude], 1e-30))
+    y = np.asarray([p.magnitude for p in whole.points] + [last.magnitude])
     xs, ys = np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
-    low, high = math.floor(y.min()), math.ceil(y.max() + 1e-9)
+    top = 1.05 * last.magnitude or 1.0
     plot = draw(
         [Series(xs, ys)],
         width,
         height - len(lines) - 1,
         x_ticks=[(float(t), compact(t)) for t in np.linspace(0, whole.tokens, 5)],
-        y_ticks=decade_ticks(low, max(high, low + 1), height),
+        y_ticks=[(float(v), compact(v)) for v in np.linspace(0, last.magnitude, 4)],
         x_range=(0.0, float(whole.tokens)),
-        y_range=(float(low), float(max(high, low + 1))),
+        y_range=(0.0, top),
         ascii_only=look.ascii_only,
     )
     return [*lines, line(look, ("running maximum against tokens seen", "dim")), *[line(look, row) for row in plot]]
@@ -182,11 +182,3 @@ def _above(view: SiteView, limit: float) -> int:
     values = magnitude_values(view.totals.dtype)
     with np.errstate(invalid="ignore"):
         return int(magnitude_counts(view.totals.dtype, view.totals.histogram)[values > limit].sum())
-
-
-def _log_range(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, float]:
-    positive = values[values > 0]
-    if not positive.size:
-        return 0.0, 1.0
-    low, high = math.floor(np.log10(positive.min())), math.ceil(np.log10(positive.max()))
-    return float(low), float(max(high, low + 1))

@@ -14,11 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.analysis.maximum import Maximum
+from engine.analysis.model import ModelSummary
 from engine.analysis.site import SiteSummary
 from engine.session.reader import SessionMeta
 from engine.session.records import ENDED, Command, Event, LiveTable, Status
+from engine.sites.site import HookPlan
 from engine.statistics.totals import SiteTotals
 from maxact_tui.places import TokenPlace
+
+THREADS_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,8 +59,9 @@ class Snapshot:
         focus_place: the token that holds the focused site's largest |x|.
         view: the focused site at the last checkpoint; None before it was read.
         checkpoint: how many checkpoints were written.
-        summaries: of all sites; empty until a measure asks for them.
-        summaries_at: the checkpoint they belong to.
+        model: everything about the model at a checkpoint; None until a pane or a measure asks for it.
+        model_at: the checkpoint it belongs to.
+        thread_places: the token of each of `model.threads`, for the first `THREADS_SHOWN` of them.
         samples_done: numbers of the samples finished by the last checkpoint, in run order, int32 [n].
         labels: (number, category, tokens) of every sample.
         events: every event so far.
@@ -75,14 +80,25 @@ class Snapshot:
     focus_place: TokenPlace | None = None
     view: SiteView | None = None
     checkpoint: int = 0
-    summaries: tuple[SiteSummary | None, ...] = ()
-    summaries_at: int = 0
+    model: ModelSummary | None = None
+    model_at: int = 0
+    thread_places: tuple[TokenPlace | None, ...] = ()
     samples_done: NDArray[np.int32] | None = None
     labels: tuple[tuple[int, str, int], ...] = ()
     events: tuple[Event, ...] = ()
     commands: tuple[Command, ...] = ()
     problem: str = ""
     quiet_seconds: float = 0.0
+
+    @property
+    def summaries(self) -> tuple[SiteSummary | None, ...]:
+        """Of all sites; empty until asked for."""
+        return self.model.sites if self.model is not None else ()
+
+    @property
+    def plan(self) -> HookPlan | None:
+        """The hook plan, None until the engine has found the sites."""
+        return self.meta.plan if self.meta is not None else None
 
     @property
     def has_ended(self) -> bool:
@@ -92,7 +108,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the screen wants to see: the focused site (None follows M), and whether it needs all summaries."""
+    """What the screen wants to see: the focused site (None follows M), and whether it needs all of the model."""
 
     focus: int | None = None
-    summaries: bool = False
+    model: bool = False

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from pathlib import Path
 from typing import TextIO
 
 from maxact_tui.text import visible
@@ -19,13 +18,13 @@ _ENTER = "\x1b[?1049h\x1b[?25l\x1b[2J\x1b[H"
 _LEAVE = "\x1b[?1049l\x1b[?25h"
 
 
-def show_splash(session: Path, terminal: TextIO | None = None, *, ascii_only: bool = False) -> None:
-    """Name the session in the top left corner; what Textual draws first has the same words in the same place."""
+def show_splash(name: str, terminal: TextIO | None = None, *, ascii_only: bool = False) -> None:
+    """Put a name into the top left corner; what Textual draws first has the same words in the same place."""
     terminal = terminal or sys.__stderr__
     if terminal is None or not terminal.isatty():
         return
-    name = visible(session.name, shutil.get_terminal_size().columns - 2, space=" ", ascii_only=ascii_only)
-    terminal.write(f"{_ENTER} \x1b[1m{name}\x1b[0m\r\n opening the session file")
+    shown = visible(name, shutil.get_terminal_size().columns - 2, space=" ", ascii_only=ascii_only)
+    terminal.write(f"{_ENTER} \x1b[1m{shown}\x1b[0m\r\n opening")
     terminal.flush()
 
 

@@ -2,6 +2,7 @@
 
 - `Choice`        one answer
 - `ChoiceScreen`  asks; gives back the chosen name, None for esc
+- `leave_choices` what leaving a running session can mean
 """
 
 from __future__ import annotations
@@ -99,3 +100,11 @@ class ChoiceScreen(ModalScreen[str | None]):
             )
         shown += [line(look), line(look, ("enter or the letter; esc cancels", "dim"))]
         self.query_one("#choice-lines", Lines).show(shown)
+
+
+def leave_choices(*, may_stop: bool) -> list[Choice]:
+    """Leave it running, stop it (where that is allowed), or stay."""
+    choices = [Choice("leave", "l", "leave it running; attach again with: maxact-tui attach")]
+    if may_stop:
+        choices.append(Choice("stop", "s", "stop it after the current batch; resume later"))
+    return [*choices, Choice("stay", "c", "stay here")]

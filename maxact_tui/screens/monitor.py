@@ -101,6 +101,16 @@ class MonitorScreen(WatchedScreen):
             return True
         return self.draw(by_data=True)
 
+    def start_over(self, snapshot: Snapshot) -> None:
+        """Forget the session that was shown, for another one."""
+        self.snapshot = snapshot
+        if self._heatmap is not None:
+            self._heatmap.remove()
+        self._heatmap, self._follows, self._notice = None, True, ""
+        self._maker = CellMaker(self.look, self._maker.measure)
+        self.remove_class("-measuring")
+        self.query_one(SitePanel).forget()
+
     def notice(self, text: str) -> None:
         """Show a short answer to the user in place of the events; an empty text brings those back."""
         self._notice = text
@@ -194,17 +204,17 @@ class MonitorScreen(WatchedScreen):
     def wish(self) -> Wish:
         """The site under the cursor, or M's as long as the cursor follows it."""
         focus = None if self._follows or self._heatmap is None else self._heatmap.site
-        summaries = not self._maker.measure.is_live or self.query_one(SitePanel).wants_summaries
-        return Wish(focus, summaries)
+        model = not self._maker.measure.is_live or self.query_one(SitePanel).wants_model
+        return Wish(focus, model)
 
     def _lines(self, name: str) -> Lines:
         return self.query_one(f"#{name}", Lines)
 
     def _mount_heatmap(self) -> bool:
-        plan = self.snapshot.meta.plan if self.snapshot.meta is not None else None
+        plan = self.snapshot.plan
         if plan is None or not plan.sites:
             return False
-        self._heatmap = Heatmap(self.look, make_grid(plan), id="heatmap")
+        self._heatmap = Heatmap(self.look, make_grid(plan))
         self.query_one("#map").mount(self._heatmap, before="#legend")
         self.add_class("-measuring")
         self._arrange()

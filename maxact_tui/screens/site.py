@@ -72,7 +72,7 @@ class SiteScreen(WatchedScreen):
 
     def wish(self) -> Wish:
         """This site."""
-        return Wish(self.site, summaries=False)
+        return Wish(self.site, model=False)
 
     def notice(self, text: str) -> None:
         """Show a short answer in place of the keys."""
@@ -124,7 +124,7 @@ class SiteScreen(WatchedScreen):
 
     def action_neighbour(self, by: int) -> None:
         """Show the same component one layer further."""
-        plan = self.snapshot.meta.plan if self.snapshot.meta is not None else None
+        plan = self.snapshot.plan
         if plan is None:
             return
         grid = make_grid(plan)
@@ -147,7 +147,7 @@ class SiteScreen(WatchedScreen):
 
     def _head(self, width: int) -> list[Strip]:
         shown = self.snapshot
-        plan = shown.meta.plan if shown.meta is not None else None
+        plan = shown.plan
         if plan is None:
             return []
         site = plan.sites[self.site]

@@ -45,7 +45,9 @@ def shown() -> Shown:
     """Shows a session headlessly: `async with shown(path, 80, 24) as pilot`."""
 
     @asynccontextmanager
-    async def show(path: Path, columns: int = 80, rows: int = 24, **options: object) -> AsyncIterator[Pilot[int]]:
+    async def show(
+        path: Path | None, columns: int = 80, rows: int = 24, **options: object
+    ) -> AsyncIterator[Pilot[int]]:
         options.setdefault("exporter", lambda session: f"exported 3 files beside {session.name}")
         app = MaxactApp(path, **options)  # type: ignore[arg-type]
         async with app.run_test(size=(columns, rows)) as pilot:
@@ -76,5 +78,5 @@ def is_complete(app: MaxactApp) -> bool:
     if not isinstance(app.screen, MonitorScreen) or snapshot.view is None:
         return False
     panel = app.screen.query_one(SitePanel)
-    wants = panel.wants_summaries or not app.screen._maker.measure.is_live
-    return panel._late is None and (not wants or snapshot.summaries_at == snapshot.checkpoint)
+    wants = panel.wants_model or not app.screen._maker.measure.is_live
+    return panel._late is None and (not wants or snapshot.model_at == snapshot.checkpoint)

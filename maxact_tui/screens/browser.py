@@ -1,0 +1,102 @@
+"""The session browser: which sessions there are, newest first.
+
+- `BrowserScreen`  gives back the path of the chosen session, None for esc
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.screen import Screen
+
+from engine.session.library import sessions_folder
+from engine.session.listing import list_sessions
+from engine.session.records import SessionInfo
+from maxact_tui import actions
+from maxact_tui.footer import footer_line
+from maxact_tui.palette import Look
+from maxact_tui.sessionlines import session_table
+from maxact_tui.text import visible
+from maxact_tui.widgets.lines import Lines, line
+from maxact_tui.widgets.picker import MARK_CELLS, Picker
+
+LOOK_AGAIN_SECONDS = 2.0
+
+
+class BrowserScreen(Screen[Path | None]):
+    """A list of sessions; enter opens one.
+
+    Args:
+        look: what the terminal can show.
+        current: the session that is open, if any; it is selected first.
+    """
+
+    CSS_PATH = "browser.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("list")]
+
+    def __init__(self, look: Look, current: Path | None = None) -> None:
+        super().__init__()
+        self.look, self._current = look, current
+        self._sessions: list[SessionInfo] = []
+
+    def compose(self) -> ComposeResult:
+        """Title, list, keys."""
+        with Vertical():
+            yield Lines(self.look, id="browser-head")
+            yield Picker(self.look, id="browser-list")
+            yield Lines(self.look, id="browser-keys")
+
+    def on_mount(self) -> None:
+        """List what there is, now and every few seconds."""
+        self._list()
+        paths = [info.path for info in self._sessions]
+        if self._current in paths:
+            self.query_one(Picker).selected = paths.index(self._current)
+        self.set_interval(LOOK_AGAIN_SECONDS, self._list)
+
+    def on_lines_resized(self, event: Lines.Resized) -> None:
+        """Lines depend on the width they are made for."""
+        event.stop()
+        self._draw()
+
+    def action_scroll(self, lines: int) -> None:
+        """Move the selection."""
+        self.query_one(Picker).move(lines)
+
+    def action_scroll_page(self, direction: int) -> None:
+        """Move the selection by a page."""
+        self.query_one(Picker).page(direction)
+
+    def action_scroll_edge(self, direction: int) -> None:
+        """Select the first or last session."""
+        self.query_one(Picker).edge(direction)
+
+    def action_choose(self) -> None:
+        """Open the selected session."""
+        number = self.query_one(Picker).selected
+        if number < len(self._sessions):
+            self.dismiss(self._sessions[number].path)
+
+    def action_back(self) -> None:
+        """Leave without opening one."""
+        self.dismiss(None)
+
+    def _list(self) -> None:
+        chosen = self._sessions[self.query_one(Picker).selected].path if self._sessions else None
+        self._sessions = list_sessions()
+        paths = [info.path for info in self._sessions]
+        if chosen in paths:  # a new session on top must not change what is selected
+            self.query_one(Picker).selected = paths.index(chosen)
+        self._draw()
+
+    def _draw(self) -> None:
+        width = self.size.width
+        folder = visible(str(sessions_folder()), max(width - 14, 10), space=" ")
+        title = line(self.look, (" Sessions", "title"), (f"  {folder}", "dim"))
+        self.query_one("#browser-head", Lines).show([title, line(self.look)])
+        self.query_one(Picker).offer(*session_table(self._sessions, self.look, width - MARK_CELLS))
+        self.query_one("#browser-keys", Lines).show([footer_line(self.look, width, "list")])

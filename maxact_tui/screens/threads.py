@@ -1,0 +1,94 @@
+"""Massive activations followed through the layers.
+
+- `ThreadsScreen`  gives back the site of the chosen thread's peak, None for esc
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+
+from maxact_tui import actions
+from maxact_tui.footer import footer_line
+from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.snapshot import Wish
+from maxact_tui.threadlines import thread_detail, thread_site, thread_table, thread_words
+from maxact_tui.widgets.lines import Lines, line
+from maxact_tui.widgets.picker import MARK_CELLS, Picker
+
+
+class ThreadsScreen(WatchedScreen):
+    """A list of threads; enter jumps to the site where one peaks."""
+
+    CSS_PATH = "threads.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("list")]
+
+    def compose(self) -> ComposeResult:
+        """Title and sentences, list, detail, keys."""
+        with Vertical():
+            yield Lines(self.look, id="threads-head")
+            yield Picker(self.look, id="threads-list")
+            yield Lines(self.look, id="threads-detail")
+            yield Lines(self.look, id="threads-keys")
+
+    def on_mount(self) -> None:
+        """Ask for the model's threads and show what is known."""
+        self.ask()
+        self.draw()
+
+    def on_lines_resized(self, event: Lines.Resized) -> None:
+        """Lines depend on the width they are made for."""
+        event.stop()
+        self.draw()
+
+    def on_picker_picked(self, event: Picker.Picked) -> None:
+        """Show the detail of the selected thread."""
+        event.stop()
+        self.draw()
+
+    def wish(self) -> Wish:
+        """The whole model."""
+        return Wish(self.snapshot.focus, model=True)
+
+    def notice(self, text: str) -> None:
+        """Show a short answer in place of the keys; without one the keys."""
+        keys = line(self.look, (f" {text}", "key")) if text else footer_line(self.look, self.size.width, "list")
+        self._lines("keys").show([keys])
+
+    def draw(self, *, by_data: bool = False) -> bool:
+        """Bring every widget up to date."""
+        width, picker = self.size.width, self.query_one(Picker)
+        title = line(self.look, (" Threads: massive activations through the layers", "title"))
+        changed = self._lines("head").show([title, *thread_words(self.snapshot, self.look, width)])
+        changed |= picker.offer(*thread_table(self.snapshot, self.look, width - MARK_CELLS))
+        detail = thread_detail(self.snapshot, picker.selected, self.look, width - 2)
+        changed |= self._lines("detail").show(detail)
+        return self._lines("keys").show([footer_line(self.look, width, "list")]) or changed
+
+    def action_scroll(self, lines: int) -> None:
+        """Move the selection."""
+        self.query_one(Picker).move(lines)
+
+    def action_scroll_page(self, direction: int) -> None:
+        """Move the selection by a page."""
+        self.query_one(Picker).page(direction)
+
+    def action_scroll_edge(self, direction: int) -> None:
+        """Select the first or last thread."""
+        self.query_one(Picker).edge(direction)
+
+    def action_choose(self) -> None:
+        """Jump to the site where the selected thread peaks."""
+        model, plan, number = self.snapshot.model, self.snapshot.plan, self.query_one(Picker).selected
+        if model is not None and plan is not None and number < len(model.threads):
+            self.dismiss(thread_site(plan, model.threads[number]))
+
+    def action_back(self) -> None:
+        """Back to the heatmap."""
+        self.dismiss(None)
+
+    def _lines(self, name: str) -> Lines:
+        return self.query_one(f"#threads-{name}", Lines)

@@ -1,0 +1,93 @@
+"""Threads, massive activations followed through the layers, as lines of text.
+
+- `thread_table`   a heading and one line per thread
+- `thread_words`   all of them in two sentences
+- `thread_detail`  one of them: its value at every layer
+- `thread_site`    the site of its peak
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from textual.strip import Strip
+
+from engine.analysis.threads import Thread
+from engine.sites.site import HookPlan
+from maxact_tui.header import token_parts
+from maxact_tui.numbers import exact, grouped, percent, signed
+from maxact_tui.palette import Look
+from maxact_tui.snapshot import THREADS_SHOWN, Snapshot
+from maxact_tui.text import fitted, visible
+from maxact_tui.widgets.lines import Part, line
+
+
+def thread_words(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
+    """How many threads there are, in which channels, and in what share of the tokens."""
+    model = snapshot.model
+    if model is None:
+        return [line(look, (" comes with the first checkpoint", "dim")), line(look)]
+    if not model.threads:
+        return [line(look, " No activation is massive (|x| > 100 and > 1000 x the layer's median)."), line(look)]
+    channels = Counter(t.channel for t in model.threads).most_common(3)
+    tokens = len({(t.sample, t.position) for t in model.threads})
+    first = sum(1 for t in model.threads if t.position == 0)
+    share = tokens / model.tokens if model.tokens else float("nan")
+    said = f" {grouped(len(model.threads))} threads in {grouped(tokens)} tokens ({percent(share)} of all), "
+    said += f"{grouped(first)} of them at position 0; mostly in "
+    said += ", ".join(f"channel {channel} ({count})" for channel, count in channels) + "."
+    note = " A full list of 100 can hide smaller ones: ? marks a birth or death that may lie elsewhere."
+    return [line(look, visible(said, width, space=" ")), line(look, (visible(note, width, space=" "), "dim"))]
+
+
+def thread_table(snapshot: Snapshot, look: Look, width: int) -> tuple[list[Part], list[Strip]]:
+    """Peak, life, address and token of each thread, the largest first."""
+    heading: list[Part] = [("      peak  layers      at  channel  pos sample category   token in context", "dim")]
+    rows = []
+    threads = snapshot.model.threads[:THREADS_SHOWN] if snapshot.model is not None else ()
+    for thread, place in zip(threads, snapshot.thread_places, strict=False):
+        life = (
+            f"{'' if thread.birth_certain else '?'}L{thread.birth}-{_last(thread)}{'' if thread.death_certain else '?'}"
+        )
+        category = fitted(visible(place.category if place else "-"), 10, ascii_only=look.ascii_only)
+        address = f"{thread.channel:>7} {thread.position:>4} {thread.sample:>6}"
+        facts = f"{_value(thread.peak):>10}  {life:<10} {f'L{thread.peak_layer}':>4} {address} {category} "
+        context: list[Part] = [("not in this file", "dim")]
+        if place is not None:
+            room = max(width - len(facts), 10)
+            context = token_parts(place, look, room, lead=min(20, room // 3))
+        rows.append(line(look, facts, *context))
+    return heading, rows
+
+
+def thread_detail(snapshot: Snapshot, number: int, look: Look, width: int) -> list[Strip]:
+    """The selected thread's value at every layer it lives in, and its token."""
+    model = snapshot.model
+    if model is None or number >= min(len(model.threads), len(snapshot.thread_places)):
+        return []
+    thread, place = model.threads[number], snapshot.thread_places[number]
+    born = f"massive from layer {thread.birth}, "
+    died = "to the last layer" if thread.death is None else f"gone at layer {thread.death}"
+    lines = [line(look, f"{born}{died}; largest {exact(thread.peak)} at layer {thread.peak_layer}")]
+    values = "  ".join(f"L{thread.birth + i} {signed(v)}" for i, v in enumerate(thread.values))
+    lines.append(line(look, (visible(values, width, space=" "), "dim")))
+    if place is not None:
+        lines.append(line(look, *token_parts(place, look, width, lead=width // 3)))
+    return lines
+
+
+def thread_site(plan: HookPlan, thread: Thread) -> int | None:
+    """Number of the hidden site where the thread peaks."""
+    for number, site in enumerate(plan.sites):
+        if site.component == "hidden" and site.layer == thread.peak_layer:
+            return number
+    return None
+
+
+def _last(thread: Thread) -> str:
+    return f"L{thread.birth + len(thread.values) - 1}"
+
+
+def _value(value: float) -> str:
+    text = exact(value)
+    return text if len(text) <= 10 else signed(value)
