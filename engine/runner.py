@@ -21,13 +21,14 @@ from engine.commands import CommandDesk, StopRequested, signals_as_stop
 from engine.heartbeat import Heartbeat
 from engine.hooks import attach
 from engine.job import Job
-from engine.loading.errors import LoadError, classify
+from engine.loading.errors import LoadError, classify, first_line
 from engine.loading.progress import LoadProgress
 from engine.memory import is_out_of_memory, split_batches
 from engine.notable import NotableWatch
 from engine.preparation import Prepared, prepare
 from engine.recording import RunRecorder
 from engine.restoring import ResumeError, restore, write_inputs
+from engine.session.library import log_path
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
 from engine.sites.errors import SiteError
@@ -58,9 +59,8 @@ def _run_safely(path: Path, job: Job, writer: SessionWriter, recorder: RunRecord
     desk = CommandDesk(writer, recorder)
     try:
         with signals_as_stop(desk):
-            prepared = prepare(job, _reporting(recorder, desk))
-            loop = _Loop(path, job, prepared, writer, recorder, desk)
-            loop.run()
+            prepared = _prepare(job, recorder, desk)
+            _Loop(path, job, prepared, writer, recorder, desk).run()
         recorder.end("finished")
         return 0
     except StopRequested:
@@ -71,8 +71,18 @@ def _run_safely(path: Path, job: Job, writer: SessionWriter, recorder: RunRecord
         recorder.end("failed", str(error))
     except Exception as error:  # noqa: BLE001  # the last boundary: the cause must reach the session file
         _log.exception("the run failed")
-        recorder.end("failed", str(classify(error, job.model)))
+        recorder.end("failed", f"the run failed: {first_line(error)}; what was measured is saved; see {log_path(path)}")
     return 1
+
+
+def _prepare(job: Job, recorder: RunRecorder, desk: CommandDesk) -> Prepared:
+    """Prepare the run; every error that is not one of the rooms' own becomes a classified `LoadError`."""
+    try:
+        return prepare(job, _reporting(recorder, desk))
+    except (LoadError, SiteError, CorpusError, StopRequested):
+        raise
+    except Exception as error:
+        raise classify(error, job.model) from error
 
 
 def _reporting(recorder: RunRecorder, desk: CommandDesk) -> Callable[[LoadProgress], None]:

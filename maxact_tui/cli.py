@@ -9,7 +9,7 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -133,6 +133,50 @@ def export(
     from maxact_tui.commands import exporting
 
     return exporting.export(session, format or ["json"], output or Path.cwd(), force=force)
+
+
+corpus_app = App(name="corpus", help="Recipes for corpora, building one, looking into one.", usage=None)
+app.command(corpus_app)
+
+
+@corpus_app.command(name="list")
+def corpus_list() -> int:
+    """List the recipes."""
+    from maxact_tui.commands import corpora
+
+    return corpora.list_recipes()
+
+
+@corpus_app.command(name="build")
+def corpus_build(
+    recipe: Annotated[str, Parameter(help="A recipe's name (maxact-tui corpus list), or your own .toml file.")],
+    *,
+    output: Annotated[
+        Path | None, Parameter(name=("--output", "-o"), help=".jsonl or .parquet. [default: RECIPE.jsonl]")
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        Parameter(help="CATEGORY=GLOB, e.g. 'code=src/**/*.py' (quote it); replaces the recipe's; may be given again."),
+    ] = None,
+) -> int:
+    """Build a corpus and its manifest: the same inputs and seed give the same bytes."""
+    from maxact_tui.commands import corpora
+
+    return corpora.build(recipe, output, source or [])
+
+
+@corpus_app.command(name="show")
+def corpus_show(
+    file: Annotated[str, Parameter(help="A corpus file, or `starter`.")] = "starter",
+    *,
+    tokenizer: Annotated[str | None, Parameter(help="Count in the tokens of this model, not in characters.")] = None,
+    policy: Annotated[Literal["raw", "bos", "chat"], Parameter(help="How text becomes tokens.")] = "raw",
+    max_length: Annotated[int, Parameter(help="Tokens per sample; longer ones count as cut.")] = 4096,
+) -> int:
+    """Show what is in a corpus: samples, lengths, scripts, languages, by category."""
+    from maxact_tui.commands import corpora
+
+    return corpora.show(file, tokenizer=tokenizer, policy=policy, max_length=max_length)
 
 
 @app.command

@@ -1,0 +1,62 @@
+"""`maxact-tui corpus`: recipes, building, looking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.test_commands import assert_one_line_error, maxact
+from tests.engine.running import WORDS, write_corpus
+
+
+def write_sources(folder: Path, files: int = 30) -> Path:
+    """Text files of distinct words, long enough for a recipe."""
+    folder.mkdir()
+    for number in range(files):
+        words = (f"{word}{(number * 37 + i) % 1009}" for i in range(40) for word in WORDS)
+        (folder / f"{number}.txt").write_text(" ".join(words), encoding="utf-8")
+    return folder
+
+
+def test_recipes_are_listed(tmp_path: Path) -> None:
+    result = maxact("corpus", "list", home=tmp_path)
+    assert result.returncode == 0
+    for name in ("starter", "diverse-5k"):
+        assert name in result.stdout
+
+
+def test_a_recipe_of_ones_own_is_built_and_shown(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "texts")
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(
+        'title = "mine"\nseed = 1\n[quotas]\nweb = 10\ncode = 900\n[[lengths]]\ntokens = 256\npercent = 100\n',
+        encoding="utf-8",
+    )
+    out = tmp_path / "mine.jsonl"
+    result = maxact(
+        "corpus", "build", recipe, "-o", out, "--source", f"web={sources}/1*.txt", "--source", f"code={sources}/2*.txt",
+        home=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == str(out)
+    assert "SHORT" in result.stdout
+    shown = maxact("corpus", "show", out, home=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "manifest: recipe mine" in shown.stdout
+
+
+def test_lengths_can_be_counted_in_a_models_tokens(tmp_path: Path, tiny_model_folder: Path) -> None:
+    corpus = write_corpus(tmp_path / "short.jsonl", samples=6)
+    result = maxact("corpus", "show", corpus, "--tokenizer", tiny_model_folder, home=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "samples by length in tokens" in result.stdout
+
+
+def test_bad_input_is_one_line(tmp_path: Path) -> None:
+    for arguments, words in (
+        (["show", tmp_path / "none.jsonl"], ("none.jsonl",)),
+        (["build", "no-such-recipe"], ("no-such-recipe",)),
+        (["build", "diverse-5k", "--source", "code=nothing/**/*.py", "-o", tmp_path / "x.jsonl"], ("nothing",)),
+        (["show", "starter", "--tokenizer", tmp_path / "nowhere"], ("nowhere",)),
+    ):
+        assert_one_line_error(maxact("corpus", *arguments, home=tmp_path), *words)
+    assert not (tmp_path / "x.jsonl").exists()
