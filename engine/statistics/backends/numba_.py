@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numba
 import numpy as np
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from engine.loading.cache import cache_dir
 from engine.statistics import state as state_module
 from engine.statistics import totals as totals_module
+from engine.statistics.backends.openmp import team
 from engine.statistics.patterns import LOG_EDGES, log_bin_of, magnitude_values
 from engine.statistics.rows import Rows
 from engine.statistics.state import (
@@ -41,6 +43,9 @@ from engine.statistics.state import (
 )
 from engine.statistics.totals import LOG_BINS, MAGNITUDES, PATTERNS, TOP_K
 
+# Each thread is entered through the interpreter, one after the other, so a crowd of them gains nothing.
+MOST_THREADS: Final = 8
+LEAST_ELEMENTS: Final = 1 << 17
 Bits = NDArray[np.signedinteger[Any]]
 # numba gives its settings names at run time only.
 _numba_config: Any = numba.config
@@ -78,7 +83,7 @@ class NumbaBackend:
 
         self._kernels: Any = numba_sites
         self._turn = threading.Lock()
-        self._parts: NDArray[np.uint32] = np.zeros((0, PATTERNS + LOG_BINS), np.uint32)
+        self._spare: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
 
     def prepare(self) -> None:
         """Compile for all dtypes, or read what an earlier run compiled, by sweeping two small rows of each."""
@@ -88,19 +93,14 @@ class NumbaBackend:
             x = torch.tensor([[1.0, -200.0], [torch.inf, 0.0]], dtype=form.float_type)
             rows = torch.zeros(2, dtype=torch.int32)
             # Between two dtypes a sweep may come in that waits for only one of them.
-            with self._turn:
-                self._sweep(state, x, Rows(None, rows, rows), np.zeros((1, PATTERNS + LOG_BINS), np.uint32))
+            self.sweep(state, x, Rows(None, rows, rows))
 
     def sweep(self, state: SiteState, x: torch.Tensor, rows: Rows) -> None:
         """See `engine.statistics.backends.Backend`."""
         with self._turn:
-            threads = min(torch.get_num_threads(), _numba_config.NUMBA_NUM_THREADS)
-            if threads != len(self._parts):
-                numba.set_num_threads(threads)
-                self._parts = np.zeros((threads, PATTERNS + LOG_BINS), np.uint32)
-            self._sweep(state, x, rows, self._parts)
+            self._sweep(state, x, rows)
 
-    def _sweep(self, state: SiteState, x: torch.Tensor, rows: Rows, parts: NDArray[np.uint32]) -> None:
+    def _sweep(self, state: SiteState, x: torch.Tensor, rows: Rows) -> None:
         kernels, bits = self._kernels, x.view(state.format.integer_type).numpy()
         index = _NO_ROWS if rows.index is None else rows.index.numpy()
         tokens = (rows.sample.numpy().astype(np.int64) << POSITION_BITS) | rows.position.numpy()
@@ -110,28 +110,69 @@ class NumbaBackend:
         if v.sums and not state.pivot_is_set:
             state.choose_pivot(x[int(index[0]) if len(index) else 0])
         token_keys, medians = np.empty(len(tokens), np.int64), np.empty(len(tokens), np.int64)
-        channels = np.zeros((len(parts), state.width), bits.dtype)
-        found = np.empty((len(parts), kernels.FOUND), np.int64)
-        powers = None
-        if state.format.name == "float32":
-            powers = np.zeros((len(parts), 6))
-            powers[:, 5] = v.reals[PIVOT]
-        kernels.sweep_rows(bits, index, v.form, v.what, parts, token_keys, medians, channels, found, powers, v.edges)
-        kernels.fold_in(
-            bits, index, v.form, v.ladder, parts, token_keys, channels, v.histogram, v.log_histogram, v.channel_keys,
-            v.channel_tokens,
-        )  # fmt: skip
-        if v.sums and powers is not None:
-            v.reals[POWER_SUMS] += powers[:, :5].sum(0)
+        found = self._read_rows(v, bits, index, token_keys, medians)
         _keep_nonfinite(v, tokens, found[:, : kernels.POSITIVE], state.width)
-        maxima = _values(v, token_keys)
-        kernels.keep_tokens(
-            tokens, v.form, token_keys, maxima, _values(v, medians), state.judges_all, v.sample_keys, v.token_maxima,
-            v.integers, v.reals,
-        )  # fmt: skip
         self._keep_extremes(v, bits, index, token_keys, found[:, kernels.POSITIVE :].max(0))
+        self._take_census(v, bits, index, token_keys)
+        kernels.keep_tokens(
+            tokens, v.form, token_keys, _values(v, token_keys), _values(v, medians), state.judges_all, v.sample_keys,
+            v.token_maxima, v.integers, v.reals,
+        )  # fmt: skip
         self._keep_top(v, bits, index, tokens, token_keys, medians)
         state.tokens += len(tokens)
+
+    def _read_rows(
+        self,
+        v: _Views,
+        bits: Bits,
+        index: NDArray[np.int64],
+        token_keys: NDArray[np.int64],
+        medians: NDArray[np.int64],
+    ) -> NDArray[np.int64]:
+        """The read of the tensor, on several threads; int64 [threads, FOUND], what each of them found."""
+        threads = _threads(bits.size)
+        channels = np.zeros((threads, bits.shape[1]), bits.dtype)
+        # Rows as an idle thread leaves them, should the team be smaller than asked for.
+        found = np.tile(self._kernels.nothing_found(), (threads, 1))
+        powers = [np.append(np.zeros(5), v.reals[PIVOT]) if v.edges is not None else None for _ in range(threads)]
+        while len(self._spare) < threads - 1:
+            self._spare.append((np.zeros(PATTERNS, np.int32), np.zeros(LOG_BINS, np.int32)))
+        # The first thread counts where the site keeps its counts, the others apart.
+        counts = [(v.histogram, v.log_histogram), *self._spare[: threads - 1]]
+
+        def read(number: int, count: int) -> None:
+            first, last = len(token_keys) * number // count, len(token_keys) * (number + 1) // count
+            self._kernels.sweep_rows(
+                first, last, bits, index, v.form, v.what, *counts[number], token_keys, medians, channels[number],
+                found[number], powers[number], v.edges,
+            )  # fmt: skip
+
+        _on_threads(threads, read)
+        for spare, log_spare in self._spare[: threads - 1]:
+            if v.what[0]:
+                np.add(v.histogram, spare, out=v.histogram)
+                spare.fill(0)
+            if v.what[1]:
+                np.add(v.log_histogram, log_spare, out=v.log_histogram)
+                log_spare.fill(0)
+        np.maximum(v.channel_keys, channels.max(0), out=v.channel_keys)
+        if v.sums:
+            v.reals[POWER_SUMS] += np.sum([part[:5] for part in powers if part is not None], axis=0)
+        return found
+
+    def _take_census(self, v: _Views, bits: Bits, index: NDArray[np.int64], token_keys: NDArray[np.int64]) -> None:
+        """Channels above the rungs; each thread takes a range of channels, so that no two count in one place."""
+        width = v.channel_tokens.shape[1]
+        above = np.flatnonzero(token_keys > v.form[3]) if width else _NO_ROWS
+        if not len(above):
+            return
+        where = index[above] if len(index) else above
+
+        def count_range(number: int, count: int) -> None:
+            first, last = width * number // count, width * (number + 1) // count
+            self._kernels.count_rungs(first, last, bits, where, v.form, v.ladder, v.channel_tokens)
+
+        _on_threads(_threads(len(above) * width), count_range)
 
     def _keep_extremes(
         self, v: _Views, bits: Bits, index: NDArray[np.int64], token_keys: NDArray[np.int64], signed: NDArray[np.int64]
@@ -170,6 +211,20 @@ class NumbaBackend:
             finite = int(np.count_nonzero((row & mask) < infinity))
             median = self._kernels.lower_median(row, mask, finite, infinity, infinity >> 1, np.empty_like(row))
         v.reals[PEAK_MEDIAN] = _values(v, np.array([median]))[0]
+
+
+def _threads(elements: int) -> int:
+    """How many threads are worth waking for so many elements."""
+    wanted = min(torch.get_num_threads(), MOST_THREADS, max(elements // LEAST_ELEMENTS, 1))
+    return wanted if team() is not None else 1
+
+
+def _on_threads(threads: int, work: Callable[[int, int], None]) -> None:
+    helpers = team()
+    if threads > 1 and helpers is not None:
+        helpers.run(threads, work)
+    else:
+        work(0, 1)
 
 
 @cache
@@ -259,5 +314,3 @@ def _keep_compiled_code() -> None:
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="maxact-numba-"))
     _numba_config.CACHE_DIR = str(folder)
-    # torch's own OpenMP threads are awake already; a second pool would compete with them for the cores.
-    _numba_config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]

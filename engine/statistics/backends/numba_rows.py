@@ -80,7 +80,7 @@ def raise_channels(row, mask, channels):
 def count_patterns(row, shift, counts):
     """Add one to the count of each element's 16-bit pattern."""
     for i in range(row.size):
-        counts[np.uint16(row[i] >> shift)] += np.uint32(1)
+        counts[np.uint16(row[i] >> shift)] += np.int32(1)
 
 
 @njit(nogil=True, cache=True)
@@ -175,4 +175,4 @@ def count_log_bins(row, mask, infinity, edges, counts):
         key = row[i] & mask
         if 0 < key < infinity:
             cell = key >> 16
-            counts[first_bin[cell] + (1 if key >= next_edge[cell] else 0)] += 1
+            counts[first_bin[cell] + (1 if key >= next_edge[cell] else 0)] += np.int32(1)

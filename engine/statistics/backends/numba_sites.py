@@ -36,7 +36,7 @@ from engine.statistics.state import (
     TOP_ADDRESSES,
     TOP_KEYS,
 )
-from engine.statistics.totals import CENSUS_RUNGS, PATTERNS, SUN_MAGNITUDE, TOP_K
+from engine.statistics.totals import CENSUS_RUNGS, SUN_MAGNITUDE, TOP_K
 from engine.statistics.totals import SUN_RATIO as SUN_FACTOR
 
 # Compiled code knows plain numbers, not slices.
@@ -48,6 +48,11 @@ FIRST_BAD, POSITIVE, NEGATIVE = 3, 4, 5
 NO_PLACE = 2**62
 
 
+def nothing_found():
+    """Int64 [FOUND] before the first row."""
+    return np.array([0, 0, 0, NO_PLACE, -1, -1], np.int64)
+
+
 @njit(nogil=True, cache=True)
 def row_number(index, r):
     """Where the r-th row that counts lies in the tensor."""
@@ -55,7 +60,9 @@ def row_number(index, r):
 
 
 @njit(nogil=True, cache=True)
-def sweep_rows(first, last, bits, index, form, what, counts, token_keys, medians, channels, found, powers, edges):
+def sweep_rows(
+    first, last, bits, index, form, what, counts, log_counts, token_keys, medians, channels, found, powers, edges
+):
     """Read the rows from `first` to before `last` once.
 
     Args:
@@ -65,11 +72,12 @@ def sweep_rows(first, last, bits, index, form, what, counts, token_keys, medians
         index: int64 rows that count, empty if all R do.
         form: int64 (magnitude mask, infinity, pattern shift, key of 100).
         what: int64 (1 to count patterns, 1 to count log bins, 1 to judge rows above 100 or 2 to judge all).
-        counts: uint32 [65536 + 512], raised by the patterns and log bins.
+        counts: int32 [65536], raised by the patterns.
+        log_counts: int32 [512], raised by the log bins.
         token_keys: int64 [n], receives each row's largest key, -1 if it has none.
         medians: int64 [n], receives each judged row's lower median, else -1.
         channels: integers [D], raised to the channel maxima.
-        found: int64 [FOUND], receives what was found in these rows.
+        found: int64 [FOUND], as `nothing_found` makes it, updated.
         powers: float64 [6], raised by the sums of powers, and the pivot; None for 16-bit formats.
         edges: int32 [2, 32768], for `count_log_bins`; None for 16-bit formats.
     """
@@ -77,9 +85,6 @@ def sweep_rows(first, last, bits, index, form, what, counts, token_keys, medians
     width = bits.shape[1]
     keys, fixed = np.empty(width, bits.dtype), np.empty(width, bits.dtype)
     guess = infinity >> 1
-    found[:3] = 0
-    found[FIRST_BAD] = NO_PLACE
-    found[POSITIVE:] = -1
     for r in range(first, last):
         row = bits[row_number(index, r)]
         positive, negative = signed_maxima(row)
@@ -98,7 +103,7 @@ def sweep_rows(first, last, bits, index, form, what, counts, token_keys, medians
         if powers is not None and what[0]:
             add_powers((row if finite == width else keep_finite(row, mask, infinity, keys)).view(np.float32), powers)
         if edges is not None and what[1]:
-            count_log_bins(row, mask, infinity, edges, counts[PATTERNS:])
+            count_log_bins(row, mask, infinity, edges, log_counts)
         medians[r] = -1
         if key >= 0 and (what[2] == 2 or (what[2] == 1 and key > hundred)):
             guess = lower_median(row, mask, finite, infinity, guess, keys)
@@ -106,16 +111,15 @@ def sweep_rows(first, last, bits, index, form, what, counts, token_keys, medians
 
 
 @njit(nogil=True, cache=True)
-def count_rungs(first, last, bits, index, form, ladder, token_keys, census):
-    """For a range of channels, the tokens that exceed each rung."""
-    for r in range(token_keys.size):
-        if token_keys[r] > ladder[0]:
-            row = bits[row_number(index, r)]
-            for c in range(first, last):
-                key = row[c] & form[0]
-                if ladder[0] < key < form[1]:
-                    for k in range(CENSUS_RUNGS):
-                        census[k, c] += key > ladder[k]
+def count_rungs(first, last, bits, where, form, ladder, census):
+    """For the channels from `first` to before `last`, how many of the rows `where` exceed each rung."""
+    for r in where:
+        row = bits[r]
+        for c in range(first, last):
+            key = row[c] & form[0]
+            if ladder[0] < key < form[1]:
+                for k in range(CENSUS_RUNGS):
+                    census[k, c] += key > ladder[k]
 
 
 @njit(nogil=True, cache=True)
