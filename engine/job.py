@@ -31,7 +31,7 @@ class Job:
         threads: torch threads on the CPU; None for all cores.
         trust_remote_code: run model code from the repository.
         allow_pickle: accept .bin checkpoints.
-        checkpoint_seconds: time between checkpoints.
+        checkpoint_seconds: time between checkpoints at least; 0 writes one after every batch, and waits for it.
     """
 
     model: str

@@ -13,6 +13,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ from engine.statistics.experts import ExpertTotals
 from engine.statistics.totals import SiteTotals
 
 TICK_SECONDS = 0.25
+CHECKPOINT_SHARE = 0.01
+NOT_WRITTEN = "checkpoint not written"
 RATE_WEIGHT = 0.3  # of the newest batch in the moving average of tokens per second
 _log = logging.getLogger(__name__)
 
@@ -38,6 +41,9 @@ class RunRecorder:
         self._checkpoint_seconds = checkpoint_seconds
         self._last_tick = 0.0
         self._last_checkpoint = time.monotonic()
+        self._checkpoint_cost = 0.0
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._pending: Future[str] | None = None
         self.status = Status(
             phase="loading",
             pid=os.getpid(),
@@ -128,31 +134,63 @@ class RunRecorder:
             _log.warning("tick not written: %s", error)
 
     def checkpoint_due(self) -> bool:
-        """Whether it is time for the arrays."""
-        return time.monotonic() - self._last_checkpoint >= self._checkpoint_seconds
+        """Whether it is time for the arrays: as often as asked for, but for no more than a hundredth of the time.
 
-    def checkpoint(
+        Zero seconds means after every batch, whatever it costs.
+        """
+        if not self._checkpoint_seconds:
+            return True
+        interval = max(self._checkpoint_seconds, self._checkpoint_cost / CHECKPOINT_SHARE)
+        free = self._pending is None or self._pending.done()
+        return free and time.monotonic() - self._last_checkpoint >= interval
+
+    def begin_checkpoint(
         self,
         totals: Sequence[SiteTotals | None],
         samples: Sequence[int],
         experts: Mapping[int, ExpertTotals | None],
-    ) -> bool:
-        """Write the arrays and the cursor; says whether it worked, and in an event why not.
+    ) -> None:
+        """Start writing the arrays and the cursor in a thread, so that the model does not wait for it.
 
-        A failure (disk full) leaves the last good checkpoint in the file, and the run goes on.
+        Nothing may change the arrays before `finish_checkpoint`.
         """
         self._last_checkpoint = time.monotonic()
+        status = self.status.changed(heartbeat=time.time())
+        numbers = np.array(samples, np.int64)
+        self._pending = self._worker.submit(self._write_checkpoint, status, totals, numbers, experts)
+        if not self._checkpoint_seconds:
+            wait([self._pending])
+
+    def finish_checkpoint(self) -> bool:
+        """Wait for the checkpoint that was begun, if one was; says whether one has come into the file.
+
+        A failure (disk full) leaves the last good checkpoint in the file, shows on the screen, and the run goes on.
+        """
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return False
+        problem = pending.result()
+        if problem:
+            self.status = self.status.changed(detail=f"{NOT_WRITTEN}: {problem}; free some space")
+        elif self.status.detail.startswith(NOT_WRITTEN):
+            self.status = self.status.changed(detail="")
+        return not problem
+
+    def _write_checkpoint(
+        self,
+        status: Status,
+        totals: Sequence[SiteTotals | None],
+        samples: NDArray[np.int64],
+        experts: Mapping[int, ExpertTotals | None],
+    ) -> str:
+        started = time.monotonic()
         try:
-            self._writer.checkpoint(
-                self.status.changed(heartbeat=time.time()), totals, np.asarray(samples, np.int64), experts
-            )
+            self._writer.checkpoint(status, totals, samples, experts)
         except sqlite3.OperationalError as error:
             _log.warning("checkpoint not written: %s", error)
-            self.status = self.status.changed(detail=f"checkpoint not written: {error}; free some space")
-            return False
-        if self.status.detail.startswith("checkpoint not written"):
-            self.status = self.status.changed(detail="")
-        return True
+            return str(error)
+        self._checkpoint_cost = time.monotonic() - started
+        return ""
 
     def event(self, kind: str, text: str, site: int | None = None) -> None:
         """Record something that mattered."""

@@ -149,11 +149,9 @@ class _Loop:
                     if self._recorder.checkpoint_due():
                         self._checkpoint()
         except StopRequested:
-            self._tick()
-            self._checkpoint()
+            self._save_all()
             raise
-        self._tick()
-        self._checkpoint()
+        self._save_all()
 
     def _run_batch(self, numbers: tuple[int, ...]) -> None:
         started = time.monotonic()
@@ -219,14 +217,24 @@ class _Loop:
             self._recorder.event(notable.kind, notable.text, notable.site)
 
     def _checkpoint(self) -> None:
+        self._settle_checkpoint()
         self._meter.drain()
         self._experts.drain()
         self._unsaved += [number for batch in self._undrained for number in batch]
         self._undrained = []
         totals = [self._meter.totals(site) for site in range(len(self._prepared.plan.sites))]
         experts = {layer: self._experts.totals(layer) for layer in self._experts.layers}
-        if self._recorder.checkpoint(totals, self._unsaved, experts):
+        self._recorder.begin_checkpoint(totals, self._unsaved, experts)
+
+    def _settle_checkpoint(self) -> None:
+        """Wait for the checkpoint under way; the arrays it writes may change again afterwards."""
+        if self._recorder.finish_checkpoint():
             self._unsaved = []
+
+    def _save_all(self) -> None:
+        self._tick()
+        self._checkpoint()
+        self._settle_checkpoint()
 
     def _report_problem(self, site: int, text: str) -> None:
         self._recorder.event("warning", f"{self._prepared.plan.sites[site].name}: {text}", site)

@@ -124,7 +124,7 @@ class SessionWriter:
         """Store all totals with the cursor, atomically: a resumed run starts from exactly here.
 
         Args:
-            status: the moment this checkpoint describes (its counters are the cursor).
+            status: the moment this checkpoint describes (its counters are the cursor); ticks go on meanwhile.
             totals: one per site of the plan, None for sites that have seen nothing.
             new_samples: numbers of the samples finished since the last checkpoint; what is stored here is the
                 record of which samples are done.
@@ -155,7 +155,6 @@ class SessionWriter:
                 "number = number + 1, at = excluded.at, status = excluded.status",
                 (time.time(), json.dumps(status.to_json())),
             )
-            self.set_status(status)
 
     def add_event(self, kind: str, text: str, tokens: int = 0, site: int | None = None) -> None:
         """Record something that mattered, one line of text."""
