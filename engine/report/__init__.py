@@ -3,6 +3,7 @@
 - `export`     the formats by name; `export_session` writes one into a folder, atomically
 - `summary`    `summary_dict`: the summary as a plain dict, ready for JSON
 - `complete`   everything the session holds about every site, as one documented JSON
+- `html`       one self-contained page; `charts` and `svg` draw its figures
 - `markdown`   a report for an issue or a README, and a section for a model card
 - `tabular`    sites, largest elements, channels and samples as CSV
 - `reference`  the two files of the code of arXiv 2605.15572, drop-in

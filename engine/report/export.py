@@ -18,6 +18,7 @@ from typing import Any, Final
 from engine.analysis.model import analyse
 from engine.report.complete import complete_dict
 from engine.report.errors import ReportError
+from engine.report.html import html
 from engine.report.markdown import markdown, model_card
 from engine.report.reference import activation_stats, reference_model_name, top5_stats
 from engine.report.source import gather
@@ -99,6 +100,10 @@ def _markdown(reader: SessionReader) -> list[Document]:
     return [_text(f"{_stem(reader)}.md", markdown(gather(reader)))]
 
 
+def _html(reader: SessionReader) -> list[Document]:
+    return [_text(f"{_stem(reader)}.html", html(gather(reader)))]
+
+
 def _model_card(reader: SessionReader) -> list[Document]:
     return [_text(f"{_stem(reader)}.model-card.md", model_card(gather(reader)))]
 
@@ -122,6 +127,7 @@ FORMATS: Final[dict[str, Format]] = {
     for one in (
         Format("json", "everything, one documented JSON", _complete),
         Format("summary", "the summary as JSON", _summary),
+        Format("html", "one self-contained page with figures", _html),
         Format("markdown", "a report for an issue or a README", _markdown),
         Format("model-card", "a section for a model card", _model_card),
         Format("csv", "sites, largest elements, channels and samples as tables", _csv),

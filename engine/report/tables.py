@@ -1,7 +1,7 @@
 """The tables of the readable reports: headings and rows of text, the same in every format.
 
 - `Table`   a title, headings, rows
-- `site_table`, `layer_table`, `thread_table`, `category_table`, `token_table`, `scheme_table`,
+- `site_table`, `all_sites_table`, `layer_table`, `thread_table`, `category_table`, `token_table`, `scheme_table`,
   `bootstrap_table`, `published_table`, `protocol_table`
 
 Cells are printable text, still to be escaped for the format.
@@ -53,6 +53,26 @@ def site_table(source: Source) -> Table:
     ]
     headings = ("Site", "max |x|", "q99.9", "median", "rms", "crest", "non-finite")
     return Table("Largest site of each component", headings, tuple(rows))
+
+
+def all_sites_table(source: Source) -> Table:
+    """Every site."""
+    plan = source.summary.plan
+    rows = tuple(
+        (
+            site.name,
+            exact(found.magnitude),
+            exact(found.max),
+            exact(found.min),
+            short(found.abs_median),
+            short(found.rms),
+            short(found.crest),
+            short(found.kurtosis),
+        )
+        for site, found in zip(plan.sites if plan else (), source.summary.sites, strict=True)
+        if found is not None
+    )
+    return Table("All sites", ("Site", "max |x|", "max", "min", "median |x|", "rms", "crest", "kurtosis"), rows)
 
 
 def layer_table(source: Source) -> Table:

@@ -1,0 +1,108 @@
+"""The report as one HTML file that needs nothing else: no network, no script.
+
+- `html`  source -> the page
+"""
+
+from __future__ import annotations
+
+from html import escape
+from importlib.resources import files
+
+from engine.report.charts import Chart, charts
+from engine.report.sentences import DEFINITIONS, caveats, facts, paragraph
+from engine.report.source import Source
+from engine.report.tables import (
+    Table,
+    all_sites_table,
+    bootstrap_table,
+    category_table,
+    layer_table,
+    protocol_table,
+    published_table,
+    scheme_table,
+    site_table,
+    thread_table,
+    token_table,
+)
+from engine.report.wording import printable
+
+# Nothing may be loaded or run, whatever a token looks like.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+FOLDED = frozenset({"Residual stream, layer by layer", "Among the published checkpoints", "All sites"})
+
+
+def html(source: Source) -> str:
+    """The page, in UTF-8.
+
+    Raises:
+        ReportError: matplotlib is not installed.
+    """
+    title = f"Maximum activations of {printable(source.name)}"
+    style = (files("engine.report") / "data" / "report.css").read_text(encoding="utf-8")
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(title)}</title>",
+            f"<style>\n{style}</style>",
+            "</head>",
+            "<body><main>",
+            f"<h1>{escape(title)}</h1>",
+            *_body(source),
+            "</main></body>",
+            "</html>",
+            "",
+        ]
+    )
+
+
+def _body(source: Source) -> list[str]:
+    warnings = caveats(source)
+    parts = [f'<p class="partial">{escape(warnings[0])}</p>'] if source.summary.is_partial else []
+    parts.append(f'<p class="lead">{escape(paragraph(source))}</p>')
+    if source.has_numbers:
+        parts += ["<h2>Findings</h2>", _facts(source)]
+        for chart in charts(source):
+            parts += [f"<h2>{escape(chart.title)}</h2>", _figure(chart)]
+        tables = (
+            token_table(source), site_table(source), scheme_table(source), thread_table(source), category_table(source),
+            bootstrap_table(source), layer_table(source), published_table(source), all_sites_table(source),
+        )  # fmt: skip
+        parts += [_section(table) for table in tables if table.rows]
+    parts += [_section(protocol_table(source)), "<h2>Before quoting a number</h2>"]
+    parts.append("<ul>" + "".join(f"<li>{escape(line)}</li>" for line in warnings) + "</ul>")
+    links = ", ".join(f'<a href="{address}" rel="noreferrer">{escape(title)}</a>' for title, address in DEFINITIONS)
+    parts.append(f'<p class="note">Definitions: {links}. Measured with maxact-tui.</p>')
+    return parts
+
+
+def _facts(source: Source) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{escape(label)}</th><td>{escape(text)}</td></tr>' for label, text in facts(source)
+    )
+    return f'<table class="facts"><tbody>{rows}</tbody></table>'
+
+
+def _figure(chart: Chart) -> str:
+    return f"<figure><div>{chart.svg}</div><figcaption>{escape(chart.caption)}</figcaption></figure>"
+
+
+def _section(table: Table) -> str:
+    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in table.headings)
+    rows = "".join(_row(row) for row in table.rows)
+    kind = "numbers" if table.numeric else "words"
+    body = (
+        f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    )
+    if table.title in FOLDED:
+        return f"<details><summary>{escape(table.title)} ({len(table.rows)} rows)</summary>{body}</details>"
+    return f"<h2>{escape(table.title)}</h2>{body}"
+
+
+def _row(row: tuple[str, ...]) -> str:
+    mark = ' class="mine"' if row[0].startswith("→") else ""
+    return f"<tr{mark}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
