@@ -100,8 +100,8 @@ class Meter:
         Args:
             site: number of the site.
             x: [B, T, D] or [B * T, D]; with `token_index` [rows, D].
-            token_index: integer [rows], for each row the place of its token in the flattened [B * T] batch; a token
-                may have several rows or none.
+            token_index: integer [rows], for each row the place of its token in the flattened [B * T] batch. Every
+                token must have equally many rows, one for each expert it is sent to.
 
         Raises:
             RuntimeError: no batch was begun.

@@ -107,23 +107,24 @@ class BatchRows:
             self._on[device] = host.to(device)
         return self._on[device]
 
-    def _rows_of_tokens(self, token_index: torch.Tensor) -> Rows:
-        """Rows of experts, in token order. With padding their number is the router's, and asking for it waits."""
-        rows = self._rows_on(token_index.device)
+    def _rows_of_tokens(self, token_index: torch.Tensor) -> Rows | str:
+        """Rows of experts, in token order. Each token has equally many, so their number is known without asking."""
+        rows, height = self._rows_on(token_index.device), self._height or self._least_height
         if rows.index is None:
             rank = token_index.to(torch.int64)
             order = rank.argsort(stable=True)
         else:
-            rank = self._rank_on(token_index.device, rows.index)[token_index]
-            order = rank.argsort(stable=True)[: int((rank < self.count).sum())]
+            if len(token_index) % height:
+                return f"has {len(token_index):,} rows, which is not the same number for each of {height:,} places"
+            rank = self._rank_on(token_index.device, rows.index, height)[token_index]
+            order = rank.argsort(stable=True)[: self.count * (len(token_index) // height)]
         token = rank[order]
         return Rows(order, rows.sample[token], rows.position[token])
 
-    def _rank_on(self, device: torch.device, index: torch.Tensor) -> torch.Tensor:
+    def _rank_on(self, device: torch.device, index: torch.Tensor, height: int) -> torch.Tensor:
         """For each place of the batch the number of its row among those that count; `count` for padding."""
         if device not in self._ranks:
-            height = self._height or self._least_height
-            rank = torch.full((height + 1,), self.count, dtype=torch.int64, device=device)
+            rank = torch.full((height,), self.count, dtype=torch.int64, device=device)
             rank[index] = torch.arange(self.count, device=device)
             self._ranks[device] = rank
         return self._ranks[device]

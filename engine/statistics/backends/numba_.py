@@ -10,7 +10,6 @@ import hashlib
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -23,8 +22,8 @@ from numpy.typing import NDArray
 from engine.loading.cache import cache_dir
 from engine.statistics import state as state_module
 from engine.statistics import totals as totals_module
+from engine.statistics.backends.numba_views import Bits, SiteViews
 from engine.statistics.backends.openmp import team
-from engine.statistics.patterns import LOG_EDGES, log_bin_of, magnitude_values
 from engine.statistics.rows import Rows
 from engine.statistics.state import (
     CHANNEL_BITS,
@@ -41,35 +40,14 @@ from engine.statistics.state import (
     SiteState,
     new_state,
 )
-from engine.statistics.totals import LOG_BINS, MAGNITUDES, PATTERNS, TOP_K
+from engine.statistics.totals import LOG_BINS, PATTERNS, TOP_K
 
 # Each thread is entered through the interpreter, one after the other, so a crowd of them gains nothing.
 MOST_THREADS: Final = 8
 LEAST_ELEMENTS: Final = 1 << 17
-Bits = NDArray[np.signedinteger[Any]]
 # numba gives its settings names at run time only.
 _numba_config: Any = numba.config
 _NO_ROWS: NDArray[np.int64] = np.zeros(0, np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class _Views:
-    """A state's tensors as numpy arrays over the same memory, and the constants of its format."""
-
-    integers: NDArray[np.int64]
-    reals: NDArray[np.float64]
-    histogram: NDArray[np.int32]
-    token_maxima: NDArray[np.int32]
-    log_histogram: NDArray[np.int32]
-    channel_keys: NDArray[np.int32]
-    channel_tokens: NDArray[np.int32]
-    sample_keys: NDArray[np.int32]
-    form: NDArray[np.int64]
-    ladder: NDArray[np.int64]
-    what: NDArray[np.int64]
-    table: NDArray[np.float64] | None
-    edges: NDArray[np.int32] | None
-    sums: bool
 
 
 class NumbaBackend:
@@ -105,8 +83,8 @@ class NumbaBackend:
         index = _NO_ROWS if rows.index is None else rows.index.numpy()
         tokens = (rows.sample.numpy().astype(np.int64) << POSITION_BITS) | rows.position.numpy()
         if state.views is None:
-            state.views = _views(state)
-        v: _Views = state.views
+            state.views = SiteViews.of(state)
+        v: SiteViews = state.views
         if v.sums and not state.pivot_is_set:
             state.choose_pivot(x[int(index[0]) if len(index) else 0])
         token_keys, medians = np.empty(len(tokens), np.int64), np.empty(len(tokens), np.int64)
@@ -115,7 +93,7 @@ class NumbaBackend:
         self._keep_extremes(v, bits, index, token_keys, found[:, kernels.POSITIVE :].max(0))
         self._take_census(v, bits, index, token_keys)
         kernels.keep_tokens(
-            tokens, v.form, token_keys, _values(v, token_keys), _values(v, medians), state.judges_all, v.sample_keys,
+            tokens, v.form, token_keys, v.values(token_keys), v.values(medians), state.judges_all, v.sample_keys,
             v.token_maxima, v.integers, v.reals,
         )  # fmt: skip
         self._keep_top(v, bits, index, tokens, token_keys, medians)
@@ -123,7 +101,7 @@ class NumbaBackend:
 
     def _read_rows(
         self,
-        v: _Views,
+        v: SiteViews,
         bits: Bits,
         index: NDArray[np.int64],
         token_keys: NDArray[np.int64],
@@ -160,7 +138,7 @@ class NumbaBackend:
             v.reals[POWER_SUMS] += np.sum([part[:5] for part in powers if part is not None], axis=0)
         return found
 
-    def _take_census(self, v: _Views, bits: Bits, index: NDArray[np.int64], token_keys: NDArray[np.int64]) -> None:
+    def _take_census(self, v: SiteViews, bits: Bits, index: NDArray[np.int64], token_keys: NDArray[np.int64]) -> None:
         """Channels above the rungs; each thread takes a range of channels, so that no two count in one place."""
         width = v.channel_tokens.shape[1]
         above = np.flatnonzero(token_keys > v.form[3]) if width else _NO_ROWS
@@ -175,20 +153,25 @@ class NumbaBackend:
         _on_threads(_threads(len(above) * width), count_range)
 
     def _keep_extremes(
-        self, v: _Views, bits: Bits, index: NDArray[np.int64], token_keys: NDArray[np.int64], signed: NDArray[np.int64]
+        self,
+        v: SiteViews,
+        bits: Bits,
+        index: NDArray[np.int64],
+        token_keys: NDArray[np.int64],
+        signed: NDArray[np.int64],
     ) -> None:
         """Signed extremes from the largest positive and negative keys, below zero where there is none."""
         if token_keys.max() < 0:
             return
         if signed.min() < 0:
-            least = _values(v, np.array([self._kernels.least_key(bits, index, v.form, len(token_keys))]))[0]
-        positive, negative = _values(v, signed).tolist()
+            least = v.values(np.array([self._kernels.least_key(bits, index, v.form, len(token_keys))]))[0]
+        positive, negative = v.values(signed).tolist()
         v.reals[0] = max(v.reals[0], positive if signed[0] >= 0 else -least)
         v.reals[1] = min(v.reals[1], -negative if signed[1] >= 0 else least)
 
     def _keep_top(
         self,
-        v: _Views,
+        v: SiteViews,
         bits: Bits,
         index: NDArray[np.int64],
         tokens: NDArray[np.int64],
@@ -210,7 +193,7 @@ class NumbaBackend:
             mask, infinity = v.form[0], v.form[1]
             finite = int(np.count_nonzero((row & mask) < infinity))
             median = self._kernels.lower_median(row, mask, finite, infinity, infinity >> 1, np.empty_like(row))
-        v.reals[PEAK_MEDIAN] = _values(v, np.array([median]))[0]
+        v.reals[PEAK_MEDIAN] = v.values(np.array([median]))[0]
 
 
 def _threads(elements: int) -> int:
@@ -233,63 +216,13 @@ def backend() -> NumbaBackend:
     return NumbaBackend()
 
 
-def _views(state: SiteState) -> _Views:
-    form = state.format
-    counted = state.detail != "lean"
-    wide = form.name == "float32"
-    judged = 0 if not counted else 2 if state.judges_all else 1
-    return _Views(
-        integers=state.integers.numpy(),
-        reals=state.reals.numpy(),
-        histogram=state.histogram.numpy(),
-        token_maxima=state.token_maxima.numpy(),
-        log_histogram=state.log_histogram.numpy(),
-        channel_keys=state.channel_keys.numpy(),
-        channel_tokens=state.channel_tokens.numpy(),
-        sample_keys=state.sample_keys.numpy(),
-        form=np.array([form.magnitude_mask, form.infinity, form.pattern_shift, form.ladder[0]], np.int64),
-        ladder=np.array(form.ladder, np.int64),
-        what=np.array([counted, len(state.log_histogram) > 0, judged], np.int64),
-        table=None if wide else _table(form.name),
-        edges=_log_cells() if wide else None,
-        sums=counted and wide,
-    )
-
-
-@cache
-def _table(dtype: str) -> NDArray[np.float64]:
-    """|x| of each key, and NaN in the last place, where key -1 finds it."""
-    return np.append(magnitude_values(dtype), np.nan)
-
-
-def _values(v: _Views, keys: NDArray[np.int64]) -> NDArray[np.float64]:
-    """|x| of each key, NaN for -1."""
-    if v.table is not None:
-        return v.table[keys]
-    # As an int32 pattern -1 is a NaN.
-    return keys.astype(np.int32).view(np.float32).astype(np.float64)
-
-
-def _keep_nonfinite(v: _Views, tokens: NDArray[np.int64], found: NDArray[np.int64], width: int) -> None:
+def _keep_nonfinite(v: SiteViews, tokens: NDArray[np.int64], found: NDArray[np.int64], width: int) -> None:
     """The threads' counts of NaN, +inf and -inf, and the first address among theirs."""
     v.integers[NONFINITE] += found[:, :3].sum(0)
     place = int(found[:, 3].min())
     if place < len(tokens) * width:
         address = (int(tokens[place // width]) << CHANNEL_BITS) | (place % width)
         v.integers[NONFINITE_ADDRESS] = min(int(v.integers[NONFINITE_ADDRESS]), address)
-
-
-@cache
-def _log_cells() -> NDArray[np.int32]:
-    """For each float32 magnitude pattern the bin of its lowest number and the key where that bin ends, [2, 32768]."""
-    keys = np.arange(MAGNITUDES, dtype=np.int64) << 16
-    with np.errstate(invalid="ignore"):
-        lowest = keys.astype(np.int32).view(np.float32).astype(np.float64)
-    bins = log_bin_of(np.nan_to_num(lowest, nan=1.0, posinf=1.0))
-    ends = LOG_EDGES[1:LOG_BINS]
-    near = ends.astype(np.float32)
-    above = np.where(near < ends, np.nextafter(near, np.float32(np.inf)), near).view(np.int32)
-    return np.stack([bins.astype(np.int32), np.append(above, np.int32(2**31 - 1))[bins]])
 
 
 def _keep_compiled_code() -> None:

@@ -237,12 +237,18 @@ def _judge_tokens(
         state.reals[RATIO_SUMS] += torch.stack([counted.sum().to(torch.float64), ratios.sum(), ratios.square().sum()])
 
 
+@cache
+def _rungs(ladder: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """The ladder on a device, where a fresh upload would wait."""
+    return torch.tensor(ladder, dtype=torch.int32, device=device)
+
+
 def _take_census(state: SiteState, keys: torch.Tensor, token_keys: torch.Tensor, dense: bool) -> None:
     """Per channel, in how many tokens it exceeds each rung; only rows above the first rung matter."""
     ladder = state.format.ladder
     some = _rows_where(token_keys > ladder[0], dense)
     if some is None:
-        rungs = torch.tensor(ladder, dtype=torch.int32, device=keys.device)
+        rungs = _rungs(ladder, keys.device)
         channels = torch.arange(state.width, dtype=torch.int32, device=keys.device)
         counts = torch.zeros((CENSUS_RUNGS + 1) * state.width, dtype=torch.int32, device=keys.device)
         for part in keys.split(max(CHUNK // state.width, 1)):
