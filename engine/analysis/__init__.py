@@ -13,4 +13,5 @@ One model:
 - `structure`    sign, concentration and saturation of the five largest
 - `published`    the 27 checkpoints of the paper, tiers, where a model stands
 - `model`        `analyse`: all of it for a session
+- `compare`      sessions side by side
 """

@@ -2,6 +2,7 @@
 
 - `Chart`   a title, an SVG element, a caption
 - `charts`  all that the session has numbers for
+- `profile_comparison`  several sessions on one axis
 """
 
 from __future__ import annotations
@@ -54,6 +55,27 @@ def charts(source: Source) -> list[Chart]:
     )  # fmt: skip
     with drawing():
         return [chart for maker in makers if (chart := maker(source)) is not None]
+
+
+def profile_comparison(
+    names: Sequence[str],
+    profiles: Sequence[Sequence[tuple[int, float]]],
+    relative_depths: Sequence[Sequence[float]] | None,
+) -> str:
+    """Hidden-state maxima of several sessions on one axis, an SVG element; within `drawing`.
+
+    Args:
+        names: of the sessions.
+        profiles: (layer, a_l) of each.
+        relative_depths: depth from 0 to 1 of each point, for models of different depth; None for layer numbers.
+    """
+    made, axes = figure(7, 3.4)
+    for number, (name, profile) in enumerate(zip(names, profiles, strict=True)):
+        layers: Sequence[float] = [layer for layer, _ in profile]
+        x = layers if relative_depths is None else relative_depths[number]
+        _line(axes, x, [value for _, value in profile], f" {name[:32]}", number, dashed=number > 0)
+    _finish(axes, "layer" if relative_depths is None else "depth (0 first, 1 last block)", "max |x| of hidden")
+    return inline_svg(made, "Largest activation of the hidden state by layer, all sessions")
 
 
 def by_layer(source: Source, component: str) -> list[tuple[int, SiteSummary]]:

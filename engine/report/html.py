@@ -1,14 +1,17 @@
 """The report as one HTML file that needs nothing else: no network, no script.
 
-- `html`  source -> the page
+- `html`    source -> the page
+- `page`    any title and body as such a page
+- `figure_html`, `table_html`  parts of a body
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
-from engine.report.charts import Chart, charts
+from engine.report.charts import charts
 from engine.report.sentences import DEFINITIONS, caveats, facts, paragraph
 from engine.report.source import Source
 from engine.report.tables import (
@@ -37,7 +40,11 @@ def html(source: Source) -> str:
     Raises:
         ReportError: matplotlib is not installed.
     """
-    title = f"Maximum activations of {printable(source.name)}"
+    return page(f"Maximum activations of {printable(source.name)}", _body(source))
+
+
+def page(title: str, body: Sequence[str]) -> str:
+    """A whole page; `title` is plain text, `body` is HTML."""
     style = (files("engine.report") / "data" / "report.css").read_text(encoding="utf-8")
     return "\n".join(
         [
@@ -52,7 +59,7 @@ def html(source: Source) -> str:
             "</head>",
             "<body><main>",
             f"<h1>{escape(title)}</h1>",
-            *_body(source),
+            *body,
             "</main></body>",
             "</html>",
             "",
@@ -67,13 +74,13 @@ def _body(source: Source) -> list[str]:
     if source.has_numbers:
         parts += ["<h2>Findings</h2>", _facts(source)]
         for chart in charts(source):
-            parts += [f"<h2>{escape(chart.title)}</h2>", _figure(chart)]
+            parts += [f"<h2>{escape(chart.title)}</h2>", figure_html(chart.svg, chart.caption)]
         tables = (
             token_table(source), site_table(source), scheme_table(source), thread_table(source), category_table(source),
             bootstrap_table(source), layer_table(source), published_table(source), all_sites_table(source),
         )  # fmt: skip
-        parts += [_section(table) for table in tables if table.rows]
-    parts += [_section(protocol_table(source)), "<h2>Before quoting a number</h2>"]
+        parts += [table_html(table) for table in tables if table.rows]
+    parts += [table_html(protocol_table(source)), "<h2>Before quoting a number</h2>"]
     parts.append("<ul>" + "".join(f"<li>{escape(line)}</li>" for line in warnings) + "</ul>")
     links = ", ".join(f'<a href="{address}" rel="noreferrer">{escape(title)}</a>' for title, address in DEFINITIONS)
     parts.append(f'<p class="note">Definitions: {links}. Measured with maxact-tui.</p>')
@@ -87,11 +94,13 @@ def _facts(source: Source) -> str:
     return f'<table class="facts"><tbody>{rows}</tbody></table>'
 
 
-def _figure(chart: Chart) -> str:
-    return f"<figure><div>{chart.svg}</div><figcaption>{escape(chart.caption)}</figcaption></figure>"
+def figure_html(svg: str, caption: str) -> str:
+    """A figure; `svg` is an element, `caption` plain text."""
+    return f"<figure><div>{svg}</div><figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def _section(table: Table) -> str:
+def table_html(table: Table) -> str:
+    """A table under its title, folded away if it is long."""
     head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in table.headings)
     rows = "".join(_row(row) for row in table.rows)
     kind = "numbers" if table.numeric else "words"

@@ -2,6 +2,7 @@
 
 - `markdown`    the whole report
 - `model_card`  a paragraph and a YAML block
+- `table_markdown`  one table
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def markdown(source: Source) -> str:
     parts += [f"> {in_markdown(line)}" for line in caveats(source)[:1] if source.summary.is_partial]
     if not source.has_numbers:
         return "\n\n".join([*parts, "Nothing has been measured yet."]) + "\n"
-    parts.append(_table(Table("", ("Finding", ""), tuple(facts(source)), numeric=False)))
+    parts.append(table_markdown(Table("", ("Finding", ""), tuple(facts(source)), numeric=False)))
     for table in (
         site_table(source),
         layer_table(source),
@@ -43,7 +44,7 @@ def markdown(source: Source) -> str:
         protocol_table(source),
     ):
         if table.rows:
-            parts += [f"## {table.title}", _table(table)]
+            parts += [f"## {table.title}", table_markdown(table)]
     parts.append("## Before quoting a number")
     parts.append("\n".join(f"- {in_markdown(line)}" for line in caveats(source)))
     links = ", ".join(f"[{title}]({address})" for title, address in DEFINITIONS)
@@ -108,7 +109,8 @@ def _scalar(value: object) -> str:
     return json.dumps(value, ensure_ascii=False).replace("`", "\\x60")
 
 
-def _table(table: Table) -> str:
+def table_markdown(table: Table) -> str:
+    """A table of GitHub's Markdown, every cell escaped."""
     marks = ["---"] + ["--:" if table.numeric else "---"] * (len(table.headings) - 1)
     head, *rows = (tuple(in_markdown(cell) for cell in row) for row in (table.headings, *table.rows))
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, marks, *rows))
