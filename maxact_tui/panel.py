@@ -17,6 +17,7 @@ from maxact_tui.palette import Look
 from maxact_tui.panes import (
     PANES,
     channel_lines,
+    depth_data,
     depth_lines,
     distribution_lines,
     site_lines,
@@ -47,6 +48,7 @@ class SitePanel(Vertical):
         self._plotted_at = 0.0
         self._room = 1
         self._late: tuple[Snapshot, Grid] | None = None
+        self._shown: dict[int, tuple[Size, object]] = {}
 
     def compose(self) -> ComposeResult:
         """Site, tabs, and two rows of two panes."""
@@ -84,8 +86,9 @@ class SitePanel(Vertical):
         return DEPTH in self.open_panes
 
     def forget(self) -> None:
-        """Drop what a plot that is still due would show."""
+        """Drop everything that belongs to the session that was shown."""
         self._late, self._plotted_at = None, 0.0
+        self._shown.clear()
 
     def open_pane(self, number: int) -> None:
         """Open a pane; with room for two, one of text and one plot stay open."""
@@ -114,9 +117,18 @@ class SitePanel(Vertical):
         self._late = None if plots else (snapshot, grid)
         for number in self.open_panes:
             if number < DEPTH or plots:
-                pane = self._pane(f"pane-{number}")
-                changed |= pane.show(self._lines_of(number, snapshot, grid, pane.size))
+                changed |= self._show_pane(number, snapshot, grid)
         return changed
+
+    def _show_pane(self, number: int, snapshot: Snapshot, grid: Grid) -> bool:
+        """Make a pane's lines anew if what they show has changed."""
+        pane = self._pane(f"pane-{number}")
+        data = depth_data(snapshot, grid) if number == DEPTH else snapshot.view
+        key = (pane.size, data)
+        if key == self._shown.get(number):
+            return False
+        self._shown[number] = key
+        return pane.show(self._lines_of(number, snapshot, grid, pane.size))
 
     def _plot_late(self) -> None:
         if self._late is not None:
@@ -129,7 +141,7 @@ class SitePanel(Vertical):
         if number == 1:
             return channel_lines(snapshot.view, look, width, height)
         if number == DEPTH:
-            return depth_lines(snapshot, grid, look, width, height)
+            return depth_lines(depth_data(snapshot, grid), look, width, height)
         return distribution_lines(snapshot.view, look, width, height)
 
     def _pane(self, name: str) -> Lines:

@@ -5,7 +5,7 @@
 - `tab_line`          the panes and which are open
 - `token_lines`       the largest activations in their context
 - `channel_lines`     the largest channels
-- `depth_lines`       the component over the depth of the model, as a plot
+- `DepthData`, `depth_data`, `depth_lines`  the component over the depth of the model, as a plot
 - `distribution_lines`  |x| as a log histogram, as a plot
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 from textual.strip import Strip
@@ -117,42 +118,66 @@ def channel_lines(view: SiteView | None, look: Look, width: int, height: int) ->
     return lines
 
 
-def depth_lines(snapshot: Snapshot, grid: Grid, look: Look, width: int, height: int) -> list[Strip]:
-    """max|x| of the focused component at each layer, with q99.9 and median where they are known."""
+@dataclass(frozen=True, slots=True)
+class DepthData:
+    """What the depth plot shows; two are equal if it would look the same.
+
+    Attributes:
+        component: the column's name.
+        rows: x of each site: its layer, -1 for what comes before the blocks, the number of layers for what comes after.
+        curves: (title, marker, |value| of each site) of each measure that is known.
+    """
+
+    component: str
+    rows: tuple[int, ...]
+    curves: tuple[tuple[str, str, tuple[float, ...]], ...]
+
+
+def depth_data(snapshot: Snapshot, grid: Grid) -> DepthData | None:
+    """The focused component over the depth: max|x|, with q99.9 and median where they are known."""
     cell = grid.cell_of(snapshot.focus) if snapshot.focus is not None else None
     if cell is None:
-        return []
+        return None
     sites = grid.column_sites(cell[1])
-    # The residual stream's column starts with the embedding and ends with the norm; the axis counts layers.
-    start = next((i for i, row in enumerate(grid.rows) if row == "L0"), 0)
-    rows = [i - start for i in range(len(grid.rows)) if grid.sites[i, cell[1]] >= 0]
-    x = np.asarray(rows, np.float64)
-    shown = [("max", "hd", MEASURES[0])]
-    shown += [(m.title, marker, m) for m, marker in ((MEASURES[4], "•"), (MEASURES[5], "."))]
-    series, names = [], []
-    for title, marker, measure in shown:
+    first = next((i for i, row in enumerate(grid.rows) if row == "L0"), 0)
+    rows = tuple(int(i) - first for i in np.flatnonzero(grid.sites[:, cell[1]] >= 0))
+    curves = []
+    for title, marker, measure in (
+        ("max", "hd", MEASURES[0]),
+        ("q99.9", "•", MEASURES[4]),
+        ("median", ".", MEASURES[5]),
+    ):
         values = np.abs(site_values(measure, snapshot)[sites])
-        values = np.where(values > 0, values, np.nan)
-        if np.isfinite(values).any():
-            series.append(Series(x, np.log10(values), marker, joined=marker == "hd"))
-            names.append(title if marker == "hd" else f"{marker} {title}")
-    if not series:
+        if (values > 0).any():
+            # Zero stands for unknown: a NaN would make two equal pictures unequal.
+            curves.append((title, marker, tuple(np.where(values > 0, values, 0.0).tolist())))
+    return DepthData(grid.columns[cell[1]], rows, tuple(curves))
+
+
+def depth_lines(data: DepthData | None, look: Look, width: int, height: int) -> list[Strip]:
+    """max|x| of the focused component at each layer, with q99.9 and median where they are known."""
+    if data is None or not data.curves:
         return [line(look, ("no numbers yet", "dim"))]
+    x = np.asarray(data.rows, np.float64)
+    series = []
+    for _, marker, values in data.curves:
+        known = np.where(np.asarray(values) > 0, values, np.nan)
+        series.append(Series(x, np.log10(known), marker, joined=marker == "hd"))
     every = np.concatenate([one.y[np.isfinite(one.y)] for one in series])
     low, high = math.floor(every.min()), math.ceil(every.max() + 1e-9)
-    layers = max(len(grid.rows) - 1, 1)
     plot = draw(
         series,
         width,
         height - 1,
         x_ticks=_layer_ticks(int(x.max()), width),
         y_ticks=decade_ticks(low, high, height),
-        x_range=(float(x.min()), float(max(x.max(), x.min() + min(layers, 1)))),
+        x_range=(float(x.min()), float(max(x.max(), x.min() + 1))),
         y_range=(float(low), float(max(high, low + 1))),
         ascii_only=look.ascii_only,
     )
-    title = f"{grid.columns[cell[1]]} by layer: {', '.join(names)}"
-    return [line(look, (visible(title, width, space=" "), "dim")), *[line(look, row) for row in plot]]
+    names = ", ".join(title if marker == "hd" else f"{marker} {title}" for title, marker, _ in data.curves)
+    title = visible(f"{data.component} by layer: {names}", width, space=" ")
+    return [line(look, (title, "dim")), *[line(look, row) for row in plot]]
 
 
 def distribution_lines(view: SiteView | None, look: Look, width: int, height: int) -> list[Strip]:

@@ -133,7 +133,8 @@ def sample_page(snapshot: Snapshot, view: SiteView, look: Look, width: int, heig
     if not whole.points:
         return lines
     last = whole.points[-1]
-    verdict = f"The maximum rose {len(whole.points)} times, last with sample {last.sample}, after "
+    rises = "once" if len(whole.points) == 1 else f"{len(whole.points)} times"
+    verdict = f"The maximum rose {rises}, last with sample {last.sample}, after "
     verdict += f"{percent(whole.last_increase_share)} of {grouped(whole.tokens)} tokens."
     lines += [line(look), line(look, visible(verdict, width, space=" "))]
     x = np.asarray([p.tokens for p in whole.points] + [whole.tokens], np.float64)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rich.segment import Segment
 from rich.style import Style
@@ -76,12 +77,13 @@ class HeatColumn(Widget):
         """
         old_cells, old_cursor, old_highlight = self._cells, self._cursor, self._highlight
         self._cells, self._cursor, self._highlight = tuple(cells), cursor, highlight
-        rows = min(max(len(old_cells), len(self._cells)), max(self.size.height - 1, 0))
-        changed = [
-            row
-            for row in range(rows)
-            if _cell(old_cells, row) != _cell(self._cells, row) or (row == old_cursor) != (row == cursor)
-        ]
+        pairs = zip_longest(old_cells, self._cells, fillvalue=BLANK)
+        # Cells are made anew only where they differ, so that identity settles nearly every comparison.
+        different = {row for row, (old, new) in enumerate(pairs) if old is not new and old != new}
+        if cursor != old_cursor:
+            different |= {row for row in (cursor, old_cursor) if row is not None}
+        rows = max(self.size.height - 1, 0)
+        changed = sorted(row for row in different if row < rows)
         regions = [Region(0, row + 1, self.size.width, 1) for row in changed]
         if highlight != old_highlight:
             regions.append(Region(0, 0, self.size.width, 1))
@@ -191,7 +193,7 @@ class Heatmap(Horizontal):
     def place(self, site: int) -> bool:
         """Put the cursor on a site, in the middle, without telling anyone; returns whether anything visible changed."""
         cell = self.grid.cell_of(site)
-        if cell is None:
+        if cell is None or cell == (self._row, self._column):
             return False
         self._row, self._column = cell
         self._is_centred = True

@@ -202,7 +202,8 @@ class SessionScript:
             if is_massive
             else self.random.uniform(0.2, 1.0, len(self.samples))
         )
-        totals.sample_max[:] = (magnitude * shares).astype(np.float32)
+        maxima = (magnitude * shares).astype(np.float32)
+        totals.sample_max[:] = (maxima.view(np.uint32) & 0xFFFF0000).view(np.float32)
         totals.sample_max[0] = magnitude
         top = np.zeros(100, TOP_DTYPE)
         order = np.argsort(-np.abs(kept), kind="stable")[:100]
