@@ -6,6 +6,7 @@
 - `html`       one self-contained page; `charts` and `svg` draw its figures
 - `markdown`   a report for an issue or a README, and a section for a model card
 - `tabular`    sites, largest elements, channels and samples as CSV
+- `scales`     input scales by module for SmoothQuant and others; `torch_file` saves them
 - `comparison` sessions side by side
 - `reference`  the two files of the code of arXiv 2605.15572, drop-in
 - `source`     what the readable reports are made from; `sentences` and `tables` put it into words

@@ -21,6 +21,7 @@ from engine.report.errors import ReportError
 from engine.report.html import html
 from engine.report.markdown import markdown, model_card
 from engine.report.reference import activation_stats, reference_model_name, top5_stats
+from engine.report.scales import act_scales, amax
 from engine.report.source import gather
 from engine.report.summary import summary_dict
 from engine.report.tabular import channels_csv, samples_csv, sites_csv, top_csv
@@ -118,6 +119,14 @@ def _csv(reader: SessionReader) -> list[Document]:
     ]
 
 
+def _act_scales(reader: SessionReader) -> list[Document]:
+    return [Document(f"{_stem(reader)}.act_scales.pt", act_scales(reader))]
+
+
+def _amax(reader: SessionReader) -> list[Document]:
+    return [Document(f"{_stem(reader)}.amax.safetensors", amax(reader))]
+
+
 def _text(name: str, text: str) -> Document:
     return Document(name, text.encode("utf-8", "backslashreplace"))
 
@@ -131,6 +140,8 @@ FORMATS: Final[dict[str, Format]] = {
         Format("markdown", "a report for an issue or a README", _markdown),
         Format("model-card", "a section for a model card", _model_card),
         Format("csv", "sites, largest elements, channels and samples as tables", _csv),
+        Format("act-scales", "SmoothQuant's per-channel input scales, a torch file", _act_scales),
+        Format("amax", "per-tensor input maxima by module, safetensors", _amax),
         Format("reference", "the two files of the code of arXiv 2605.15572", _reference),
     )
 }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -116,7 +116,8 @@ def recount(
                 layout = row_layout(inputs.shapes[path], batch)
                 if layout is not None:
                     name = f"layer_{layer}_other_input_{member.replace('.', '_')}"
-                    extra.append(Site(name, layer, "other_input", path, "input", layout=layout, kind=group.kind))
+                    site = Site(name, layer, "other_input", path, "input", layout=layout, kind=group.kind)
+                    extra.append(replace(site, readers=(path,)))
                     measured.add(seen)
     return extra, covered + sum(inputs.parameters[path] for path, seen in inputs.prints.items() if seen in measured)
 

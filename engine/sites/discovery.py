@@ -159,7 +159,7 @@ def _add_ends(draft: _Draft, backbone: Backbone, model: nn.Module, rule: FamilyR
     for group in outer_gemms(backbone.text_model, rule):
         path = f"{backbone.path}.{group.module}" if backbone.path else group.module
         name = f"other_input_{_slug(group.module)}"
-        site = Site(name, None, group.component, path, capture="input", kind=group.kind)
+        site = Site(name, None, group.component, path, capture="input", kind=group.kind, readers=(path,))
         _count(draft, group)
         draft.add(site, child(model, path))
     last = backbone.blocks[-1][0]
@@ -212,7 +212,10 @@ def _add_block(
     for group in groups:
         _count(draft, group)
         label = group.module if group.component == "other_input" else group.owner
-        add(group.component, group.module, label, capture="input", kind=group.kind, layout=group.layout)
+        readers = tuple(f"{path}.{member}" for member in group.members)
+        add(
+            group.component, group.module, label, capture="input", kind=group.kind, layout=group.layout, readers=readers
+        )
     if branches and not any(site.component == "mlp_gate" for site, _ in found):
         draft.gap("mlp_gate", _gate_gap(block, branches[0], rule), layer)
     if not mixers:

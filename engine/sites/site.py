@@ -78,6 +78,7 @@ class Site:
             plane 0 is measured, `expert` [rows, D] with a token index per row.
         kind: what the module is: `self`, `linear`, `dense`, `moe`, `shared`, `logits`, `norm`, `embedding`, `block`.
         note: what a reader must know about this site, else empty.
+        readers: dotted paths of the linear modules that multiply this tensor (GEMM inputs only).
     """
 
     name: str
@@ -90,6 +91,7 @@ class Site:
     layout: Layout = "BTD"
     kind: str = ""
     note: str = ""
+    readers: tuple[str, ...] = ()
 
     @property
     def counts_for_m(self) -> bool:
@@ -149,7 +151,14 @@ class HookPlan:
     def from_json(cls, data: dict[str, Any]) -> HookPlan:
         """Read what `to_json` wrote (tuples come back as tuples)."""
         sites = tuple(
-            Site(**{**s, "columns": None if s["columns"] is None else tuple(s["columns"])}) for s in data["sites"]
+            Site(
+                **{
+                    **s,
+                    "columns": None if s["columns"] is None else tuple(s["columns"]),
+                    "readers": tuple(s.get("readers", ())),
+                }
+            )
+            for s in data["sites"]
         )
         missing = tuple(MissingSite(**{**m, "layers": tuple(m["layers"])}) for m in data["missing"])
         return cls(**{**data, "sites": sites, "missing": missing, "notes": tuple(data["notes"])})

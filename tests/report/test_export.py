@@ -19,6 +19,9 @@ from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
 from tests.analysis import sessions
 
+NEED_INPUTS = {"act-scales", "amax"}  # of matrix products, which the small session has not measured
+READABLE = set(FORMATS) - NEED_INPUTS
+
 
 def strict(text: str) -> dict:
     def refuse(constant: str) -> None:
@@ -28,7 +31,7 @@ def strict(text: str) -> dict:
 
 
 @pytest.mark.parametrize("which", ["bfloat16", "float32", "standard", "lean", "partial"])
-@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("name", sorted(READABLE))
 def test_every_format_of_every_kind_of_session_is_written(
     name: str, which: str, session_files: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -148,7 +151,7 @@ def test_file_names_are_safe_whatever_the_model_is_called() -> None:
 def test_a_model_with_a_hostile_name_cannot_leave_the_folder(tmp_path: Path) -> None:
     path = sessions.write_session(tmp_path / "s.maxact", model="/tmp/\udc80../\x1b[31m..evil\n")
     with SessionReader(path) as opened:
-        for name in FORMATS:
+        for name in READABLE:
             for written in export_session(opened, name, tmp_path / "out"):
                 assert written.parent == tmp_path / "out" and "\x1b" not in written.name
                 assert b"\x1b" not in written.read_bytes()

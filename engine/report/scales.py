@@ -1,0 +1,82 @@
+"""Activation scales for quantisation tools, by linear module, from the measured inputs of matrix products.
+
+- `input_scales`  module path -> per-channel max|x|
+- `act_scales`    SmoothQuant's file: a dict of module name -> tensor [in_features], saved by torch
+- `amax`          per-tensor maxima as safetensors, `<module>.input_amax`
+
+Maxima are over all tokens measured; SmoothQuant's own script takes the same (maximum over samples, not their mean).
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.report.errors import ReportError
+from engine.report.torch_file import as_torch_file
+from engine.report.wording import printable
+from engine.session.reader import SessionReader
+from engine.sites.site import Site
+
+
+def input_scales(reader: SessionReader) -> dict[str, NDArray[np.float32]]:
+    """Per-channel max|x| of the input of every linear module whose input was measured, float32 [in_features].
+
+    Raises:
+        ReportError: the session measured none.
+    """
+    with reader.snapshot():
+        plan = reader.meta().plan
+        sites = plan.sites if plan else ()
+        # A module whose input turned out to differ from its group's has a site of its own.
+        alone = {site.module for site in sites if site.component == "other_input" and site.capture == "input"}
+        scales: dict[str, NDArray[np.float32]] = {}
+        for site, totals in zip(sites, reader.iter_totals(), strict=True):
+            if totals is not None and totals.finite and site.capture == "input":
+                scales |= dict.fromkeys(_readers(site, alone), totals.channel_max)
+    if not scales:
+        raise ReportError("no inputs of matrix products were measured; run again with --sites gemm or --sites all")
+    return scales
+
+
+def act_scales(reader: SessionReader) -> bytes:
+    """The file SmoothQuant reads.
+
+    Raises:
+        ReportError: no inputs were measured, or torch could not be started.
+    """
+    return as_torch_file(input_scales(reader))
+
+
+def amax(reader: SessionReader) -> bytes:
+    """Per-tensor input maxima as a safetensors file, with what was measured in its metadata.
+
+    Raises:
+        ReportError: no inputs were measured.
+    """
+    from safetensors.numpy import save
+
+    scales = input_scales(reader)
+    meta, status = reader.meta(), reader.status()
+    about = {
+        "format": "maxact-tui/amax",
+        "model": printable(meta.job.model),
+        "corpus_hash": str(meta.corpus.get("hash", "")),
+        "samples": str(len(reader.samples_done())),
+        "special_tokens": meta.job.policy,
+        "partial": json.dumps(status.phase != "finished"),
+    }
+    return save(
+        {f"{name}.input_amax": np.asarray(channels.max(initial=0.0), np.float32) for name, channels in scales.items()},
+        metadata=about,
+    )
+
+
+def _readers(site: Site, alone: set[str]) -> tuple[str, ...]:
+    if site.component == "other_input":
+        return (site.module,)
+    # Plans of older sessions name the hooked module only.
+    readers = site.readers or ((site.module,) if site.kind not in ("moe", "logits") else ())
+    return tuple(name for name in readers if name not in alone)
