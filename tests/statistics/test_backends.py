@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.statistics import patterns
 from engine.statistics.accumulator import SiteAccumulator
 from engine.statistics.backends import Backend, choose_backend
 from engine.statistics.backends.torch_ import TorchBackend
@@ -126,3 +127,100 @@ def test_the_sweep_finds_what_the_judge_finds(backend, corpus, detail, census, l
     batches, dtype = corpus
     found = measure(backend, batches, dtype, detail=detail, census=census, left=left)
     assert_same_totals(found, judged(batches, dtype, detail=detail, census=census))
+
+
+def one_site(backend: Backend, bits: np.ndarray, dtype: str, detail: str = "standard") -> SiteTotals:
+    """The totals of a single text of sample 0."""
+    return measure(backend, [[Text(0, bits)]], dtype, detail=detail, census=True)
+
+
+def bits_of(numbers: np.ndarray | list, dtype: str) -> np.ndarray:
+    tensor = torch.tensor(np.asarray(numbers), dtype=TORCH_DTYPES[dtype])
+    return tensor.view(torch.int32 if dtype == "float32" else torch.int16).numpy().view(
+        np.uint32 if dtype == "float32" else np.uint16
+    )  # fmt: skip
+
+
+@on_every_backend
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_wide_sites_and_long_texts_agree_with_the_judge(backend: Backend, dtype: str) -> None:
+    # Wide enough for several blocks of the counting loops, long enough that several threads share the rows.
+    rng = np.random.default_rng(3)
+    texts = [Text(s, random_bits(rng, dtype, 130, 1031, 0.001)) for s in (4, 7)]
+    found = measure(backend, [texts], dtype, detail="compat", census=True)
+    assert_same_totals(found, judged([texts], dtype, detail="compat", census=True))
+
+
+@on_every_backend
+def test_a_spread_far_smaller_than_the_mean_is_not_cancelled_away(backend: Backend) -> None:
+    numbers = np.random.default_rng(0).normal(1e4, 1e-3, (200, 64)).astype(np.float32)
+    moments = patterns.moments(one_site(backend, bits_of(numbers, "float32"), "float32"))
+    wide = numbers.astype(np.float64)
+    assert moments.std == pytest.approx(wide.std(), rel=1e-9)
+    assert moments.mean == pytest.approx(wide.mean(), rel=1e-15)
+    assert moments.kurtosis == pytest.approx(np.mean((wide - wide.mean()) ** 4) / wide.var() ** 2, rel=1e-6)
+
+
+@on_every_backend
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_zero_median_under_a_large_maximum_is_an_infinite_ratio_and_a_pass(backend: Backend, dtype: str) -> None:
+    found = one_site(backend, bits_of([[0, 0, 0, 512.0], [1, 1, 1, 101.0]], dtype), dtype)
+    assert found.sun_tokens == 1
+    assert found.sun_ratio.tolist() == [np.inf, 512.0, 0.0, 0.0, 0.0]
+    assert found.peak_median == 0.0
+
+
+@on_every_backend
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_thresholds_of_suns_criterion_are_strict(backend: Backend, dtype: str) -> None:
+    at, above = [0.0, 0.0, 0.0, 100.0], [0.0, 0.0, 0.0, 101.0]
+    assert one_site(backend, bits_of([at], dtype), dtype).sun_tokens == 0
+    assert one_site(backend, bits_of([above], dtype), dtype).sun_tokens == 1
+    exactly = [0.125, 0.125, 0.125, 125.0]
+    assert one_site(backend, bits_of([exactly], dtype), dtype).sun_tokens == 0
+    assert one_site(backend, bits_of([at], dtype), dtype).channel_tokens[0].tolist() == [0, 0, 0, 0]
+    assert one_site(backend, bits_of([above], dtype), dtype).channel_tokens[:2].tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
+
+
+@on_every_backend
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_ties_go_to_the_lowest_sample_position_and_channel(backend: Backend, dtype: str) -> None:
+    ones = bits_of(np.where(np.arange(60).reshape(20, 3) % 2, 1.0, -1.0), dtype)
+    late, early = [Text(9, ones)], [Text(2, ones), Text(5, ones)]
+    top = measure(backend, [late, early], dtype, detail="lean", census=False).top
+    expected = [(s, p, c) for s in (2, 5, 9) for p in range(20) for c in range(3)][:100]
+    assert [tuple(entry)[1:] for entry in top.tolist()] == expected
+    assert top["value"][:3].tolist() == [-1.0, 1.0, -1.0]
+
+
+@on_every_backend
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("number", [3.5, -3.5, 0.0, np.nan, np.inf, -np.inf])
+def test_a_site_of_one_element(backend: Backend, dtype: str, number: float) -> None:
+    bits = bits_of([[number]], dtype)
+    for detail in ("lean", "standard", "compat"):
+        assert_same_totals(
+            one_site(backend, bits, dtype, detail), judged([[Text(0, bits)]], dtype, detail=detail, census=True)
+        )
+
+
+@on_every_backend
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_batches_split_any_way_leave_the_same_integers(backend: Backend, dtype: str) -> None:
+    rng = np.random.default_rng(5)
+    texts = [Text(s, random_bits(rng, dtype, 7, 12, 0.05)) for s in range(12)]
+    splits = ([texts], [[t] for t in texts], [texts[6:], texts[:6]], [texts[::3], texts[1::3], texts[2::3]])
+    results = [measure(backend, list(split), dtype, detail="compat", census=True) for split in splits]
+    for other in results[1:]:
+        assert_same_totals(other, results[0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_all_backends_agree_on_real_activations(dtype: str) -> None:
+    torch.manual_seed(0)
+    hidden = torch.randn(512, 192) * torch.logspace(-2, 3, 512)[:, None]
+    hidden[::37, 5] *= 3000.0
+    texts = [Text(0, bits_of(hidden.numpy(), dtype))]
+    results = [measure(b, [texts], dtype, detail="compat", census=True) for b in BACKENDS.values()]
+    for other in results[1:]:
+        assert_same_totals(other, results[0])
