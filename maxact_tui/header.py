@@ -63,9 +63,12 @@ def state_words(snapshot: Snapshot, now: float) -> tuple[str, str]:
         if status.ended and status.started:
             words += f" after {duration(status.ended - status.started)}"
     elif snapshot.quiet_seconds > QUIET_SECONDS and status.heartbeat:
-        return f"{words}, silent for {duration(snapshot.quiet_seconds)}", "warn"
-    elif since and status.phase == "loading":
+        words, style = f"{words}, silent for {duration(snapshot.quiet_seconds)}", "warn"
+    elif since and status.phase in ("loading", "running"):
         words += f" {since}"
+    asked = [command.name for command in snapshot.commands if command.state == "new"]
+    if asked and not snapshot.has_ended:
+        words += f", {visible(asked[-1])} asked for"
     return words, style
 
 
@@ -88,10 +91,12 @@ def _progress_line(status: Status, look: Look, width: int) -> Strip:
         f"{grouped(status.samples_done)}/{grouped(status.samples_total)} samples",
         f"{compact(status.tokens_done)} of {compact(status.tokens_total)} tokens",
     ]
-    if status.phase == "running":
+    if status.phase == "running" and status.batches_done:
         parts += [rate(status.tokens_per_second, "tok"), f"ETA {duration(status.eta_seconds)}"]
     elif status.tokens_per_second:
         parts.append(rate(status.tokens_per_second, "tok"))
+    if status.phase == "running" and not status.batches_done:
+        parts.append("the first batch is on its way")
     if status.padded_tokens:
         parts.append(f"padding {percent(status.padding_share)}")
     if status.detail:
@@ -186,7 +191,7 @@ def _what(snapshot: Snapshot) -> str:
     if meta is None:
         return ""
     dtype = str(meta.provenance.get("dtype") or meta.job.dtype)
-    parts = [dtype, _device(meta)]
+    parts = [part for part in (dtype, _device(meta)) if part != "auto"]
     if meta.plan is not None:
         parts.append(f"{len(meta.plan.sites)} sites")
     return visible("  ".join(parts), space=" ")

@@ -16,18 +16,21 @@ from maxact_tui.grid import Grid
 from maxact_tui.palette import Look
 from maxact_tui.panes import (
     PANES,
+    DepthData,
+    TokenData,
     channel_lines,
     depth_data,
     depth_lines,
     distribution_lines,
     site_lines,
     tab_line,
+    token_data,
     token_lines,
 )
-from maxact_tui.snapshot import Snapshot
+from maxact_tui.snapshot import SiteView, Snapshot
 from maxact_tui.widgets.lines import Lines
 
-DEPTH, DISTRIBUTION = 2, 3
+TOKENS, CHANNELS, DEPTH = 0, 1, 2
 PLOT_SECONDS = 1.0
 _TWO_FROM = (110, 32)
 _FOUR_FROM = (170, 50)
@@ -123,26 +126,16 @@ class SitePanel(Vertical):
     def _show_pane(self, number: int, snapshot: Snapshot, grid: Grid) -> bool:
         """Make a pane's lines anew if what they show has changed."""
         pane = self._pane(f"pane-{number}")
-        data = depth_data(snapshot, grid) if number == DEPTH else snapshot.view
+        data = _data_of(number, snapshot, grid)
         key = (pane.size, data)
         if key == self._shown.get(number):
             return False
         self._shown[number] = key
-        return pane.show(self._lines_of(number, snapshot, grid, pane.size))
+        return pane.show(_lines_of(number, data, self._look, pane.size))
 
     def _plot_late(self) -> None:
         if self._late is not None:
             self.show(*self._late, by_data=False)
-
-    def _lines_of(self, number: int, snapshot: Snapshot, grid: Grid, size: Size) -> list[Strip]:
-        look, (width, height) = self._look, size
-        if number == 0:
-            return token_lines(snapshot.view, look, width, height)
-        if number == 1:
-            return channel_lines(snapshot.view, look, width, height)
-        if number == DEPTH:
-            return depth_lines(depth_data(snapshot, grid), look, width, height)
-        return distribution_lines(snapshot.view, look, width, height)
 
     def _pane(self, name: str) -> Lines:
         return self.query_one(f"#{name}", Lines)
@@ -153,3 +146,21 @@ class SitePanel(Vertical):
             self._pane(f"pane-{number}").display = number in shown
         self.query_one("#texts").display = bool(shown & {0, 1})
         self.query_one("#plots").display = bool(shown & {2, 3})
+
+
+def _data_of(number: int, snapshot: Snapshot, grid: Grid) -> TokenData | DepthData | SiteView | None:
+    """What a pane shows; equal data make an equal picture."""
+    if number == TOKENS:
+        return token_data(snapshot)
+    return depth_data(snapshot, grid) if number == DEPTH else snapshot.view
+
+
+def _lines_of(number: int, data: TokenData | DepthData | SiteView | None, look: Look, size: Size) -> list[Strip]:
+    width, height = size
+    if isinstance(data, TokenData):
+        return token_lines(data, look, width, height)
+    if number == DEPTH:
+        return depth_lines(data if isinstance(data, DepthData) else None, look, width, height)
+    view = data if isinstance(data, SiteView) else None
+    show = channel_lines if number == CHANNELS else distribution_lines
+    return show(view, look, width, height)

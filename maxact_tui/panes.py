@@ -3,7 +3,7 @@
 - `PANES`             the panes' titles, in the order of their keys
 - `site_lines`        the site in three lines
 - `tab_line`          the panes and which are open
-- `token_lines`       the largest activations in their context
+- `TokenData`, `token_data`, `token_lines`  the largest activations in their context
 - `channel_lines`     the largest channels
 - `DepthData`, `depth_data`, `depth_lines`  the component over the depth of the model, as a plot
 - `distribution_lines`  |x| as a log histogram, as a plot
@@ -25,6 +25,7 @@ from maxact_tui.header import token_parts
 from maxact_tui.measures import MEASURES
 from maxact_tui.numbers import compact, exact, grouped, percent, signed
 from maxact_tui.palette import Look
+from maxact_tui.places import TokenPlace
 from maxact_tui.snapshot import SiteView, Snapshot
 from maxact_tui.text import fitted, visible
 from maxact_tui.widgets.lines import Part, line
@@ -80,15 +81,39 @@ def tab_line(look: Look, open_panes: Collection[int]) -> Strip:
     return line(look, *parts)
 
 
-def token_lines(view: SiteView | None, look: Look, width: int, height: int) -> list[Strip]:
+@dataclass(frozen=True, slots=True)
+class TokenData:
+    """What the token pane shows; two are equal if it would look the same.
+
+    Attributes:
+        rows: value, channel, position and token of each of the largest |x|, the largest first.
+        is_whole: False before the first checkpoint, when only the largest of all is known.
+    """
+
+    rows: tuple[tuple[float, int, int, TokenPlace | None], ...]
+    is_whole: bool
+
+
+def token_data(snapshot: Snapshot) -> TokenData:
+    """The focused site's largest |x|, as far as they are known."""
+    view, live, focus, place = snapshot.view, snapshot.live, snapshot.focus, snapshot.focus_place
+    if view is not None:
+        pairs = zip(view.summary.top, view.places, strict=True)
+        return TokenData(tuple((e.value, e.channel, e.position, found) for e, found in pairs), True)
+    if live is None or focus is None or place is None:
+        return TokenData((), False)
+    row = live.data[focus].tolist()
+    value = row[0] if abs(row[0]) >= abs(row[1]) else row[1]
+    return TokenData(((value, int(row[7]), int(row[6]), place),), False)
+
+
+def token_lines(data: TokenData, look: Look, width: int, height: int) -> list[Strip]:
     """The largest |x|: value, channel, position and category, and the token in its context."""
-    if view is None:
-        return [line(look, (_WAITING, "dim"))]
     wide = width >= 64
     head = " value  chan  pos " + ("category   " if wide else "") + "token in context"
     lines = [line(look, (head, "dim"))]
-    for entry, place in list(zip(view.summary.top, view.places, strict=True))[: max(height - 1, 0)]:
-        facts = f"{signed(entry.value):>6} {entry.channel:>5} {entry.position:>4} "
+    for value, channel, position, place in data.rows[: max(height - 1, 0)]:
+        facts = f"{signed(value):>6} {channel:>5} {position:>4} "
         if wide:
             facts += fitted(visible(place.category if place else ""), 10, ascii_only=look.ascii_only) + " "
         room = max(width - len(facts), 8)
@@ -96,6 +121,8 @@ def token_lines(view: SiteView | None, look: Look, width: int, height: int) -> l
         if place is not None:
             context = token_parts(place, look, room, lead=min(16, room // 3))
         lines.append(line(look, facts, *context))
+    if not data.is_whole:
+        lines.append(line(look, (f"{'the others come' if data.rows else 'comes'} with the first checkpoint", "dim")))
     return lines
 
 
