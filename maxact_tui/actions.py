@@ -91,7 +91,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("neighbour(-1)", ("left_square_bracket",), "layer", "The same component one layer up.", "site", "[ ]"),
     Action("neighbour(1)", ("right_square_bracket",), "", "The same component one layer down.", "site", "]"),
     Action("back", ("escape",), "back", "Back to where you came from.", "site", "esc"),
-    Action("palette", ("colon",), "commands", "All commands, with search.", "app", ":"),
+    Action("palette", ("colon", "ctrl+p"), "commands", "All commands, with search.", "app", ":"),
     Action("help", ("question_mark", "f1"), "help", "This help.", "app", "?"),
     Action("leave", ("q",), "quit", "Leave; a run goes on without this screen if you like.", "app"),
 )
@@ -123,11 +123,7 @@ def help_sections() -> list[tuple[str, list[tuple[str, str]]]]:
     return [section for section in sections if section[1]]
 
 
-def commands(*places: Place) -> list[tuple[str, str, str]]:
-    """(title, sentence, action) for the command palette."""
-    return [
-        (f"{a.help.rstrip('.').split(';')[0]}  ({a.key_text})", a.help, a.name)
-        for place in places
-        for a in ACTIONS
-        if a.place == place and not a.name.startswith(("cursor", "scroll", "page", "edge"))
-    ]
+def commands(*places: Place) -> list[Action]:
+    """What the command palette offers: everything but moving the cursor."""
+    moves = ("cursor", "scroll", "page", "edge", "palette")
+    return [a for place in places for a in ACTIONS if a.place == place and not a.name.startswith(moves)]

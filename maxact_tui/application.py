@@ -7,29 +7,26 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual import work
-from textual.app import App, SystemCommand
+from textual.app import App
 from textual.binding import BindingType
 from textual.events import CursorPosition
 from textual.message import Message
-from textual.screen import Screen
 from textual.strip import Strip
 
 from engine.session.schema import SessionError
 from maxact_tui import actions
 from maxact_tui.ending import (
-    EXIT_DETACHED,
     EXIT_DONE,
-    EXIT_FAILED,
     EXIT_INTERRUPTED,
     LEAVING_SECONDS,
     HangupWatch,
+    exit_code,
     leave_by_force_after,
     on_signals,
 )
@@ -39,12 +36,14 @@ from maxact_tui.requests import Requests
 from maxact_tui.screens.browser import BrowserScreen
 from maxact_tui.screens.choice import ChoiceScreen, leave_choices
 from maxact_tui.screens.monitor import MonitorScreen
+from maxact_tui.screens.palette import PaletteScreen
 from maxact_tui.screens.reading import ReadingScreen, event_lines, help_lines
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.threads import ThreadsScreen
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.snapshot import Snapshot
 from maxact_tui.watching import Watcher
+from maxact_tui.widgets.plot import preload
 
 NOTICE_SECONDS = 6.0
 TWICE_SECONDS = 2.0
@@ -67,6 +66,7 @@ class MaxactApp(App[int]):
     CSS_PATH: ClassVar = ["application.tcss", "screens/monitor.tcss"]
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("app")]
     ALLOW_SELECT: ClassVar[bool] = False
+    ENABLE_COMMAND_PALETTE: ClassVar[bool] = False
 
     class SnapshotTaken(Message):
         """A newer snapshot can be collected."""
@@ -106,7 +106,7 @@ class MaxactApp(App[int]):
             self.call_later(self.action_browse)
         else:
             self._watch(self._session)
-        threading.Thread(target=_import_plotext, name="import-plotext", daemon=True).start()
+        preload()
 
     def on_unmount(self) -> None:
         """Stop the threads."""
@@ -154,12 +154,8 @@ class MaxactApp(App[int]):
 
     def action_palette(self) -> None:
         """Open the command palette."""
-        self.action_command_palette()
-
-    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """What the palette offers, from the table of actions."""
-        for title, sentence, action in actions.commands("monitor", "app"):
-            yield SystemCommand(title, sentence, self._runner(action))
+        here: actions.Place = "site" if isinstance(self.screen, SiteScreen) else "monitor"
+        self.push_screen(PaletteScreen(self.look, actions.commands(here, "app")), self._on_command_chosen)
 
     def action_pause(self) -> None:
         """Ask the engine to pause, or to go on."""
@@ -275,11 +271,10 @@ class MaxactApp(App[int]):
             self._leave(EXIT_DONE)
         self._redraw()
 
-    def _runner(self, action: str) -> Callable[[], None]:
-        def run() -> None:
-            self.call_later(self.run_action, action, self._monitor)
-
-        return run
+    async def _on_command_chosen(self, action: str | None) -> None:
+        self._redraw()
+        if action is not None:
+            await self.run_action(action, self.screen if not hasattr(self, f"action_{action}") else self)
 
     def _on_leave_chosen(self, chosen: str | None) -> None:
         if chosen == "leave":
@@ -290,10 +285,7 @@ class MaxactApp(App[int]):
         self._redraw()
 
     def _exit_code(self) -> int:
-        status = self.snapshot.status
-        if self._session is not None and (status is None or not self.snapshot.has_ended):
-            return EXIT_DETACHED
-        return EXIT_FAILED if status is not None and status.phase in ("failed", "gone") else EXIT_DONE
+        return exit_code(self.snapshot) if self._session is not None else EXIT_DONE
 
     def _leave_on_signal(self, number: int) -> None:
         self._leave(EXIT_INTERRUPTED if number == signal.SIGINT else self._exit_code(), by_force=True)
@@ -306,8 +298,3 @@ class MaxactApp(App[int]):
     def _write(self, text: str) -> None:
         if self._driver is not None:
             self._driver.write(text)
-
-
-def _import_plotext() -> None:
-    """Load the plotting library while the user looks at the first frame."""
-    import plotext  # noqa: F401

@@ -3,6 +3,7 @@
 - `on_signals`      calls back on SIGHUP, SIGTERM and SIGINT, inside the event loop
 - `HangupWatch`     a thread that notices when the terminal is gone, even where SIGHUP is ignored
 - `EXIT_*`          exit codes
+- `exit_code`       which one a session's state asks for
 """
 
 from __future__ import annotations
@@ -15,9 +16,18 @@ import sys
 import threading
 from collections.abc import Callable
 
+from maxact_tui.snapshot import Snapshot
+
 EXIT_DONE, EXIT_FAILED, EXIT_DETACHED, EXIT_INTERRUPTED = 0, 1, 3, 130
 LEAVING_SECONDS = 3.0
 _POLL_MILLISECONDS = 1000
+
+
+def exit_code(snapshot: Snapshot) -> int:
+    """3 if the run goes on without the screen, 1 if it failed, else 0."""
+    if snapshot.status is None or not snapshot.has_ended:
+        return EXIT_DETACHED
+    return EXIT_FAILED if snapshot.status.phase in ("failed", "gone") else EXIT_DONE
 
 
 def on_signals(leave: Callable[[int], None]) -> None:

@@ -2,6 +2,7 @@
 
 - `Series`   one curve
 - `draw`     curves and labelled ticks to lines of text
+- `preload`  load plotext while nobody waits for it
 - `pooled`   at most a few points per column, keeping every extreme
 """
 
@@ -35,6 +36,15 @@ class Series:
     y: NDArray[np.float64]
     marker: str = "hd"
     joined: bool = True
+
+
+def preload() -> None:
+    """Load the plotting library in the background, while the user looks at the first frame."""
+    threading.Thread(target=_load, name="import-plotext", daemon=True).start()
+
+
+def _load() -> None:
+    import plotext  # noqa: F401
 
 
 def draw(

@@ -7,11 +7,12 @@ import re
 
 import pytest
 
-from maxact_tui.actions import ACTIONS, footer, help_sections
+from maxact_tui.actions import ACTIONS, commands, footer, help_sections
 from maxact_tui.application import MaxactApp
 from maxact_tui.footer import footer_line
 from maxact_tui.palette import choose_look
 from maxact_tui.screens.monitor import MonitorScreen
+from maxact_tui.screens.palette import matching
 
 FORBIDDEN = re.compile(r"ctrl\+(enter|m|h|i|j|a|b|s|z)$|shift\+enter")
 
@@ -53,3 +54,11 @@ def test_the_footer_fits_and_always_has_help_and_quit(width: int) -> None:
 def test_the_widest_footer_has_every_label() -> None:
     text = footer_line(choose_look("256"), 400, "monitor").text
     assert all(f"{key} {label}" in text for key, label in footer("monitor", "app"))
+
+
+def test_the_palette_finds_commands_by_any_word_and_by_label_first() -> None:
+    every = commands("monitor", "app")
+    assert matching(every, "threads")[0].label == "threads"
+    assert [a.name for a in matching(every, "pause batch")] == ["app.pause"]
+    assert matching(every, "no such thing") == []
+    assert matching(every, "") == every

@@ -10,6 +10,7 @@ from engine.session.reader import SessionReader
 from maxact_tui.screens.choice import ChoiceScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.reading import ReadingScreen
+from maxact_tui.screens.threads import ThreadsScreen
 from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import check_picture, screen_text
@@ -177,6 +178,21 @@ async def test_help_lists_keys_measures_and_signs(shown: Shown, clean_session: P
         check_picture("help-120x36", screen_text(pilot.app))
         await pilot.press("escape")
         assert isinstance(pilot.app.screen, MonitorScreen)
+
+
+async def test_the_palette_runs_what_was_typed(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("colon", *"thread")
+        await pilot.pause()
+        check_picture("palette-80x24", screen_text(pilot.app))
+        await pilot.press("enter")
+        await settle(pilot, lambda app: isinstance(app.screen, ThreadsScreen))
+        await pilot.press("escape", "colon", *"next measure", "enter")
+        await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen) and "rms 0.01" in screen_text(app))
+        await pilot.press("colon", *"leave", "enter")
+        await pilot.pause()
+    assert pilot.app.return_value == 0
 
 
 async def test_before_the_plan_the_screen_says_what_happens(shown: Shown, tmp_path: Path) -> None:
