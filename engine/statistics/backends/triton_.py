@@ -71,13 +71,14 @@ def backend() -> TritonBackend:
 
 @cache
 def _multiprocessors(device: torch.device) -> int:
-    # The interpreter runs programs one after the other: a few show that they work together.
-    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
+    # Triton's interpreter runs programs one after the other: two show that they work together.
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
 def launch(kernel: Any, grid: tuple[int, ...], arguments: Mapping[str, Any], constants: Mapping[str, Any]) -> None:
     """Queue a kernel on the current stream; tensors and sizes by name, then what it is compiled for."""
-    kernel[grid](**arguments, **constants)
+    # Only float64 sums are added up; without fused products they round alike whatever the compiler's default is.
+    kernel[grid](**arguments, **constants, enable_fp_fusion=False)
 
 
 class _Sweep:
@@ -103,6 +104,10 @@ class _Sweep:
         self.whose = {"sample": rows.sample, "position": rows.position}
         self.sizes = {"count": count, "width": width}
         self.kind = {"INFINITY": state.format.infinity, "INDEXED": rows.index is not None}
+        programs = self.chunks * self.strides
+        self.row_maxima = self._empty(self.chunks, count)
+        self.extremes = self._empty(programs, 2)
+        self.powers = self._empty(programs if self.powered else 0, 8, dtype=torch.float64)
         self.row_keys = self._empty(count)
         self.medians = self._empty(count if self.counted else 0)
 
@@ -115,14 +120,10 @@ class _Sweep:
 
     def _read_tensor(self) -> None:
         state = self.state
-        programs = self.chunks * self.strides
-        self.row_maxima = self._empty(self.chunks, self.sizes["count"])
-        self.extremes = self._empty(programs, 2)
-        self.powers = self._empty(programs if self.powered else 0, 8, dtype=torch.float64)
         left = {
             "row_maxima": self.row_maxima,
             "flags": self._empty(self.chunks, self.tiles, dtype=torch.int8),
-            "flagged": self._empty(programs),
+            "flagged": self._empty(len(self.extremes)),
             "extremes": self.extremes,
             "powers": self.powers,
             "pivot": state.reals[PIVOT],

@@ -95,7 +95,7 @@ def _power_sums(bits, finite, pivot):
     return tl.where(slot == 4, tl.sum(tl.abs(wide), 1)[:, None], sums)
 
 
-@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["index"])
+@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["index", "pivot"])
 def sweep_usual(
     x, index, count, width, row_maxima, flags, flagged, extremes, powers, pivot, channel_keys, histogram,
     INFINITY: tl.constexpr, INDEXED: tl.constexpr, WINDOW: tl.constexpr, POWERED: tl.constexpr,
@@ -169,7 +169,10 @@ def _report_nonfinite(integers, bits, keys, bad, row_address, columns, INFINITY:
     tl.atomic_min(integers + NONFINITE_ADDRESS, tl.min(tl.min(address, 1), 0), sem="relaxed")
 
 
-@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["index", "sample", "position"])
+@triton.jit(
+    do_not_specialize=["count"],
+    do_not_specialize_on_alignment=["index", "sample", "position", "pivot", "integers"],
+)
 def sweep_flagged(
     x, index, sample, position, count, width, row_maxima, flags, flagged, extremes, powers, pivot, channel_keys,
     histogram, integers,
@@ -187,10 +190,7 @@ def sweep_flagged(
     tiles = tl.cdiv(count, ROWS)
     has_last = (tiles - 1) % tl.num_programs(1) == tl.program_id(1)
     has_edge = (whole == 0) | (has_last & (count % ROWS != 0))
-    if ALL:
-        busy = count > 0
-    else:
-        busy = has_edge | (tl.load(flagged + program) > 0)
+    busy = count > 0 if ALL else has_edge | (tl.load(flagged + program) > 0)
     if busy:
         if ALL:
             high = tl.full([], -INFINITY - 1, tl.int32)

@@ -37,8 +37,8 @@ def _take_census(channel_tokens, row, width, largest, LADDER, INFINITY: tl.const
         channels = start + tl.arange(0, BLOCK)
         keys = load_keys(row, channels, channels < width, INFINITY)
         for rung in range(CENSUS_RUNGS):
-            # The rungs are 100 * 2^k; one beyond the largest number is exceeded by none.
-            threshold = tl.minimum(LADDER + (rung << mantissa_bits(INFINITY)), INFINITY - 1)
+            # The rungs are 100 * 2^k; one beyond the largest number is the key of a NaN, exceeded by none.
+            threshold = LADDER + (rung << mantissa_bits(INFINITY))
             if largest > threshold:
                 above = (keys > threshold) & (keys < INFINITY)
                 tl.atomic_add(channel_tokens + rung * width + channels, 1, mask=above, sem="relaxed")
@@ -58,9 +58,10 @@ def judge_tokens(
     numbers = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     live = numbers < count
     keys = tl.full([ROWS], -1, tl.int32)
-    for chunk in range(chunks):
-        place = row_maxima + tl.cast(chunk, tl.int64) * count + numbers
-        keys = tl.maximum(keys, tl.load(place, mask=live, other=-1))
+    for start in range(0, chunks, ROWS):
+        chunk = start + tl.arange(0, ROWS)[:, None]
+        parts = row_maxima + chunk.to(tl.int64) * count + numbers[None, :]
+        keys = tl.maximum(keys, tl.max(tl.load(parts, mask=(chunk < chunks) & live[None, :], other=-1), 0))
     tl.store(row_keys + numbers, keys, mask=live)
     tl.atomic_add(token_maxima + (keys >> pattern_shift(INFINITY)), 1, mask=keys >= 0, sem="relaxed")
     _raise_samples(sample_keys, tl.load(sample + numbers, mask=live, other=0), keys, live)

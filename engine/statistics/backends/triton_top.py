@@ -23,7 +23,6 @@ from engine.statistics import totals as _totals
 from engine.statistics.backends.triton_keys import (
     cut_of_largest,
     element_address,
-    load_keys,
     lower_median,
     magnitude_mask,
     places_of,
