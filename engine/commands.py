@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
+from corpus.samples import CorpusError
 from engine.recording import RunRecorder
 from engine.session.records import Command
 from engine.session.writer import SessionWriter
@@ -24,13 +26,19 @@ class StopRequested(Exception):
 
 
 class CommandDesk:
-    """Obeys the session file's commands: `pause`, `resume`, `stop`, `checkpoint`."""
+    """Obeys the session file's commands: `pause`, `resume`, `stop`, `add`.
+
+    Attributes:
+        stop_wished: a stop was asked for, by a command or a signal.
+        add_samples: takes the arguments of `add` and answers; None while the run cannot take any.
+    """
 
     def __init__(self, writer: SessionWriter, recorder: RunRecorder) -> None:
         self._writer = writer
         self._recorder = recorder
         self._paused = False
         self.stop_wished = False
+        self.add_samples: Callable[[Mapping[str, Any]], str] | None = None
 
     def obey(self) -> None:
         """Answer what was asked since the last batch; waits while paused.
@@ -68,6 +76,11 @@ class CommandDesk:
             case "stop":
                 self.stop_wished = True
                 return "done", "stopping"
+            case "add" if self.add_samples is not None:
+                try:
+                    return "done", self.add_samples(command.arguments)
+                except (CorpusError, KeyError) as error:
+                    return "refused", str(error)
             case _:
                 return "refused", f"this engine does not know '{command.name}'"
 

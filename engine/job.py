@@ -1,4 +1,8 @@
-"""What to run: one frozen `Job`, written into the session file before the engine starts and read back by it."""
+"""What to run, written into the session file before the engine starts and read back by it.
+
+- `Job`       everything the user chose for a run
+- `Addition`  more texts, added to a run later
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,14 @@ from typing import Any, Literal
 Detail = Literal["lean", "standard", "compat"]
 SiteSet = Literal["paper", "gemm", "all"]
 Policy = Literal["raw", "bos", "chat"]
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """More texts for a run: the absolute path of a corpus file (or `starter`), and how many of it at most."""
+
+    corpus: str
+    samples: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,7 @@ class Job:
         policy: how text becomes tokens: `raw` (no special tokens), `bos`, `chat`.
         seed: orders the samples.
         sites: which sites are measured.
+        vision: measure the vision tower of a multimodal model, too (it is silent on text).
         detail: which statistics are kept.
         backend: `auto`, `torch`, `numba` or `triton`.
         threads: torch threads on the CPU; None for all cores.
@@ -45,6 +58,7 @@ class Job:
     policy: Policy = "raw"
     seed: int = 42
     sites: SiteSet = "paper"
+    vision: bool = False
     detail: Detail = "standard"
     backend: str = "auto"
     threads: int | None = None

@@ -2,13 +2,15 @@
 
 - `Prepared`  model, plan, tokenised corpus and batch plan, in memory
 - `prepare`   load, look, tokenise, plan; report each step
+- `extend`    the same with more texts
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -17,7 +19,7 @@ from corpus.cache import tokenize_cached
 from corpus.reading import load_corpus
 from corpus.samples import Corpus
 from corpus.tokenization import TokenizedCorpus
-from engine.job import Job
+from engine.job import Addition, Job
 from engine.loading.load import LoadedModel, load_model
 from engine.loading.progress import LoadProgress
 from engine.sites.check import self_check
@@ -50,8 +52,13 @@ class Prepared:
     device: torch.device
 
 
-def prepare(job: Job, report: Report) -> Prepared:
+def prepare(job: Job, report: Report, additions: Sequence[Addition] = ()) -> Prepared:
     """Do everything that comes before the first batch.
+
+    Args:
+        job: what to run.
+        report: told of every step.
+        additions: texts that were added to this run earlier.
 
     Raises:
         CorpusError, LoadError, SiteError: one line with the user's next step.
@@ -60,9 +67,11 @@ def prepare(job: Job, report: Report) -> Prepared:
     warm_up(job.backend, _likely_device(job.device))
     report(LoadProgress("reading the corpus"))
     corpus = load_corpus(job.corpus, limit=job.samples, seed=job.seed)
+    for addition in additions:
+        corpus = _joined(corpus, load_corpus(addition.corpus, limit=addition.samples, seed=job.seed))
     loaded = load_model(job, report)
     report(LoadProgress("finding the sites"))
-    plan = self_check(loaded.model, find_sites(loaded.model, job.sites))
+    plan = self_check(loaded.model, find_sites(loaded.model, job.sites, vision=job.vision))
     tokenized = tokenize_cached(
         corpus,
         loaded.tokenizer,
@@ -76,6 +85,36 @@ def prepare(job: Job, report: Report) -> Prepared:
     batches = plan_batches(tokenized.lengths, tokenized.categories, token_budget=budget, seed=job.seed)
     text_model = loaded.model.get_submodule(plan.text_model) if plan.text_model else loaded.model
     return Prepared(loaded, plan, corpus, tokenized, batches, text_model, device)
+
+
+def extend(
+    prepared: Prepared, job: Job, addition: Addition, token_budget: int
+) -> tuple[Prepared, tuple[tuple[int, ...], ...]]:
+    """The same run with more texts, which get the next sample numbers; and the batches of the new ones.
+
+    Raises:
+        CorpusError: the texts cannot be read.
+    """
+    more = load_corpus(addition.corpus, limit=addition.samples, seed=job.seed)
+    corpus = _joined(prepared.corpus, more)
+    tokenized = tokenize_cached(
+        corpus, prepared.loaded.tokenizer, policy=job.policy, max_length=prepared.tokenized.max_length
+    )
+    lengths = tokenized.lengths.copy()
+    lengths[: len(prepared.corpus.samples)] = 0
+    batches = plan_batches(lengths, tokenized.categories, token_budget=token_budget, seed=job.seed)
+    every = replace(prepared.batches, batches=(*prepared.batches.batches, *batches.batches))
+    return replace(prepared, corpus=corpus, tokenized=tokenized, batches=every), batches.batches
+
+
+def _joined(first: Corpus, second: Corpus) -> Corpus:
+    """Both corpora, the second one's samples numbered on."""
+    return Corpus(
+        name=f"{first.name} + {second.name}",
+        samples=first.samples + second.samples,
+        content_hash=hashlib.sha256(f"{first.content_hash} {second.content_hash}".encode()).hexdigest(),
+        problems=first.problems + second.problems,
+    )
 
 
 def _limit_threads(threads: int | None) -> None:

@@ -1,24 +1,24 @@
 """Going on from the last checkpoint, and refusing to where the inputs are not the same any more.
 
 - `describe_inputs`, `write_inputs`  what the session file records of model, plan, corpus and tokenizer
-- `restore`          put a checkpoint back into the meter; says which samples are done
+- `check_resumable`  what differs between then and now
 - `ResumeError`      one line: what differs, and the flag that goes on all the same
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from engine.job import Job
+from engine.job import Addition, Job
 from engine.preparation import Prepared
 from engine.session.reader import SessionReader
 from engine.session.records import SampleRecord
 from engine.session.writer import SessionWriter
-from engine.statistics.expert_meter import ExpertMeter
-from engine.statistics.meter import Meter
 
 ANYWAY = "resume_anyway"
+ADDITIONS = "additions"
 
 
 class ResumeError(Exception):
@@ -44,10 +44,29 @@ def describe_inputs(prepared: Prepared, job: Job) -> dict[str, Any]:
     }
 
 
-def write_inputs(writer: SessionWriter, prepared: Prepared, job: Job, *, first_time: bool) -> None:
-    """Record what is being measured: always the description, the samples and batches the first time only."""
+def write_inputs(
+    writer: SessionWriter,
+    prepared: Prepared,
+    job: Job,
+    batches: Sequence[Sequence[int]],
+    *,
+    new_samples: int | None,
+    addition: Addition | None = None,
+) -> None:
+    """Record what is being measured.
+
+    Args:
+        writer: of the session.
+        prepared: what is run.
+        job: as it was asked for.
+        batches: the whole batch plan.
+        new_samples: samples from this number on are new to the file; None if none is.
+        addition: where they came from, if they were added later.
+    """
     writer.set_meta(plan=prepared.plan.to_json(), **describe_inputs(prepared, job))
-    if not first_time:
+    if addition is not None:
+        writer.append_meta(ADDITIONS, asdict(addition))
+    if new_samples is None:
         return
     tokenized = prepared.tokenized
     writer.add_samples(
@@ -61,36 +80,29 @@ def write_inputs(writer: SessionWriter, prepared: Prepared, job: Job, *, first_t
                 token_ids=tokenized.tokens(number),
             )
             for number, sample in enumerate(prepared.corpus.samples)
+            if number >= new_samples
         ),
         tokenized.vocabulary,
     )
-    writer.set_batches(prepared.batches.batches)
+    writer.set_batches(batches)
 
 
-def restore(reader: SessionReader, prepared: Prepared, job: Job, meter: Meter, experts: ExpertMeter) -> set[int]:
-    """Load the last checkpoint, if there is one, into the meters.
+def check_resumable(reader: SessionReader, prepared: Prepared, job: Job) -> list[str]:
+    """Compare what a session was begun with and what is there now.
 
     Returns:
-        The numbers of the samples that are done; empty for a new session.
+        The differences the user has accepted (`maxact-tui resume --anyway`); empty if all is as it was.
 
     Raises:
-        ResumeError: model, corpus, tokenizer or versions differ from those of the first part.
+        ResumeError: model, corpus, tokenizer or versions differ, and that was not accepted.
     """
-    done = reader.samples_done()
-    if not done.size:
-        return set()
     recorded = reader.meta().raw
     differences = _differences(recorded, describe_inputs(prepared, job))
     if differences and not recorded.get(ANYWAY):
         raise ResumeError(
             f"cannot continue: {'; '.join(differences)}. To go on all the same: maxact-tui resume --anyway"
         )
-    for site, totals in enumerate(reader.all_totals()):
-        if totals is not None:
-            meter.load(site, totals)
-    for layer, found in reader.expert_totals().items():
-        experts.load(layer, found)
-    return {int(number) for number in done}
+    return differences
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -100,6 +100,22 @@ def resume(
 
 
 @app.command
+def add(
+    session: Annotated[Path, Parameter(help="A session file, or the start of its name.")],
+    corpus: Annotated[str, Parameter(help="More texts: `starter`, or a .jsonl, .parquet or .txt file.")],
+    *,
+    samples: Annotated[int | None, Parameter(help="At most this many of them.")] = None,
+    headless: Annotated[bool, Parameter(negative=(), help="No screen.")] = False,
+    json: Annotated[bool, Parameter(negative=(), help="Headless, with the summary as one JSON object.")] = False,
+    debug: Annotated[bool, Parameter(negative=(), help="On failure, show the engine's traceback.")] = False,
+) -> int:
+    """Add texts to a run; a finished one goes on with them."""
+    from maxact_tui.commands import running
+
+    return running.add(session, corpus, samples, headless=headless or json, as_json=json, debug=debug)
+
+
+@app.command
 def sessions() -> int:
     """List your sessions."""
     from maxact_tui.commands import sessions as listing

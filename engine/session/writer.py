@@ -65,6 +65,12 @@ class SessionWriter:
         with self._transaction() as db:
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
+    def append_meta(self, name: str, value: Any) -> None:
+        """Append a JSON value to the list stored under `name`."""
+        with self._transaction() as db:
+            row = db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+            self.set_meta(**{name: [*(json.loads(row[0]) if row else []), value]})
+
     def set_status(self, status: Status) -> None:
         """Replace the status; its heartbeat is stored beside it so that `beat` can move it alone."""
         with self._transaction() as db:

@@ -2,6 +2,7 @@
 
 - `measure`  make the session file, start the engine, show it
 - `resume`   start an engine on an existing session file, show it
+- `add`      more texts for a run
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from corpus.reading import load_corpus
 from engine.job import Job
 from engine.process import start_engine
 from engine.session.library import log_path, new_path
-from engine.session.reader import SessionReader
+from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED
 from engine.session.writer import SessionWriter
 from maxact_tui.errors import UserError
@@ -57,6 +59,27 @@ def resume(session: Path, *, anyway: bool, headless: bool, as_json: bool, debug:
         writer.set_meta(resume_anyway=True)
         writer.close()
     return _launch(path, headless=headless, as_json=as_json, debug=debug, disposable=False)
+
+
+def add(session: Path, corpus: str, samples: int | None, *, headless: bool, as_json: bool, debug: bool) -> int:
+    """Ask a run for more texts; starts an engine for a run that has ended.
+
+    Raises:
+        CorpusError: the texts cannot be read.
+        UserError: there is nothing to add to yet.
+    """
+    path = find_session(session)
+    source = corpus if corpus == "starter" else str(Path(corpus).expanduser().absolute())
+    load_corpus(source, limit=samples)  # said here, rather than by an engine that took a minute to start
+    with SessionReader(path) as reader:
+        status, measured = reader.status(), reader.checkpoint_number() > 0
+    if not measured:
+        raise UserError(f"{path.name} holds no results yet ({status.phase}); add texts once it runs")
+    send_command(path, "add", {"corpus": source, "samples": samples})
+    if status.phase in ENDED:
+        return _launch(path, headless=headless, as_json=as_json, debug=debug, disposable=False)
+    print(f"asked {path.name} for more samples; it answers after its present batch", file=sys.stderr)
+    return 0
 
 
 def _launch(path: Path, *, headless: bool, as_json: bool, debug: bool, disposable: bool) -> int:

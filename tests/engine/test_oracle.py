@@ -41,8 +41,8 @@ def run_oracle_corpus(folder: Path, demo_gguf: Path, monkeypatch: pytest.MonkeyP
     """Run the oracle's texts in compat detail; float32 means the bfloat16 weights, computed with in float32."""
     original = runner.prepare
 
-    def prepare(job: Job, report: Any) -> Prepared:
-        prepared: Prepared = original(job, report)
+    def prepare(*arguments: Any) -> Prepared:
+        prepared: Prepared = original(*arguments)
         if dtype == "float32":
             prepared.loaded.model.float()
         expected = [json.loads(line)["input_ids"] for line in (ORACLES / "smollm2_tokens.jsonl").open(encoding="utf-8")]

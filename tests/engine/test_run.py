@@ -288,6 +288,50 @@ class TestDetached:
         assert "usage:" in result.stderr
 
 
+def test_samples_added_to_a_finished_run_are_as_if_they_had_been_there(
+    tmp_path: Path, tiny_model_folder: Path, corpus: Path
+) -> None:
+    """The texts come in two files, once together from the start and once the second one later, twice interrupted."""
+    more = write_corpus(tmp_path / "more.jsonl", samples=30)
+    lines = more.read_text(encoding="utf-8").splitlines()[24:]
+    more.write_text("\n".join(lines), encoding="utf-8")
+    both = tmp_path / "both.jsonl"
+    both.write_text(corpus.read_text(encoding="utf-8") + "\n".join(lines), encoding="utf-8")
+    # One sample a batch: what a forward pass computes may depend on its neighbours in the last bit.
+    expected = new_session(tmp_path / "both.maxact", tiny_job(tiny_model_folder, both, batch_tokens=1))
+    assert runner.run(expected) == 0
+    path = new_session(tmp_path / "grown.maxact", tiny_job(tiny_model_folder, corpus, batch_tokens=1))
+    assert runner.run(path) == 0
+    send_command(path, "add", {"corpus": str(more)})
+    stop_after_batches(path, 3)
+    assert runner.run(path) == 0
+    with SessionReader(path) as reader:
+        assert reader.status().phase == "stopped"
+        assert 24 < len(reader.samples_done()) < 30
+        assert reader.status().samples_total == 30
+    assert runner.run(path) == 0
+    assert_equal_totals(read_totals(path), read_totals(expected))
+    with SessionReader(path) as reader:
+        assert reader.status().phase == "finished"
+        assert reader.meta().corpus["samples"] == 30
+        sample = reader.sample(29)
+        assert sample is not None
+        assert b"".join(reader.pieces(sample.token_ids)).decode() in lines[-1]
+
+
+def test_samples_that_cannot_be_read_are_refused_and_the_run_goes_on(
+    tmp_path: Path, tiny_model_folder: Path, corpus: Path
+) -> None:
+    path = new_session(tmp_path / "run.maxact", tiny_job(tiny_model_folder, corpus))
+    send_command(path, "add", {"corpus": str(tmp_path / "none.jsonl")})
+    assert runner.run(path) == 0
+    with SessionReader(path) as reader:
+        (command,) = reader.commands()
+        assert reader.status().samples_done == 24
+    assert command.state == "refused"
+    assert "none.jsonl" in command.answer["text"]
+
+
 def test_commands_that_are_not_known_are_refused(tmp_path: Path, tiny_model_folder: Path, corpus: Path) -> None:
     path = new_session(tmp_path / "run.maxact", tiny_job(tiny_model_folder, corpus))
     send_command(path, "dance")

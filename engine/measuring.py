@@ -1,0 +1,172 @@
+"""One batch at a time through the hooked model, and what was measured on its way into the file.
+
+- `Measurement`  forward, tick, checkpoint, take back, grow
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from corpus.batching import Batch, collate
+from engine.hooks import attach
+from engine.job import Job
+from engine.notable import NotableWatch
+from engine.preparation import Prepared
+from engine.recording import RunRecorder
+from engine.session.reader import SessionReader
+from engine.sites.experts import ExpertRows
+from engine.statistics.expert_meter import ExpertMeter
+from engine.statistics.meter import Meter
+from engine.statistics.totals import SiteTotals
+
+Batches = list[tuple[int, ...]]
+
+
+class Measurement:
+    """The meters of a run. What was measured since the last drain can be taken back whole, never half of it."""
+
+    def __init__(self, prepared: Prepared, job: Job, recorder: RunRecorder) -> None:
+        self.prepared = prepared
+        self._job = job
+        self._recorder = recorder
+        self._watch = NotableWatch(prepared.plan)
+        self._undrained: Batches = []
+        self._unsaved: list[int] = []
+        self._meter = self._new_meter(len(prepared.corpus.samples))
+        self._experts = ExpertMeter()
+
+    def load(self, reader: SessionReader) -> None:
+        """Continue from the last checkpoint of a session."""
+        for site, totals in enumerate(reader.all_totals()):
+            if totals is not None:
+                self._meter.load(site, totals)
+        for layer, found in reader.expert_totals().items():
+            self._experts.load(layer, found)
+
+    def grow(self, prepared: Prepared) -> None:
+        """Take over a larger corpus that begins with the present one."""
+        self._settle()
+        self.checkpoint()
+        self._settle()
+        more = len(prepared.corpus.samples) - len(self.prepared.corpus.samples)
+        held = [self._meter.totals(site) for site in range(len(prepared.plan.sites))]
+        self.prepared = prepared
+        self._meter = self._new_meter(len(prepared.corpus.samples))
+        for site, totals in enumerate(held):
+            if totals is not None:
+                self._meter.load(site, _with_room(totals, more))
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Within this block the model's tensors reach the meters."""
+        model, plan = self.prepared.loaded.model, self.prepared.plan
+        with torch.inference_mode(), attach(model, plan, self._record, self._report_problem, self._record_experts):
+            yield
+
+    def run_batch(self, numbers: tuple[int, ...]) -> None:
+        """Measure one batch and count it; an exception leaves it half measured until `take_back`."""
+        started = time.monotonic()
+        batch = collate(self.prepared.tokenized, numbers)
+        self._forward(batch)
+        self._undrained.append(numbers)
+        tokens = int(batch.lengths.sum())
+        self._recorder.count(
+            samples=len(numbers),
+            tokens=tokens,
+            padded=batch.input_ids.size - tokens,
+            seconds=time.monotonic() - started,
+        )
+
+    def take_back(self) -> Batches:
+        """Forget what was measured since the last drain, the batch in hand included; says what must be run again."""
+        self._meter.discard()
+        self._experts.discard()
+        again, self._undrained = self._undrained, []
+        lengths = self.prepared.tokenized.lengths
+        self._recorder.take_back(
+            batches=len(again),
+            samples=sum(len(batch) for batch in again),
+            tokens=int(sum(lengths[number] for batch in again for number in batch)),
+        )
+        return again
+
+    def tick(self) -> None:
+        """Write the newest scalars, and what is notable in them."""
+        live = self._meter.live()
+        self._recorder.tick(live)
+        for notable in self._watch.look(live):
+            self._recorder.event(notable.kind, notable.text, notable.site)
+
+    def checkpoint(self) -> None:
+        """Begin a checkpoint of everything measured so far."""
+        self._settle()
+        self._meter.drain()
+        self._experts.drain()
+        self._unsaved += [number for batch in self._undrained for number in batch]
+        self._undrained = []
+        totals = [self._meter.totals(site) for site in range(len(self.prepared.plan.sites))]
+        experts = {layer: self._experts.totals(layer) for layer in self._experts.layers}
+        self._recorder.begin_checkpoint(totals, self._unsaved, experts)
+
+    def save_all(self) -> None:
+        """Tick, checkpoint, and wait for it."""
+        self.tick()
+        self.checkpoint()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Wait for the checkpoint under way; the arrays it writes may change again afterwards."""
+        if self._recorder.finish_checkpoint():
+            self._unsaved = []
+
+    def _forward(self, batch: Batch) -> None:
+        device = self.prepared.device
+        places = np.arange(batch.input_ids.shape[1])[None, :] < batch.lengths[:, None]
+        row, position = np.nonzero(places)
+        index = np.flatnonzero(places) if batch.padded else None
+        for meter in (self._meter, self._experts):
+            meter.begin_batch(index, batch.samples[row], position)
+        mask = torch.from_numpy(places.astype(np.int64)).to(device) if batch.padded else None
+        self.prepared.text_model(
+            input_ids=torch.from_numpy(batch.input_ids).to(device), attention_mask=mask, use_cache=False
+        )
+        self._meter.end_batch()
+
+    def _new_meter(self, samples: int) -> Meter:
+        sites = self.prepared.plan.sites
+        return Meter(
+            sites=len(sites),
+            samples=samples,
+            detail=self._job.detail,
+            backend=self._job.backend,
+            census=[site.counts_for_m for site in sites],
+            problem=self._report_problem,
+        )
+
+    def _record(self, site: int, x: torch.Tensor, token_index: torch.Tensor | None = None, /) -> None:
+        self._meter.record(site, x, token_index)
+
+    def _record_experts(self, layer: int, rows: ExpertRows) -> None:
+        self._experts.record(layer, rows)
+
+    @property
+    def _report_problem(self) -> Callable[[int, str], None]:
+        sites, recorder = self.prepared.plan.sites, self._recorder
+
+        def report(site: int, text: str) -> None:
+            name = f"{sites[site].name}: " if site >= 0 else ""
+            recorder.event("warning", name + text, site if site >= 0 else None)
+
+        return report
+
+
+def _with_room(totals: SiteTotals, samples: int) -> SiteTotals:
+    """The same totals in a corpus that has `samples` more samples, not seen yet."""
+    unseen = np.full(samples, np.nan, np.float32)
+    return replace(totals, sample_max=np.concatenate([totals.sample_max, unseen]))
