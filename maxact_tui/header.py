@@ -85,12 +85,12 @@ def _progress_line(status: Status, look: Look, width: int) -> Strip:
         return line(look, (f" {reason}{advice}", "bad"))
     if status.phase in ("starting", "loading"):
         return _loading_line(status, look, width)
-    share = status.tokens_done / status.tokens_total if status.tokens_total else 0.0
-    parts = [
-        f"{percent(share)}",
-        f"{grouped(status.samples_done)}/{grouped(status.samples_total)} samples",
-        f"{compact(status.tokens_done)} of {compact(status.tokens_total)} tokens",
-    ]
+    share = status.tokens_done / status.tokens_total if status.tokens_total else float(status.phase == "finished")
+    samples, tokens = grouped(status.samples_done), compact(status.tokens_done)
+    if status.samples_total:
+        samples, tokens = f"{samples}/{grouped(status.samples_total)}", f"{tokens} of {compact(status.tokens_total)}"
+    parts = [percent(share)] if status.tokens_total else []
+    parts += [f"{samples} samples", f"{tokens} tokens"]
     if status.phase == "running" and status.batches_done:
         parts += [rate(status.tokens_per_second, "tok"), f"ETA {duration(status.eta_seconds)}"]
     elif status.tokens_per_second:

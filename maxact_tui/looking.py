@@ -7,16 +7,19 @@ The file may not be there yet, the engine may be gone, reading may fail: the sna
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
+import numpy as np
+
 from engine.analysis.maximum import find_maximum
-from engine.analysis.model import analyse
-from engine.analysis.site import summarise
+from engine.analysis.model import ModelSummary, analyse
+from engine.analysis.site import TopEntry, summarise
 from engine.session.reader import SessionMeta, SessionReader
-from engine.session.records import LiveTable
+from engine.session.records import LIVE_FIELDS, LiveTable
 from engine.session.schema import SessionError
 from engine.statistics.totals import TotalsMismatchError
 from maxact_tui.places import Places, TokenPlace
@@ -94,21 +97,26 @@ class Look:
             last,
             status=status,
             meta=meta,
-            live=live,
             events=events,
             commands=tuple(reader.commands()),
             checkpoint=reader.checkpoint_number(),
             problem="",
             quiet_seconds=max(time.time() - status.heartbeat, 0.0) if status.heartbeat else 0.0,
         )
-        if meta.plan is not None and live is not None:
-            maximum = find_maximum(meta.plan, live.magnitude, _dtype(meta))
-            place = self._live_place(live, maximum.site) if maximum else None
-            snapshot = replace(snapshot, maximum=maximum, maximum_place=place)
+        snapshot = self._with_maximum(replace(snapshot, live=live if live is not None else last.live))
         snapshot = self._focused(replace(snapshot, focus=self._focus(wish, snapshot)))
         # M moved to another site between two checkpoints: its arrays are in the file already.
         moved = snapshot.view is None and snapshot.checkpoint == self._late_checkpoint
         return self._with_view(reader, snapshot) if moved else snapshot
+
+    def _with_maximum(self, snapshot: Snapshot) -> Snapshot:
+        """With M and the token that carries it."""
+        meta, live = snapshot.meta, snapshot.live
+        if meta is None or meta.plan is None or live is None:
+            return snapshot
+        maximum = find_maximum(meta.plan, live.magnitude, _dtype(meta))
+        place = self._live_place(live, maximum.site) if maximum else None
+        return replace(snapshot, maximum=maximum, maximum_place=place)
 
     def _focused(self, snapshot: Snapshot) -> Snapshot:
         """With the token of the focused site's peak, and without the view of another site."""
@@ -127,13 +135,19 @@ class Look:
             self._late_checkpoint = last.checkpoint
             late = replace(last, samples_done=reader.samples_done(), labels=tuple(reader.sample_labels()))
             return self._with_view(reader, late)
-        if wish.model and last.model_at != last.checkpoint and now >= self._model_due:
+        wants_model = wish.model or last.live is None
+        if wants_model and last.model_at != last.checkpoint and now >= self._model_due:
             model = analyse(reader)
             took = time.monotonic() - now
             self._model_due = time.monotonic() + (0.0 if last.has_ended else MODEL_DUTY * took)
             places = self._places
             threads = tuple(places.at(t.sample, t.position) for t in model.threads[:THREADS_SHOWN]) if places else ()
-            return replace(last, model=model, model_at=last.checkpoint, thread_places=threads)
+            found = replace(last, model=model, model_at=last.checkpoint, thread_places=threads)
+            if last.live is not None:
+                return found
+            # A merged session has totals but never had an engine that ticked.
+            found = self._with_maximum(replace(found, live=_live_of(model)))
+            return self._with_view(reader, self._focused(replace(found, focus=self._focus(wish, found))))
         return None
 
     def _with_view(self, reader: SessionReader, snapshot: Snapshot) -> Snapshot:
@@ -158,6 +172,16 @@ class Look:
         if self._places is None or site >= len(live.data):
             return None
         return self._places.at(int(live.column("sample")[site]), int(live.column("position")[site]))
+
+
+def _live_of(model: ModelSummary) -> LiveTable:
+    """The scalars an engine would have written, from the summaries of a checkpoint."""
+    data = np.full((len(model.sites), len(LIVE_FIELDS)), np.nan)
+    for row, site in zip(data, model.sites, strict=True):
+        if site is not None:
+            top = site.top[0] if site.top else TopEntry(math.nan, -1, -1, -1)
+            row[:] = (site.max, site.min, site.rms, site.tokens, site.nonfinite.count, *astuple(top)[1:])
+    return LiveTable(0, data)
 
 
 def _dtype(meta: SessionMeta) -> str:
