@@ -129,15 +129,13 @@ class ModelSummary:
 def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
     """The summary of a session, finished or not, as of its last checkpoint.
 
-    Args:
-        reader: of the session.
-        visit: called with each site's number and totals, for what else is to be read off them in the same pass.
+    `visit` is called with each site's number and totals, for what else is to be read off them in the same pass.
     """
     with reader.snapshot():
         meta = reader.meta()
         plan = meta.plan
         sites, levels, sample_max = _read_sites(reader, plan, visit)
-        order = reader.samples_done()
+        done = np.asarray(reader.samples_done(), np.int64)
         labels = reader.sample_labels()
         status = reader.status()
         maximum = _maximum(plan, sites)
@@ -146,9 +144,6 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
     tokens, categories = _by_number(labels, len(sample_max))
     magnitudes = _column(sites, "magnitude")
     profile = hidden_profile(plan, magnitudes) if plan else []
-    positive = positive_profile(plan, _column(sites, "max")) if plan else []
-    structure = top_structure([t.value for t in sites[maximum.site].top]) if maximum else None  # type: ignore[union-attr]
-    done = np.asarray(order, np.int64)
     return ModelSummary(
         job=meta.job,
         status=status,
@@ -158,7 +153,7 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
         corpus=meta.corpus,
         plan=plan,
         dtype=maximum.dtype if maximum else "",
-        samples=len(order),
+        samples=len(done),
         tokens=int(tokens[done].sum()),
         sites=tuple(sites),
         maximum=maximum,
@@ -169,16 +164,16 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
         layer_median_sites=tuple(i for i, s in enumerate(sites) if s and s.sun_layer.passes),
         token_median_sites=tuple(i for i, s in enumerate(sites) if s and s.sun_token.passes),
         emergence=find_emergence(profile),
-        emergence_compat=find_emergence(positive),
+        emergence_compat=find_emergence(positive_profile(plan, _column(sites, "max")) if plan else []),
         profile=tuple(profile),
         threads=find_threads(levels),
         convergence=running_maximum(done, sample_max, tokens),
         categories=by_category(done, sample_max, tokens, categories),
         bootstrap=bootstrap(sample_max[done], [categories[i] for i in done], bootstrap_sizes(len(done))),
-        structure=structure,
+        structure=_structure(sites, maximum),
         hot_sites=hot_sites(plan, magnitudes, maximum.magnitude) if plan and maximum else (),
         standing=standing(maximum.magnitude) if maximum else None,
-        differences=protocol_differences(meta.job, maximum.dtype, len(order)) if maximum else (),
+        differences=protocol_differences(meta.job, maximum.dtype, len(done)) if maximum else (),
         nonfinite_sites=tuple(i for i, s in enumerate(sites) if s and s.nonfinite.count),
     )
 
@@ -244,6 +239,11 @@ def _peak_entry(sites: Sequence[SiteSummary | None], maximum: Maximum | None) ->
         return None
     first = site.top[0]
     return first.value, first.sample, first.position, first.channel
+
+
+def _structure(sites: Sequence[SiteSummary | None], maximum: Maximum | None) -> TopStructure | None:
+    site = sites[maximum.site] if maximum else None
+    return top_structure([entry.value for entry in site.top]) if site else None
 
 
 def _column(sites: Sequence[SiteSummary | None], field: str) -> NDArray[np.float64]:

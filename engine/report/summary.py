@@ -26,30 +26,11 @@ VERSION: Final = 1
 def summary_dict(summary: ModelSummary) -> dict[str, Any]:
     """Everything about the model; per-site numbers are in `engine.report.complete`."""
     names = _names(summary)
-    status = summary.status
     return {
         "format": FORMAT,
         "version": VERSION,
-        "model": {
-            "name": summary.job.model,
-            "revision": summary.job.revision,
-            "family": summary.plan.family if summary.plan else None,
-            "layers": summary.plan.layers if summary.plan else None,
-            "hidden_size": summary.plan.hidden_size if summary.plan else None,
-            "dtype": summary.dtype or None,
-        },
-        "run": {
-            "partial": summary.is_partial,
-            "phase": status.phase,
-            "created": summary.created,
-            "seconds": status.running_seconds,
-            "tokens_per_second": status.tokens_per_second,
-            "samples": summary.samples,
-            "samples_total": status.samples_total,
-            "tokens": summary.tokens,
-            "tokens_total": status.tokens_total,
-            "peak_bytes": status.peak_bytes,
-        },
+        "model": _model(summary),
+        "run": _run(summary),
         "protocol": {
             "corpus": summary.job.corpus,
             "corpus_hash": summary.corpus.get("hash"),
@@ -91,6 +72,34 @@ def nonfinite_dict(alarm: NonFinite) -> dict[str, Any]:
         "positive_infinity": alarm.positive_infinity,
         "negative_infinity": alarm.negative_infinity,
         "first": first if alarm.count else None,
+    }
+
+
+def _model(summary: ModelSummary) -> dict[str, Any]:
+    plan = summary.plan
+    return {
+        "name": summary.job.model,
+        "revision": summary.job.revision,
+        "family": plan.family if plan else None,
+        "layers": plan.layers if plan else None,
+        "hidden_size": plan.hidden_size if plan else None,
+        "dtype": summary.dtype or None,
+    }
+
+
+def _run(summary: ModelSummary) -> dict[str, Any]:
+    status = summary.status
+    return {
+        "partial": summary.is_partial,
+        "phase": status.phase,
+        "created": summary.created,
+        "seconds": status.running_seconds,
+        "tokens_per_second": status.tokens_per_second,
+        "samples": summary.samples,
+        "samples_total": status.samples_total,
+        "tokens": summary.tokens,
+        "tokens_total": status.tokens_total,
+        "peak_bytes": status.peak_bytes,
     }
 
 
