@@ -1,0 +1,37 @@
+"""Files of earlier schema versions stay readable; the ones in `data/` are kept for ever and never rewritten."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from engine.analysis.model import analyse
+from engine.report.reference import activation_stats
+from engine.session.reader import SessionReader
+
+DATA = Path(__file__).parent / "data"
+
+
+def test_version_1_is_the_file_it_was() -> None:
+    digest = hashlib.sha256((DATA / "version-1.maxact").read_bytes()).hexdigest()
+    assert digest == "53cb4812aab993e372f312a0bf1f29bfd371519415b14041df687aeebcbaee8e"
+
+
+def test_version_1_reads_as_it_did() -> None:
+    """Three-layer random Llama, six samples, compat detail; figures as the engine of version 1 printed them."""
+    with SessionReader(DATA / "version-1.maxact") as reader:
+        meta, status, totals = reader.meta(), reader.status(), reader.all_totals()
+        labels = reader.sample_labels()
+        summary, reference = analyse(reader), activation_stats(reader)
+    assert status.phase == "finished"
+    assert (status.tokens_done, [tokens for _, _, tokens in labels]) == (400, [100, 57, 16, 58, 80, 89])
+    assert meta.plan is not None
+    assert len(totals) == len(meta.plan.sites) == 14
+    assert [one and float(abs(one.extremes).max()) for one in totals[:4]] == pytest.approx(
+        [0.2076089084148407, 0.3145318627357483, 1.1742147207260132, 0.1083328053355217], rel=1e-12
+    )
+    assert summary.maximum is not None
+    assert summary.samples == 6
+    assert reference["per_layer_stats"]["embedding_output"]["count"] == 400 * 32
