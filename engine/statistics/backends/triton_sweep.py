@@ -159,14 +159,24 @@ def sweep_usual(
 
 
 @triton.jit
-def _report_nonfinite(integers, bits, keys, bad, row_address, columns, INFINITY: tl.constexpr):
+def _report_nonfinite(integers, sample, position, numbers, count, columns, bits, keys, bad, INFINITY: tl.constexpr):
     """Count NaN, +inf and -inf of a tile and keep the lowest address of them."""
-    infinite = bad & (keys == INFINITY)
-    tl.atomic_add(integers + NONFINITE, _total((bad & (keys > INFINITY)).to(tl.int64)), sem="relaxed")
-    tl.atomic_add(integers + NONFINITE + 1, _total((infinite & (bits >= 0)).to(tl.int64)), sem="relaxed")
-    tl.atomic_add(integers + NONFINITE + 2, _total((infinite & (bits < 0)).to(tl.int64)), sem="relaxed")
-    address = tl.where(bad, element_address(row_address[:, None], columns[None, :]), NO_ADDRESS)
-    tl.atomic_min(integers + NONFINITE_ADDRESS, tl.min(tl.min(address, 1), 0), sem="relaxed")
+    if _total(bad.to(tl.int32)) > 0:
+        infinite = bad & (keys == INFINITY)
+        tl.atomic_add(integers + NONFINITE, _total((bad & (keys > INFINITY)).to(tl.int64)), sem="relaxed")
+        tl.atomic_add(integers + NONFINITE + 1, _total((infinite & (bits >= 0)).to(tl.int64)), sem="relaxed")
+        tl.atomic_add(integers + NONFINITE + 2, _total((infinite & (bits < 0)).to(tl.int64)), sem="relaxed")
+        known = tl.minimum(numbers, count - 1)
+        token = token_address(tl.load(sample + known), tl.load(position + known))
+        address = tl.where(bad, element_address(token[:, None], columns[None, :]), NO_ADDRESS)
+        tl.atomic_min(integers + NONFINITE_ADDRESS, tl.min(tl.min(address, 1), 0), sem="relaxed")
+
+
+@triton.jit
+def _has_work(flagged, program, count, whole, ROWS: tl.constexpr):
+    """Whether a program has a flagged tile, a chunk beyond the width, or the last and incomplete tile of rows."""
+    last = (tl.cdiv(count, ROWS) - 1) % tl.num_programs(1) == tl.program_id(1)
+    return (whole == 0) | (last & (count % ROWS != 0)) | (tl.load(flagged + program) > 0)
 
 
 @triton.jit(
@@ -187,10 +197,7 @@ def sweep_flagged(
     program = tl.program_id(1) * tl.num_programs(0) + chunk
     columns = chunk * COLUMNS + tl.arange(0, COLUMNS)
     whole = (chunk + 1) * COLUMNS <= width
-    tiles = tl.cdiv(count, ROWS)
-    has_last = (tiles - 1) % tl.num_programs(1) == tl.program_id(1)
-    has_edge = (whole == 0) | (has_last & (count % ROWS != 0))
-    busy = count > 0 if ALL else has_edge | (tl.load(flagged + program) > 0)
+    busy = count > 0 if ALL else _has_work(flagged, program, count, whole, ROWS)
     if busy:
         if ALL:
             high = tl.full([], -INFINITY - 1, tl.int32)
@@ -207,7 +214,7 @@ def sweep_flagged(
                 odd = first >= 0
             else:
                 inner = whole & (first + ROWS <= count)
-                odd = tl.load(flags + chunk * tiles + first // ROWS, mask=inner, other=1) != 0
+                odd = tl.load(flags + chunk * tl.cdiv(count, ROWS) + first // ROWS, mask=inner, other=1) != 0
             if odd:
                 numbers = first + tl.arange(0, ROWS)
                 row = rows_of(index, numbers, count, INDEXED)
@@ -228,10 +235,7 @@ def sweep_flagged(
                     tl.atomic_add(histogram + pattern, 1, mask=real, sem="relaxed")
                 if POWERED:
                     sums += _power_sums(bits, finite, about)
-                if _total(bad.to(tl.int32)) > 0:
-                    known = tl.minimum(numbers, count - 1)
-                    token = token_address(tl.load(sample + known), tl.load(position + known))
-                    _report_nonfinite(integers, bits, keys, bad, token, columns, INFINITY)
+                _report_nonfinite(integers, sample, position, numbers, count, columns, bits, keys, bad, INFINITY)
         tl.atomic_max(channel_keys + columns, column_key, mask=(columns < width) & (column_key > 0), sem="relaxed")
         tl.store(extremes + 2 * program, high)
         tl.store(extremes + 2 * program + 1, low)
