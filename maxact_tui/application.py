@@ -121,6 +121,8 @@ class MaxactApp(App[int]):
     def on_cursor_position(self, event: CursorPosition) -> None:
         """The terminal has caught up with the last data frame."""
         self._pacer.answered()
+        if self._waits_for_terminal:
+            self._try_again()
 
     def on_maxact_app_terminal_lost(self) -> None:
         """Nobody is watching any more."""

@@ -82,7 +82,7 @@ def _progress_line(status: Status, look: Look, width: int) -> Strip:
     if status.phase in ("failed", "gone"):
         reason = status.detail or "the log beside the session file says why"
         advice = "  (maxact-tui resume continues it)" if status.phase == "gone" else ""
-        return line(look, (f" {reason}{advice}", "bad"))
+        return line(look, (visible(f" {reason}{advice}", width, space=" "), "bad"))
     if status.phase in ("starting", "loading"):
         return _loading_line(status, look, width)
     share = status.tokens_done / status.tokens_total if status.tokens_total else float(status.phase == "finished")

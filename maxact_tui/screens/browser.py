@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
@@ -52,11 +53,8 @@ class BrowserScreen(Screen[Path | None]):
 
     def on_mount(self) -> None:
         """List what there is, now and every few seconds."""
-        self._list()
-        paths = [info.path for info in self._sessions]
-        if self._current in paths:
-            self.query_one(Picker).selected = paths.index(self._current)
-        self.set_interval(LOOK_AGAIN_SECONDS, self._list)
+        self._look_again()
+        self.set_interval(LOOK_AGAIN_SECONDS, self._look_again)
 
     def on_lines_resized(self, event: Lines.Resized) -> None:
         """Lines depend on the width they are made for."""
@@ -85,12 +83,20 @@ class BrowserScreen(Screen[Path | None]):
         """Leave without opening one."""
         self.dismiss(None)
 
-    def _list(self) -> None:
-        chosen = self._sessions[self.query_one(Picker).selected].path if self._sessions else None
-        self._sessions = list_sessions()
-        paths = [info.path for info in self._sessions]
+    @work(thread=True, exclusive=True)
+    def _look_again(self) -> None:
+        """A folder with many sessions, or far away, must not hold up the keys."""
+        found = list_sessions()
+        if self.is_attached:
+            self.app.call_from_thread(self._list, found)
+
+    def _list(self, found: list[SessionInfo]) -> None:
+        picker = self.query_one(Picker)
+        chosen = self._sessions[picker.selected].path if self._sessions else self._current
+        self._sessions = found
+        paths = [info.path for info in found]
         if chosen in paths:  # a new session on top must not change what is selected
-            self.query_one(Picker).selected = paths.index(chosen)
+            picker.selected = paths.index(chosen)
         self._draw()
 
     def _draw(self) -> None:

@@ -1,0 +1,109 @@
+"""The lines at the top say what is going on, in every state an engine can be in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.analysis.maximum import find_maximum
+from engine.job import Job
+from engine.session.reader import SessionMeta
+from engine.session.records import LIVE_FIELDS, Command, LiveTable, Status
+from engine.sites.site import HookPlan, Site
+from maxact_tui.header import maximum_lines, progress_bar, state_words, status_lines, token_parts
+from maxact_tui.palette import choose_look
+from maxact_tui.places import TokenPlace
+from maxact_tui.snapshot import Snapshot
+from maxact_tui.widgets.lines import line
+from tests.screen.sessions import HOSTILE
+
+LOOK = choose_look("256")
+NOW = 1_000_100.0
+RUNNING = Status(
+    phase="running", started=1_000_000.0, heartbeat=NOW, batches_done=2, samples_done=13, samples_total=69,
+    tokens_done=3500, tokens_total=14_474, tokens_per_second=66.6,
+)  # fmt: skip
+META = SessionMeta(Job(model="org/Model-7B"), 1_000_000.0, None, {"dtype": "bfloat16", "device_map": {"": 0}}, {}, {})
+
+
+def snapshot(status: Status | None, **changes: object) -> Snapshot:
+    return Snapshot(Path("/runs/model.maxact"), status=status, meta=META, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (RUNNING, "RUNNING 1:40"),
+        (RUNNING.changed(phase="loading"), "LOADING 1:40"),
+        (RUNNING.changed(phase="paused"), "PAUSED"),
+        (RUNNING.changed(phase="finished", ended=1_000_042.0), "FINISHED after 0:42"),
+        (RUNNING.changed(phase="failed", ended=1_000_003.0), "FAILED after 0:03"),
+        (RUNNING.changed(phase="gone"), "ENGINE GONE"),
+    ],
+)
+def test_each_state_has_its_words(status: Status, words: str) -> None:
+    assert state_words(snapshot(status), NOW)[0] == words
+
+
+def test_a_silent_engine_is_told_apart_from_a_busy_one() -> None:
+    assert state_words(snapshot(RUNNING, quiet_seconds=12.0), NOW) == ("RUNNING, silent for 0:12", "warn")
+
+
+def test_what_was_asked_is_shown_until_it_is_answered() -> None:
+    asked = Command(1, NOW, "pause", {}, "new", {})
+    assert state_words(snapshot(RUNNING, commands=(asked,)), NOW)[0] == "RUNNING 1:40, pause asked for"
+
+
+def test_progress_tells_share_samples_rate_and_time_left() -> None:
+    first, second = (one.text for one in status_lines(snapshot(RUNNING), LOOK, 120, NOW))
+    assert first.startswith(" Model-7B  bfloat16  cuda:0")
+    assert first.rstrip().endswith("RUNNING 1:40")
+    assert "24 %  13/69 samples  3.50k of 14.5k tokens  66.6 tok/s  ETA 2:45" in second
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("phase", ["starting", "loading", "running", "finished", "failed", "gone"])
+def test_no_header_line_is_wider_than_the_screen(width: int, phase: str) -> None:
+    status = RUNNING.changed(phase=phase, detail="a very long reason " * 20, done=3, total=99_999_999, unit="bytes")
+    for one in status_lines(snapshot(status), LOOK, width, NOW):
+        assert one.cell_length <= width + 1
+
+
+def test_a_run_whose_engine_died_names_the_way_on() -> None:
+    assert "maxact-tui resume" in status_lines(snapshot(RUNNING.changed(phase="gone")), LOOK, 100, NOW)[1].text
+
+
+def test_a_reading_problem_is_shown_where_the_progress_was() -> None:
+    shown = status_lines(snapshot(RUNNING, problem="disk I/O error"), LOOK, 100, NOW)
+    assert "cannot read the file: disk I/O error" in shown[1].text
+
+
+@pytest.mark.parametrize(("share", "bar"), [(-1, "░░░░"), (0, "░░░░"), (0.5, "██░░"), (1, "████"), (9, "████")])
+def test_the_bar_is_always_as_long_as_asked(share: float, bar: str) -> None:
+    assert progress_bar(share, 4) == bar
+
+
+@pytest.mark.parametrize(
+    ("magnitude", "verdict"),
+    [(23_168.0, "fits fp16, 1.5 bits left"), (131_008.0, "overflows fp16 by 1.0 bits"), (100.0, "fits fp16, 9.4 bits")],
+)
+def test_the_line_of_m_says_whether_fp16_holds_it(magnitude: float, verdict: str) -> None:
+    site = Site("layer_0_hidden", 0, "hidden", "layers.0")
+    plan = HookPlan((site,), (), "llama", 1, 64, "model")
+    data = np.array([[2.0, -magnitude, 1.0, 10, 0, 0, 0, 7]])
+    assert data.shape[1] == len(LIVE_FIELDS)
+    live = LiveTable(1, data)
+    shown = snapshot(RUNNING, live=live, maximum=find_maximum(plan, live.magnitude, "bfloat16"))
+    first, second = (one.text for one in maximum_lines(shown, LOOK, 100))
+    assert first.startswith(f" M -{magnitude:,.0f}  at L0 hidden")
+    assert verdict in first
+    assert "channel 7" in second
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+@pytest.mark.parametrize("width", [8, 20, 60])
+def test_a_token_in_context_is_exactly_as_wide_as_asked(piece: bytes, width: int) -> None:
+    place = TokenPlace(0, 1, 9, "web", "", "", 5, b"before " * 9, piece, b" after" * 9)
+    assert line(LOOK, *token_parts(place, LOOK, width, lead=width // 3)).cell_length == width
