@@ -9,6 +9,7 @@ through. Order is by key, then by lowest row and channel, packed into one int64 
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from engine.statistics.rows import Rows
@@ -63,7 +64,9 @@ def update_top(
     held = state.integers[TOP_KEYS]
     if not dense and int(token_keys.numpy().max()) < int(held[-1].numpy()):
         return
-    largest, place = _largest(keys, token_keys)
+    largest, place = _largest(keys, token_keys) if dense else _largest_above(keys, token_keys, int(held[-1].numpy()))
+    if not len(largest):
+        return
     row, channel = torch.div(place, state.width, rounding_mode="floor"), place % state.width
     negative = bits.reshape(-1).index_select(0, place) < 0
     element = (token_address(rows.sample[row], rows.position[row]) << CHANNEL_BITS) | channel
@@ -87,6 +90,23 @@ def _largest(keys: torch.Tensor, token_keys: torch.Tensor) -> tuple[torch.Tensor
     packed = (keys.index_select(0, row).to(torch.int64) << PLACE_BITS) | (LAST_PLACE - place)
     best = packed.view(-1).topk(min(TOP_K, packed.numel())).values
     return best >> PLACE_BITS, LAST_PLACE - (best & LAST_PLACE)
+
+
+def _largest_above(keys: torch.Tensor, token_keys: torch.Tensor, least: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `_largest`, without those below a key: on the CPU, where the few that remain can be picked out."""
+    tokens = token_keys.numpy()
+    if len(tokens) >= TOP_K:
+        # A hundred rows reach this key, so the hundred largest do.
+        least = max(least, int(np.partition(tokens, -TOP_K)[-TOP_K]))
+    row = np.flatnonzero(tokens >= max(least, 0))
+    if len(row) > TOP_K:
+        row = np.sort(row[np.argsort(-tokens[row], kind="stable")[:TOP_K]])
+    near = keys.index_select(0, torch.from_numpy(row)).numpy()
+    line, channel = np.nonzero(near >= max(least, 0))
+    found = near[line, channel].astype(np.int64)
+    order = np.argsort(-found, kind="stable")[:TOP_K]
+    place = row[line[order]] * keys.shape[1] + channel[order]
+    return torch.from_numpy(found[order]), torch.from_numpy(place)
 
 
 def _update_peak_median(
