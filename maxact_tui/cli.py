@@ -137,18 +137,51 @@ def show(
 
 @app.command
 def export(
-    session: Annotated[Path, Parameter(help="A session file, or the start of its name.")],
+    session: Annotated[Path | None, Parameter(help="A session file, or the start of its name.")] = None,
     *,
     format: Annotated[  # the user's word
-        list[str] | None, Parameter(help="`reference` (the paper's two files) or `json`; may be given again.")
+        list[str] | None,
+        Parameter(help="May be given again. Without a session, the formats are listed. [default: json]"),
     ] = None,
-    output: Annotated[Path | None, Parameter(name=("--output", "-o"), help="Folder to write into.")] = None,
+    output: Annotated[
+        str, Parameter(name=("--output", "-o"), allow_leading_hyphen=True, help="Folder to write into, `-` for stdout.")
+    ] = ".",
     force: Annotated[bool, Parameter(negative=(), help="Replace files that exist.")] = False,
 ) -> int:
-    """Write a session in other formats."""
+    """Write a session as HTML, Markdown, model card, CSV, JSON, the paper's files, or scales."""
     from maxact_tui.commands import exporting
 
-    return exporting.export(session, format or ["json"], output or Path.cwd(), force=force)
+    if session is None:
+        return exporting.list_formats()
+    return exporting.export(session, format or ["json"], output, force=force)
+
+
+@app.command
+def compare(
+    sessions: Annotated[list[Path], Parameter(help="Two sessions or more; the first is the base.")],
+    *,
+    format: Annotated[Literal["markdown", "html", "json"], Parameter(help="Of the report.")] = "markdown",
+    output: Annotated[
+        str, Parameter(name=("--output", "-o"), allow_leading_hyphen=True, help="Folder to write into, `-` for stdout.")
+    ] = "-",
+    force: Annotated[bool, Parameter(negative=(), help="Replace files that exist.")] = False,
+) -> int:
+    """Set sessions side by side: what differs in their protocols, M, layers, threads, INT8."""
+    from maxact_tui.commands import exporting
+
+    return exporting.compare(sessions, format, output, force=force)
+
+
+@app.command
+def published(
+    search: Annotated[str, Parameter(help="Part of a name or family.")] = "",
+    *,
+    sort: Annotated[Literal["m", "name", "ratio", "jump", "layers"], Parameter(help="What comes first.")] = "m",
+) -> int:
+    """List the checkpoints whose maxima the paper published."""
+    from maxact_tui.commands import exporting
+
+    return exporting.published(search, sort)
 
 
 corpus_app = App(name="corpus", help="Recipes for corpora, building one, looking into one.", usage=None)
@@ -209,14 +242,16 @@ def merge(
 
 @app.command
 def plan(
-    model: Annotated[str, Parameter(help="A hub id or a local folder.")],
+    model: Annotated[str, Parameter(help="A hub id, a local folder or a GGUF file.")],
     *,
+    sites: Annotated[Literal["paper", "gemm", "all"], Parameter(help="Which sites.")] = "all",
+    vision: Annotated[bool, Parameter(negative=(), help="The vision tower, too.")] = False,
     trust_remote_code: Annotated[bool, Parameter(negative=(), help="Run model code of the repository.")] = False,
 ) -> int:
     """Show where a model would be hooked, from its config alone."""
     from maxact_tui.commands import planning
 
-    return planning.plan(model, trust_remote_code=trust_remote_code)
+    return planning.plan(model, sites=sites, vision=vision, trust_remote_code=trust_remote_code)
 
 
 @app.command

@@ -51,6 +51,9 @@ class RunOptions:
         Literal["paper", "gemm", "all"],
         Parameter(group=WHAT, help="Residual stream and branches, the inputs of matrix products, or both."),
     ] = "paper"
+    vision: Annotated[
+        bool, Parameter(group=WHAT, negative=(), help="Hook the vision tower of a multimodal model, too.")
+    ] = False
     detail: Annotated[
         Literal["lean", "standard", "compat"],
         Parameter(group=WHAT, help="What is kept per site; `compat` adds all the paper's own fields."),
@@ -104,6 +107,7 @@ def make_job(model: str, options: RunOptions) -> Job:
         policy=policy,
         seed=options.seed,
         sites=options.sites,
+        vision=options.vision,
         detail=options.detail,
         backend=options.backend,
         threads=options.threads,

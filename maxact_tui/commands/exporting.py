@@ -1,25 +1,121 @@
-"""The export command.
+"""Commands that write sessions in other forms, or set them against others.
 
-- `export`  write a session in one or more formats
+- `export`     one session in one or more formats
+- `compare`    sessions side by side
+- `published`  the checkpoints of the paper
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from engine.report.export import export_session
+from rich.console import Console
+from rich.table import Table
+
+from engine.analysis.published import SOURCE, Checkpoint
+from engine.analysis.published import published as published_checkpoints
+from engine.report.comparison import comparison_documents
+from engine.report.export import FORMATS, export_session, find_format, render
+from engine.report.writing import Document, write_documents
 from engine.session.reader import SessionReader
+from maxact_tui.errors import UserError
 from maxact_tui.finding import find_session
+from maxact_tui.numbers import compact, exact
+
+STDOUT = "-"
+SORTS = {
+    "m": lambda row: -row.magnitude,
+    "name": lambda row: row.name.lower(),
+    "ratio": lambda row: -row.layer_median_ratio,
+    "jump": lambda row: -row.jump_ratio,
+    "layers": lambda row: -row.layers,
+}
 
 
-def export(session: Path, formats: list[str], folder: Path, *, force: bool) -> int:
-    """Write a session into `folder`; prints the path of every file written.
+def export(session: Path, formats: list[str], output: str, *, force: bool) -> int:
+    """Write a session into the folder `output`, or to stdout if that is `-`; prints the path of every file.
 
     Raises:
         ReportError: an unknown format, an existing file without `force`, a folder that cannot be written.
+        UserError: several files for stdout.
     """
+    for name in formats:
+        find_format(name)
     with SessionReader(find_session(session)) as reader:
+        if output == STDOUT:
+            _to_stdout([document for name in formats for document in render(reader, name)])
+            return 0
         for name in formats:
-            for path in export_session(reader, name, folder, force=force):
+            for path in export_session(reader, name, Path(output), force=force):
                 print(path)
     return 0
+
+
+def list_formats() -> int:
+    """Print the export formats."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for one in FORMATS.values():
+        table.add_row(one.name, one.description)
+    Console().print(table)
+    return 0
+
+
+def compare(sessions: Sequence[Path], form: str, output: str, *, force: bool) -> int:
+    """Set sessions side by side; the first is what the others are compared with.
+
+    Raises:
+        ReportError: fewer than two sessions, an unknown format, an existing file.
+    """
+    with ExitStack() as stack:
+        readers = [stack.enter_context(SessionReader(find_session(session))) for session in sessions]
+        documents = comparison_documents(readers, form)
+    if output == STDOUT:
+        _to_stdout(documents)
+        return 0
+    for path in write_documents(documents, Path(output), force=force):
+        print(path)
+    return 0
+
+
+def published(filter_text: str, sort: str) -> int:
+    """Print the checkpoints of the paper whose name or family holds `filter_text`."""
+    wanted = filter_text.lower()
+    rows = [row for row in published_checkpoints() if wanted in f"{row.name} {row.family} {row.model_type}".lower()]
+    if not rows:
+        raise UserError(f"no published checkpoint is called '{filter_text}'; maxact-tui published lists them all")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("checkpoint", no_wrap=True)
+    table.add_column("M", justify="right", no_wrap=True)
+    table.add_column("where", no_wrap=True)
+    table.add_column("tier", no_wrap=True)
+    table.add_column("massive", no_wrap=True)
+    table.add_column("largest step", no_wrap=True)
+    for row in sorted(rows, key=SORTS[sort]):
+        table.add_row(*_published_row(row))
+    console = Console()
+    console.print(table)
+    console.print(f"{len(rows)} checkpoints of {SOURCE}; massive: by layer median / by token median", highlight=False)
+    return 0
+
+
+def _published_row(row: Checkpoint) -> tuple[str, ...]:
+    words = {True: "yes", False: "no"}
+    return (
+        row.name,
+        exact(row.signed_maximum),
+        row.location,
+        row.tier,
+        f"{words[row.passes_layer_median]} / {words[row.passes_token_median]}",
+        f"x{compact(row.jump_ratio)} L{row.jump_layer}",
+    )
+
+
+def _to_stdout(documents: Sequence[Document]) -> None:
+    if len(documents) > 1:
+        names = ", ".join(document.name for document in documents)
+        raise UserError(f"this gives several files ({names}); name a folder with -o", code=2)
+    sys.stdout.buffer.write(documents[0].content)
+    sys.stdout.buffer.flush()

@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 
-def plan(model: str, *, trust_remote_code: bool) -> int:
+def plan(model: str, *, sites: str, vision: bool, trust_remote_code: bool) -> int:
     """Print the hook plan; the engine's package does it, so that this process stays without torch."""
-    flags = ["--trust-remote-code"] if trust_remote_code else []
+    flags = ["--sites", sites, *(["--vision"] if vision else [])]
+    flags += ["--trust-remote-code"] if trust_remote_code else []
     return subprocess.run([sys.executable, "-P", "-m", "engine.sites", model, *flags], check=False).returncode

@@ -118,9 +118,52 @@ def test_exports_are_written_and_named(finished: Path, home: Path, tmp_path: Pat
     assert maxact("export", finished, "--format", form, "-o", tmp_path, "--force", home=home).returncode == 0
 
 
+def test_one_document_can_go_to_stdout(finished: Path, home: Path) -> None:
+    result = maxact("export", finished, "--format", "model-card", "-o", "-", home=home)
+    assert result.returncode == 0, result.stderr
+    assert "## Maximum activations" in result.stdout
+    several = maxact("export", finished, "--format", "reference", "-o", "-", home=home)
+    assert_one_line_error(several, "-o", code=2)
+
+
+def test_formats_are_listed(home: Path) -> None:
+    listed = maxact("export", home=home).stdout
+    for name in ("html", "markdown", "model-card", "csv", "json", "reference"):
+        assert name in listed
+
+
+def test_sessions_are_compared(
+    finished: Path, home: Path, tmp_path: Path, tiny_model_folder: Path, corpus: Path
+) -> None:
+    other = home / "other.maxact"
+    run = maxact(tiny_model_folder, "--corpus", corpus, "--bos", "--session", other, "--headless", home=home)
+    assert run.returncode == 0, run.stderr
+    result = maxact("compare", finished, other, home=home)
+    assert result.returncode == 0, result.stderr
+    assert "bos" in result.stdout
+    assert_one_line_error(maxact("compare", finished, home=home), "two sessions")
+
+
+def test_published_checkpoints_are_listed_and_searched(home: Path) -> None:
+    everything = maxact("published", home=home).stdout
+    assert "27 checkpoints" in everything
+    assert everything.splitlines()[1].startswith("gemma-3-27b-it")
+    assert "Ling-mini-5T" not in maxact("published", "qwen3", "--sort", "name", home=home).stdout
+    assert_one_line_error(maxact("published", "nobody", home=home), "nobody")
+
+
 def test_merge_of_one_session_with_itself_is_refused(finished: Path, home: Path, tmp_path: Path) -> None:
     result = maxact("merge", finished, finished, "-o", tmp_path / "c.maxact", home=home)
     assert_one_line_error(result, "measured in")
+
+
+def test_the_hook_plan_is_printed_from_the_config_alone(home: Path, tmp_path: Path, tiny_model_folder: Path) -> None:
+    (tmp_path / "config.json").write_text((tiny_model_folder / "config.json").read_text(encoding="utf-8"))
+    result = maxact("plan", tmp_path, home=home)
+    assert result.returncode == 0, result.stderr
+    for word in ("hidden", "attn_output", "down_proj_input", "3 blocks"):
+        assert word in result.stdout
+    assert "mlp_input" not in maxact("plan", tmp_path, "--sites", "paper", home=home).stdout
 
 
 def test_doctor_finds_what_is_there(home: Path) -> None:
