@@ -27,7 +27,7 @@ POLL_SECONDS = 0.2
 QUIET_LINE_SECONDS = 10.0
 
 
-def follow(path: Path, *, as_json: bool, debug: bool, disposable: bool) -> int:
+def follow(path: Path, *, as_json: bool, debug: bool, disposable: bool, summary: bool = True) -> int:
     """Show a run's progress until it ends, then its summary.
 
     ctrl+c asks the engine to stop after the batch in hand; a second one leaves it running.
@@ -36,6 +36,7 @@ def follow(path: Path, *, as_json: bool, debug: bool, disposable: bool) -> int:
         path: the session file, whose engine has just been started.
         as_json: one JSON object on stdout instead of the tables.
         debug: on failure, print the engine's log.
+        summary: print the summary at the end.
         disposable: remove the session if the run failed before it measured anything.
 
     Returns:
@@ -58,7 +59,7 @@ def follow(path: Path, *, as_json: bool, debug: bool, disposable: bool) -> int:
                 print(f"left running; come back with: maxact-tui open {path.stem}", file=sys.stderr)
                 return 130
         measured = reader.checkpoint_number() > 0
-        if measured:
+        if measured and summary:
             _print_summary(reader, as_json=as_json)
     if status.phase in ("failed", "gone"):
         _fail(path, status, debug=debug, remove=disposable and not measured)

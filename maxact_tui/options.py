@@ -46,6 +46,10 @@ class RunOptions:
     chat: Annotated[
         bool, Parameter(group=WHAT, negative=(), help="Put the model's chat template around each text.")
     ] = False
+    ab: Annotated[
+        Literal["bos", "chat"] | None,
+        Parameter(group=WHAT, help="Run the samples twice, raw and like this, and compare. Headless."),
+    ] = None
     seed: Annotated[int, Parameter(group=WHAT, help="Fixes the choice and the order of samples.")] = 42
     sites: Annotated[
         Literal["paper", "gemm", "all"],

@@ -30,8 +30,12 @@ def measure(job: Job, options: RunOptions) -> int:
     """
     if options.bos and options.chat:
         raise UserError("--bos and --chat exclude each other: a chat template brings its own BOS", code=2)
+    if options.ab and job.policy != "raw":
+        raise UserError("--ab compares with a raw run; leave --bos and --chat away", code=2)
     path = (options.session or new_path(job.model)).expanduser().absolute()
     SessionWriter.create(path, job).close()
+    if options.ab:
+        return _run_pair(path, options)
     return _launch(
         path,
         headless=options.headless or options.json,
@@ -79,6 +83,25 @@ def add(session: Path, corpus: str, samples: int | None, *, headless: bool, as_j
     if status.phase in ENDED:
         return _launch(path, headless=headless, as_json=as_json, debug=debug, disposable=False)
     print(f"asked {path.name} for more samples; it answers after its present batch", file=sys.stderr)
+    return 0
+
+
+def _run_pair(path: Path, options: RunOptions) -> int:
+    """Run both policies one after the other and print the comparison."""
+    from maxact_tui.headless import follow
+    from maxact_tui.pairing import start_partner, write_pair
+
+    start_engine(path)
+    code = follow(path, as_json=options.json, debug=options.debug, disposable=True, summary=False)
+    if code:
+        return code
+    partner = start_partner(path, options.ab)
+    code = follow(partner, as_json=options.json, debug=options.debug, disposable=True, summary=False)
+    if code:
+        return code
+    (report,) = write_pair(path, partner, "json" if options.json else "markdown")
+    sys.stdout.write(report.read_text(encoding="utf-8"))
+    print(f"comparison: {report}", file=sys.stderr)
     return 0
 
 

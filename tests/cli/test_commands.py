@@ -144,6 +144,16 @@ def test_sessions_are_compared(
     assert_one_line_error(maxact("compare", finished, home=home), "two sessions")
 
 
+def test_both_token_policies_run_into_one_comparison(tmp_path: Path, tiny_model_folder: Path, corpus: Path) -> None:
+    result = maxact(tiny_model_folder, "--corpus", corpus, "--samples", 6, "--ab", "bos", home=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "special tokens" in result.stdout or "BOS" in result.stdout
+    sessions = sorted(path.name for path in tmp_path.glob("*.maxact"))
+    assert len(sessions) == 2
+    assert sessions[0].endswith("-bos.maxact") or sessions[1].endswith("-bos.maxact")
+    assert list(tmp_path.glob("*-vs-*.md"))
+
+
 def test_published_checkpoints_are_listed_and_searched(home: Path) -> None:
     everything = maxact("published", home=home).stdout
     assert "27 checkpoints" in everything

@@ -1,0 +1,62 @@
+"""The same samples under two token policies: raw against BOS, or against the chat template.
+
+- `partner_policy`  the policy a run is set against
+- `start_partner`   the other run, in its own session
+- `write_pair`      the comparison of the two, beside the second session
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from engine.job import Policy
+from engine.process import start_engine
+from engine.report.comparison import comparison_documents
+from engine.report.writing import write_documents
+from engine.session.library import SUFFIX
+from engine.session.reader import SessionReader
+from engine.session.writer import SessionWriter
+
+
+def partner_policy(policy: Policy) -> Policy:
+    """What a run is set against unless the user says: BOS against none, none against everything else."""
+    return "bos" if policy == "raw" else "raw"
+
+
+def partner_path(session: Path, policy: Policy) -> Path:
+    """A path beside the session that names the policy and does not exist yet."""
+    stem = session.name.removesuffix(SUFFIX)
+    candidate, number = session.with_name(f"{stem}-{policy}{SUFFIX}"), 2
+    while candidate.exists():
+        candidate, number = session.with_name(f"{stem}-{policy}-{number}{SUFFIX}"), number + 1
+    return candidate
+
+
+def start_partner(session: Path, policy: Policy | None = None) -> Path:
+    """Start a run of the same model over the same samples under another policy.
+
+    Returns:
+        Its session file.
+
+    Raises:
+        SessionError, OSError: the session or the engine could not be made.
+    """
+    with SessionReader(session) as reader:
+        job = reader.meta().job
+    other = policy or partner_policy(job.policy)
+    path = partner_path(session, other)
+    SessionWriter.create(path, replace(job, policy=other)).close()
+    start_engine(path)
+    return path
+
+
+def write_pair(first: Path, second: Path, form: str = "markdown") -> list[Path]:
+    """Write the comparison of two sessions into the folder of the second; an earlier one is replaced.
+
+    Raises:
+        ReportError, SessionError: one of them holds nothing, or the folder cannot be written.
+    """
+    with SessionReader(first) as one, SessionReader(second) as other:
+        documents = comparison_documents([one, other], form)
+    return write_documents(documents, second.parent, force=True)
