@@ -130,6 +130,7 @@ def histogram_moments(dtype: str, histogram: NDArray[np.int64]) -> Moments | Non
 
 
 def _moments_of_sums(totals: SiteTotals) -> Moments:
+    """Moments from sums about a pivot among the numbers, so that little cancels when they are moved to the mean."""
     count = totals.finite
     pivot = float(totals.pivot)
     mean = pivot + float(totals.power_sums[0]) / count

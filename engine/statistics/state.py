@@ -160,19 +160,26 @@ class SiteState:
     def reset(self) -> None:
         """Back to nothing seen, in place and without waiting for the device."""
         for tensor in (self.histogram, self.token_maxima, self.log_histogram, self.channel_keys, self.channel_tokens):
-            tensor.zero_()
-        self.sample_keys.fill_(-1)
-        self.integers.zero_()
-        self.integers[NONFINITE_ADDRESS].fill_(NO_ADDRESS)
-        self.integers[SUN_ADDRESS].fill_(NO_ADDRESS)
-        self.integers[TOP_ADDRESSES].fill_(NO_ADDRESS)
-        self.integers[TOP_KEYS].fill_(-1)
-        self.reals[:PIVOT].zero_()
-        self.reals[0].fill_(-torch.inf)
-        self.reals[1].fill_(torch.inf)
-        self.reals[SUN_RATIO].fill_(-1.0)
-        self.reals[PEAK_MEDIAN].fill_(torch.nan)
+            _fill(tensor, 0)
+        _fill(self.sample_keys, -1)
+        _fill(self.integers, 0)
+        for place in (NONFINITE_ADDRESS, SUN_ADDRESS, TOP_ADDRESSES):
+            _fill(self.integers[place], NO_ADDRESS)
+        _fill(self.integers[TOP_KEYS], -1)
+        _fill(self.reals[:PIVOT], 0.0)
+        _fill(self.reals[EXTREMES.start], -np.inf)
+        _fill(self.reals[EXTREMES.start + 1], np.inf)
+        _fill(self.reals[SUN_RATIO], -1.0)
+        _fill(self.reals[PEAK_MEDIAN], np.nan)
         self.tokens = 0
+
+
+def _fill(tensor: torch.Tensor, value: float) -> None:
+    """Fill in place. On the CPU through numpy: waking torch's threads for so little costs more than it saves."""
+    if tensor.device.type == "cpu":
+        tensor.numpy().fill(value)
+    else:
+        tensor.fill_(value)
 
 
 def new_state(
@@ -233,10 +240,11 @@ def unpack_address(address: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArr
 def read_state(state: SiteState) -> SiteTotals:
     """What the site has seen since its last reset, copied to the host; this waits for the device."""
     host = {
-        name: getattr(state, name).to("cpu", copy=True).numpy()
+        name: getattr(state, name).cpu().numpy()
         for name in ("integers", "reals", "histogram", "token_maxima", "log_histogram", "channel_keys",
                      "channel_tokens", "sample_keys")
     }  # fmt: skip
+    # On the CPU these are the state's own arrays, so every field below is a copy.
     integers, reals, form = host["integers"], host["reals"], state.format
     nothing = SiteTotals.empty(form.name, state.width, len(host["sample_keys"]), census=state.census)
     address = int(integers[NONFINITE_ADDRESS])
