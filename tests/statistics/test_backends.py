@@ -120,7 +120,7 @@ def corpora(draw: st.DrawFn) -> tuple[list[list[Text]], str]:
 
 
 @on_every_backend
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(corpora(), st.sampled_from(["lean", "standard", "compat"]), st.booleans(), st.booleans())
 @pytest.mark.filterwarnings("error")
 def test_the_sweep_finds_what_the_judge_finds(backend, corpus, detail, census, left) -> None:
