@@ -53,7 +53,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("page(1)", ("pagedown",), "", "One page of layers down.", "monitor", "PgDn"),
     Action("edge(-1)", ("home", "g"), "", "First row.", "monitor", "Home g"),
     Action("edge(1)", ("end", "G"), "", "Last row.", "monitor", "End G"),
-    Action("open_site", ("enter",), "site", "Everything about the site under the cursor.", "monitor"),
+    Action("app.open_site", ("enter",), "site", "Everything about the site under the cursor.", "monitor"),
     Action("to_maximum", ("x",), "to M", "Jump to the site where M is; again for the next tied site.", "monitor"),
     Action("next_pane", ("tab",), "pane", "Next pane beside the heatmap.", "monitor"),
     Action("measure(1)", ("m",), "measure", "Next measure in the heatmap (max, rms, crest, ...).", "monitor"),
@@ -100,10 +100,15 @@ ACTIONS: tuple[Action, ...] = (
 def bindings(place: Place) -> list[Binding]:
     """Textual's key bindings for a place; hidden, because the footer is drawn by us."""
     return [
-        Binding(",".join(action.keys), action.name, action.help, show=False, priority=False)
+        Binding(",".join(action.keys), action.name, action.help, show=False, priority=_opens(action))
         for action in ACTIONS
         if action.place == place
     ]
+
+
+def _opens(action: Action) -> bool:
+    """Whether an action opens a screen; it then runs before the next key is looked at, which is meant for that."""
+    return action.place == "app" or action.name.startswith("app.")
 
 
 def footer(*places: Place) -> list[tuple[str, str]]:

@@ -55,6 +55,8 @@ PageMaker = Callable[[Look, int], Sequence[Strip]]
 class MaxactApp(App[int]):
     """Shows one session at a time; its result is the exit code.
 
+    Opening a screen is awaited, so that keys typed ahead reach the screen they are meant for.
+
     Args:
         session: the session file, which need not be readable yet; None to choose one first.
         read_only: send no commands to the engine.
@@ -133,31 +135,32 @@ class MaxactApp(App[int]):
         if self.watcher is not None:
             self.watcher.wish(event.wish)
 
-    def on_monitor_screen_site_opened(self, event: MonitorScreen.SiteOpened) -> None:
-        """Show a site full screen; afterwards the cursor stands on the site that was shown last."""
-        self.push_screen(SiteScreen(self.look, self.snapshot, event.site), self._return_to)
+    async def action_open_site(self) -> None:
+        """Show the site under the cursor full screen; afterwards the cursor is on the site that was shown last."""
+        if self._monitor.site is not None:
+            await self.push_screen(SiteScreen(self.look, self.snapshot, self._monitor.site), self._return_to)
 
-    def action_threads(self) -> None:
+    async def action_threads(self) -> None:
         """Show the threads; a chosen one brings its site."""
-        self.push_screen(ThreadsScreen(self.look, self.snapshot), self._return_to)
+        await self.push_screen(ThreadsScreen(self.look, self.snapshot), self._return_to)
 
-    def action_browse(self) -> None:
+    async def action_browse(self) -> None:
         """Choose another session."""
-        self.push_screen(BrowserScreen(self.look, self._session), self._on_session_chosen)
+        await self.push_screen(BrowserScreen(self.look, self._session), self._on_session_chosen)
 
-    def action_help(self) -> None:
+    async def action_help(self) -> None:
         """Open the help."""
-        self._read("Help", help_lines)
+        await self._read("Help", help_lines)
 
-    def action_log(self) -> None:
+    async def action_log(self) -> None:
         """Open the event log."""
         started = self.snapshot.status.started if self.snapshot.status is not None else 0.0
-        self._read("Events", lambda look, width: event_lines(self.snapshot.events, look, width, started))
+        await self._read("Events", lambda look, width: event_lines(self.snapshot.events, look, width, started))
 
-    def action_palette(self) -> None:
+    async def action_palette(self) -> None:
         """Open the command palette."""
         here: actions.Place = "site" if isinstance(self.screen, SiteScreen) else "monitor"
-        self.push_screen(PaletteScreen(self.look, actions.commands(here, "app")), self._on_command_chosen)
+        await self.push_screen(PaletteScreen(self.look, actions.commands(here, "app")), self._on_command_chosen)
 
     def action_pause(self) -> None:
         """Ask the engine to pause, or to go on."""
@@ -172,18 +175,18 @@ class MaxactApp(App[int]):
             self.say("exporting ...")
             self._export(self._session)
 
-    def action_leave(self) -> None:
+    async def action_leave(self) -> None:
         """Leave; ask first if a run goes on."""
         if self._session is None or self.snapshot.has_ended or self._waits_for_stop:
             self._leave(self._exit_code())
         else:
             choices = leave_choices(may_stop=not self._read_only)
             question = "The run goes on without this screen."
-            self.push_screen(ChoiceScreen(self.look, question, choices), self._on_leave_chosen)
+            await self.push_screen(ChoiceScreen(self.look, question, choices), self._on_leave_chosen)
 
     async def action_quit(self) -> None:
         """Textual's own quit key does what q does."""
-        self.action_leave()
+        await self.action_leave()
 
     def action_help_quit(self) -> None:
         """ctrl+c: twice within two seconds leaves at once."""
@@ -251,8 +254,8 @@ class MaxactApp(App[int]):
             if isinstance(screen, WatchedScreen) and screen.is_mounted:
                 screen.notice(text)
 
-    def _read(self, title: str, make: PageMaker) -> None:
-        self.push_screen(ReadingScreen(self.look, title, lambda width: make(self.look, width)), self._redraw)
+    async def _read(self, title: str, make: PageMaker) -> None:
+        await self.push_screen(ReadingScreen(self.look, title, lambda width: make(self.look, width)), self._redraw)
 
     def _redraw(self, _: object = None) -> None:
         """Show on the uncovered screen what came while it was covered."""
@@ -276,7 +279,7 @@ class MaxactApp(App[int]):
     async def _on_command_chosen(self, action: str | None) -> None:
         self._redraw()
         if action is not None:
-            await self.run_action(action, self.screen if not hasattr(self, f"action_{action}") else self)
+            await self.run_action(action, self if hasattr(self, f"action_{action}") else self.screen)
 
     def _on_leave_chosen(self, chosen: str | None) -> None:
         if chosen == "leave":

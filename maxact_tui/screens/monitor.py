@@ -11,7 +11,6 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.message import Message
 
 from maxact_tui import actions
 from maxact_tui.cells import CellMaker, legend_line
@@ -43,13 +42,6 @@ class MonitorScreen(WatchedScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("monitor")]
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (110, "-normal"), (170, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (32, "-tall"), (50, "-high")]  # noqa: RUF012
-
-    class SiteOpened(Message):
-        """The user asked for everything about a site."""
-
-        def __init__(self, site: int) -> None:
-            super().__init__()
-            self.site = site
 
     def __init__(self, look: Look, snapshot: Snapshot) -> None:
         super().__init__(look, snapshot)
@@ -159,11 +151,6 @@ class MonitorScreen(WatchedScreen):
         here = plateau.index(self._heatmap.site) if self._heatmap.site in plateau else -1
         self._heatmap.place(plateau[(here + 1) % len(plateau)])
         self._cursor_moved()
-
-    def action_open_site(self) -> None:
-        """Ask for the site screen."""
-        if self._heatmap is not None and self.snapshot.meta is not None:
-            self.post_message(self.SiteOpened(self._heatmap.site))
 
     def action_pane(self, number: int) -> None:
         """Open a pane."""

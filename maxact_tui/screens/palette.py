@@ -12,7 +12,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.events import Key
-from textual.screen import Screen
+from textual.screen import ModalScreen
 from textual.strip import Strip
 
 from maxact_tui.actions import Action
@@ -24,7 +24,7 @@ from maxact_tui.widgets.picker import MARK_CELLS, Picker
 _LONGEST_QUERY = 40
 
 
-class PaletteScreen(Screen[str | None]):
+class PaletteScreen(ModalScreen[str | None]):
     """A line to type in, and the commands that match.
 
     Args:

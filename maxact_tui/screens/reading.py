@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
+from textual.screen import ModalScreen
 from textual.strip import Strip
 
 from engine.session.records import Event
@@ -28,7 +28,7 @@ from maxact_tui.widgets.scroller import Scroller
 EVENT_STYLES = {"nonfinite": "bad", "fp16": "bad", "maximum": "warn", "problem": "warn", "memory": "warn"}
 
 
-class ReadingScreen(Screen[None]):
+class ReadingScreen(ModalScreen[None]):
     """A page of text; esc or q closes it.
 
     Args:

@@ -174,6 +174,18 @@ def test_a_closed_terminal_ends_the_screen_even_where_hangups_are_ignored(tmp_pa
         assert _ended(terminal, seconds=8.0)
 
 
+def test_keys_typed_ahead_reach_the_screen_they_are_meant_for(tmp_path: Path) -> None:
+    script = sessions.running(tmp_path / "run.maxact")
+    with Terminal(script.path) as terminal:
+        terminal.wait_for("M 23,168")
+        terminal.press(":threads\r")
+        terminal.wait_for("Threads: massive activations")
+        terminal.press("\x1b")
+        terminal.read(0.5)
+        terminal.press("ql")
+        assert terminal.exit_code() == 3
+
+
 def test_a_storm_of_resizes_never_crashes(finished_session: Path) -> None:
     with Terminal(finished_session, 120, 36) as terminal:
         terminal.wait_for("token in context")
