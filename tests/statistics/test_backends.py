@@ -224,3 +224,14 @@ def test_all_backends_agree_on_real_activations(dtype: str) -> None:
     results = [measure(b, [texts], dtype, detail="compat", census=True) for b in BACKENDS.values()]
     for other in results[1:]:
         assert_same_totals(other, results[0])
+
+
+def test_tensors_too_large_for_one_sweep_are_swept_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    texts = [Text(s, random_bits(rng, "bfloat16", 9, 5, 0.1)) for s in range(4)]
+    ragged = [*texts, Text(4, texts[0].bits[:3])]
+    monkeypatch.setattr("engine.statistics.accumulator.MAX_ELEMENTS", 5 * 7)
+    for backend in BACKENDS.values():
+        for batch in (texts, ragged):
+            found = measure(backend, [batch], "bfloat16", detail="compat", census=True)
+            assert_same_totals(found, judged([batch], "bfloat16", detail="compat", census=True))

@@ -26,7 +26,6 @@ from engine.statistics.totals import TOP_K
 
 PLACE_BITS = 32
 LAST_PLACE = (1 << PLACE_BITS) - 1
-MAX_ELEMENTS = 1 << PLACE_BITS
 
 
 def lower_medians(keys: torch.Tensor, has_bad: bool) -> torch.Tensor:
