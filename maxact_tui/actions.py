@@ -60,6 +60,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.pause", ("space",), "pause", "Pause the run after the current batch, or resume it.", "monitor"),
     Action("app.threads", ("t",), "threads", "Massive activations followed through the layers.", "monitor"),
     Action("app.export", ("e",), "export", "Write the results beside the session file.", "monitor"),
+    Action(
+        "app.ab", ("b",), "", "Run the same samples with BOS (or without, if this run had it), then compare.", "monitor"
+    ),
     Action("app.log", ("v",), "events", "The event log.", "monitor"),
     Action("app.browse", ("o",), "open", "Open another session.", "monitor"),
     Action("previous_pane", ("shift+tab",), "", "Previous pane beside the heatmap.", "monitor"),

@@ -19,6 +19,7 @@ from textual.events import CursorPosition
 from textual.message import Message
 from textual.strip import Strip
 
+from engine.report.errors import ReportError
 from engine.session.schema import SessionError
 from maxact_tui import actions
 from maxact_tui.ending import (
@@ -175,6 +176,15 @@ class MaxactApp(App[int]):
             self.say("exporting ...")
             self._export(self._session)
 
+    def action_ab(self) -> None:
+        """Run the same samples under the other token policy, and compare when both are done."""
+        if self._session is None or self._read_only:
+            self.say("this screen is read-only")
+        elif not self.snapshot.has_ended or not self.snapshot.checkpoint:
+            self.say("the other run starts when this one has ended; two at once would share the device")
+        else:
+            self._run_partner(self._session)
+
     async def action_leave(self) -> None:
         """Leave; ask first if a run goes on."""
         if self._session is None or self.snapshot.has_ended or self._waits_for_stop:
@@ -248,6 +258,15 @@ class MaxactApp(App[int]):
         except (SessionError, OSError, ValueError) as error:
             said = f"export failed: {error}"
         self.call_from_thread(self.say, said)
+
+    @work(thread=True, exclusive=True, group="partner")
+    def _run_partner(self, session: Path) -> None:
+        from maxact_tui.pairing import run_partner
+
+        try:
+            run_partner(session, lambda text: self.call_from_thread(self.say, text))
+        except (SessionError, ReportError, OSError) as error:
+            self.call_from_thread(self.say, f"the other run failed: {error}")
 
     def _show_notice(self, text: str) -> None:
         for screen in {self._monitor, self.screen}:

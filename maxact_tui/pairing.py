@@ -2,11 +2,14 @@
 
 - `partner_policy`  the policy a run is set against
 - `start_partner`   the other run, in its own session
+- `run_partner`     start it, wait for it, compare
 - `write_pair`      the comparison of the two, beside the second session
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +19,10 @@ from engine.report.comparison import comparison_documents
 from engine.report.writing import write_documents
 from engine.session.library import SUFFIX
 from engine.session.reader import SessionReader
+from engine.session.records import ENDED
 from engine.session.writer import SessionWriter
+
+POLL_SECONDS = 0.5
 
 
 def partner_policy(policy: Policy) -> Policy:
@@ -49,6 +55,24 @@ def start_partner(session: Path, policy: Policy | None = None) -> Path:
     SessionWriter.create(path, replace(job, policy=other)).close()
     start_engine(path)
     return path
+
+
+def run_partner(session: Path, say: Callable[[str], None]) -> None:
+    """Start the partner, wait for its end, and write the comparison; every step is said in one line.
+
+    Raises:
+        SessionError, ReportError, OSError: the partner could not be started, or the comparison not be written.
+    """
+    path = start_partner(session)
+    say(f"started {path.stem}; o opens it, and both are compared at its end")
+    with SessionReader(path) as reader:
+        while (status := reader.status()).phase not in ENDED:
+            time.sleep(POLL_SECONDS)
+    if status.phase != "finished":
+        say(f"{path.stem} is {status.phase}: {status.detail or 'no reason given'}")
+        return
+    (report,) = write_pair(session, path)
+    say(f"comparison: {report}")
 
 
 def write_pair(first: Path, second: Path, form: str = "markdown") -> list[Path]:
