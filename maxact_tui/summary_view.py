@@ -145,6 +145,7 @@ def _remarks(summary: ModelSummary) -> list[Text]:
         lines.append(
             Text(f"M last grew after {grouped(rises[-1].tokens)} of {grouped(summary.convergence.tokens)} tokens")
         )
+    lines += _expert_lines(summary)
     if summary.nonfinite_sites and summary.plan is not None:
         names = ", ".join(summary.plan.sites[i].name for i in summary.nonfinite_sites[:LISTED_SITES])
         lines.append(Text(f"NON-FINITE values at {len(summary.nonfinite_sites)} sites: {names}", "bold red"))
@@ -158,6 +159,20 @@ def _remarks(summary: ModelSummary) -> list[Text]:
     if summary.differences:
         lines.append(Text("differs from the paper's protocol: " + "; ".join(summary.differences)))
     return [Text(), *lines] if lines else []
+
+
+def _expert_lines(summary: ModelSummary) -> list[Text]:
+    """What the corpus reached of a mixture of experts."""
+    if not summary.experts:
+        return []
+    total, unseen = sum(one.experts for one in summary.experts), [one for one in summary.experts if one.never_hit]
+    fewest, most = min(one.fewest for one in summary.experts), max(one.most for one in summary.experts)
+    lines = [Text(f"experts: {len(summary.experts)} layers; an expert saw {grouped(fewest)} to {grouped(most)} tokens")]
+    if unseen:
+        missed = sum(len(one.never_hit) for one in unseen)
+        where = ", ".join(f"L{one.layer}: {len(one.never_hit)}" for one in unseen[:LISTED_SITES])
+        lines.append(Text(f"{missed} of {total} experts saw no token ({where}): nothing is known of them", "yellow"))
+    return lines
 
 
 def _sortable(value: float) -> float:

@@ -25,6 +25,7 @@ from engine.analysis.convergence import (
     by_category,
     running_maximum,
 )
+from engine.analysis.coverage import LayerCoverage, expert_coverage
 from engine.analysis.emergence import Emergence, find_emergence, hidden_profile, positive_profile
 from engine.analysis.maximum import Maximum, find_maximum
 from engine.analysis.published import Standing, protocol_differences, standing
@@ -92,6 +93,7 @@ class ModelSummary:
         standing: among the published checkpoints; None before the first number.
         differences: what was measured differently from the paper.
         nonfinite_sites: numbers of the sites that saw NaN or infinity.
+        experts: coverage of every tapped MoE layer; empty for dense models and for runs without expert sites.
     """
 
     job: Job
@@ -124,6 +126,7 @@ class ModelSummary:
     standing: Standing | None
     differences: tuple[str, ...]
     nonfinite_sites: tuple[int, ...]
+    experts: tuple[LayerCoverage, ...]
 
 
 def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
@@ -136,6 +139,7 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
         plan = meta.plan
         sites, levels, sample_max = _read_sites(reader, plan, visit)
         done = np.asarray(reader.samples_done(), np.int64)
+        experts = expert_coverage(plan, reader.expert_totals()) if plan else ()
         labels = reader.sample_labels()
         status = reader.status()
         maximum = _maximum(plan, sites)
@@ -175,6 +179,7 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
         standing=standing(maximum.magnitude) if maximum else None,
         differences=protocol_differences(meta.job, maximum.dtype, len(done)) if maximum else (),
         nonfinite_sites=tuple(i for i, s in enumerate(sites) if s and s.nonfinite.count),
+        experts=experts,
     )
 
 

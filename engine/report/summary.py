@@ -56,6 +56,7 @@ def summary_dict(summary: ModelSummary) -> dict[str, Any]:
         "structure": fields(summary.structure),
         "hot_sites": _named(names, summary.hot_sites),
         "standing": _standing(summary.standing),
+        "experts": fields(summary.experts),
         "nonfinite": [
             {"site": names[i], **nonfinite_dict(site.nonfinite)}
             for i in summary.nonfinite_sites
