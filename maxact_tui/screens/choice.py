@@ -61,11 +61,12 @@ class ChoiceScreen(ModalScreen[str | None]):
         """Make room for every answer."""
         lines = self.query_one("#choice-lines", Lines)
         lines.styles.height = len(self._choices) + 4
-        self.call_after_refresh(self._draw)
+        self._draw()
 
-    def on_resize(self) -> None:
-        """Draw again at the new size."""
-        self.call_after_refresh(self._draw)
+    def on_lines_resized(self, event: Lines.Resized) -> None:
+        """Lines depend on the width they are made for."""
+        event.stop()
+        self._draw()
 
     def action_dismiss_none(self) -> None:
         """Leave without an answer."""

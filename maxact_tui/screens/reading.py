@@ -60,11 +60,12 @@ class ReadingScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Fill the page."""
-        self.call_after_refresh(self._draw)
+        self._draw()
 
-    def on_resize(self) -> None:
-        """Fill it again at the new width."""
-        self.call_after_refresh(self._draw)
+    def on_lines_resized(self, event: Lines.Resized) -> None:
+        """Lines depend on the width they are made for."""
+        event.stop()
+        self._draw()
 
     def action_close(self) -> None:
         """Back to where the user came from."""

@@ -30,8 +30,8 @@ async def test_each_pane_looks_as_pictured_at_80x24(shown: Shown, clean_session:
     async with shown(clean_session) as pilot:
         await settle(pilot, is_complete)
         await pilot.press(str(pane))
-        await settle(pilot, is_complete)
-        await pilot.pause()
+        await settle(pilot, lambda app: f"{pane}[" in screen_text(app) and is_complete(app))
+        await pilot.pause(0.1)
         check_picture(f"pane-{pane}-80x24", screen_text(pilot.app))
 
 
@@ -110,7 +110,7 @@ async def test_a_read_only_screen_sends_nothing(shown: Shown, tmp_path: Path) ->
         await pilot.pause()
         assert "read-only" in screen_text(pilot.app)
         await pilot.press("q")
-        await pilot.pause()
+        await settle(pilot, lambda app: "leave it running" in screen_text(app))
         assert "stop it" not in screen_text(pilot.app)
     with SessionReader(script.path) as reader:
         assert reader.commands() == []
@@ -130,8 +130,7 @@ async def test_q_can_leave_a_run_running(shown: Shown, tmp_path: Path, keys: lis
     async with shown(script.path) as pilot:
         await settle(pilot, lambda app: app.snapshot.live is not None)
         await pilot.press("q")
-        await pilot.pause()
-        assert isinstance(pilot.app.screen, ChoiceScreen)
+        await settle(pilot, lambda app: isinstance(app.screen, ChoiceScreen) and "esc cancels" in screen_text(app))
         check_picture("quit-80x24", screen_text(pilot.app))
         await pilot.press(*keys)
         await pilot.pause()
@@ -172,9 +171,7 @@ async def test_help_lists_keys_measures_and_signs(shown: Shown, clean_session: P
     async with shown(clean_session, 120, 36) as pilot:
         await settle(pilot, is_complete)
         await pilot.press("question_mark")
-        await pilot.pause()
-        await pilot.pause()
-        assert isinstance(pilot.app.screen, ReadingScreen)
+        await settle(pilot, lambda app: isinstance(app.screen, ReadingScreen) and "lines 1-34" in screen_text(app))
         check_picture("help-120x36", screen_text(pilot.app))
         await pilot.press("escape")
         assert isinstance(pilot.app.screen, MonitorScreen)
@@ -184,7 +181,7 @@ async def test_the_palette_runs_what_was_typed(shown: Shown, clean_session: Path
     async with shown(clean_session) as pilot:
         await settle(pilot, is_complete)
         await pilot.press("colon", *"thread")
-        await pilot.pause()
+        await settle(pilot, lambda app: ": thread_" in screen_text(app) and "esc back" in screen_text(app))
         check_picture("palette-80x24", screen_text(pilot.app))
         await pilot.press("enter")
         await settle(pilot, lambda app: isinstance(app.screen, ThreadsScreen))

@@ -31,8 +31,8 @@ async def test_each_tab_looks_as_pictured(shown: Shown, clean_session: Path, tab
         await settle(pilot, lambda app: isinstance(app.screen, SiteScreen))
         await settle(pilot, lambda app: app.snapshot.view is not None and app.snapshot.view.site == app.screen.site)
         await pilot.press(str(tab))
-        await pilot.pause()
-        await pilot.pause()
+        await settle(pilot, lambda app: f"{tab}[" in screen_text(app))
+        await pilot.pause(0.1)
         check_picture(f"site-{tab}-{columns}x{rows}", screen_text(pilot.app))
 
 
