@@ -5,15 +5,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from textual import work
-from textual.app import App
 from textual.binding import BindingType
 from textual.events import CursorPosition
 from textual.message import Message
@@ -22,20 +18,12 @@ from textual.strip import Strip
 from engine.report.errors import ReportError
 from engine.session.schema import SessionError
 from maxact_tui import actions
-from maxact_tui.ending import (
-    EXIT_DONE,
-    EXIT_INTERRUPTED,
-    LEAVING_SECONDS,
-    HangupWatch,
-    exit_code,
-    leave_by_force_after,
-    on_signals,
-)
+from maxact_tui.ending import EXIT_DONE
+from maxact_tui.leaving import LeavingApp
 from maxact_tui.pacing import Pacer
-from maxact_tui.palette import Look, choose_look
+from maxact_tui.palette import Look
 from maxact_tui.requests import Requests
 from maxact_tui.screens.browser import BrowserScreen
-from maxact_tui.screens.choice import ChoiceScreen, leave_choices
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.palette import PaletteScreen
 from maxact_tui.screens.reading import ReadingScreen, event_lines, help_lines
@@ -47,13 +35,12 @@ from maxact_tui.watching import Watcher
 from maxact_tui.widgets.plot import preload
 
 NOTICE_SECONDS = 6.0
-TWICE_SECONDS = 2.0
 PACE_SECONDS = 0.25
 Exporter = Callable[[Path], str]
 PageMaker = Callable[[Look, int], Sequence[Strip]]
 
 
-class MaxactApp(App[int]):
+class MaxactApp(LeavingApp):
     """Shows one session at a time; its result is the exit code.
 
     Opening a screen is awaited, so that keys typed ahead reach the screen they are meant for.
@@ -74,26 +61,15 @@ class MaxactApp(App[int]):
     class SnapshotTaken(Message):
         """A newer snapshot can be collected."""
 
-    class TerminalLost(Message):
-        """The terminal is gone."""
-
     def __init__(
         self, session: Path | None, *, exporter: Exporter, read_only: bool = False, ascii_only: bool = False
     ) -> None:
-        super().__init__()
-        self._read_only, self._exporter = read_only, exporter
-        no_colour = bool(os.environ.get("NO_COLOR"))
-        self.look: Look = choose_look(self.console.color_system, no_colour=no_colour, ascii_only=ascii_only)
-        self.snapshot = Snapshot(session or Path())
+        super().__init__(session, read_only=read_only, ascii_only=ascii_only)
+        self._exporter = exporter
         self.watcher: Watcher | None = None
-        self._session = session
-        self._requests = Requests(session or Path(), read_only, self.say)
         self._pacer = Pacer(self._write)
         self._monitor = MonitorScreen(self.look, self.snapshot)
-        self._hangup = HangupWatch(self._lost)
-        self._waits_for_stop = False
         self._waits_for_terminal = False
-        self._interrupted_at = -TWICE_SECONDS
         self._notices = 0
 
     def get_default_screen(self) -> WatchedScreen:
@@ -102,9 +78,6 @@ class MaxactApp(App[int]):
 
     def on_mount(self) -> None:
         """Start watching; the first frame does not wait for it."""
-        if not self.is_headless:
-            on_signals(self._leave_on_signal)
-            self._hangup.start()
         if self._session is None:
             self.call_later(self.action_browse)
         else:
@@ -112,8 +85,7 @@ class MaxactApp(App[int]):
         preload()
 
     def on_unmount(self) -> None:
-        """Stop the threads."""
-        self._hangup.stop()
+        """Stop watching."""
         if self.watcher is not None:
             self.watcher.stop()
 
@@ -126,10 +98,6 @@ class MaxactApp(App[int]):
         self._pacer.answered()
         if self._waits_for_terminal:
             self._try_again()
-
-    def on_maxact_app_terminal_lost(self) -> None:
-        """Nobody is watching any more."""
-        self._leave(self._exit_code(), by_force=True)
 
     def on_watched_screen_view_wished(self, event: WatchedScreen.ViewWished) -> None:
         """The watcher reads what the screen shows."""
@@ -185,27 +153,6 @@ class MaxactApp(App[int]):
         else:
             self._run_partner(self._session)
 
-    async def action_leave(self) -> None:
-        """Leave; ask first if a run goes on."""
-        if self._session is None or self.snapshot.has_ended or self._waits_for_stop:
-            self._leave(self._exit_code())
-        else:
-            choices = leave_choices(may_stop=not self._read_only)
-            question = "The run goes on without this screen."
-            await self.push_screen(ChoiceScreen(self.look, question, choices), self._on_leave_chosen)
-
-    async def action_quit(self) -> None:
-        """Textual's own quit key does what q does."""
-        await self.action_leave()
-
-    def action_help_quit(self) -> None:
-        """ctrl+c: twice within two seconds leaves at once."""
-        now = time.monotonic()
-        if now - self._interrupted_at < TWICE_SECONDS:
-            self._leave(EXIT_INTERRUPTED)
-        self._interrupted_at = now
-        self.say("ctrl+c again leaves at once; the engine is not touched")
-
     def say(self, text: str) -> None:
         """Show a line for some seconds."""
         self._notices += 1
@@ -224,9 +171,6 @@ class MaxactApp(App[int]):
 
     def _announce(self) -> None:
         self.post_message(self.SnapshotTaken())
-
-    def _lost(self) -> None:
-        self.post_message(self.TerminalLost())
 
     def _draw_when_allowed(self) -> None:
         if self._pacer.may_draw():
@@ -248,8 +192,7 @@ class MaxactApp(App[int]):
         drawn = self.screen.show(self.snapshot) if isinstance(self.screen, WatchedScreen) else False
         if drawn and not self.is_headless:
             self.call_after_refresh(self._pacer.frame_sent)
-        if self._waits_for_stop and self.snapshot.has_ended:
-            self._leave(self._exit_code())
+        self.leave_if_stopped()
 
     @work(thread=True, exclusive=True)
     def _export(self, session: Path) -> None:
@@ -274,9 +217,9 @@ class MaxactApp(App[int]):
                 screen.notice(text)
 
     async def _read(self, title: str, make: PageMaker) -> None:
-        await self.push_screen(ReadingScreen(self.look, title, lambda width: make(self.look, width)), self._redraw)
+        await self.push_screen(ReadingScreen(self.look, title, lambda width: make(self.look, width)), self.redraw)
 
-    def _redraw(self, _: object = None) -> None:
+    def redraw(self, _: object = None) -> None:
         """Show on the uncovered screen what came while it was covered."""
         if isinstance(self.screen, WatchedScreen):
             self.screen.ask()
@@ -285,39 +228,20 @@ class MaxactApp(App[int]):
     def _return_to(self, site: int | None) -> None:
         if site is not None:
             self._monitor.place(site)
-        self._redraw()
+        self.redraw()
 
     def _on_session_chosen(self, chosen: Path | None) -> None:
         if chosen is not None and chosen != self._session:
             self._watch(chosen)
             self._monitor.start_over(self.snapshot)
         elif self._session is None:
-            self._leave(EXIT_DONE)
-        self._redraw()
+            self.leave(EXIT_DONE)
+        self.redraw()
 
     async def _on_command_chosen(self, action: str | None) -> None:
-        self._redraw()
+        self.redraw()
         if action is not None:
             await self.run_action(action, self if hasattr(self, f"action_{action}") else self.screen)
-
-    def _on_leave_chosen(self, chosen: str | None) -> None:
-        if chosen == "leave":
-            self._leave(self._exit_code())
-        elif chosen == "stop" and self._requests.send("stop"):
-            self._waits_for_stop = True
-            self.say("stopping after the current batch and its checkpoint; q leaves without waiting")
-        self._redraw()
-
-    def _exit_code(self) -> int:
-        return exit_code(self.snapshot) if self._session is not None else EXIT_DONE
-
-    def _leave_on_signal(self, number: int) -> None:
-        self._leave(EXIT_INTERRUPTED if number == signal.SIGINT else self._exit_code(), by_force=True)
-
-    def _leave(self, code: int, *, by_force: bool = False) -> None:
-        if by_force:
-            leave_by_force_after(LEAVING_SECONDS, code)
-        self.exit(code, return_code=code)
 
     def _write(self, text: str) -> None:
         if self._driver is not None:
