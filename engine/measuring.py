@@ -18,7 +18,7 @@ from engine.hooks import attach
 from engine.job import Job
 from engine.notable import NotableWatch
 from engine.preparation import Prepared
-from engine.recording import RunRecorder
+from engine.recording import RunRecorder, StorageError
 from engine.session.reader import SessionReader
 from engine.sites.experts import ExpertRows
 from engine.statistics.expert_meter import ExpertMeter
@@ -115,10 +115,16 @@ class Measurement:
         self._recorder.begin_checkpoint(totals, self._unsaved, experts)
 
     def save_all(self) -> None:
-        """Tick, checkpoint, and wait for it."""
+        """Tick, checkpoint, and wait for it.
+
+        Raises:
+            StorageError: the checkpoint is not in the file; the last good one is.
+        """
         self.tick()
         self.checkpoint()
         self._settle()
+        if self._unsaved:
+            raise StorageError(f"{self._recorder.status.detail}, then continue with: maxact-tui resume")
 
     def _settle(self) -> None:
         """Wait for the checkpoint under way; the arrays it writes may change again afterwards."""

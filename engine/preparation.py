@@ -26,7 +26,7 @@ from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from engine.sites.placement import input_device
 from engine.sites.site import HookPlan
-from engine.statistics.backends import warm_up
+from engine.statistics.backends import choose_backend, warm_up
 
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}
 LONGEST_DEFAULT = 4_096
@@ -41,6 +41,7 @@ class Prepared:
     Attributes:
         text_model: the module to call, embedding to final norm.
         device: where the token ids go.
+        backend: what computes the statistics there.
     """
 
     loaded: LoadedModel
@@ -50,6 +51,7 @@ class Prepared:
     batches: BatchPlan
     text_model: torch.nn.Module
     device: torch.device
+    backend: str
 
 
 def prepare(job: Job, report: Report, additions: Sequence[Addition] = ()) -> Prepared:
@@ -61,7 +63,7 @@ def prepare(job: Job, report: Report, additions: Sequence[Addition] = ()) -> Pre
         additions: texts that were added to this run earlier.
 
     Raises:
-        CorpusError, LoadError, SiteError: one line with the user's next step.
+        CorpusError, LoadError, SiteError, BackendError: one line with the user's next step.
     """
     _limit_threads(job.threads)
     warm_up(job.backend, _likely_device(job.device))
@@ -81,10 +83,11 @@ def prepare(job: Job, report: Report, additions: Sequence[Addition] = ()) -> Pre
     )
     embedding = next((site.module for site in plan.sites if site.component == "embedding"), None)
     device = input_device(loaded.model, embedding)
+    backend = choose_backend(job.backend, device).name
     budget = job.batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
     batches = plan_batches(tokenized.lengths, tokenized.categories, token_budget=budget, seed=job.seed)
     text_model = loaded.model.get_submodule(plan.text_model) if plan.text_model else loaded.model
-    return Prepared(loaded, plan, corpus, tokenized, batches, text_model, device)
+    return Prepared(loaded, plan, corpus, tokenized, batches, text_model, device, backend)
 
 
 def extend(

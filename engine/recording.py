@@ -26,10 +26,15 @@ from engine.statistics.experts import ExpertTotals
 from engine.statistics.totals import SiteTotals
 
 TICK_SECONDS = 0.25
-CHECKPOINT_SHARE = 0.01
+CHECKPOINT_SHARE = 0.05
+LONGEST_INTERVAL_SECONDS = 15.0
 NOT_WRITTEN = "checkpoint not written"
 RATE_WEIGHT = 0.3  # of the newest batch in the moving average of tokens per second
 _log = logging.getLogger(__name__)
+
+
+class StorageError(Exception):
+    """What was measured could not be saved; one line with the next step."""
 
 
 class RunRecorder:
@@ -134,13 +139,14 @@ class RunRecorder:
             _log.warning("tick not written: %s", error)
 
     def checkpoint_due(self) -> bool:
-        """Whether it is time for the arrays: as often as asked for, but for no more than a hundredth of the time.
+        """Whether it is time for the arrays: as often as asked for, on slow disks less often, but within seconds.
 
         Zero seconds means after every batch, whatever it costs.
         """
         if not self._checkpoint_seconds:
             return True
-        interval = max(self._checkpoint_seconds, self._checkpoint_cost / CHECKPOINT_SHARE)
+        gentle = min(self._checkpoint_cost / CHECKPOINT_SHARE, LONGEST_INTERVAL_SECONDS)
+        interval = max(self._checkpoint_seconds, gentle)
         free = self._pending is None or self._pending.done()
         return free and time.monotonic() - self._last_checkpoint >= interval
 
@@ -184,6 +190,8 @@ class RunRecorder:
         experts: Mapping[int, ExpertTotals | None],
     ) -> str:
         started = time.monotonic()
+        if not self._writer.path.exists():
+            return f"the session file {self._writer.path} was removed"
         try:
             self._writer.checkpoint(status, totals, samples, experts)
         except sqlite3.OperationalError as error:
@@ -206,7 +214,10 @@ class RunRecorder:
         self.status = self.status.changed(
             phase=phase, detail=detail, ended=now, heartbeat=now, peak_bytes=_peak_bytes()
         )
-        self._writer.set_status(self.status)
+        try:
+            self._writer.set_status(self.status)
+        except sqlite3.OperationalError as error:
+            _log.error("the last status (%s: %s) was not written: %s", phase, detail, error)
 
 
 def _peak_bytes() -> int:

@@ -29,7 +29,7 @@ def describe_inputs(prepared: Prepared, job: Job) -> dict[str, Any]:
     """The meta entries `provenance`, `corpus` and `tokenizer`, JSON-ready."""
     tokenized, corpus = prepared.tokenized, prepared.corpus
     return {
-        "provenance": prepared.loaded.provenance.to_json(),
+        "provenance": {**prepared.loaded.provenance.to_json(), "backend": prepared.backend},
         "corpus": {
             "name": corpus.name,
             "hash": corpus.content_hash,

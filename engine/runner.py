@@ -23,12 +23,13 @@ from engine.loading.progress import LoadProgress
 from engine.measuring import Measurement
 from engine.memory import is_out_of_memory, split_batches
 from engine.preparation import Prepared, extend, prepare
-from engine.recording import RunRecorder
+from engine.recording import RunRecorder, StorageError
 from engine.restoring import ADDITIONS, ResumeError, check_resumable, write_inputs
 from engine.session.library import log_path
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
 from engine.sites.errors import SiteError
+from engine.statistics.backends import BackendError
 
 _log = logging.getLogger(__name__)
 
@@ -61,8 +62,8 @@ def _run_safely(path: Path, job: Job, reader: SessionReader, writer: SessionWrit
     except StopRequested:
         recorder.end("stopped", f"stopped; continue with: maxact-tui resume {path}")
         return 0
-    except (LoadError, SiteError, CorpusError, ResumeError) as error:
-        _log.exception("the run could not start")
+    except (LoadError, SiteError, CorpusError, ResumeError, BackendError, StorageError) as error:
+        _log.exception("the run ended early")
         recorder.end("failed", str(error))
     except Exception as error:  # noqa: BLE001  # the last boundary: the cause must reach the session file
         _log.exception("the run failed")
@@ -75,7 +76,7 @@ def _prepare(job: Job, reader: SessionReader, recorder: RunRecorder, desk: Comma
     additions = [Addition(**one) for one in reader.meta().raw.get(ADDITIONS, [])]
     try:
         return prepare(job, _reporting(recorder, desk), additions)
-    except (LoadError, SiteError, CorpusError, StopRequested):
+    except (LoadError, SiteError, CorpusError, BackendError, StopRequested):
         raise
     except Exception as error:
         raise classify(error, job.model) from error
@@ -122,6 +123,8 @@ class _Loop:
         left = (tuple(number for number in batch if number not in done) for batch in batches)
         self._todo = deque(batch for batch in left if batch)
         self._announce()
+        if done:
+            self._measurement.tick()  # what was on the screen may be of batches that were lost
 
     def run(self) -> None:
         """Every batch that is left, then a last checkpoint; also when asked to stop between two batches.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from importlib.metadata import version
@@ -56,6 +57,7 @@ def measure(
 
     if model is None:
         return sessions.browse()
+    _refuse_typo(model)
     return running.measure(make_job(model, options), options)
 
 
@@ -141,7 +143,7 @@ def export(
     *,
     format: Annotated[  # the user's word
         list[str] | None,
-        Parameter(help="May be given again. Without a session, the formats are listed. [default: json]"),
+        Parameter(negative=(), help="May be given again. Without a session, the formats are listed. [default: json]"),
     ] = None,
     output: Annotated[
         str, Parameter(name=("--output", "-o"), allow_leading_hyphen=True, help="Folder to write into, `-` for stdout.")
@@ -158,7 +160,7 @@ def export(
 
 @app.command
 def compare(
-    sessions: Annotated[list[Path], Parameter(help="Two sessions or more; the first is the base.")],
+    sessions: Annotated[list[Path], Parameter(negative=(), help="Two sessions or more; the first is the base.")],
     *,
     format: Annotated[Literal["markdown", "html", "json"], Parameter(help="Of the report.")] = "markdown",
     output: Annotated[
@@ -205,7 +207,10 @@ def corpus_build(
     ] = None,
     source: Annotated[
         list[str] | None,
-        Parameter(help="CATEGORY=GLOB, e.g. 'code=src/**/*.py' (quote it); replaces the recipe's; may be given again."),
+        Parameter(
+            negative=(),
+            help="Quoted CATEGORY=GLOB, e.g. 'code=src/**/*.py'; may be given again.",
+        ),
     ] = None,
 ) -> int:
     """Build a corpus and its manifest: the same inputs and seed give the same bytes."""
@@ -230,7 +235,7 @@ def corpus_show(
 
 @app.command
 def merge(
-    sessions: Annotated[list[Path], Parameter(help="Two or more sessions of one model over different samples.")],
+    sessions: Annotated[list[Path], Parameter(negative=(), help="Sessions of one model over different samples.")],
     *,
     output: Annotated[Path, Parameter(name=("--output", "-o"), help="The session file to write.")],
 ) -> int:
@@ -244,7 +249,7 @@ def merge(
 def plan(
     model: Annotated[str, Parameter(help="A hub id, a local folder or a GGUF file.")],
     *,
-    sites: Annotated[Literal["paper", "gemm", "all"], Parameter(help="Which sites.")] = "all",
+    sites: Annotated[Literal["paper", "gemm", "all"], Parameter(help="Which sites, as for a run.")] = "paper",
     vision: Annotated[bool, Parameter(negative=(), help="The vision tower, too.")] = False,
     trust_remote_code: Annotated[bool, Parameter(negative=(), help="Run model code of the repository.")] = False,
 ) -> int:
@@ -282,6 +287,14 @@ def main(arguments: list[str]) -> int:
             raise
         print(f"maxact-tui: {error}", file=sys.stderr)
         return getattr(error, "code", 1)
+
+
+def _refuse_typo(model: str) -> None:
+    """A mistyped command would be looked up as a model of the hub."""
+    commands = [name for name in app if not name.startswith("-")]
+    nearest = difflib.get_close_matches(model, commands, n=1, cutoff=0.75)
+    if nearest and "/" not in model and not Path(model).exists():
+        raise UserError(f"no model '{model}' here; did you mean the command {nearest[0]}?", code=2)
 
 
 def _known_errors() -> tuple[type[Exception], ...]:

@@ -21,6 +21,7 @@ from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED, Status
 from maxact_tui.errors import UserError
 from maxact_tui.numbers import compact
+from maxact_tui.output import console
 from maxact_tui.text import visible
 
 POLL_SECONDS = 0.2
@@ -58,9 +59,11 @@ def follow(path: Path, *, as_json: bool, debug: bool, disposable: bool, summary:
             except KeyboardInterrupt:
                 print(f"left running; come back with: maxact-tui open {path.stem}", file=sys.stderr)
                 return 130
-        measured = reader.checkpoint_number() > 0
+        measured = len(reader.samples_done()) > 0
         if measured and summary:
             _print_summary(reader, as_json=as_json)
+    if not path.exists():
+        raise UserError(f"the session file {path} was removed while it ran; nothing was kept")
     if status.phase in ("failed", "gone"):
         _fail(path, status, debug=debug, remove=disposable and not measured)
     print(f"session: {path}", file=sys.stderr)
@@ -78,7 +81,7 @@ def _print_summary(reader: SessionReader, *, as_json: bool) -> None:
         return
     from maxact_tui.summary_view import print_summary
 
-    print_summary(summary, Console(soft_wrap=False))
+    print_summary(summary, console())
 
 
 def _fail(path: Path, status: Status, *, debug: bool, remove: bool) -> None:

@@ -26,7 +26,7 @@ class RunOptions:
     """What a user may choose about a run; every default is a sensible one."""
 
     corpus: Annotated[
-        str, Parameter(group=WHAT, help="Texts to run: `starter` (bundled), or a .jsonl or .txt file.")
+        str, Parameter(group=WHAT, help="Texts to run: `starter` (bundled), or a .jsonl, .parquet or .txt file.")
     ] = "starter"
     samples: Annotated[
         int | None, Parameter(group=WHAT, validator=_positive, help="At most this many samples, of every category.")

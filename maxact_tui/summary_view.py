@@ -13,6 +13,7 @@ from rich.text import Text
 
 from engine.analysis.model import Address, ModelSummary
 from engine.analysis.site import SiteSummary
+from engine.session.records import Status
 from maxact_tui.numbers import compact, duration, exact, grouped, rate, size
 from maxact_tui.text import visible
 
@@ -38,12 +39,19 @@ def _title(summary: ModelSummary) -> Text:
     status = summary.status
     text = Text(visible(summary.job.model, space=" "), "bold")
     text.append(f"  {summary.dtype}, {summary.samples} samples, {grouped(summary.tokens)} tokens", "default")
-    text.append(f", {duration(status.running_seconds)} at {rate(status.tokens_per_second, 'tok')}", "default")
+    if not summary.is_partial:
+        text.append(f", {duration(status.running_seconds)} at {rate(status.tokens_per_second, 'tok')}", "default")
     if status.peak_bytes:
         text.append(f", peak memory {size(status.peak_bytes)}", "default")
     if summary.is_partial:
-        text.append(f"  PARTIAL: the run is {status.phase}", "bold yellow")
+        text.append(f"  PARTIAL: as of the last checkpoint; {_partial(status)}", "bold yellow")
     return text
+
+
+def _partial(status: Status) -> str:
+    words = {"gone": "the engine is gone", "failed": "the run failed", "stopped": "the run was stopped"}
+    state = words.get(status.phase, f"the run is {status.phase}")
+    return f"{state}, it had reached {status.samples_done} of {status.samples_total} samples"
 
 
 def _maximum_lines(summary: ModelSummary) -> list[Text]:

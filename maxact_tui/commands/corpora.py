@@ -27,10 +27,12 @@ from corpus.recipe import load_recipe, parse_source
 from corpus.summary import CategorySummary, CorpusSummary, summarise
 from maxact_tui.errors import UserError
 from maxact_tui.numbers import grouped, size
+from maxact_tui.output import console
 from maxact_tui.text import visible
 from maxact_tui.widgets.plot import Series, draw
 
 NAMED = 4
+CATEGORY_CELLS = 24
 PLOT_SIZE = (70, 12)
 QUIET_EVERY = 0.1  # of the work, where there is no terminal to draw a bar in
 
@@ -45,7 +47,7 @@ def list_recipes() -> int:
     for recipe in bundled_recipes():
         quotas = ", ".join(f"{name} {count}" for name, count in recipe.quotas)
         table.add_row(recipe.name, grouped(recipe.samples), recipe.title, quotas)
-    Console().print(table)
+    console().print(table)
     return 0
 
 
@@ -61,7 +63,7 @@ def build(recipe: str, output: Path | None, sources: Sequence[str]) -> int:
         manifest = build_corpus(
             wanted, target.expanduser().absolute(), [parse_source(one) for one in sources], bar.show
         )
-    _print_manifest(manifest, Console())
+    _print_manifest(manifest, console())
     print(target)
     return 0
 
@@ -74,20 +76,20 @@ def show(file: str, *, tokenizer: str | None, policy: str, max_length: int) -> i
         UserError: the tokenizer cannot be had.
     """
     summary = summarise(load_corpus(file)) if tokenizer is None else _counted(file, tokenizer, policy, max_length)
-    console = Console()
-    console.print(Text(f"{visible(summary.name, space=' ')}: {summary.overall.samples} samples", "bold"))
-    console.print(_summary_table(summary))
+    out = console()
+    out.print(Text(f"{visible(summary.name, space=' ')}: {summary.overall.samples} samples", "bold"))
+    out.print(_summary_table(summary))
     _plot_lengths(summary)
     for title, counts in (("scripts", summary.overall.scripts), ("languages", summary.overall.languages)):
         listed = ", ".join(f"{visible(name)} {count}" for name, count in list(counts.items())[: 3 * NAMED])
-        console.print(Text(f"{title}: {listed}"), soft_wrap=True)
+        out.print(Text(f"{title}: {listed}"), soft_wrap=True)
     if summary.cut:
-        console.print(Text(f"{summary.cut} samples are longer than {max_length} tokens and would be cut"))
+        out.print(Text(f"{summary.cut} samples are longer than {max_length} tokens and would be cut"))
     for problem in summary.problems[:NAMED]:
-        console.print(Text(f"skipped: {visible(problem, space=' ')}", "yellow"), soft_wrap=True)
+        out.print(Text(f"skipped: {visible(problem, space=' ')}", "yellow"), soft_wrap=True)
     manifest = read_manifest(Path(file)) if Path(file).is_file() else None
     if manifest is not None:
-        _print_manifest(manifest, console)
+        _print_manifest(manifest, out)
     return 0
 
 
@@ -117,7 +119,7 @@ def _summary_table(summary: CorpusSummary) -> Table:
         table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     for one in (*summary.categories, summary.overall):
         table.add_row(
-            Text(visible(one.category)),
+            Text(visible(one.category, CATEGORY_CELLS)),
             grouped(one.samples),
             size(one.text_bytes),
             grouped(one.total),
@@ -138,7 +140,7 @@ def _plot_lengths(summary: CorpusSummary) -> None:
     print("\n".join(["", f"samples by length in {summary.unit}", *lines]))
 
 
-def _print_manifest(manifest: Manifest, console: Console) -> None:
+def _print_manifest(manifest: Manifest, out: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
     table.title = f"manifest: recipe {manifest.recipe}, seed {manifest.seed}"
     table.add_column("category", no_wrap=True)
@@ -146,16 +148,16 @@ def _print_manifest(manifest: Manifest, console: Console) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for one in manifest.categories:
         counts = (one.wanted, one.got, one.seen, one.too_short, one.duplicates)
-        table.add_row(Text(visible(one.category)), *(grouped(count) for count in counts))
-    console.print(table)
+        table.add_row(Text(visible(one.category, CATEGORY_CELLS)), *(grouped(count) for count in counts))
+    out.print(table)
     full = ", ".join(f"{one.tokens}: {one.got} of {one.wanted} ({one.full} full)" for one in manifest.lengths)
-    console.print(Text(f"lengths in tokens: {full}"), soft_wrap=True)
-    console.print(Text(f"{size(manifest.text_bytes)} of text, content {manifest.content_hash[:16]}"))
+    out.print(Text(f"lengths in tokens: {full}"), soft_wrap=True)
+    out.print(Text(f"{size(manifest.text_bytes)} of text, content {manifest.content_hash[:16]}"))
     for shortfall in manifest.shortfalls:
-        console.print(Text(f"SHORT: {visible(shortfall, space=' ')}", "bold yellow"), soft_wrap=True)
+        out.print(Text(f"SHORT: {visible(shortfall, space=' ')}", "bold yellow"), soft_wrap=True)
     if manifest.problem_count:
         first = visible(manifest.problems[0], space=" ")
-        console.print(Text(f"{manifest.problem_count} problems while reading, the first: {first}"), soft_wrap=True)
+        out.print(Text(f"{manifest.problem_count} problems while reading, the first: {first}"), soft_wrap=True)
 
 
 class _Bar:

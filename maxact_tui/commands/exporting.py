@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from engine.analysis.published import SOURCE, Checkpoint
@@ -24,6 +23,7 @@ from engine.session.reader import SessionReader
 from maxact_tui.errors import UserError
 from maxact_tui.finding import find_session
 from maxact_tui.numbers import compact, exact
+from maxact_tui.output import console
 
 STDOUT = "-"
 SORTS = {
@@ -44,6 +44,8 @@ def export(session: Path, formats: list[str], output: str, *, force: bool) -> in
     """
     for name in formats:
         find_format(name)
+    if Path(output).exists() and not Path(output).is_dir():
+        raise UserError(f"{output} is a file; -o names a folder, or `-` for stdout", code=2)
     with SessionReader(find_session(session)) as reader:
         if output == STDOUT:
             _to_stdout([document for name in formats for document in render(reader, name)])
@@ -59,7 +61,7 @@ def list_formats() -> int:
     table = Table(box=None, pad_edge=False, show_header=False)
     for one in FORMATS.values():
         table.add_row(one.name, one.description)
-    Console().print(table)
+    console().print(table)
     return 0
 
 
@@ -95,9 +97,9 @@ def published(filter_text: str, sort: str) -> int:
     table.add_column("largest step", no_wrap=True)
     for row in sorted(rows, key=SORTS[sort]):
         table.add_row(*_published_row(row))
-    console = Console()
-    console.print(table)
-    console.print(f"{len(rows)} checkpoints of {SOURCE}; massive: by layer median / by token median", highlight=False)
+    out = console()
+    out.print(table)
+    out.print(f"{len(rows)} checkpoints of {SOURCE}; massive: by layer median / by token median", highlight=False)
     return 0
 
 

@@ -3,6 +3,7 @@
 - `measure`  make the session file, start the engine, show it
 - `resume`   start an engine on an existing session file, show it
 - `add`      more texts for a run
+- `say_goodbye`  after the screen: where the results are
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from corpus.reading import load_corpus
 from engine.job import Job
 from engine.process import start_engine
-from engine.session.library import log_path, new_path
+from engine.session.library import log_path, new_path, sessions_folder
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED
 from engine.session.writer import SessionWriter
@@ -41,7 +42,7 @@ def measure(job: Job, options: RunOptions) -> int:
         headless=options.headless or options.json,
         as_json=options.json,
         debug=options.debug,
-        disposable=options.session is None,
+        disposable=True,
     )
 
 
@@ -120,11 +121,11 @@ def _launch(path: Path, *, headless: bool, as_json: bool, debug: bool, disposabl
     from maxact_tui.app import run_app
 
     code = run_app(path)
-    _say_goodbye(path, debug=debug)
+    say_goodbye(path, debug=debug)
     return code
 
 
-def _say_goodbye(path: Path, *, debug: bool) -> None:
+def say_goodbye(path: Path, *, debug: bool = False) -> None:
     """After the screen: where the results are, and how to come back."""
     with SessionReader(path) as reader:
         status = reader.status()
@@ -134,6 +135,8 @@ def _say_goodbye(path: Path, *, debug: bool) -> None:
         if debug:
             print(log_path(path).read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
     elif status.phase in ENDED:
-        print(f"session: {path}  (maxact-tui open {path.stem})", file=sys.stderr)
+        name = path.stem if path.parent == sessions_folder() else path
+        print(f"session: {path}  (maxact-tui open {name})", file=sys.stderr)
     else:
-        print(f"still running in the background; come back with: maxact-tui attach   ({path})", file=sys.stderr)
+        back = "attach" if path.parent == sessions_folder() else f"open {path}"
+        print(f"still running in the background; come back with: maxact-tui {back}", file=sys.stderr)

@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +21,7 @@ from engine.session.records import ENDED, SessionInfo
 from maxact_tui.errors import UserError
 from maxact_tui.finding import find_session
 from maxact_tui.numbers import compact, duration, size
+from maxact_tui.output import console
 from maxact_tui.text import visible
 
 MODEL_CELLS = 24
@@ -46,8 +46,8 @@ def list_all() -> int:
     if not found:
         print(f"no sessions yet in {sessions_folder()}; make one with: maxact-tui demo")
         return 0
-    console = Console()
-    wide = console.width >= WIDE_CELLS
+    out = console()
+    wide = out.width >= WIDE_CELLS
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("session", no_wrap=True, overflow="ellipsis")
     if wide:
@@ -56,7 +56,7 @@ def list_all() -> int:
         table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     for info in found:
         table.add_row(*_row(info, wide=wide))
-    console.print(table)
+    out.print(table)
     return 0
 
 
@@ -71,8 +71,11 @@ def open_session(session: Path) -> int:
 
     prepare_terminal()
     from maxact_tui.app import run_app
+    from maxact_tui.commands.running import say_goodbye
 
-    return run_app(path)
+    code = run_app(path)
+    say_goodbye(path)
+    return code
 
 
 def attach() -> int:
@@ -96,7 +99,7 @@ def show(session: Path, *, as_json: bool) -> int:
     from engine.analysis.model import analyse
 
     with SessionReader(find_session(session)) as reader:
-        if not reader.checkpoint_number():
+        if not len(reader.samples_done()):
             raise UserError(f"{reader.path.name} holds no results yet ({reader.status().phase})")
         summary = analyse(reader)
     if as_json:
@@ -106,7 +109,7 @@ def show(session: Path, *, as_json: bool) -> int:
     else:
         from maxact_tui.summary_view import print_summary
 
-        print_summary(summary, Console())
+        print_summary(summary, console())
     return 0
 
 

@@ -169,11 +169,11 @@ def test_merge_of_one_session_with_itself_is_refused(finished: Path, home: Path,
 
 def test_the_hook_plan_is_printed_from_the_config_alone(home: Path, tmp_path: Path, tiny_model_folder: Path) -> None:
     (tmp_path / "config.json").write_text((tiny_model_folder / "config.json").read_text(encoding="utf-8"))
-    result = maxact("plan", tmp_path, home=home)
+    result = maxact("plan", tmp_path, "--sites", "all", home=home)
     assert result.returncode == 0, result.stderr
     for word in ("hidden", "attn_output", "down_proj_input", "3 blocks"):
         assert word in result.stdout
-    assert "mlp_input" not in maxact("plan", tmp_path, "--sites", "paper", home=home).stdout
+    assert "mlp_input" not in maxact("plan", tmp_path, home=home).stdout
 
 
 def test_doctor_finds_what_is_there(home: Path) -> None:
@@ -195,6 +195,16 @@ class TestBadInput:
 
     def test_unknown_option(self) -> None:
         self.refused("x", "--frobnicate", words=("--frobnicate", "--help"), code=2)
+
+    def test_a_mistyped_command(self) -> None:
+        self.refused("sesions", words=("did you mean the command sessions?",), code=2)
+
+    def test_a_backend_for_another_device(self, tiny_model_folder: Path) -> None:
+        self.refused(tiny_model_folder, "--device", "cpu", "--backend", "triton", words=("triton", "cpu", "auto"))
+
+    def test_export_onto_a_file(self, finished: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        self.refused("export", finished, "-o", tmp_path / "file", words=("names a folder",), code=2)
 
     def test_value_out_of_range(self) -> None:
         self.refused("x", "--samples", "0", words=("--samples",), code=2)

@@ -342,23 +342,44 @@ def test_commands_that_are_not_known_are_refused(tmp_path: Path, tiny_model_fold
     assert "dance" in command.answer["text"]
 
 
+def test_a_disk_that_stays_full_fails_the_run_and_it_can_be_resumed(
+    tmp_path: Path, tiny_model_folder: Path, corpus: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = new_session(tmp_path / "run.maxact", tiny_job(tiny_model_folder, corpus))
+    with monkeypatch.context() as patched:
+        limit_pages(patched, full=range(3, 1000))
+        assert runner.run(path) == 1
+    with SessionReader(path) as reader:
+        status = reader.status()
+        assert 0 < len(reader.samples_done()) < 24
+    assert status.phase == "failed"
+    assert "full" in status.detail
+    assert runner.run(path) == 0
+    assert_equal_totals(read_totals(path), read_totals(whole))
+
+
+def test_a_session_file_removed_in_the_run_fails_it(tmp_path: Path, tiny_model_folder: Path, corpus: Path) -> None:
+    from engine.session import writer
+
+    path = new_session(tmp_path / "run.maxact", tiny_job(tiny_model_folder, corpus))
+    original = writer.SessionWriter.set_batches
+
+    def remove(self: SessionWriter, *arguments: object) -> None:
+        original(self, *arguments)  # type: ignore[arg-type]
+        path.unlink()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(writer.SessionWriter, "set_batches", remove)
+        assert runner.run(path) == 1
+    assert not path.exists()
+
+
 def test_a_full_disk_keeps_the_last_good_checkpoint(
     tmp_path: Path, tiny_model_folder: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite's own page limit stands in for the end of the disk: the error is the same."""
     path = new_session(tmp_path / "run.maxact", tiny_job(tiny_model_folder, corpus))
-    original = SessionWriter.checkpoint
-    written = 0
-
-    def checkpoint(self: SessionWriter, *arguments: object, **named: object) -> None:
-        nonlocal written
-        written += 1
-        pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
-        limit = pages if written in (2, 3) else 2**30
-        self._connection.execute(f"PRAGMA max_page_count = {limit}")
-        original(self, *arguments, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(SessionWriter, "checkpoint", checkpoint)
+    limit_pages(monkeypatch, full=range(2, 4))
     assert runner.run(path) == 0
     with SessionReader(path) as reader:
         assert reader.status().phase == "finished"
@@ -367,3 +388,19 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
         for one in reader.all_totals():
             assert one is not None
             assert int(one.tokens) == tokens
+
+
+def limit_pages(monkeypatch: pytest.MonkeyPatch, full: range) -> None:
+    """From one checkpoint's number to another's, let SQLite find the disk full."""
+    original = SessionWriter.checkpoint
+    written = 0
+
+    def checkpoint(self: SessionWriter, *arguments: object, **named: object) -> None:
+        nonlocal written
+        written += 1
+        pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
+        self._connection.execute(f"PRAGMA max_page_count = {pages if written in full else 2**30}")
+        original(self, *arguments, **named)  # type: ignore[arg-type]
+        self._connection.execute(f"PRAGMA max_page_count = {2**30}")
+
+    monkeypatch.setattr(SessionWriter, "checkpoint", checkpoint)
