@@ -59,7 +59,13 @@ ACTIONS: tuple[Action, ...] = (
     Action("measure(1)", ("m",), "measure", "Next measure in the heatmap (max, rms, crest, ...).", "monitor"),
     Action("app.pause", ("space",), "pause", "Pause the run after the current batch, or resume it.", "monitor"),
     Action("app.threads", ("t",), "threads", "Massive activations followed through the layers.", "monitor"),
-    Action("app.export", ("e",), "export", "Write the results beside the session file.", "monitor"),
+    Action(
+        "app.export",
+        ("e",),
+        "export",
+        "Write HTML, Markdown, JSON and the paper's files beside the session.",
+        "monitor",
+    ),
     Action(
         "app.ab", ("b",), "", "Run the same samples with BOS (or without, if this run had it), then compare.", "monitor"
     ),

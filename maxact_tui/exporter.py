@@ -12,7 +12,7 @@ from engine.report.export import export_session
 from engine.session.library import SUFFIX
 from engine.session.reader import SessionReader
 
-FORMATS = ("json", "reference")
+FORMATS = ("html", "markdown", "json", "reference")
 
 
 def export_results(session: Path) -> str:

@@ -107,22 +107,33 @@ def _run_pair(path: Path, options: RunOptions) -> int:
 
 
 def _launch(path: Path, *, headless: bool, as_json: bool, debug: bool, disposable: bool) -> int:
-    try:
-        start_engine(path)
-    except OSError as error:
-        raise UserError(f"the engine could not be started: {error}") from error
     if headless or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        _start(path)
         from maxact_tui.headless import follow
 
         return follow(path, as_json=as_json, debug=debug, disposable=disposable)
-    from maxact_tui.preparing import prepare_terminal
+    from maxact_tui.preparing import prepare_terminal, wants_ascii
+    from maxact_tui.splash import show_splash, take_back
 
     prepare_terminal()
+    show_splash(path.name, ascii_only=wants_ascii())
+    try:
+        _start(path)
+    except UserError:
+        take_back()
+        raise
     from maxact_tui.app import run_app
 
     code = run_app(path)
     say_goodbye(path, debug=debug)
     return code
+
+
+def _start(path: Path) -> None:
+    try:
+        start_engine(path)
+    except OSError as error:
+        raise UserError(f"the engine could not be started: {error}") from error
 
 
 def say_goodbye(path: Path, *, debug: bool = False) -> None:

@@ -71,7 +71,7 @@ def test_a_headless_run_prints_the_summary_and_nothing_else_on_stdout(
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("tiny-llama  float32, 9 samples") or "9 samples" in result.stdout.splitlines()[0]
     assert "M = " in result.stdout
-    assert "running: " in result.stderr
+    assert "finding the sites" in result.stderr
     assert "session: " in result.stderr
 
 
