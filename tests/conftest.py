@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests import models
 
 if TYPE_CHECKING:
     from engine.loading.load import LoadedModel
+
+# CI tries the same examples every time; at a desk every run tries new ones.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 # No test may wait for a network that is not there; the tests of the hub's errors start their own server.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
