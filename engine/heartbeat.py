@@ -6,19 +6,22 @@ import logging
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
-
-from engine.session.writer import SessionWriter
 
 BEAT_SECONDS = 0.5
 _log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Context manager: beats into the session file until it is left."""
+    """Context manager: beats until it is left.
 
-    def __init__(self, writer: SessionWriter) -> None:
-        self._writer = writer
+    Args:
+        beat: says at a moment, Unix seconds, that the engine is alive (`SessionWriter.beat`, `.beat_service`).
+    """
+
+    def __init__(self, beat: Callable[[float], None]) -> None:
+        self._say = beat
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -35,6 +38,6 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._done.wait(BEAT_SECONDS):
             try:
-                self._writer.beat(time.time())
+                self._say(time.time())
             except sqlite3.OperationalError as error:
                 _log.warning("heartbeat not written: %s", error)

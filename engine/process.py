@@ -32,6 +32,7 @@ def start_engine(session: Path) -> int:
         SessionError: the session cannot be written.
     """
     writer = SessionWriter.open(session)
+    writer.refuse_unanswered("the engine it was meant for has ended")
     starting = Status(phase="starting", host=socket.gethostname(), boot=boot_identity(), started=time.time())
     writer.set_status(starting)
     with log_path(session).open("ab") as log:

@@ -44,7 +44,7 @@ def run(path: Path) -> int:
     with SessionReader(path) as reader:
         job = reader.meta().job
         recorder = RunRecorder(writer, job.checkpoint_seconds)
-        with Heartbeat(writer):
+        with Heartbeat(writer.beat):
             code = _run_safely(path, job, reader, writer, recorder)
     writer.close(final=True)
     return code

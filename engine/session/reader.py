@@ -23,7 +23,7 @@ from engine.job import Job
 from engine.session import schema
 from engine.session.codec import EncodedArray, decode, unpack_int32
 from engine.session.liveness import is_gone
-from engine.session.records import LIVE_FIELDS, Command, Event, LiveTable, SampleRecord, Status
+from engine.session.records import LIVE_FIELDS, Command, Event, LiveTable, Result, SampleRecord, Status
 from engine.sites.site import HookPlan
 from engine.statistics.experts import ExpertTotals
 from engine.statistics.totals import SiteTotals
@@ -92,6 +92,27 @@ class SessionReader:
         status = Status.from_json(json.loads(value)).changed(heartbeat=heartbeat)
         created = json.loads(self._db.execute("SELECT value FROM meta WHERE name = 'created'").fetchone()[0])
         return status.changed(phase="gone") if is_gone(status, created) else status
+
+    def service(self) -> Status | None:
+        """The engine that answers requests about an ended run, `gone` where it ought to beat and does not.
+
+        None where there never was one.
+        """
+        row = self._rows_if_known("service", "SELECT value, heartbeat FROM service")
+        if not row:
+            return None
+        status = Status.from_json(json.loads(row[0][0])).changed(heartbeat=row[0][1])
+        return status.changed(phase="gone") if is_gone(status, status.started) else status
+
+    def results(self, kind: str | None = None) -> list[Result]:
+        """What was asked of the loaded model beside the measuring, oldest first; of one kind, if given."""
+        rows = self._rows_if_known("results", "SELECT id, at, kind, title, settings, data FROM results ORDER BY id")
+        found = (Result(r[0], r[1], r[2], r[3], json.loads(r[4]), json.loads(r[5])) for r in rows)
+        return [result for result in found if kind is None or result.kind == kind]
+
+    def result_arrays(self, number: int) -> dict[str, NDArray[Any]]:
+        """The arrays of one result by name; empty if it has none."""
+        return self.extra(f"{schema.RESULTS}{number}")
 
     def live(self) -> LiveTable | None:
         """The newest scalars of every site; None before the first tick."""
@@ -206,6 +227,11 @@ class SessionReader:
             "SELECT id, at, name, arguments, state, answer FROM commands WHERE id > ? ORDER BY id", (after,)
         )
         return [Command(r[0], r[1], r[2], json.loads(r[3]), r[4], json.loads(r[5])) for r in rows]
+
+    def _rows_if_known(self, table: str, query: str) -> list[Any]:
+        """Rows of a table that files of version 1 do not have."""
+        known = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        return self._db.execute(query).fetchall() if known else []
 
 
 def send_command(path: Path | str, name: str, arguments: dict[str, Any] | None = None) -> int:

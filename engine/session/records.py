@@ -4,6 +4,7 @@
 - `LiveTable`         the newest scalars of every site
 - `Event`             something that mattered, with its moment
 - `Command`           a request of a screen, and the engine's answer
+- `Result`            what was asked of the loaded model beside the measuring, and came out
 - `SampleRecord`      one corpus sample as it was tokenised
 - `SessionInfo`       one line of the session list
 """
@@ -121,7 +122,13 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A request of a screen. `state` is `new`, `done` or `refused`; `answer` is the engine's reply."""
+    """A request of a screen.
+
+    Attributes:
+        state: `new`, `working` (long work, not done yet), `done` or `refused`.
+        answer: the engine's reply: `text`, one line; while `working` also `done` and `total` steps; with a result
+            its number, `result`.
+    """
 
     number: int
     at: float
@@ -129,6 +136,27 @@ class Command:
     arguments: dict[str, Any]
     state: str
     answer: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was asked of the loaded model beside the measuring, and came out; its arrays are in the file beside it.
+
+    Attributes:
+        number: grows with every result of the session.
+        at: Unix seconds when it was stored.
+        kind: `probe`, `effect`, ...
+        title: one line that names it in a list.
+        settings: what was asked for.
+        data: what came out, JSON values.
+    """
+
+    number: int
+    at: float
+    kind: str
+    title: str
+    settings: dict[str, Any]
+    data: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,8 +11,9 @@ import os
 import sqlite3
 from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x6D617861  # "maxa", so that `file` and we can tell a session from any other SQLite file
+RESULTS = "results/"  # owner of a result's arrays: this and its number
 EXPERTS = "experts/"  # owner of a MoE layer's arrays: this and the number of its first expert site
 JOURNAL_VARIABLE = "MAXACT_JOURNAL"
 
@@ -36,6 +37,15 @@ CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, tok
 CREATE TABLE commands (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, name TEXT NOT NULL,
                        arguments TEXT NOT NULL, state TEXT NOT NULL, answer TEXT NOT NULL);
 """
+# What each version added to the one before it; a file is brought up to date when it is next opened for writing.
+ADDED = {
+    2: """
+CREATE TABLE IF NOT EXISTS results (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL,
+                                    title TEXT NOT NULL, settings TEXT NOT NULL, data TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS service (id INTEGER PRIMARY KEY CHECK (id = 1), value TEXT NOT NULL,
+                                    heartbeat REAL NOT NULL);
+""",
+}
 
 
 class SessionError(Exception):
@@ -64,7 +74,7 @@ def create(path: Path) -> sqlite3.Connection:
         connection = _connect(path)
         connection.executescript(TABLES)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        _migrate(connection, 1)
         _choose_journal(connection)
     except sqlite3.Error as error:
         path.unlink(missing_ok=True)
@@ -81,7 +91,14 @@ def open_writable(path: Path) -> sqlite3.Connection:
     _require(path)
     if not os.access(path, os.W_OK):
         raise SessionError(f"{path} is read-only here; copy it to a place of your own to change it")
-    return _checked(path, _connect(path))
+    connection = _checked(path, _connect(path))
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    try:
+        _migrate(connection, version)
+    except sqlite3.OperationalError as error:
+        connection.close()
+        raise SessionError(f"cannot bring {path} from schema {version} to {SCHEMA_VERSION}: {error}") from error
+    return connection
 
 
 def open_readonly(path: Path) -> sqlite3.Connection:
@@ -100,6 +117,14 @@ def open_readonly(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise SessionError(f"cannot open {path}: {error}") from error
     return _checked(path, connection)
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring a file up to date in one transaction; readers of the older tables are not disturbed."""
+    if version == SCHEMA_VERSION:
+        return
+    statements = "".join(ADDED[number] for number in range(version + 1, SCHEMA_VERSION + 1))
+    connection.executescript(f"BEGIN IMMEDIATE;{statements}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
 
 
 def _cannot_write(path: Path, reason: object) -> SessionError:

@@ -18,7 +18,7 @@ from engine.job import Job
 from engine.session import schema
 from engine.session.codec import encode, pack_int32
 from engine.session.records import Command, SampleRecord, Status
-from engine.session.schema import EXPERTS
+from engine.session.schema import EXPERTS, RESULTS
 from engine.statistics.experts import ExpertTotals
 from engine.statistics.totals import SiteTotals
 
@@ -179,11 +179,65 @@ class SessionWriter:
         return [Command(r[0], r[1], r[2], json.loads(r[3]), r[4], json.loads(r[5])) for r in rows]
 
     def answer(self, command: Command, state: str, **answer: Any) -> None:
-        """Answer a command: `state` is `done` or `refused`."""
+        """Answer a command: `state` is `working`, `done` or `refused`."""
         with self._transaction() as db:
             db.execute(
                 "UPDATE commands SET state = ?, answer = ? WHERE id = ?", (state, json.dumps(answer), command.number)
             )
+
+    def refuse_unanswered(self, why: str) -> None:
+        """Refuse every command that nobody has answered for good: whom it was meant for is not there any more."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE commands SET state = 'refused', answer = ? WHERE state IN ('new', 'working')",
+                (json.dumps({"text": why}),),
+            )
+
+    def add_result(
+        self,
+        kind: str,
+        title: str,
+        settings: Mapping[str, Any],
+        data: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]] | None = None,
+    ) -> int:
+        """Keep what work on the loaded model gave.
+
+        Args:
+            kind: `probe`, `effect`, ...
+            title: one line that names it in a list.
+            settings: what was asked for, JSON values.
+            data: what came out, JSON values.
+            arrays: what came out as arrays; read back by `SessionReader.result_arrays`.
+
+        Returns:
+            The result's number.
+        """
+        with self._transaction() as db:
+            cursor = db.execute(
+                "INSERT INTO results (at, kind, title, settings, data) VALUES (?, ?, ?, ?, ?)",
+                (time.time(), kind, title, json.dumps(dict(settings)), json.dumps(dict(data))),
+            )
+            number = int(cursor.lastrowid or 0)
+            rows = [
+                (f"{RESULTS}{number}", name, e.dtype, e.shape, e.encoding, e.data)
+                for name, array in (arrays or {}).items()
+                for e in (encode(array),)
+            ]
+            db.executemany("INSERT OR REPLACE INTO arrays VALUES (?, ?, ?, ?, ?, ?)", rows)
+        return number
+
+    def set_service(self, status: Status) -> None:
+        """Replace the status of the engine that answers requests about an ended run."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO service VALUES (1, ?, ?)", (json.dumps(status.to_json()), status.heartbeat)
+            )
+
+    def beat_service(self, at: float) -> None:
+        """Say that the engine that answers requests is alive."""
+        with self._transaction() as db:
+            db.execute("UPDATE service SET heartbeat = ? WHERE id = 1", (at,))
 
     def close(self, *, final: bool = False) -> None:
         """Close the file; `final` folds the write-ahead log in, so that the one file can be copied."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engine.analysis.model import analyse
 from engine.report.reference import activation_stats
+from engine.session import schema
 from engine.session.reader import SessionReader
+from engine.session.writer import SessionWriter
 
 DATA = Path(__file__).parent / "data"
 
@@ -35,3 +39,27 @@ def test_version_1_reads_as_it_did() -> None:
     assert summary.maximum is not None
     assert summary.samples == 6
     assert reference["per_layer_stats"]["embedding_output"]["count"] == 400 * 32
+
+
+def test_version_1_is_brought_up_to_date_when_something_is_written(tmp_path: Path) -> None:
+    """A request of a screen is such a writing; what was measured stays as it is."""
+    path = tmp_path / "old.maxact"
+    path.write_bytes((DATA / "version-1.maxact").read_bytes())
+    with SessionReader(DATA / "version-1.maxact") as reader:
+        before = reader.all_totals()
+        assert (reader.results(), reader.service()) == ([], None)
+    writer = SessionWriter.open(path)
+    number = writer.add_result("probe", "a prompt", {"text": "a"}, {"tokens": 1}, {"maxima": np.ones((2, 1), "<f4")})
+    writer.close(final=True)
+    with SessionReader(path) as reader:
+        after, (result,) = reader.all_totals(), reader.results("probe")
+        assert (result.number, result.title, result.settings) == (number, "a prompt", {"text": "a"})
+        assert reader.result_arrays(number)["maxima"].tolist() == [[1.0], [1.0]]
+        assert reader.results("effect") == []
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone()[0] == schema.SCHEMA_VERSION
+    for old, new in zip(before, after, strict=True):
+        assert old is not None
+        assert new is not None
+        for name, array in old.to_arrays().items():
+            np.testing.assert_array_equal(array, new.to_arrays()[name])
