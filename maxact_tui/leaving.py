@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from abc import abstractmethod
 from pathlib import Path
 
 from textual.app import App
 from textual.message import Message
 
+from maxact_tui.abstract import AbstractMeta
 from maxact_tui.ending import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
@@ -30,7 +32,7 @@ from maxact_tui.snapshot import Snapshot
 TWICE_SECONDS = 2.0
 
 
-class LeavingApp(App[int]):
+class LeavingApp(App[int], metaclass=AbstractMeta):
     """An application that shows a session and ends in every way there is; its result is the exit code.
 
     Args:
@@ -63,13 +65,13 @@ class LeavingApp(App[int]):
         """Stop watching."""
         self._hangup.stop()
 
+    @abstractmethod
     def say(self, text: str) -> None:
         """Show a line for some seconds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def redraw(self, _: object = None) -> None:
         """Show on the uncovered screen what came while it was covered."""
-        raise NotImplementedError
 
     def on_leaving_app_terminal_lost(self) -> None:
         """Nobody is watching any more."""

@@ -18,8 +18,10 @@ from engine.session.library import sessions_folder
 from engine.session.listing import list_sessions
 from engine.session.records import SessionInfo
 from maxact_tui import actions
+from maxact_tui.abstract import AbstractMeta
 from maxact_tui.footer import footer_line
 from maxact_tui.palette import Look
+from maxact_tui.screens.listed import Listed
 from maxact_tui.sessionlines import session_table
 from maxact_tui.text import visible
 from maxact_tui.widgets.lines import Lines, line
@@ -28,7 +30,7 @@ from maxact_tui.widgets.picker import MARK_CELLS, Picker
 LOOK_AGAIN_SECONDS = 2.0
 
 
-class BrowserScreen(Screen[Path | None]):
+class BrowserScreen(Listed, Screen[Path | None], metaclass=AbstractMeta):
     """A list of sessions; enter opens one.
 
     Args:
@@ -61,21 +63,14 @@ class BrowserScreen(Screen[Path | None]):
         event.stop()
         self._draw()
 
-    def action_scroll(self, lines: int) -> None:
-        """Move the selection."""
-        self.query_one(Picker).move(lines)
-
-    def action_scroll_page(self, direction: int) -> None:
-        """Move the selection by a page."""
-        self.query_one(Picker).page(direction)
-
-    def action_scroll_edge(self, direction: int) -> None:
-        """Select the first or last session."""
-        self.query_one(Picker).edge(direction)
+    @property
+    def picker(self) -> Picker:
+        """The sessions."""
+        return self.query_one(Picker)
 
     def action_choose(self) -> None:
         """Open the selected session."""
-        number = self.query_one(Picker).selected
+        number = self.picker.selected
         if number < len(self._sessions):
             self.dismiss(self._sessions[number].path)
 
@@ -91,7 +86,7 @@ class BrowserScreen(Screen[Path | None]):
             self.app.call_from_thread(self._list, found)
 
     def _list(self, found: list[SessionInfo]) -> None:
-        picker = self.query_one(Picker)
+        picker = self.picker
         chosen = self._sessions[picker.selected].path if self._sessions else self._current
         self._sessions = found
         paths = [info.path for info in found]
@@ -104,5 +99,5 @@ class BrowserScreen(Screen[Path | None]):
         folder = visible(str(sessions_folder()), max(width - 14, 10), space=" ")
         title = line(self.look, (" Sessions", "title"), (f"  {folder}", "dim"))
         self.query_one("#browser-head", Lines).show([title, line(self.look)])
-        self.query_one(Picker).offer(*session_table(self._sessions, self.look, width - MARK_CELLS))
+        self.picker.offer(*session_table(self._sessions, self.look, width - MARK_CELLS))
         self.query_one("#browser-keys", Lines).show([footer_line(self.look, width, "list")])

@@ -15,7 +15,7 @@ from textual.events import Key
 from textual.screen import ModalScreen
 from textual.strip import Strip
 
-from maxact_tui.actions import Action
+from maxact_tui.action import Action
 from maxact_tui.palette import Look
 from maxact_tui.text import fitted, visible
 from maxact_tui.widgets.lines import Lines, line

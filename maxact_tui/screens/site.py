@@ -17,6 +17,7 @@ from maxact_tui.footer import footer_line
 from maxact_tui.grid import make_grid
 from maxact_tui.palette import Look
 from maxact_tui.panes import site_lines
+from maxact_tui.screens.listed import Listed
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.sitetabs import TABS, channel_table, distribution_page, sample_page, token_detail, token_table
 from maxact_tui.snapshot import Snapshot, Wish
@@ -27,7 +28,7 @@ from maxact_tui.widgets.picker import MARK_CELLS, Picker
 TOKENS, CHANNELS, DISTRIBUTION, SAMPLES = range(4)
 
 
-class SiteScreen(WatchedScreen):
+class SiteScreen(Listed, WatchedScreen):
     """Everything about one site.
 
     Args:
@@ -92,11 +93,11 @@ class SiteScreen(WatchedScreen):
             return self._lines("page").show([waiting]) or changed
         self._show_list(self._tab in (TOKENS, CHANNELS))
         if self._tab == TOKENS:
-            changed |= self._picker.offer(*token_table(view, self.look, width - MARK_CELLS))
-            detail = token_detail(view, self._picker.selected, self.look, width - 2)
+            changed |= self.picker.offer(*token_table(view, self.look, width - MARK_CELLS))
+            detail = token_detail(view, self.picker.selected, self.look, width - 2)
             return self._lines("detail").show(detail) or changed
         if self._tab == CHANNELS:
-            return self._picker.offer(*channel_table(view, self.look, width - MARK_CELLS)) or changed
+            return self.picker.offer(*channel_table(view, self.look, width - MARK_CELLS)) or changed
         page = self._lines("page")
         if self._tab == DISTRIBUTION:
             return page.show(distribution_page(view, self.look, page.size.width, page.size.height)) or changed
@@ -109,18 +110,6 @@ class SiteScreen(WatchedScreen):
     def action_tab_at(self, number: int) -> None:
         """Open a tab by its number."""
         self._open(number)
-
-    def action_scroll(self, lines: int) -> None:
-        """Move the selection."""
-        self._picker.move(lines)
-
-    def action_scroll_page(self, direction: int) -> None:
-        """Move the selection by a page."""
-        self._picker.page(direction)
-
-    def action_scroll_edge(self, direction: int) -> None:
-        """Select the first or last entry."""
-        self._picker.edge(direction)
 
     def action_neighbour(self, by: int) -> None:
         """Show the same component one layer further."""
@@ -142,7 +131,7 @@ class SiteScreen(WatchedScreen):
 
     def _open(self, tab: int) -> None:
         self._tab = tab
-        self._picker.selected = 0
+        self.picker.selected = 0
         self.draw()
 
     def _head(self, width: int) -> list[Strip]:
@@ -171,12 +160,13 @@ class SiteScreen(WatchedScreen):
         return keys.show([footer_line(self.look, self.size.width, "site")])
 
     def _show_list(self, is_list: bool) -> None:
-        self._picker.display = is_list
+        self.picker.display = is_list
         self._lines("page").display = not is_list
         self._lines("detail").display = is_list and self._tab == TOKENS
 
     @property
-    def _picker(self) -> Picker:
+    def picker(self) -> Picker:
+        """The tokens, or the channels."""
         return self.query_one(Picker)
 
     def _lines(self, name: str) -> Lines:

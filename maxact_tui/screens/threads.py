@@ -13,6 +13,7 @@ from textual.containers import Vertical
 
 from maxact_tui import actions
 from maxact_tui.footer import footer_line
+from maxact_tui.screens.listed import Listed
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.snapshot import Wish
 from maxact_tui.threadlines import thread_detail, thread_site, thread_table, thread_words
@@ -20,7 +21,7 @@ from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
 
 
-class ThreadsScreen(WatchedScreen):
+class ThreadsScreen(Listed, WatchedScreen):
     """A list of threads; enter jumps to the site where one peaks."""
 
     CSS_PATH = "threads.tcss"
@@ -60,7 +61,7 @@ class ThreadsScreen(WatchedScreen):
 
     def draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
-        width, picker = self.size.width, self.query_one(Picker)
+        width, picker = self.size.width, self.picker
         title = line(self.look, (" Threads: massive activations through the layers", "title"))
         changed = self._lines("head").show([title, *thread_words(self.snapshot, self.look, width)])
         changed |= picker.offer(*thread_table(self.snapshot, self.look, width - MARK_CELLS))
@@ -68,21 +69,14 @@ class ThreadsScreen(WatchedScreen):
         changed |= self._lines("detail").show(detail)
         return self._lines("keys").show([footer_line(self.look, width, "list")]) or changed
 
-    def action_scroll(self, lines: int) -> None:
-        """Move the selection."""
-        self.query_one(Picker).move(lines)
-
-    def action_scroll_page(self, direction: int) -> None:
-        """Move the selection by a page."""
-        self.query_one(Picker).page(direction)
-
-    def action_scroll_edge(self, direction: int) -> None:
-        """Select the first or last thread."""
-        self.query_one(Picker).edge(direction)
+    @property
+    def picker(self) -> Picker:
+        """The threads."""
+        return self.query_one(Picker)
 
     def action_choose(self) -> None:
         """Jump to the site where the selected thread peaks."""
-        model, plan, number = self.snapshot.model, self.snapshot.plan, self.query_one(Picker).selected
+        model, plan, number = self.snapshot.model, self.snapshot.plan, self.picker.selected
         if model is not None and plan is not None and number < len(model.threads):
             self.dismiss(thread_site(plan, model.threads[number]))
 

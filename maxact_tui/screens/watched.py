@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from textual.message import Message
 from textual.screen import Screen
 
+from maxact_tui.abstract import AbstractMeta
 from maxact_tui.palette import Look
 from maxact_tui.snapshot import Snapshot, Wish
 
 
-class WatchedScreen(Screen[int | None]):
+class WatchedScreen(Screen[int | None], metaclass=AbstractMeta):
     """A screen that shows a session.
 
     Args:
@@ -36,17 +39,17 @@ class WatchedScreen(Screen[int | None]):
         self.snapshot = snapshot
         return self.draw(by_data=True) if self.is_mounted else False
 
+    @abstractmethod
     def draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date; `by_data` where it is not the user who asked."""
-        raise NotImplementedError
 
+    @abstractmethod
     def notice(self, text: str) -> None:
         """Show a short answer to the user; an empty text takes it back."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wish(self) -> Wish:
         """What this screen wants to see."""
-        raise NotImplementedError
 
     def ask(self) -> None:
         """Tell the application."""

@@ -4,43 +4,65 @@ from __future__ import annotations
 
 import itertools
 import re
+from abc import abstractmethod
 
 import pytest
 
-from maxact_tui.actions import ACTIONS, commands, footer, help_sections
+from maxact_tui import actions
+from maxact_tui.actions import TABLES, actions_of, commands, footer, help_sections
 from maxact_tui.application import MaxactApp
 from maxact_tui.footer import footer_line
 from maxact_tui.palette import choose_look
+from maxact_tui.screens.browser import BrowserScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.palette import matching
+from maxact_tui.screens.site import SiteScreen
+from maxact_tui.screens.threads import ThreadsScreen
 
 FORBIDDEN = re.compile(r"ctrl\+(enter|m|h|i|j|a|b|s|z)$|shift\+enter")
+OWNERS: dict[actions.Place, tuple[type, ...]] = {
+    "monitor": (MonitorScreen,),
+    "site": (SiteScreen,),
+    "list": (BrowserScreen, ThreadsScreen),
+    "app": (MaxactApp,),
+}
 
 
-def test_no_key_is_taken_twice_in_one_place() -> None:
-    for place in {action.place for action in ACTIONS}:
-        keys = [key for a in ACTIONS if a.place in (place, "app") for key in a.keys]
-        assert len(keys) == len(set(keys)), place
+@pytest.mark.parametrize("place", TABLES)
+def test_no_key_and_no_name_is_taken_twice_in_one_place(place: actions.Place) -> None:
+    everywhere: tuple[actions.Place, ...] = () if place == "app" else ("app",)
+    keys = [key for action in actions_of(place, *everywhere) for key in action.keys]
+    assert len(keys) == len(set(keys))
+    names = [action.key_name for action in actions_of(place)]
+    assert len(names) == len(set(names))
 
 
-def test_no_key_is_one_that_terminals_or_multiplexers_take() -> None:
-    for key in itertools.chain.from_iterable(action.keys for action in ACTIONS):
+@pytest.mark.parametrize("place", TABLES)
+def test_no_key_is_one_that_terminals_or_multiplexers_take(place: actions.Place) -> None:
+    for key in itertools.chain.from_iterable(action.keys for action in actions_of(place)):
         assert not FORBIDDEN.match(key), key
 
 
-@pytest.mark.parametrize(("place", "owner"), [("app", MaxactApp), ("monitor", MonitorScreen)])
-def test_every_action_exists(place: str, owner: type) -> None:
-    for action in ACTIONS:
-        if action.place == place:
-            name = action.name.partition("(")[0]
-            at, method = (MaxactApp, name.removeprefix("app.")) if name.startswith("app.") else (owner, name)
+@pytest.mark.parametrize("place", TABLES)
+def test_every_action_exists_on_every_screen_of_its_place(place: actions.Place) -> None:
+    for action in actions_of(place):
+        for owner in OWNERS[place]:
+            at = MaxactApp if action.name.startswith("app.") else owner
+            method = action.name.removeprefix("app.").partition("(")[0]
             assert callable(getattr(at, f"action_{method}", None)), action.name
+
+
+@pytest.mark.parametrize("owner", [ThreadsScreen, BrowserScreen, MaxactApp])
+def test_a_screen_that_leaves_out_what_its_base_asks_for_cannot_be_made(owner: type) -> None:
+    unfinished = type("Unfinished", (owner,), {"missing": abstractmethod(lambda self: None)})
+    with pytest.raises(TypeError, match="abstract"):
+        unfinished()
 
 
 def test_help_tells_of_every_action() -> None:
     told = [sentence for _, entries in help_sections() for _, sentence in entries]
     assert told.count("") == 0
-    assert {a.help for a in ACTIONS} == set(told)
+    assert {a.help for place in TABLES for a in actions_of(place)} == set(told)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])

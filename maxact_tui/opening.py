@@ -1,0 +1,144 @@
+"""What the user can open and ask for: every `app.` action of the tables.
+
+- `OpeningApp`  the part of the application that opens screens and sends requests
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from textual import work
+from textual.strip import Strip
+
+from engine.report.errors import ReportError
+from engine.session.schema import SessionError
+from maxact_tui import actions
+from maxact_tui.ending import EXIT_DONE
+from maxact_tui.leaving import LeavingApp
+from maxact_tui.palette import Look
+from maxact_tui.screens.browser import BrowserScreen
+from maxact_tui.screens.monitor import MonitorScreen
+from maxact_tui.screens.palette import PaletteScreen
+from maxact_tui.screens.reading import ReadingScreen, event_lines, help_lines
+from maxact_tui.screens.site import SiteScreen
+from maxact_tui.screens.threads import ThreadsScreen
+
+Exporter = Callable[[Path], str]
+PageMaker = Callable[[Look, int], Sequence[Strip]]
+
+
+class OpeningApp(LeavingApp):
+    """Opens screens over the monitor.
+
+    Opening a screen is awaited, so that keys typed ahead reach the screen they are meant for.
+
+    Args:
+        session: the session file; None to choose one first.
+        exporter: writes the results and says in one line what it wrote.
+        read_only: send no commands to the engine.
+        ascii_only: write ASCII only.
+    """
+
+    def __init__(self, session: Path | None, *, exporter: Exporter, read_only: bool, ascii_only: bool) -> None:
+        super().__init__(session, read_only=read_only, ascii_only=ascii_only)
+        self._exporter = exporter
+        self.monitor = MonitorScreen(self.look, self.snapshot)
+
+    @abstractmethod
+    def watch_session(self, session: Path) -> None:
+        """Show this session from now on."""
+
+    @abstractmethod
+    def hurry(self) -> None:
+        """Look at the session at once."""
+
+    async def action_open_site(self) -> None:
+        """Show the site under the cursor full screen; afterwards the cursor is on the site that was shown last."""
+        if self.monitor.site is not None:
+            await self.push_screen(SiteScreen(self.look, self.snapshot, self.monitor.site), self.return_to)
+
+    async def action_threads(self) -> None:
+        """Show the threads; a chosen one brings its site."""
+        await self.push_screen(ThreadsScreen(self.look, self.snapshot), self.return_to)
+
+    async def action_browse(self) -> None:
+        """Choose another session."""
+        await self.push_screen(BrowserScreen(self.look, self._session), self._on_session_chosen)
+
+    async def action_help(self) -> None:
+        """Open the help."""
+        await self.read("Help", help_lines)
+
+    async def action_log(self) -> None:
+        """Open the event log."""
+        started = self.snapshot.status.started if self.snapshot.status is not None else 0.0
+        await self.read("Events", lambda look, width: event_lines(self.snapshot.events, look, width, started))
+
+    async def action_palette(self) -> None:
+        """Open the command palette."""
+        here: actions.Place = "site" if isinstance(self.screen, SiteScreen) else "monitor"
+        await self.push_screen(PaletteScreen(self.look, actions.commands(here, "app")), self._on_command_chosen)
+
+    def action_pause(self) -> None:
+        """Ask the engine to pause, or to go on."""
+        if self._requests.toggle_pause(self.snapshot):
+            self.hurry()
+
+    def action_export(self) -> None:
+        """Write the results beside the session."""
+        if self.snapshot.checkpoint == 0:
+            self.say("nothing to export before the first checkpoint")
+        elif self._session is not None:
+            self.say("exporting ...")
+            self._export(self._session)
+
+    def action_ab(self) -> None:
+        """Run the same samples under the other token policy, and compare when both are done."""
+        if self._session is None or self._read_only:
+            self.say("this screen is read-only")
+        elif not self.snapshot.has_ended or not self.snapshot.checkpoint:
+            self.say("the other run starts when this one has ended; two at once would share the device")
+        else:
+            self._run_partner(self._session)
+
+    async def read(self, title: str, make: PageMaker) -> None:
+        """Open a page of text, made for the look and the width it is shown in."""
+        await self.push_screen(ReadingScreen(self.look, title, lambda width: make(self.look, width)), self.redraw)
+
+    def return_to(self, site: int | None) -> None:
+        """A screen has closed; put the cursor on the site it gave back, if any."""
+        if site is not None:
+            self.monitor.place(site)
+        self.redraw()
+
+    @work(thread=True, exclusive=True)
+    def _export(self, session: Path) -> None:
+        try:
+            said = self._exporter(session)
+        except (SessionError, OSError, ValueError) as error:
+            said = f"export failed: {error}"
+        self.call_from_thread(self.say, said)
+
+    @work(thread=True, exclusive=True, group="partner")
+    def _run_partner(self, session: Path) -> None:
+        from maxact_tui.pairing import run_partner
+
+        try:
+            run_partner(session, lambda text: self.call_from_thread(self.say, text))
+        except (SessionError, ReportError, OSError) as error:
+            self.call_from_thread(self.say, f"the other run failed: {error}")
+
+    def _on_session_chosen(self, chosen: Path | None) -> None:
+        if chosen is not None and chosen != self._session:
+            self.watch_session(chosen)
+            self.monitor.start_over(self.snapshot)
+        elif self._session is None:
+            self.leave(EXIT_DONE)
+        self.redraw()
+
+    async def _on_command_chosen(self, action: str | None) -> None:
+        self.redraw()
+        if action is not None:
+            await self.run_action(action, self if hasattr(self, f"action_{action}") else self.screen)
