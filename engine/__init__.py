@@ -8,6 +8,8 @@ One straight line, each step a module a newcomer can read in a sitting:
 - `engine.hooks`        attach to the sites, as a context manager                          (torch)
 - `engine.statistics`   what to keep of each site; `totals` and `patterns` are numpy only  (torch)
 - `engine.runner`       the loop: batch, forward, tick, checkpoint, command                (torch)
+- `engine.work`         what else the loaded model is asked for, between batches           (torch)
+- `engine.serving`      the same for the model of an ended run                             (torch)
 - `engine.session`      the session file: writer and reader                                (numpy, sqlite3)
 - `engine.analysis`     what the totals mean: M, verdicts, emergence, threads, convergence (numpy)
 - `engine.quantization` what INT8 makes of a site, from its histogram                      (numpy)

@@ -1,6 +1,7 @@
 """What a screen may ask of a running engine, answered between batches.
 
-- `CommandDesk`   reads new commands, answers them, keeps the pause and stop wishes
+- `CommandDesk`   reads new commands and answers them; keeps the stop wish
+- `RunDesk`       the desk of a run, which can be paused
 - `signals_as_stop`  SIGTERM and SIGINT ask for a stop; SIGHUP (a closed terminal) is ignored
 """
 
@@ -17,6 +18,7 @@ from corpus.samples import CorpusError
 from engine.recording import RunRecorder
 from engine.session.records import Command
 from engine.session.writer import SessionWriter
+from engine.work.queue import WorkQueue
 
 POLL_SECONDS = 0.1
 
@@ -26,63 +28,100 @@ class StopRequested(Exception):
 
 
 class CommandDesk:
-    """Obeys the session file's commands: `pause`, `resume`, `stop`, `add`.
+    """Obeys the session file's commands: `stop`, `cancel`, the works of the queue, and what handlers are given for.
+
+    Args:
+        writer: of the session.
+        tell: records an event, one line.
 
     Attributes:
         stop_wished: a stop was asked for, by a command or a signal.
-        add_samples: takes the arguments of `add` and answers; None while the run cannot take any.
+        handlers: takes a command's arguments and answers in one line, by the command's name.
+        works: takes the commands that need the loaded model; None before it is loaded.
     """
 
-    def __init__(self, writer: SessionWriter, recorder: RunRecorder) -> None:
+    def __init__(self, writer: SessionWriter, tell: Callable[[str], None]) -> None:
         self._writer = writer
-        self._recorder = recorder
-        self._paused = False
+        self._tell = tell
         self.stop_wished = False
-        self.add_samples: Callable[[Mapping[str, Any]], str] | None = None
+        self.handlers: dict[str, Callable[[Mapping[str, Any]], str]] = {}
+        self.works: WorkQueue | None = None
 
-    def obey(self) -> None:
-        """Answer what was asked since the last batch; waits while paused.
-
-        Raises:
-            StopRequested: a stop was asked for.
-        """
-        self._answer_new()
-        if self._paused and not self.stop_wished:
-            self._recorder.set_phase("paused", "paused; space or `resume` continues")
-            self._wait_for_news()
-            self._recorder.set_phase("running")
-        if self.stop_wished:
-            raise StopRequested
-
-    def _wait_for_news(self) -> None:
-        while self._paused and not self.stop_wished:
-            time.sleep(POLL_SECONDS)
-            self._answer_new()
-
-    def _answer_new(self) -> None:
+    def look_for_stop(self) -> None:
+        """While a model loads: take a `stop`, and leave everything else until it can be answered."""
         for command in self._writer.new_commands():
-            state, answer = self._answer(command)
-            self._writer.answer(command, state, text=answer)
-            self._recorder.event("command", f"{command.name}: {answer}")
+            if command.name == "stop":
+                self._reply(command, *self._answer(command))
+
+    def answer_new(self) -> int:
+        """Answer what was asked since the last time, or put it into the queue of works; says how much that was."""
+        commands = self._writer.new_commands()
+        for command in commands:
+            if self.works is not None and self.works.knows(command.name):
+                self.works.put(command)
+            else:
+                self._reply(command, *self._answer(command))
+        return len(commands)
+
+    def _reply(self, command: Command, state: str, answer: str) -> None:
+        self._writer.answer(command, state, text=answer)
+        self._tell(f"{command.name}: {answer}")
 
     def _answer(self, command: Command) -> tuple[str, str]:
         match command.name:
-            case "pause":
-                self._paused = True
-                return "done", "paused"
-            case "resume":
-                self._paused = False
-                return "done", "running"
             case "stop":
                 self.stop_wished = True
                 return "done", "stopping"
-            case "add" if self.add_samples is not None:
+            case "cancel" if self.works is not None:
+                found = self.works.cancel(int(command.arguments.get("command", 0)))
+                return ("done", "cancelled") if found else ("refused", "it is done already, or was never asked for")
+            case name if name in self.handlers:
                 try:
-                    return "done", self.add_samples(command.arguments)
+                    return "done", self.handlers[name](command.arguments)
                 except (CorpusError, KeyError) as error:
                     return "refused", str(error)
             case _:
                 return "refused", f"this engine does not know '{command.name}'"
+
+
+class RunDesk(CommandDesk):
+    """The desk of a run, which can be paused; works go on meanwhile."""
+
+    def __init__(self, writer: SessionWriter, recorder: RunRecorder) -> None:
+        super().__init__(writer, lambda text: recorder.event("command", text))
+        self._recorder = recorder
+        self._paused = False
+        self.handlers |= {"pause": self._pause, "resume": self._resume}
+
+    def obey(self, work: Callable[[], None]) -> None:
+        """Answer what was asked since the last batch and do a step of `work`; waits while paused.
+
+        Raises:
+            StopRequested: a stop was asked for.
+        """
+        self.answer_new()
+        work()
+        if self._paused and not self.stop_wished:
+            self._recorder.set_phase("paused", "paused; space or `resume` continues")
+            self._wait_for_news(work)
+            self._recorder.set_phase("running")
+        if self.stop_wished:
+            raise StopRequested
+
+    def _wait_for_news(self, work: Callable[[], None]) -> None:
+        while self._paused and not self.stop_wished:
+            if not self.works:
+                time.sleep(POLL_SECONDS)
+            self.answer_new()
+            work()
+
+    def _pause(self, _arguments: Mapping[str, Any]) -> str:
+        self._paused = True
+        return "paused"
+
+    def _resume(self, _arguments: Mapping[str, Any]) -> str:
+        self._paused = False
+        return "running"
 
 
 @contextmanager

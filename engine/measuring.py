@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -40,6 +40,7 @@ class Measurement:
         self._unsaved: list[int] = []
         self._meter = self._new_meter(len(prepared.corpus.samples))
         self._experts = ExpertMeter()
+        self._hooks = ExitStack()
 
     def load(self, reader: SessionReader) -> None:
         """Continue from the last checkpoint of a session."""
@@ -65,9 +66,18 @@ class Measurement:
     @contextmanager
     def attached(self) -> Iterator[None]:
         """Within this block the model's tensors reach the meters."""
-        model, plan = self.prepared.loaded.model, self.prepared.plan
-        with torch.inference_mode(), attach(model, plan, self._record, self._report_problem, self._record_experts):
+        with torch.inference_mode(), self._hooks:
+            self._attach()
             yield
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """Within this block, inside `attached`, the model is free for other work: none of our hooks is on it."""
+        self._hooks.close()
+        try:
+            yield
+        finally:
+            self._attach()
 
     def run_batch(self, numbers: tuple[int, ...]) -> None:
         """Measure one batch and count it; an exception leaves it half measured until `take_back`."""
@@ -125,6 +135,10 @@ class Measurement:
         self._settle()
         if self._unsaved:
             raise StorageError(f"{self._recorder.status.detail}, then continue with: maxact-tui resume")
+
+    def _attach(self) -> None:
+        model, plan = self.prepared.loaded.model, self.prepared.plan
+        self._hooks.enter_context(attach(model, plan, self._record, self._report_problem, self._record_experts))
 
     def _settle(self) -> None:
         """Wait for the checkpoint under way; the arrays it writes may change again afterwards."""

@@ -54,19 +54,21 @@ class Prepared:
     backend: str
 
 
-def prepare(job: Job, report: Report, additions: Sequence[Addition] = ()) -> Prepared:
+def prepare(job: Job, report: Report, additions: Sequence[Addition] = (), *, measures: bool = True) -> Prepared:
     """Do everything that comes before the first batch.
 
     Args:
         job: what to run.
         report: told of every step.
         additions: texts that were added to this run earlier.
+        measures: get the statistics ready, too; needless where the model only answers requests.
 
     Raises:
         CorpusError, LoadError, SiteError, BackendError: one line with the user's next step.
     """
     _limit_threads(job.threads)
-    warm_up(job.backend, _likely_device(job.device))
+    if measures:
+        warm_up(job.backend, _likely_device(job.device))
     report(LoadProgress("reading the corpus"))
     corpus = load_corpus(job.corpus, limit=job.samples, seed=job.seed)
     for addition in additions:

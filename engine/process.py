@@ -1,6 +1,8 @@
 """Starting the engine as its own, detached process, and what it said before it died.
 
 - `start_engine`    run `python -P -m engine SESSION`, out of reach of the terminal
+- `start_service`   the same for an engine that answers requests about an ended run
+- `starting_status`  what is recorded of an engine before its first word
 - `describe_death`  the last lines of an engine's log
 """
 
@@ -15,6 +17,8 @@ from pathlib import Path
 from engine.session.library import boot_identity, log_path
 from engine.session.records import Status
 from engine.session.writer import SessionWriter
+
+TOO_LATE = "the engine it was meant for has ended"
 
 
 def start_engine(session: Path) -> int:
@@ -32,12 +36,42 @@ def start_engine(session: Path) -> int:
         SessionError: the session cannot be written.
     """
     writer = SessionWriter.open(session)
-    writer.refuse_unanswered("the engine it was meant for has ended")
-    starting = Status(phase="starting", host=socket.gethostname(), boot=boot_identity(), started=time.time())
+    writer.refuse_unanswered(TOO_LATE, kept=("add",))
+    starting = starting_status()
     writer.set_status(starting)
+    process = _spawn(session)
+    writer.replace_status(starting, starting.changed(pid=process.pid))
+    writer.close()
+    return process.pid
+
+
+def start_service(session: Path) -> int:
+    """Start an engine that loads the model of an ended run and answers requests about it (`engine.serving`).
+
+    Returns:
+        The process id.
+
+    Raises:
+        OSError: the interpreter or the log cannot be opened.
+        SessionError: the session cannot be written.
+    """
+    writer = SessionWriter.open(session)
+    writer.refuse_unanswered(TOO_LATE)
+    writer.set_service(starting_status())
+    process = _spawn(session, "--serve")
+    writer.close()
+    return process.pid
+
+
+def starting_status() -> Status:
+    """What an engine is before its first word."""
+    return Status(phase="starting", host=socket.gethostname(), boot=boot_identity(), started=time.time())
+
+
+def _spawn(session: Path, *options: str) -> subprocess.Popen[bytes]:
     with log_path(session).open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "engine", str(session.absolute())],
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "engine", *options, str(session.absolute())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -45,9 +79,6 @@ def start_engine(session: Path) -> int:
             close_fds=True,
             cwd=session.absolute().parent,
         )
-    writer.replace_status(starting, starting.changed(pid=process.pid))
-    writer.close()
-    return process.pid
 
 
 def describe_death(session: Path, lines: int = 5) -> list[str]:

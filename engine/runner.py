@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from corpus.samples import CorpusError
-from engine.commands import CommandDesk, StopRequested, signals_as_stop
+from engine.commands import RunDesk, StopRequested, signals_as_stop
 from engine.heartbeat import Heartbeat
 from engine.job import Addition, Job
 from engine.loading.errors import LoadError, classify, first_line
@@ -30,6 +30,9 @@ from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
 from engine.sites.errors import SiteError
 from engine.statistics.backends import BackendError
+from engine.work.queue import WorkQueue
+from engine.work.registry import WORKS
+from engine.work.work import WorkContext
 
 _log = logging.getLogger(__name__)
 
@@ -46,13 +49,14 @@ def run(path: Path) -> int:
         recorder = RunRecorder(writer, job.checkpoint_seconds)
         with Heartbeat(writer.beat):
             code = _run_safely(path, job, reader, writer, recorder)
+    writer.refuse_unanswered("the run had ended")
     writer.close(final=True)
     return code
 
 
 def _run_safely(path: Path, job: Job, reader: SessionReader, writer: SessionWriter, recorder: RunRecorder) -> int:
     """Leave the session in an ended phase whatever happens."""
-    desk = CommandDesk(writer, recorder)
+    desk = RunDesk(writer, recorder)
     try:
         with signals_as_stop(desk):
             prepared = _prepare(job, reader, recorder, desk)
@@ -71,7 +75,7 @@ def _run_safely(path: Path, job: Job, reader: SessionReader, writer: SessionWrit
     return 1
 
 
-def _prepare(job: Job, reader: SessionReader, recorder: RunRecorder, desk: CommandDesk) -> Prepared:
+def _prepare(job: Job, reader: SessionReader, recorder: RunRecorder, desk: RunDesk) -> Prepared:
     """Prepare the run; every error that is not one of the rooms' own becomes a classified `LoadError`."""
     additions = [Addition(**one) for one in reader.meta().raw.get(ADDITIONS, [])]
     try:
@@ -82,8 +86,10 @@ def _prepare(job: Job, reader: SessionReader, recorder: RunRecorder, desk: Comma
         raise classify(error, job.model) from error
 
 
-def _reporting(recorder: RunRecorder, desk: CommandDesk) -> Callable[[LoadProgress], None]:
+def _reporting(recorder: RunRecorder, desk: RunDesk) -> Callable[[LoadProgress], None]:
     def report(progress: LoadProgress) -> None:
+        if recorder.tick_due():
+            desk.look_for_stop()
         if desk.stop_wished:
             raise StopRequested
         recorder.loading(progress)
@@ -101,13 +107,16 @@ class _Loop:
         reader: SessionReader,
         writer: SessionWriter,
         recorder: RunRecorder,
-        desk: CommandDesk,
+        desk: RunDesk,
     ) -> None:
         self._job = job
         self._writer = writer
         self._recorder = recorder
         self._desk = desk
-        self._desk.add_samples = self._add_samples
+        self._reader = reader
+        self._works = WorkQueue(WORKS, self._work_context, writer, lambda text: recorder.event("command", text))
+        self._desk.handlers["add"] = self._add_samples
+        self._desk.works = self._works
         self._budget = prepared.batches.token_budget
         self._measurement = Measurement(prepared, job, recorder)
         done = {int(number) for number in reader.samples_done()}
@@ -133,18 +142,33 @@ class _Loop:
         """
         try:
             with self._measurement.attached():
-                self._desk.obey()
-                while self._todo:
-                    self._run_batch(self._todo.popleft())
-                    if self._recorder.tick_due():
-                        self._measurement.tick()
-                    if self._recorder.checkpoint_due():
-                        self._measurement.checkpoint()
-                    self._desk.obey()
+                self._desk.obey(self._work)
+                while self._todo or self._works:
+                    if self._todo:
+                        self._run_next()
+                    self._desk.obey(self._work)
         except StopRequested:
+            self._works.close("the engine was stopped")
             self._measurement.save_all()
             raise
         self._measurement.save_all()
+
+    def _run_next(self) -> None:
+        """The next batch, and a tick or checkpoint where one is due."""
+        self._run_batch(self._todo.popleft())
+        if self._recorder.tick_due():
+            self._measurement.tick()
+        if self._recorder.checkpoint_due() or (self._works and not self._todo):
+            self._measurement.checkpoint()
+
+    def _work(self) -> None:
+        """A step of what was asked for beside the measuring."""
+        if self._works:
+            with self._measurement.set_aside():
+                self._works.step()
+
+    def _work_context(self) -> WorkContext:
+        return WorkContext(self._measurement.prepared, self._job, self._reader, self._writer)
 
     def _announce(self) -> None:
         lengths = self._measurement.prepared.tokenized.lengths

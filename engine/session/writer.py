@@ -185,12 +185,14 @@ class SessionWriter:
                 "UPDATE commands SET state = ?, answer = ? WHERE id = ?", (state, json.dumps(answer), command.number)
             )
 
-    def refuse_unanswered(self, why: str) -> None:
-        """Refuse every command that nobody has answered for good: whom it was meant for is not there any more."""
+    def refuse_unanswered(self, why: str, kept: Sequence[str] = ()) -> None:
+        """Refuse every command that nobody has answered for good, but those named `kept`, in one line."""
+        marks = ",".join("?" * len(kept))
         with self._transaction() as db:
             db.execute(
-                "UPDATE commands SET state = 'refused', answer = ? WHERE state IN ('new', 'working')",
-                (json.dumps({"text": why}),),
+                f"UPDATE commands SET state = 'refused', answer = ? "
+                f"WHERE state IN ('new', 'working') AND name NOT IN ({marks})",
+                (json.dumps({"text": why}), *kept),
             )
 
     def add_result(

@@ -1,0 +1,136 @@
+"""The model of an ended run, loaded again to answer requests: prompts, samples, effects.
+
+- `serve`  load, answer, and leave when nobody asked for anything for a while
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+from corpus.samples import CorpusError
+from engine.commands import POLL_SECONDS, CommandDesk, StopRequested, signals_as_stop
+from engine.heartbeat import Heartbeat
+from engine.job import Addition
+from engine.loading.errors import LoadError, classify, first_line
+from engine.loading.progress import LoadProgress
+from engine.preparation import Prepared, prepare
+from engine.process import starting_status
+from engine.recording import TICK_SECONDS
+from engine.restoring import ADDITIONS, ResumeError, check_resumable
+from engine.session.library import log_path
+from engine.session.reader import SessionReader
+from engine.session.records import ENDED, Phase
+from engine.session.writer import SessionWriter
+from engine.sites.errors import SiteError
+from engine.work.queue import WorkQueue
+from engine.work.registry import WORKS
+from engine.work.work import WorkContext
+
+IDLE_SECONDS = 600.0
+_log = logging.getLogger(__name__)
+
+
+def serve(path: Path, idle_seconds: float = IDLE_SECONDS) -> int:
+    """Answer the requests about an ended run until there are none for `idle_seconds`, or its run goes on.
+
+    Returns:
+        0 when it left in order, 1 when the model could not be loaded; the reason is in the service's status.
+    """
+    writer = SessionWriter.open(path)
+    with SessionReader(path) as reader:
+        other = reader.service()
+        if other is not None and other.phase not in ENDED and other.pid not in (0, os.getpid()):
+            _log.info("process %d serves this session already", other.pid)
+            return 0
+        service = _Service(reader, writer)
+        with Heartbeat(writer.beat_service):
+            code = service.run(idle_seconds)
+        writer.refuse_unanswered("the engine had ended; ask again")
+    writer.close(final=True)
+    return code
+
+
+class _Service:
+    """One life of the serving engine; its status is kept apart from the run's, which stays as it ended."""
+
+    def __init__(self, reader: SessionReader, writer: SessionWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._status = starting_status().changed(phase="loading", pid=os.getpid(), heartbeat=time.time())
+        self._written = 0.0
+        writer.set_service(self._status)
+        self._desk = CommandDesk(writer, lambda text: writer.add_event("command", text))
+
+    def run(self, idle_seconds: float) -> int:
+        """Load and answer; leaves an ended status whatever happens."""
+        try:
+            with signals_as_stop(self._desk):
+                self._answer_requests(self._prepare(), idle_seconds)
+            self._say("finished")
+            return 0
+        except StopRequested:
+            self._say("stopped")
+            return 0
+        except (LoadError, SiteError, CorpusError, ResumeError) as error:
+            _log.exception("the model cannot be served")
+            self._say("failed", str(error))
+        except Exception as error:  # noqa: BLE001  # the last boundary: the cause must reach the session file
+            _log.exception("the service failed")
+            self._say("failed", f"the engine failed: {first_line(error)}; see {log_path(self._writer.path)}")
+        return 1
+
+    def _prepare(self) -> Prepared:
+        meta = self._reader.meta()
+        additions = [Addition(**one) for one in meta.raw.get(ADDITIONS, [])]
+        try:
+            prepared = prepare(meta.job, self._report, additions, measures=False)
+        except (LoadError, SiteError, CorpusError, StopRequested):
+            raise
+        except Exception as error:
+            raise classify(error, meta.job.model) from error
+        for difference in check_resumable(self._reader, prepared, meta.job):
+            self._writer.add_event("warning", f"answers come although {difference}")
+        return prepared
+
+    def _report(self, progress: LoadProgress) -> None:
+        if time.monotonic() - self._written >= TICK_SECONDS or progress.phase != self._status.detail:
+            self._desk.look_for_stop()
+            self._status = self._status.changed(done=progress.done, total=progress.total or 0, unit=progress.unit)
+            self._say("loading", progress.phase)
+        if self._desk.stop_wished:
+            raise StopRequested
+
+    def _answer_requests(self, prepared: Prepared, idle_seconds: float) -> None:
+        job = self._reader.meta().job
+        context = WorkContext(prepared, job, self._reader, self._writer)
+        works = WorkQueue(WORKS, lambda: context, self._writer, lambda text: self._writer.add_event("command", text))
+        self._desk.works = works
+        self._status = self._status.changed(done=0, total=0, unit="")
+        self._say("running", "ready")
+        last = time.monotonic()
+        while time.monotonic() - last < idle_seconds and self._reader.status().phase in ENDED:
+            if self._desk.answer_new() or works:
+                last = time.monotonic()
+            if self._desk.stop_wished:
+                works.close("the engine was stopped")
+                raise StopRequested
+            if works:
+                works.step()
+            else:
+                time.sleep(POLL_SECONDS)
+        works.close("the run goes on; ask again")
+
+    def _say(self, phase: Phase, detail: str = "") -> None:
+        now = time.time()
+        self._written = time.monotonic()
+        self._status = self._status.changed(
+            phase=phase, detail=detail, heartbeat=now, ended=now if phase in ENDED else 0.0
+        )
+        try:
+            self._writer.set_service(self._status)
+        except sqlite3.OperationalError as error:
+            _log.warning("the service's status was not written: %s", error)

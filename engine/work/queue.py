@@ -1,0 +1,123 @@
+"""One work after the other, a step at a time.
+
+- `WorkQueue`  takes commands, runs steps, answers
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+
+import torch
+
+from corpus.samples import CorpusError
+from engine.loading.errors import first_line
+from engine.memory import is_out_of_memory
+from engine.session.records import Command
+from engine.session.writer import SessionWriter
+from engine.work.work import Progress, Work, WorkContext, WorkError
+
+_log = logging.getLogger(__name__)
+OUT_OF_MEMORY = "out of memory; give less text, or wait until the run has ended"
+
+
+class WorkQueue:
+    """Works that were asked for and are not done.
+
+    Args:
+        works: the works by command name.
+        context: what a work may use, asked for when it begins.
+        writer: answers the commands.
+        tell: records an event, one line.
+    """
+
+    def __init__(
+        self,
+        works: Mapping[str, Work],
+        context: Callable[[], WorkContext],
+        writer: SessionWriter,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._works = works
+        self._context = context
+        self._writer = writer
+        self._tell = tell
+        self._waiting: deque[Command] = deque()
+        self._current: tuple[Command, Generator[Progress, None, int]] | None = None
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a work of this name."""
+        return name in self._works
+
+    def __len__(self) -> int:
+        """Works that are not done, the one in hand included."""
+        return len(self._waiting) + (self._current is not None)
+
+    def put(self, command: Command) -> None:
+        """Take a command; it is answered when its work ends."""
+        self._writer.answer(command, "working", done=0, total=0, text="waiting")
+        self._waiting.append(command)
+
+    def cancel(self, number: int) -> bool:
+        """Give up a work by its command's number; says whether there was one."""
+        if self._current is not None and self._current[0].number == number:
+            command, steps = self._current
+            self._current = None
+            steps.close()
+        else:
+            found = next((command for command in self._waiting if command.number == number), None)
+            if found is None:
+                return False
+            self._waiting.remove(found)
+            command = found
+        self._end(command, "refused", "cancelled")
+        return True
+
+    def step(self) -> None:
+        """Run one step of the oldest work; a work that fails is answered, and never ends the run."""
+        if self._current is None:
+            if not self._waiting:
+                return
+            command = self._waiting.popleft()
+            self._current = (command, self._works[command.name](self._context(), command.arguments))
+        command, steps = self._current
+        try:
+            with torch.inference_mode():
+                progress = next(steps)
+        except StopIteration as end:
+            self._current = None
+            self._end(command, "done", "done", result=int(end.value))
+        except (WorkError, CorpusError) as error:
+            self._current = None
+            self._end(command, "refused", str(error))
+        except Exception as error:  # noqa: BLE001  # the run goes on whatever a request did
+            self._current = None
+            self._end(command, "refused", _why_it_failed(error))
+        else:
+            self._writer.answer(command, "working", done=progress.done, total=progress.total, text=progress.text)
+
+    def close(self, why: str) -> None:
+        """Refuse what is not done."""
+        if self._current is not None:
+            self._current[1].close()
+            self._waiting.appendleft(self._current[0])
+            self._current = None
+        while self._waiting:
+            self._end(self._waiting.popleft(), "refused", why)
+
+    def _end(self, command: Command, state: str, text: str, **more: int) -> None:
+        self._writer.answer(command, state, text=text, **more)
+        self._tell(f"{command.name}: {text}")
+
+
+def _why_it_failed(error: Exception) -> str:
+    if not is_out_of_memory(error):
+        _log.exception("a work failed")
+        return f"failed: {first_line(error)}; the log beside the session says more"
+    error.__traceback__ = None  # its frames hold the activations that did not fit
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return OUT_OF_MEMORY

@@ -1,0 +1,138 @@
+"""Work on the loaded model: prompts and samples are measured beside a run, which does not notice."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3MoeConfig
+
+from engine.process import start_service
+from engine.runner import run
+from engine.session.reader import SessionReader, send_command
+from engine.session.records import ENDED, Command, Result
+from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
+from tests.models import TINY_LLAMA, tiny_folder, tiny_llama_folder
+
+DEADLINE_SECONDS = 120.0
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_llama_folder(tmp_path_factory.mktemp("work") / "llama")
+
+
+def answered(path: Path, number: int) -> Command:
+    """The command once it is done or refused."""
+    end = time.monotonic() + DEADLINE_SECONDS
+    with SessionReader(path) as reader:
+        while time.monotonic() < end:
+            command = reader.commands(number - 1)[0]
+            if command.state not in ("new", "working"):
+                return command
+            time.sleep(0.05)
+    raise AssertionError(f"command {number} was never answered")
+
+
+def only_result(path: Path, kind: str = "probe") -> tuple[Result, dict[str, np.ndarray]]:
+    with SessionReader(path) as reader:
+        (result,) = reader.results(kind)
+        return result, reader.result_arrays(result.number)
+
+
+class TestProbeDuringARun:
+    def test_a_prompt_has_the_maxima_of_the_models_own_hidden_states(self, llama: Path, tmp_path: Path) -> None:
+        path = new_session(tmp_path / "a.maxact", tiny_job(llama, write_corpus(tmp_path / "c.jsonl"), dtype="float32"))
+        text = "the warm sea closes"
+        number = send_command(path, "probe", {"text": text})
+        assert run(path) == 0
+        result, arrays = only_result(path)
+        command = answered(path, number)
+        assert (command.state, command.answer["result"]) == ("done", result.number)
+        ids = AutoTokenizer.from_pretrained(llama)(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        np.testing.assert_array_equal(arrays["token_ids"], ids[0].numpy())
+        with torch.inference_mode():
+            model = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
+            states = model(ids, output_hidden_states=True).hidden_states
+        with SessionReader(path) as reader:
+            sites = {site.name: number for number, site in enumerate(reader.meta().plan.sites)}
+            assert b"".join(reader.pieces(arrays["token_ids"])).decode() == text
+        for layer in range(len(states) - 2):
+            state = states[layer + 1][0].numpy()
+            channel = np.abs(state).argmax(axis=-1)
+            np.testing.assert_array_equal(arrays["channels"][sites[f"layer_{layer}_hidden"]], channel)
+            peaks = np.take_along_axis(state, channel[:, None], axis=-1)[:, 0]
+            np.testing.assert_allclose(arrays["maxima"][sites[f"layer_{layer}_hidden"]], peaks, rtol=1e-6)
+        best = result.data["maximum"]
+        assert best["value"] == arrays["maxima"][best["site"], best["token"]]
+
+    def test_the_run_does_not_notice(self, llama: Path, tmp_path: Path) -> None:
+        corpus = write_corpus(tmp_path / "c.jsonl")
+        plain = new_session(tmp_path / "plain.maxact", tiny_job(llama, corpus))
+        asked = new_session(tmp_path / "asked.maxact", tiny_job(llama, corpus))
+        for text in ("river", "snow of mountains " * 20):
+            send_command(asked, "probe", {"text": text})
+        assert (run(plain), run(asked)) == (0, 0)
+        assert_equal_totals(read_totals(plain), read_totals(asked))
+        with SessionReader(asked) as reader:
+            assert len(reader.results("probe")) == 2
+
+    def test_what_cannot_be_done_is_refused_in_one_line(self, llama: Path, tmp_path: Path) -> None:
+        path = new_session(tmp_path / "a.maxact", tiny_job(llama, write_corpus(tmp_path / "c.jsonl")))
+        wrong = [{"text": ""}, {"sample": 999}, {"text": "sea", "policy": "sung"}]
+        numbers = [send_command(path, "probe", arguments) for arguments in wrong]
+        cancelled = send_command(path, "probe", {"text": "sea"})
+        send_command(path, "cancel", {"command": cancelled})
+        assert run(path) == 0
+        answers = [answered(path, number) for number in [*numbers, cancelled]]
+        assert [answer.state for answer in answers] == ["refused"] * 4
+        for answer, said in zip(
+            answers, ("no text", "no sample 999", "no token policy 'sung'", "cancelled"), strict=True
+        ):
+            assert said in answer.answer["text"]
+            assert "\n" not in answer.answer["text"]
+
+
+def test_the_tokens_of_a_sample_have_its_measured_maximum(tmp_path: Path) -> None:
+    """Every site, experts included; each sample is measured alone, so both are the same forward."""
+    config = Qwen3MoeConfig(**TINY_LLAMA, head_dim=8, num_experts=8, num_experts_per_tok=2, moe_intermediate_size=16)
+    folder = tiny_folder(tmp_path / "moe", config)
+    job = tiny_job(folder, write_corpus(tmp_path / "c.jsonl", 3), batch_tokens=1, sites="all", dtype="float32")
+    path = new_session(tmp_path / "a.maxact", job)
+    for sample in range(3):
+        send_command(path, "probe", {"sample": sample})
+    assert run(path) == 0
+    with SessionReader(path) as reader:
+        measured = reader.sample_maxima()
+        for result in reader.results("probe"):
+            arrays = reader.result_arrays(result.number)
+            np.testing.assert_array_equal(
+                np.nanmax(np.abs(arrays["maxima"]), axis=1), measured[:, result.data["sample"]]
+            )
+            assert (arrays["channels"] >= 0).all()
+
+
+def test_an_ended_run_is_asked_through_a_service(llama: Path, tmp_path: Path) -> None:
+    path = new_session(tmp_path / "a.maxact", tiny_job(llama, write_corpus(tmp_path / "c.jsonl")))
+    assert run(path) == 0
+    before = read_totals(path)
+    start_service(path)
+    probe = answered(path, send_command(path, "probe", {"text": "winter"}))
+    pause = answered(path, send_command(path, "pause"))
+    with SessionReader(path) as reader:
+        service = reader.service()
+        assert service is not None
+        assert (service.phase, reader.status().phase) == ("running", "finished")
+    answered(path, send_command(path, "stop"))
+    assert (probe.state, pause.state) == ("done", "refused")
+    end = time.monotonic() + DEADLINE_SECONDS
+    with SessionReader(path) as reader:
+        while (service := reader.service()) is not None and service.phase not in ENDED:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert service is not None
+        assert (service.phase, reader.status().phase) == ("stopped", "finished")
+    assert_equal_totals(before, read_totals(path))
