@@ -1,6 +1,7 @@
 """Sites x schemes at a glance, each scheme in one line, and what overflows without any quantiser.
 
-- `Board`, `compute_board`        one `QuantError` per site and scheme
+- `Board`, `compute_board`        one `QuantError` per site and scheme, from histograms and from the pass
+- `Column`                        a scheme of either kind
 - `SchemeSummary`, `summarise_schemes`  count-weighted means, and the worst site that they hide
 - `best_within`                   the best scheme of a site within a bit budget
 - `ErrorShares`, `error_shares`   how much of the error the largest few elements carry
@@ -12,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,10 @@ from numpy.typing import NDArray
 from engine.quantization.distribution import Distribution
 from engine.quantization.metrics import QuantError
 from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, evaluate, fake_quantise
+from engine.statistics.pass_sums import PassScheme, PassSums, find_scheme
+
+Column = Scheme | PassScheme
+Population = Literal["evaluation", "all"]
 
 LIMITS: Final = (("fp16", 65_504.0), ("e4m3", 448.0))
 
@@ -29,12 +34,17 @@ class Board:
     """Errors of sites under schemes.
 
     Attributes:
-        schemes: the columns.
-        rows: one row per site with one error per scheme; None for a site without a distribution.
+        schemes: the columns; `source` of each says `from histogram` or `in pass`.
+        rows: one row per site with one error per scheme; None for a site without a distribution, and in a row where
+            a scheme was not applied to this site in the pass.
+        errors_over: the samples whose errors these are. Columns from the pass are of evaluation samples always.
+        thresholds_from: the samples the thresholds come from: `calibration`, or `all` like the errors.
     """
 
-    schemes: tuple[Scheme, ...]
-    rows: tuple[tuple[QuantError, ...] | None, ...]
+    schemes: tuple[Column, ...]
+    rows: tuple[tuple[QuantError | None, ...] | None, ...]
+    errors_over: Population = "all"
+    thresholds_from: Literal["calibration", "all"] = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,7 @@ class SchemeSummary:
         is_exact: whether all sites are.
     """
 
-    scheme: Scheme
+    scheme: Column
     sites: int
     rel_rmse: float
     rel_mae: float
@@ -101,16 +111,36 @@ def compute_board(
     distributions: Sequence[Distribution | None],
     schemes: Sequence[Scheme] = DEFAULT_SCHEMES,
     calibration: Sequence[Distribution | None] | None = None,
+    in_pass: Sequence[PassSums | None] | None = None,
 ) -> Board:
-    """Every scheme on every site; thresholds from `calibration` where given (same order of sites)."""
+    """Every scheme on every site.
+
+    Args:
+        distributions: of each site, the elements whose errors are taken.
+        schemes: the columns from histograms.
+        calibration: the elements the thresholds are taken from, in the same order of sites; the same elements if
+            None, as for a site that has none.
+        in_pass: what was summed in the pass at each site; its schemes become further columns.
+    """
     sources = distributions if calibration is None else calibration
-    return Board(
-        tuple(schemes),
-        tuple(
-            None if one is None else tuple(evaluate(one, scheme, source) for scheme in schemes)
-            for one, source in zip(distributions, sources, strict=True)
-        ),
-    )
+    sums = in_pass if in_pass is not None else [None] * len(distributions)
+    names = dict.fromkeys(name for one in sums if one is not None for name in one.names)
+    further = tuple(scheme for scheme in map(find_scheme, names) if scheme is not None)
+    rows: list[tuple[QuantError | None, ...] | None] = []
+    for one, source, measured in zip(distributions, sources, sums, strict=True):
+        if one is None:
+            rows.append(None)
+            continue
+        found = tuple(evaluate(one, scheme, source) for scheme in schemes)
+        rows.append(found + tuple(pass_error(measured, scheme) for scheme in further))
+    split = calibration is not None
+    return Board((*schemes, *further), tuple(rows), "evaluation" if split else "all", "calibration" if split else "all")
+
+
+def pass_error(sums: PassSums | None, scheme: PassScheme) -> QuantError | None:
+    """The error of a scheme that was applied in the pass; None where it was not, or saw no element."""
+    row = None if sums is None else sums.row(scheme.name)
+    return None if row is None or not row.any() else QuantError.of_sums(row)
 
 
 def summarise_schemes(board: Board) -> tuple[SchemeSummary, ...]:
@@ -118,12 +148,12 @@ def summarise_schemes(board: Board) -> tuple[SchemeSummary, ...]:
     return tuple(_summary(board, column) for column in range(len(board.schemes)))
 
 
-def best_within(board: Board, row: int, bits: int) -> tuple[Scheme, QuantError] | None:
+def best_within(board: Board, row: int, bits: int) -> tuple[Column, QuantError] | None:
     """The scheme with the highest SQNR among those of at most `bits` bits at this site; the first of equals."""
     errors = board.rows[row]
     if errors is None:
         return None
-    allowed = [(s, e) for s, e in zip(board.schemes, errors, strict=True) if s.bits <= bits]
+    allowed = [(s, e) for s, e in zip(board.schemes, errors, strict=True) if e is not None and s.bits <= bits]
     return max(allowed, key=lambda pair: pair[1].sqnr_db, default=None)
 
 
@@ -160,7 +190,8 @@ def find_overflows(magnitudes: NDArray[np.float64]) -> tuple[Overflow, ...]:
 
 
 def _summary(board: Board, column: int) -> SchemeSummary:
-    found = [(number, row[column]) for number, row in enumerate(board.rows) if row is not None and row[column].count]
+    errors = ((number, row[column]) for number, row in enumerate(board.rows) if row is not None)
+    found = [(number, error) for number, error in errors if error is not None and error.count]
     finite = [(number, error) for number, error in found if math.isfinite(error.sqnr_db)]
     worst = min(finite, key=lambda pair: pair[1].sqnr_db, default=None)
     weights = [error.count for _, error in found]

@@ -9,7 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine.quantization.distribution import Distribution
+from engine.statistics.pass_sums import SUM_FIELDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +41,14 @@ class QuantError:
     """The error x' - x of one quantiser on one site; population: its finite elements.
 
     Attributes:
-        threshold: T, the |x| up to which nothing is clipped.
-        scale: x' = q * scale; 0 where every element becomes 0.
+        threshold: T, the |x| up to which nothing is clipped; NaN where scales change within the tensor.
+        scale: x' = q * scale; 0 where every element becomes 0; NaN where scales change within the tensor.
         count: elements.
         nonfinite: elements left out because they are not finite.
         mae, rmse: mean |error| and root mean square error, in the activation's unit.
         rel_mae, rel_rmse: mae / mean|x| and rmse / rms; 0 for a site of zeros.
         sqnr_db: 10 log10(sum x^2 / sum error^2); infinite for no error.
-        clip_rate: share of elements with |x| > T.
+        clip_rate: share of elements with |x| > T, T being that of the element's own scale.
         clipping_share: share of the squared error that is due to clipping; 0 for no error.
         is_zero: every element is zero: the scale is arbitrary and the error 0.
         is_exact: False where the site's histogram does not hold exact values (float32).
@@ -85,4 +89,26 @@ class QuantError:
             clipping_share=sums.clipped_squares / squares if squares > 0 else 0.0,
             is_zero=signal_abs == 0,
             is_exact=distribution.is_exact,
+        )
+
+    @classmethod
+    def of_sums(cls, sums: NDArray[np.float64]) -> QuantError:
+        """The metrics that follow from sums taken in the pass, float64 [len(SUM_FIELDS)]."""
+        found = dict(zip(SUM_FIELDS, sums.tolist(), strict=True))
+        count, squares, absolute = int(found["elements"]), found["squared_error"], found["absolute_error"]
+        signal_abs, signal_squares = found["absolute_signal"], found["signal_squares"]
+        return cls(
+            threshold=math.nan,
+            scale=math.nan,
+            count=count,
+            nonfinite=int(found["nonfinite"]),
+            mae=absolute / count if count else 0.0,
+            rmse=math.sqrt(squares / count) if count else 0.0,
+            rel_mae=absolute / signal_abs if signal_abs > 0 else 0.0,
+            rel_rmse=math.sqrt(squares / signal_squares) if signal_squares > 0 else 0.0,
+            sqnr_db=10 * math.log10(signal_squares / squares) if squares > 0 and signal_squares > 0 else math.inf,
+            clip_rate=found["clipped"] / count if count else 0.0,
+            clipping_share=found["clipped_squares"] / squares if squares > 0 else 0.0,
+            is_zero=signal_abs == 0,
+            is_exact=True,
         )

@@ -74,6 +74,11 @@ class Scheme:
             raise QuantizationError("unscaled: only e4m3 and e5m2 can be cast without a scale")
 
     @property
+    def source(self) -> str:
+        """How its errors become known: from the pattern histogram, after the pass."""
+        return "from histogram"
+
+    @property
     def name(self) -> str:
         """The name `parse_scheme` reads."""
         head = self.kind if self.kind != "int" else f"int{self.bits}" + ("" if self.is_symmetric else "-asym")
@@ -96,11 +101,21 @@ class Scheme:
             return mse_optimal(distribution, self.bits, lambda threshold: self._squared_error(distribution, threshold))
         return max_abs(distribution)
 
-    def error(self, distribution: Distribution, threshold: float) -> QuantError:
-        """The error on a site with the threshold given."""
+    def error(
+        self, distribution: Distribution, threshold: float, calibration: Distribution | None = None
+    ) -> QuantError:
+        """The error on a site with the threshold given.
+
+        Args:
+            distribution: the elements whose error is taken.
+            threshold: T.
+            calibration: the elements whose extremes are the range of asymmetric schemes; the same if None.
+        """
         if self.kind != "int":
             return floating(distribution, threshold, _FLOATS[self.kind])
-        return (symmetric if self.is_symmetric else asymmetric)(distribution, threshold, self.bits)
+        if self.is_symmetric:
+            return symmetric(distribution, threshold, self.bits)
+        return asymmetric(distribution, threshold, self.bits, calibration)
 
     def _squared_error(self, distribution: Distribution, threshold: float) -> float:
         if self.kind == "int":
@@ -157,9 +172,9 @@ def evaluate(distribution: Distribution, scheme: Scheme, calibration: Distributi
     Args:
         distribution: the elements whose error is taken.
         scheme: quantiser and policy.
-        calibration: the elements the threshold is taken from; the same if None.
+        calibration: the elements that threshold and range are taken from; the same if None.
     """
-    return scheme.error(distribution, scheme.threshold(calibration or distribution))
+    return scheme.error(distribution, scheme.threshold(calibration or distribution), calibration)
 
 
 def fake_quantise(

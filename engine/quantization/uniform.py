@@ -52,9 +52,11 @@ def symmetric(distribution: Distribution, threshold: float, bits: int = 8) -> Qu
     return QuantError.of(distribution, sums, threshold, scale)
 
 
-def asymmetric(distribution: Distribution, threshold: float, bits: int = 8) -> QuantError:
-    """The error of the asymmetric quantiser whose range is cut at this threshold."""
-    scale, high, low = _asymmetric_sides(distribution, threshold, bits)
+def asymmetric(
+    distribution: Distribution, threshold: float, bits: int = 8, calibration: Distribution | None = None
+) -> QuantError:
+    """The error of the asymmetric quantiser whose range is that of `calibration` (else its own), cut at T."""
+    scale, high, low = _asymmetric_sides(calibration or distribution, threshold, bits)
     positive, negative = distribution.by_sign
     sums = one_sided(positive, scale, *high) + one_sided(negative, scale, *low)
     return QuantError.of(distribution, sums, threshold, scale)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 THREADS = 6
 CATEGORIES = 7
-SCHEMES = ("int8", "int8-q0.999", "int8-mse", "e4m3", "int4-mse")
+SCHEMES = ("int8", "int8-q0.999", "int8-paper0.999", "int8-mse", "e4m3", "int4-mse", "int8-token", "mxfp4", "nvfp4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,17 +208,14 @@ def _quantisers(source: Source) -> Chart | None:
     made, axes = figure(7, 3)
     for number, name in enumerate(wanted):
         column = names.index(name)
-        finite = [
-            (n, row[column].sqnr_db)
-            for n, row in sorted(rows, key=lambda r: r[0])
-            if math.isfinite(row[column].sqnr_db)
-        ]
+        errors = ((n, row[column]) for n, row in sorted(rows, key=lambda r: r[0]))
+        finite = [(n, error.sqnr_db) for n, error in errors if error is not None and math.isfinite(error.sqnr_db)]
         _line(axes, [n for n, _ in finite], [v for _, v in finite], name, number)
     _finish(axes, "layer", "SQNR, dB", log=False)
     return Chart(
-        "What per-tensor quantisers make of the residual stream",
+        "What quantisers make of the residual stream",
         inline_svg(made, "Signal to quantisation noise ratio by layer"),
-        "Higher is better; thresholds and errors over the same samples.",
+        f"Higher is better; {source.populations}.",
     )
 
 

@@ -114,7 +114,7 @@ def comparison_tables(found: Comparison, sources: Sequence[Source]) -> list[Tabl
         Table("What was different", ("Condition", *names), differences, numeric=False),
         Table("Findings", ("Finding", *names), _findings(found, sources), numeric=False),
         Table("Threads in common", ("Element", *names), threads[:24]),
-        Table("Per-tensor quantisation, mean SQNR in dB", ("Scheme", *names), _quantisers(sources)),
+        Table("Quantisation, mean SQNR in dB", ("Scheme", *names), _quantisers(sources)),
         Table("Site by site, max |x|", ("Site", *names, *ratio_names), sites),
     ]
 
@@ -137,10 +137,9 @@ def _findings(found: Comparison, sources: Sequence[Source]) -> tuple[tuple[str, 
 
 
 def _quantisers(sources: Sequence[Source]) -> tuple[tuple[str, ...], ...]:
-    return tuple(
-        (lines[0].scheme.name, *(short(line.sqnr_db) for line in lines))
-        for lines in zip(*(source.schemes for source in sources), strict=True)
-    )
+    columns = [{line.scheme.name: short(line.sqnr_db) for line in source.schemes} for source in sources]
+    names = dict.fromkeys(name for column in columns for name in column)
+    return tuple((name, *(column.get(name, "–") for column in columns)) for name in names)
 
 
 def _ratio_text(ratio: float, is_noise: bool) -> str:

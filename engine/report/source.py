@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.analysis.model import Address, ModelSummary, analyse, find_address
-from engine.quantization.board import Board, SchemeSummary, compute_board, summarise_schemes
+from engine.quantization.board import Board, SchemeSummary, summarise_schemes
 from engine.quantization.distribution import Distribution
+from engine.quantization.populations import Populations, SiteReader, board_of
 from engine.report.reference import reference_model_name
 from engine.session.reader import SessionReader
 from engine.statistics.totals import SiteTotals
@@ -25,7 +27,8 @@ class Source:
     Attributes:
         name: the model's name.
         summary: everything about the model.
-        board: quantiser errors of every site, thresholds and errors over all samples measured.
+        board: quantiser errors of every site.
+        populations: over which samples they are, in words.
         schemes: the board, a line per scheme.
         contexts: the largest elements at M's site, one per token, with the text around them.
         sample_labels: (number, category, tokens) of every sample.
@@ -34,6 +37,7 @@ class Source:
     name: str
     summary: ModelSummary
     board: Board
+    populations: str
     schemes: tuple[SchemeSummary, ...]
     contexts: tuple[tuple[float, Address], ...]
     sample_labels: tuple[tuple[int, str, int], ...]
@@ -46,17 +50,36 @@ class Source:
 
 def gather(reader: SessionReader) -> Source:
     """Read a session for a report."""
-    distributions: dict[int, Distribution | None] = {}
+    wholes: dict[int, Distribution | None] = {}
+    parts: dict[int, tuple[Distribution | None, Distribution | None]] = {}
 
     def visit(number: int, totals: SiteTotals) -> None:
-        distributions[number] = Distribution.of(totals)
+        parts[number] = sites.site(number, totals)
+        wholes[number] = Distribution.of(totals) if sites.closed else parts[number][0]
 
     with reader.snapshot():
+        sites = SiteReader(reader)
         summary = analyse(reader, visit)
+        populations = _collect(sites, wholes, parts, len(summary.sites))
         contexts = _contexts(reader, summary)
         labels = tuple(reader.sample_labels())
-    board = compute_board([distributions.get(number) for number in range(len(summary.sites))])
-    return Source(reference_model_name(summary.job), summary, board, summarise_schemes(board), contexts, labels)
+    board, words = board_of(populations), populations.in_words
+    return Source(reference_model_name(summary.job), summary, board, words, summarise_schemes(board), contexts, labels)
+
+
+def _collect(
+    sites: SiteReader,
+    wholes: Mapping[int, Distribution | None],
+    parts: Mapping[int, tuple[Distribution | None, Distribution | None]],
+    count: int,
+) -> Populations:
+    """The populations of all sites, those that saw nothing included."""
+    numbers = range(count)
+    return sites.collect(
+        [wholes.get(n) for n in numbers],
+        [parts.get(n, (None, None)) for n in numbers],
+        [sites.sums(n) for n in numbers],
+    )
 
 
 def _contexts(reader: SessionReader, summary: ModelSummary) -> tuple[tuple[float, Address], ...]:

@@ -146,7 +146,7 @@ def bootstrap_table(source: Source) -> Table:
 
 
 def scheme_table(source: Source) -> Table:
-    """Per-tensor quantisers, a line each."""
+    """Quantisers, a line each."""
     plan = source.summary.plan
     rows = []
     for one in source.schemes:
@@ -161,10 +161,11 @@ def scheme_table(source: Source) -> Table:
                 share(one.clip_rate),
                 short(one.worst_sqnr_db),
                 worst,
+                one.scheme.source,
             )
         )
-    headings = ("Scheme", "SQNR, dB", "rel. RMSE", "clipped", "worst, dB", "worst site")
-    return Table("Per-tensor quantisation, mean over sites", headings, tuple(rows))
+    headings = ("Scheme", "SQNR, dB", "rel. RMSE", "clipped", "worst, dB", "worst site", "computed")
+    return Table(f"Quantisation, mean over sites ({source.populations})", headings, tuple(rows))
 
 
 def published_table(source: Source) -> Table:
