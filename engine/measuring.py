@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ import torch
 from corpus.batching import Batch, collate
 from engine.hooks import attach
 from engine.job import Job
-from engine.notable import NotableWatch
+from engine.notable import Notable, NotableWatch
 from engine.preparation import Prepared
 from engine.recording import RunRecorder, StorageError
 from engine.session.reader import SessionReader
@@ -38,12 +38,15 @@ class Measurement:
         self._watch = NotableWatch(prepared.plan)
         self._undrained: Batches = []
         self._unsaved: list[int] = []
+        self._drained: list[int] = []  # numbers of the samples in the totals, in run order
         self._meter = self._new_meter(len(prepared.corpus.samples))
         self._experts = ExpertMeter()
         self._hooks = ExitStack()
 
     def load(self, reader: SessionReader) -> None:
         """Continue from the last checkpoint of a session."""
+        self._drained = reader.samples_done().tolist()
+        self._watch.recall(reader.events())
         for site, totals in enumerate(reader.all_totals()):
             if totals is not None:
                 self._meter.load(site, totals)
@@ -110,18 +113,21 @@ class Measurement:
         """Write the newest scalars, and what is notable in them."""
         live = self._meter.live()
         self._recorder.tick(live)
-        for notable in self._watch.look(live):
-            self._recorder.event(notable.kind, notable.text, notable.site)
+        self._tell(self._watch.look(live))
 
     def checkpoint(self) -> None:
         """Begin a checkpoint of everything measured so far."""
         self._settle()
         self._meter.drain()
         self._experts.drain()
-        self._unsaved += [number for batch in self._undrained for number in batch]
+        fresh = [number for batch in self._undrained for number in batch]
+        self._unsaved += fresh
+        self._drained += fresh
         self._undrained = []
         totals = [self._meter.totals(site) for site in range(len(self.prepared.plan.sites))]
         experts = {layer: self._experts.totals(layer) for layer in self._experts.layers}
+        # An event after this would wait for the checkpoint's transaction.
+        self._tell(self._watch.look_back(self._drained, totals, self.prepared.tokenized.lengths))
         self._recorder.begin_checkpoint(totals, self._unsaved, experts)
 
     def save_all(self) -> None:
@@ -139,6 +145,10 @@ class Measurement:
     def _attach(self) -> None:
         model, plan = self.prepared.loaded.model, self.prepared.plan
         self._hooks.enter_context(attach(model, plan, self._record, self._report_problem, self._record_experts))
+
+    def _tell(self, found: Sequence[Notable]) -> None:
+        for notable in found:
+            self._recorder.event(notable.kind, notable.text, notable.site)
 
     def _settle(self) -> None:
         """Wait for the checkpoint under way; the arrays it writes may change again afterwards."""

@@ -3,6 +3,7 @@
 - `Point`, `Convergence`     where the running maximum rose
 - `CategoryMaximum`          the same within one category
 - `running_maximum`, `by_category`
+- `has_converged`            the rule: the second half of the tokens brought nothing new
 - `Bootstrap`, `bootstrap`   M over category-proportional subsets of the samples
 
 Everything follows from the per-sample maxima; nothing is measured again. The bootstrap is that of arXiv 2605.15572:
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 PAPER_SIZES: Final = (1_000, 2_000)
 PAPER_SHARES: Final = (0.2, 0.4)  # of the paper's 5,000 samples
 REPEATS: Final = 5
+SETTLED_SHARE: Final = 0.5  # of the tokens seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,16 @@ def running_maximum(order: NDArray[Any], sample_max: NDArray[Any], tokens: NDArr
     rises = np.flatnonzero(values > before)
     points = tuple(Point(int(seen[i]), int(i) + 1, int(order[i]), float(values[i])) for i in rises)
     return Convergence(points, len(order), int(seen[-1]) if len(seen) else 0)
+
+
+def has_converged(found: Convergence, corpus_tokens: int) -> bool:
+    """Whether M may be taken as converged: it has not risen over the second half of the tokens seen.
+
+    Asked only once a fifth of the corpus was seen, the smaller of the paper's two bootstrap sizes: before that the
+    first sample alone could pass.
+    """
+    enough = found.tokens >= PAPER_SHARES[0] * corpus_tokens
+    return bool(found.points) and enough and found.last_increase_share <= SETTLED_SHARE
 
 
 def by_category(
