@@ -5,7 +5,8 @@
 - `complete`   everything the session holds about every site, as one documented JSON
 - `html`       one self-contained page; `charts` and `svg` draw its figures
 - `markdown`   a report for an issue or a README, and a section for a model card
-- `tabular`    sites, largest elements, channels and samples as CSV
+- `records`    the tables of sites, largest elements, channels and samples, typed
+- `tabular`    those tables as CSV and as Parquet
 - `scales`     input scales by module for SmoothQuant and others; `torch_file` saves them
 - `comparison` sessions side by side
 - `reference`  the two files of the code of arXiv 2605.15572, drop-in

@@ -24,7 +24,7 @@ from engine.report.reference import activation_stats, reference_model_name, top5
 from engine.report.scales import act_scales, amax
 from engine.report.source import gather
 from engine.report.summary import summary_dict
-from engine.report.tabular import channels_csv, samples_csv, sites_csv, top_csv
+from engine.report.tabular import csv_documents, parquet_documents
 from engine.report.writing import Document, safe_name, write_documents
 from engine.session.library import SUFFIX
 from engine.session.reader import SessionReader
@@ -110,13 +110,11 @@ def _model_card(reader: SessionReader) -> list[Document]:
 
 
 def _csv(reader: SessionReader) -> list[Document]:
-    stem, summary = _stem(reader), analyse(reader)
-    return [
-        _text(f"{stem}.sites.csv", sites_csv(summary)),
-        _text(f"{stem}.top.csv", top_csv(reader, summary)),
-        _text(f"{stem}.channels.csv", channels_csv(reader)),
-        _text(f"{stem}.samples.csv", samples_csv(reader)),
-    ]
+    return csv_documents(reader, _stem(reader))
+
+
+def _parquet(reader: SessionReader) -> list[Document]:
+    return parquet_documents(reader, _stem(reader))
 
 
 def _act_scales(reader: SessionReader) -> list[Document]:
@@ -140,6 +138,7 @@ FORMATS: Final[dict[str, Format]] = {
         Format("markdown", "a report for an issue or a README", _markdown),
         Format("model-card", "a section for a model card", _model_card),
         Format("csv", "sites, largest elements, channels and samples as tables", _csv),
+        Format("parquet", "the same tables with types and units", _parquet),
         Format("act-scales", "SmoothQuant's per-channel input scales, a torch file", _act_scales),
         Format("amax", "per-tensor input maxima by module, safetensors", _amax),
         Format("reference", "the two files of the code of arXiv 2605.15572", _reference),

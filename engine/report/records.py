@@ -1,0 +1,197 @@
+"""The four tables of a session as typed columns and rows; CSV and Parquet are written from them.
+
+- `Column`, `Records`  a column with its type, unit and meaning; a table by name
+- `all_records`        the tables `sites`, `top`, `channels` and `samples`
+
+Unknown numbers are None or NaN, infinite ones infinite. Text is as it came: hostile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.analysis.model import ModelSummary
+from engine.analysis.site import SiteSummary, summarise
+from engine.report.plain import text
+from engine.session.reader import SessionReader
+from engine.sites.site import Site
+
+Kind = Literal["text", "integer", "real", "flag"]
+LARGEST_CHANNELS: Final = 16
+X: Final = "activation"
+_TOKENS_BETWEEN: Final = "tokens in which the channel's |x| exceeds the {} threshold, at {}"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; `unit` is empty for names, `activation` for numbers in the activation's own unit."""
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """One table; `rows` can be read once and has a value per column."""
+
+    name: str
+    columns: tuple[Column, ...]
+    rows: Iterable[Sequence[Any]]
+
+
+_SITES: Final = (
+    Column("site", "text", "", "name of the site"),
+    Column("layer", "integer", "", "decoder block from 0, empty outside the blocks"),
+    Column("component", "text", "", "what is measured"),
+    Column("module", "text", "", "dotted path of the hooked module"),
+    Column("dtype", "text", "", "activation dtype"),
+    Column("width", "integer", "elements", "elements per token"),
+    Column("exact", "flag", "", "whether quantiles and medians are exact"),
+    Column("tokens", "integer", "tokens", "valid tokens"),
+    Column("count", "integer", "elements", "finite elements"),
+    Column("max", "real", X, "largest x"),
+    Column("min", "real", X, "smallest x"),
+    Column("magnitude", "real", X, "largest |x|"),
+    Column("mean", "real", X, "mean of x"),
+    Column("std", "real", X, "population standard deviation of x"),
+    Column("abs_mean", "real", X, "mean of |x|"),
+    Column("rms", "real", X, "root mean square of x"),
+    Column("kurtosis", "real", "1", "fourth standardised moment"),
+    Column("crest", "real", "1", "magnitude / rms"),
+    Column("zero_share", "real", "1", "share of zeros"),
+    Column("abs_q25", "real", X, "quantile 0.25 of |x|"),
+    Column("abs_median", "real", X, "lower median of |x|"),
+    Column("abs_q75", "real", X, "quantile 0.75 of |x|"),
+    Column("abs_q90", "real", X, "quantile 0.9 of |x|"),
+    Column("abs_q99", "real", X, "quantile 0.99 of |x|"),
+    Column("abs_q999", "real", X, "quantile 0.999 of |x|"),
+    Column("nan", "integer", "elements", "elements that are NaN"),
+    Column("positive_infinity", "integer", "elements", "elements that are +inf"),
+    Column("negative_infinity", "integer", "elements", "elements that are -inf"),
+    Column("layer_median_ratio", "real", "1", "magnitude / median of |x| over the site"),
+    Column("layer_median_passes", "flag", "", "massive by the layer median"),
+    Column("token_median_ratio", "real", "1", "magnitude / median of |x| over its own token"),
+    Column("token_median_passes", "flag", "", "massive by the token median"),
+    Column("sun_tokens", "integer", "tokens", "tokens that pass by their own median"),
+)
+_TOP: Final = (
+    Column("site", "text", "", "name of the site"),
+    Column("rank", "integer", "", "1 for the largest |x|"),
+    Column("value", "real", X, "x with its sign"),
+    Column("sample", "integer", "", "number of the sample"),
+    Column("position", "integer", "tokens", "position in the sample, from 0"),
+    Column("channel", "integer", "", "channel, from 0"),
+    Column("token_id", "integer", "", "the tokenizer's id"),
+    Column("token", "text", "", "the text the token contributes; what does not print is escaped"),
+)
+_CHANNELS: Final = (
+    Column("site", "text", "", "name of the site"),
+    Column("channel", "integer", "", "channel, from 0"),
+    Column("max_abs", "real", X, "largest |x| of the channel"),
+    Column("kind", "text", "", "massive, outlier or mixed; empty where it does not stand out"),
+    Column("massive_tokens_at_least", "integer", "tokens", _TOKENS_BETWEEN.format("massive", "least")),
+    Column("massive_tokens_at_most", "integer", "tokens", _TOKENS_BETWEEN.format("massive", "most")),
+    Column("large_tokens_at_least", "integer", "tokens", _TOKENS_BETWEEN.format("large", "least")),
+    Column("large_tokens_at_most", "integer", "tokens", _TOKENS_BETWEEN.format("large", "most")),
+    Column("tokens", "integer", "tokens", "valid tokens of the site"),
+)
+_SAMPLES: Final = (
+    Column("sample", "integer", "", "number of the sample"),
+    Column("category", "text", "", "its category"),
+    Column("tokens", "integer", "tokens", "its length"),
+    Column("run_order", "integer", "", "place in the order of the run, from 1; empty if not measured"),
+    Column("max_abs", "real", X, "largest |x| over the sites that count for M; empty if not measured"),
+)
+
+
+def all_records(reader: SessionReader, summary: ModelSummary) -> Iterator[Records]:
+    """The four tables, each to be read before the next is asked for."""
+    yield Records("sites", _SITES, _site_rows(summary))
+    yield Records("top", _TOP, _top_rows(reader, summary))
+    yield Records("channels", _CHANNELS, _channel_rows(reader))
+    yield Records("samples", _SAMPLES, _sample_rows(reader))
+
+
+def _site_rows(summary: ModelSummary) -> Iterator[Sequence[Any]]:
+    for site, found in zip(summary.plan.sites if summary.plan else (), summary.sites, strict=True):
+        if found is not None:
+            values = _site_values(site, found)
+            yield [values[column.name] for column in _SITES]
+
+
+def _site_values(site: Site, found: SiteSummary) -> dict[str, Any]:
+    """The columns that carry the summary's own field names, and the others."""
+    others = {
+        "site": site.name,
+        "layer": site.layer,
+        "component": site.component,
+        "module": site.module,
+        "nan": found.nonfinite.nan,
+        "positive_infinity": found.nonfinite.positive_infinity,
+        "negative_infinity": found.nonfinite.negative_infinity,
+        "layer_median_ratio": found.sun_layer.ratio,
+        "layer_median_passes": found.sun_layer.passes,
+        "token_median_ratio": found.sun_token.peak_ratio,
+        "token_median_passes": found.sun_token.passes,
+        "sun_tokens": found.sun_token.tokens,
+    }
+    own = {column.name: getattr(found, column.name) for column in _SITES if column.name not in others}
+    return own | others
+
+
+def _top_rows(reader: SessionReader, summary: ModelSummary) -> Iterator[Sequence[Any]]:
+    tokens: dict[int, NDArray[np.int32]] = {}
+    for site, found in zip(summary.plan.sites if summary.plan else (), summary.sites, strict=True):
+        for rank, entry in enumerate(found.top if found else (), 1):
+            if entry.sample not in tokens:
+                record = reader.sample(entry.sample)
+                tokens[entry.sample] = record.token_ids if record else np.zeros(0, np.int32)
+            ids = tokens[entry.sample]
+            token = int(ids[entry.position]) if entry.position < len(ids) else None
+            piece = text(reader.pieces([token])[0]) if token is not None else ""
+            yield site.name, rank, entry.value, entry.sample, entry.position, entry.channel, token, piece
+
+
+def _channel_rows(reader: SessionReader) -> Iterator[Sequence[Any]]:
+    """Channels that stand out, then the others among the largest."""
+    plan = reader.meta().plan
+    with reader.snapshot():
+        for site, totals in zip(plan.sites if plan else (), reader.iter_totals(), strict=True):
+            if totals is None:
+                continue
+            named = summarise(totals).channels or ()
+            for c in named:
+                massive, large = c.massive_tokens, c.large_tokens
+                between = (massive.lower, massive.upper, large.lower, large.upper)
+                yield site.name, c.channel, c.magnitude, c.kind, *between, c.tokens
+            known = {c.channel for c in named}
+            order = np.argsort(-totals.channel_max, kind="stable")[:LARGEST_CHANNELS].tolist()
+            for channel in (c for c in order if c not in known):
+                largest = float(totals.channel_max[channel])
+                yield site.name, channel, largest, "", None, None, None, None, int(totals.tokens)
+
+
+def _sample_rows(reader: SessionReader) -> Iterator[Sequence[Any]]:
+    with reader.snapshot():
+        plan, maxima = reader.meta().plan, reader.sample_maxima()
+        labels, done = reader.sample_labels(), reader.samples_done().tolist()
+    counted = [i for i, site in enumerate(plan.sites if plan else ()) if site.counts_for_m and i < len(maxima)]
+    largest = _largest(maxima[counted]) if counted else np.full(maxima.shape[1:], np.nan)
+    order = {number: place for place, number in enumerate(done, 1)}
+    for number, category, tokens in labels:
+        measured = float(largest[number]) if number < len(largest) else None
+        yield number, category, tokens, order.get(number), measured
+
+
+def _largest(maxima: NDArray[np.float32]) -> NDArray[np.float64]:
+    known = ~np.isnan(maxima)
+    values = np.where(known, maxima, -np.inf).astype(np.float64).max(0)
+    result: NDArray[np.float64] = np.where(known.any(0), values, np.nan)
+    return result
