@@ -110,18 +110,18 @@ def stop_after_batches(path: Path, batches: int) -> None:
     """Ask for a stop that the engine sees after some batches: it looks between batches, as a screen's wish would be."""
     from engine import commands
 
-    original, seen = commands.CommandDesk.obey, 0
+    original, seen = commands.RunDesk.obey, 0
 
-    def obey(self: commands.CommandDesk) -> None:
+    def obey(self: commands.RunDesk, work: Callable[[], None]) -> None:
         nonlocal seen
         seen += 1
         if seen == batches:
             send_command(path, "stop")
-        original(self)
+        original(self, work)
         if self.stop_wished:
-            commands.CommandDesk.obey = original  # type: ignore[method-assign]
+            commands.RunDesk.obey = original  # type: ignore[method-assign]
 
-    commands.CommandDesk.obey = obey  # type: ignore[method-assign]
+    commands.RunDesk.obey = obey  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("limit", [400, 200])
