@@ -22,6 +22,7 @@ from engine.session.reader import SessionMeta, SessionReader
 from engine.session.records import LIVE_FIELDS, LiveTable
 from engine.session.schema import SessionError
 from engine.statistics.totals import TotalsMismatchError
+from maxact_tui.boardview import read_board, read_site_quant
 from maxact_tui.places import Places, TokenPlace
 from maxact_tui.snapshot import THREADS_SHOWN, SiteView, Snapshot, Wish
 
@@ -39,7 +40,7 @@ class Look:
         self._places: Places | None = None
         self._version = -1
         self._status_at = 0.0
-        self._model_due = 0.0
+        self._model_due = self._board_due = 0.0
         self._late_checkpoint = 0
         self._last = Snapshot(path)
 
@@ -79,6 +80,10 @@ class Look:
             return self._with_view(reader, self._focused(replace(last, focus=self._focus(wish, last))))
         if (slow := self._slow(reader, wish, now)) is not None:
             return slow
+        if now - self._status_at >= STATUS_SECONDS and last.is_served:
+            self._status_at = now
+            if (service := reader.service()) is not None and last.service is not None:
+                return replace(last, service=service) if service.phase != last.service.phase else None
         if now - self._status_at >= STATUS_SECONDS and not last.has_ended:
             self._status_at = now
             status = reader.status()
@@ -93,12 +98,17 @@ class Look:
         meta = last.meta if last.meta is not None and last.meta.plan is not None else reader.meta()
         live, status = reader.live(), reader.status()
         events = last.events + tuple(reader.events(last.events[-1].number if last.events else 0))
+        commands = tuple(reader.commands())
+        # A result comes with the answer to a command.
+        is_same = commands == last.commands and last.meta is not None
         snapshot = replace(
             last,
             status=status,
             meta=meta,
             events=events,
-            commands=tuple(reader.commands()),
+            commands=commands,
+            results=last.results if is_same else tuple(reader.results()),
+            service=reader.service(),
             checkpoint=reader.checkpoint_number(),
             problem="",
             quiet_seconds=max(time.time() - status.heartbeat, 0.0) if status.heartbeat else 0.0,
@@ -148,6 +158,12 @@ class Look:
             # A merged session has totals but never had an engine that ticked.
             found = self._with_maximum(replace(found, live=_live_of(model)))
             return self._with_view(reader, self._focused(replace(found, focus=self._focus(wish, found))))
+        board_at = last.board.checkpoint if last.board is not None else 0
+        if wish.board and board_at != last.checkpoint and now >= self._board_due:
+            found = replace(last, board=read_board(reader))
+            took = time.monotonic() - now
+            self._board_due = time.monotonic() + (0.0 if last.has_ended else MODEL_DUTY * took)
+            return found
         return None
 
     def _with_view(self, reader: SessionReader, snapshot: Snapshot) -> Snapshot:
@@ -159,7 +175,8 @@ class Look:
             return snapshot
         summary = summarise(totals)
         places = tuple(self._places.at(entry.sample, entry.position) for entry in summary.top)
-        return replace(snapshot, view=SiteView(snapshot.focus, snapshot.checkpoint, totals, summary, places))
+        quant = read_site_quant(reader, snapshot.focus, totals)
+        return replace(snapshot, view=SiteView(snapshot.focus, snapshot.checkpoint, totals, summary, places, quant))
 
     def _focus(self, wish: Wish, snapshot: Snapshot) -> int | None:
         if wish.focus is not None:

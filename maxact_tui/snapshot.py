@@ -17,9 +17,10 @@ from engine.analysis.maximum import Maximum
 from engine.analysis.model import ModelSummary
 from engine.analysis.site import SiteSummary
 from engine.session.reader import SessionMeta
-from engine.session.records import ENDED, Command, Event, LiveTable, Status
+from engine.session.records import ENDED, Command, Event, LiveTable, Result, Status
 from engine.sites.site import HookPlan
 from engine.statistics.totals import SiteTotals
+from maxact_tui.boardview import BoardView, SiteQuant
 from maxact_tui.places import TokenPlace
 
 THREADS_SHOWN = 200
@@ -35,6 +36,7 @@ class SiteView:
         totals: everything kept of it.
         summary: its fields.
         places: the token of each entry of `summary.top`, None where the session does not hold it.
+        quant: what quantisers make of it.
     """
 
     site: int
@@ -42,6 +44,7 @@ class SiteView:
     totals: SiteTotals
     summary: SiteSummary
     places: tuple[TokenPlace | None, ...]
+    quant: SiteQuant
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,11 +64,14 @@ class Snapshot:
         checkpoint: how many checkpoints were written.
         model: everything about the model at a checkpoint; None until a pane or a measure asks for it.
         model_at: the checkpoint it belongs to.
+        board: what quantisers make of all sites; None until a screen or a measure asks for it.
         thread_places: the token of each of `model.threads`, for the first `THREADS_SHOWN` of them.
         samples_done: numbers of the samples finished by the last checkpoint, in run order, int32 [n].
         labels: (number, category, tokens) of every sample.
         events: every event so far.
         commands: what was asked of the engine, with its answers.
+        results: what work on the loaded model has given, oldest first; without their arrays.
+        service: the engine that answers requests about an ended run; None where there never was one.
         problem: why the file cannot be read at the moment, else empty.
         quiet_seconds: age of the engine's last sign of life.
     """
@@ -82,11 +88,14 @@ class Snapshot:
     checkpoint: int = 0
     model: ModelSummary | None = None
     model_at: int = 0
+    board: BoardView | None = None
     thread_places: tuple[TokenPlace | None, ...] = ()
     samples_done: NDArray[np.int32] | None = None
     labels: tuple[tuple[int, str, int], ...] = ()
     events: tuple[Event, ...] = ()
     commands: tuple[Command, ...] = ()
+    results: tuple[Result, ...] = ()
+    service: Status | None = None
     problem: str = ""
     quiet_seconds: float = 0.0
 
@@ -105,10 +114,22 @@ class Snapshot:
         """Whether no engine works on this session any more."""
         return self.status is not None and self.status.phase in ENDED
 
+    @property
+    def is_served(self) -> bool:
+        """Whether an engine is there that answers requests about the ended run."""
+        return self.service is not None and self.service.phase not in ENDED
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the screen wants to see: the focused site (None follows M), and whether it needs all of the model."""
+    """What the screen wants to see.
+
+    Attributes:
+        focus: the site; None follows M.
+        model: everything about the model.
+        board: what quantisers make of all sites.
+    """
 
     focus: int | None = None
     model: bool = False
+    board: bool = False

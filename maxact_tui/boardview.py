@@ -1,0 +1,133 @@
+"""What quantisers make of a session's sites at a checkpoint, read and computed by the watcher.
+
+- `SiteQuant`   one site: the elements of both populations, and its row of the board
+- `BoardView`   all sites under every scheme, the summary, and what exceeds smaller formats
+- `read_site_quant`, `read_board`  from an open session
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.quantization.board import LIMITS, Board, Overflow, SchemeSummary, find_overflows, summarise_schemes
+from engine.quantization.distribution import Distribution
+from engine.quantization.populations import Populations, SiteReader, board_of
+from engine.session.reader import SessionReader
+from engine.statistics.pass_sums import PassSums
+from engine.statistics.patterns import magnitude_counts, magnitude_values
+from engine.statistics.totals import SiteTotals
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SiteQuant:
+    """One site.
+
+    Attributes:
+        populations: whose elements; one site long.
+        board: one row long.
+    """
+
+    populations: Populations
+    board: Board
+
+    @property
+    def errors(self) -> Distribution | None:
+        """The elements whose errors are taken; None without a histogram."""
+        return self.populations.errors[0]
+
+    @property
+    def thresholds(self) -> Distribution | None:
+        """The elements thresholds are taken from."""
+        found = self.populations.thresholds
+        return (found[0] if found is not None else None) or self.errors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoardView:
+    """All sites as of a checkpoint.
+
+    Attributes:
+        checkpoint: its number.
+        board: one row per site of the plan.
+        population: whose elements, in words.
+        summaries: one per scheme.
+        magnitudes: M_site, float64 [sites], NaN where nothing finite was seen.
+        beyond: how many elements exceed each of `LIMITS`, float64 [sites, limits], NaN where it was not counted.
+        nonfinite: NaN and infinities of each site, int64 [sites].
+        overflows: one per limit.
+        samples: how many samples were measured.
+        tokens: how many tokens.
+        has_histograms: False where the run kept none (lean detail), or has seen nothing.
+    """
+
+    checkpoint: int
+    board: Board
+    population: str
+    summaries: tuple[SchemeSummary, ...]
+    magnitudes: NDArray[np.float64]
+    beyond: NDArray[np.float64]
+    nonfinite: NDArray[np.int64]
+    overflows: tuple[Overflow, ...]
+    samples: int
+    tokens: int
+    has_histograms: bool
+
+
+def read_site_quant(reader: SessionReader, site: int, totals: SiteTotals) -> SiteQuant:
+    """One site, of whose totals the caller has read the newest."""
+    with reader.snapshot():
+        sites = SiteReader(reader)
+        part, sums = sites.site(site, totals), sites.sums(site)
+    whole = Distribution.of(totals) if sites.closed else part[0]
+    populations = sites.collect([whole], [part], [sums])
+    return SiteQuant(populations, board_of(populations))
+
+
+def read_board(reader: SessionReader) -> BoardView:
+    """All sites of the last checkpoint."""
+    wholes: list[Distribution | None] = []
+    parts: list[tuple[Distribution | None, Distribution | None]] = []
+    in_pass: list[PassSums | None] = []
+    facts: list[tuple[float, ...]] = []
+    with reader.snapshot():
+        checkpoint, status, sites = reader.checkpoint_number(), reader.checkpoint_status(), SiteReader(reader)
+        samples = len(reader.samples_done())
+        for number, totals in enumerate(reader.iter_totals()):
+            part = (None, None) if totals is None else sites.site(number, totals)
+            parts.append(part)
+            wholes.append(None if totals is None else Distribution.of(totals) if sites.closed else part[0])
+            in_pass.append(sites.sums(number))
+            facts.append(_facts(totals))
+    populations = sites.collect(wholes, parts, in_pass)
+    board = board_of(populations)
+    columns = np.array(facts, np.float64).reshape(len(facts), 2 + len(LIMITS))
+    return BoardView(
+        checkpoint=checkpoint,
+        board=board,
+        population=populations.in_words,
+        summaries=summarise_schemes(board),
+        magnitudes=columns[:, 0],
+        beyond=columns[:, 2:],
+        nonfinite=columns[:, 1].astype(np.int64),
+        overflows=find_overflows(columns[:, 0]),
+        samples=samples,
+        tokens=status.tokens_done if status is not None else 0,
+        has_histograms=any(one is not None for one in wholes),
+    )
+
+
+def _facts(totals: SiteTotals | None) -> tuple[float, ...]:
+    """M_site, non-finite elements, and elements beyond each limit."""
+    unknown = (math.nan,) * len(LIMITS)
+    if totals is None or not totals.finite:
+        return (math.nan, float(totals.nonfinite.sum()) if totals is not None else 0.0, *unknown)
+    magnitude, nonfinite = float(np.abs(totals.extremes).max()), float(totals.nonfinite.sum())
+    if not totals.has_histogram:
+        return (magnitude, nonfinite, *unknown)
+    counts, values = magnitude_counts(totals.dtype, totals.histogram), magnitude_values(totals.dtype)
+    with np.errstate(invalid="ignore"):
+        return (magnitude, nonfinite, *(float(counts[values > limit].sum()) for _, limit in LIMITS))
