@@ -8,6 +8,7 @@
 - `records`    the tables of sites, largest elements, channels and samples, typed
 - `tabular`    those tables as CSV and as Parquet
 - `scales`     input scales by module for SmoothQuant and others; `torch_file` saves them
+- `recipe`     a recipe for llm-compressor
 - `comparison` sessions side by side
 - `reference`  the two files of the code of arXiv 2605.15572, drop-in
 - `source`     what the readable reports are made from; `sentences` and `tables` put it into words

@@ -20,6 +20,7 @@ from engine.report.complete import complete_dict
 from engine.report.errors import ReportError
 from engine.report.html import html
 from engine.report.markdown import markdown, model_card
+from engine.report.recipe import llm_compressor
 from engine.report.reference import activation_stats, reference_model_name, top5_stats
 from engine.report.scales import act_scales, amax
 from engine.report.source import gather
@@ -125,6 +126,10 @@ def _amax(reader: SessionReader) -> list[Document]:
     return [Document(f"{_stem(reader)}.amax.safetensors", amax(reader))]
 
 
+def _llm_compressor(reader: SessionReader) -> list[Document]:
+    return [_text(f"{_stem(reader)}.recipe.yaml", llm_compressor(reader))]
+
+
 def _text(name: str, text: str) -> Document:
     return Document(name, text.encode("utf-8", "backslashreplace"))
 
@@ -141,6 +146,7 @@ FORMATS: Final[dict[str, Format]] = {
         Format("parquet", "the same tables with types and units", _parquet),
         Format("act-scales", "SmoothQuant's per-channel input scales, a torch file", _act_scales),
         Format("amax", "per-tensor input maxima by module, safetensors", _amax),
+        Format("llm-compressor", "its recipe: what to smooth, what to leave unquantised", _llm_compressor),
         Format("reference", "the two files of the code of arXiv 2605.15572", _reference),
     )
 }

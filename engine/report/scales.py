@@ -1,5 +1,6 @@
 """Activation scales for quantisation tools, by linear module, from the measured inputs of matrix products.
 
+- `modules_reading`  the linear modules of one input
 - `input_scales`  module path -> per-channel max|x|
 - `act_scales`    SmoothQuant's file: a dict of module name -> tensor [in_features], saved by torch
 - `amax`          per-tensor maxima as safetensors, `<module>.input_amax`
@@ -10,6 +11,7 @@ Maxima are over all tokens measured; SmoothQuant's own script takes the same (ma
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +32,10 @@ def input_scales(reader: SessionReader) -> dict[str, NDArray[np.float32]]:
     with reader.snapshot():
         plan = reader.meta().plan
         sites = plan.sites if plan else ()
-        # A module whose input turned out to differ from its group's has a site of its own.
-        alone = {site.module for site in sites if site.component == "other_input" and site.capture == "input"}
         scales: dict[str, NDArray[np.float32]] = {}
         for site, totals in zip(sites, reader.iter_totals(), strict=True):
             if totals is not None and totals.finite and site.capture == "input":
-                scales |= dict.fromkeys(_readers(site, alone), totals.channel_max)
+                scales |= dict.fromkeys(modules_reading(site, sites), totals.channel_max)
     if not scales:
         raise ReportError("no inputs of matrix products were measured; run again with --sites gemm or --sites all")
     return scales
@@ -74,9 +74,14 @@ def amax(reader: SessionReader) -> bytes:
     )
 
 
-def _readers(site: Site, alone: set[str]) -> tuple[str, ...]:
+def modules_reading(site: Site, sites: Sequence[Site]) -> tuple[str, ...]:
+    """The linear modules that multiply a GEMM input, without those whose input turned out to be another.
+
+    Such a module has a site of its own (`other_input`).
+    """
     if site.component == "other_input":
         return (site.module,)
+    alone = {one.module for one in sites if one.component == "other_input" and one.capture == "input"}
     # Plans of older sessions name the hooked module only.
     readers = site.readers or ((site.module,) if site.kind not in ("moe", "logits") else ())
     return tuple(name for name in readers if name not in alone)

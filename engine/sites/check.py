@@ -16,7 +16,7 @@ from torch import nn
 
 from engine.hooks import attach, first_tensor
 from engine.sites.backbone import Backbone, find_backbone
-from engine.sites.coverage import InputPrints, recount, watch_inputs
+from engine.sites.coverage import InputPrints, recount, watch_inputs, watch_norms, with_norms
 from engine.sites.errors import SiteError
 from engine.sites.exceptions import rule_for
 from engine.sites.layout import row_layout
@@ -42,6 +42,7 @@ class _Seen:
     traces: list[BlockTrace] = field(default_factory=list)
     routers: dict[int, RouterTrace] = field(default_factory=dict)
     inputs: InputPrints = field(default_factory=InputPrints)
+    norms: dict[bytes, str] = field(default_factory=dict)
 
     def record(self, site_number: int, x: torch.Tensor, token_index: torch.Tensor | None = None) -> None:
         """Keep a copy of the first tensor of a site."""
@@ -85,7 +86,7 @@ def self_check(model: nn.Module, plan: HookPlan) -> HookPlan:
     residual, notes = _residual(seen.traces)
     return replace(
         plan,
-        sites=_in_order([*kept, *extra], plan),
+        sites=_in_order(with_norms([*kept, *extra], prints, seen.norms, seen.inputs), plan),
         missing=(*plan.missing, *(MissingSite(tuple(layers), name, why) for (name, why), layers in gaps.items())),
         residual=residual,
         parameters_covered=covered,
@@ -102,6 +103,7 @@ def _look(model: nn.Module, plan: HookPlan, backbone: Backbone) -> _Seen:
         seen.traces = stack.enter_context(trace_blocks(backbone, rule))
         seen.routers = stack.enter_context(watch_routers(model, plan))
         seen.inputs = stack.enter_context(watch_inputs(backbone))
+        seen.norms = stack.enter_context(watch_norms(backbone))
         for number, site in enumerate(plan.sites):
             if site.capture == "output":
                 module = model.get_submodule(site.module)

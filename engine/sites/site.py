@@ -79,6 +79,8 @@ class Site:
         kind: what the module is: `self`, `linear`, `dense`, `moe`, `shared`, `logits`, `norm`, `embedding`, `block`.
         note: what a reader must know about this site, else empty.
         readers: dotted paths of the linear modules that multiply this tensor (GEMM inputs only).
+        norm: dotted path of the norm, with weights of its own, whose output this tensor is (GEMM inputs only); empty
+            where there is none, and in plans of older sessions.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Site:
     kind: str = ""
     note: str = ""
     readers: tuple[str, ...] = ()
+    norm: str = ""
 
     @property
     def counts_for_m(self) -> bool:

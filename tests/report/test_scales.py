@@ -73,6 +73,39 @@ def test_safetensors_reads_the_amax_of_every_linear_module(
             torch.testing.assert_close(file.get_tensor(f"{name}.input_amax"), channels.max(), rtol=1e-4, atol=1e-6)
 
 
+def test_smoothquant_finds_every_scale_it_asks_for(run: Path, tiny_model_folder: Path) -> None:
+    """By its own rule: torch.load, then the first linear behind each norm, by the module's name."""
+    with SessionReader(run) as reader:
+        scales = torch.load(io.BytesIO(render(reader, "act-scales")[0].content), weights_only=True)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model_folder).double()
+    ids = torch.arange(30).reshape(2, 15) % model.config.vocab_size
+    with torch.inference_mode():
+        before = model(input_ids=ids).logits
+        blocks = {n: m for n, m in model.named_modules() if type(m).__name__.endswith("DecoderLayer")}
+        for name, block in blocks.items():
+            attention, mlp = block.self_attn, block.mlp
+            for norm, linears, first in (
+                (block.input_layernorm, (attention.q_proj, attention.k_proj, attention.v_proj), "self_attn.q_proj"),
+                (block.post_attention_layernorm, (mlp.gate_proj, mlp.up_proj), "mlp.gate_proj"),
+            ):
+                weights = torch.stack([linear.weight.abs().amax(0) for linear in linears]).amax(0)
+                scale = (scales[f"{name}.{first}"].double() / weights).sqrt().clamp(min=1e-5)
+                norm.weight.div_(scale)
+                for linear in linears:
+                    linear.weight.mul_(scale)
+        after = model(input_ids=ids).logits
+    assert len(blocks) == model.config.num_hidden_layers
+    torch.testing.assert_close(after, before, rtol=1e-9, atol=1e-9)
+
+
+def test_amax_has_the_names_of_the_checkpoint(run: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+    with SessionReader(run) as reader:
+        (path,) = export_session(reader, "amax", tmp_path)
+    with safe_open(path, "pt") as file, safe_open(tiny_model_folder / "model.safetensors", "pt") as checkpoint:
+        weights = {f"{name.removesuffix('.input_amax')}.weight" for name in file.keys()}  # noqa: SIM118
+        assert weights and weights <= set(checkpoint.keys())
+
+
 @pytest.mark.parametrize("name", ["act-scales", "amax"])
 def test_a_session_without_inputs_says_how_to_get_them(name: str, session_files: dict[str, Path]) -> None:
     with SessionReader(session_files["bfloat16"]) as reader, pytest.raises(ReportError, match="--sites gemm"):
