@@ -1,6 +1,7 @@
 """From a snapshot to the heatmap's cells.
 
 - `CellMaker`     keeps the cells of a measure, and makes new ones only where the value changed
+- `decibel_text`  a number of decibels
 - `legend_line`   what colours and marks mean
 """
 
@@ -12,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from textual.strip import Strip
 
-from maxact_tui.measures import MEASURES, Measure, live_values, summary_values
-from maxact_tui.numbers import compact, grouped, signed
+from maxact_tui.measures import MEASURES, SQNR_SCALE, Measure, board_values, live_values, summary_values
+from maxact_tui.numbers import UNKNOWN, compact, grouped, signed
 from maxact_tui.palette import Look, Scale, scale_of
 from maxact_tui.snapshot import Snapshot
 from maxact_tui.widgets.heatmap import Cell
@@ -33,7 +34,7 @@ class CellMaker:
         """The cell of every site of the plan."""
         values = site_values(self.measure, snapshot)
         self.has_values = bool(np.isfinite(values).any())
-        self.scale = scale_of(values, log=self.measure.log)
+        self.scale = SQNR_SCALE if self.measure.name == "sqnr" else scale_of(values, log=self.measure.log)
         levels = self._levels(values)
         tied = set(snapshot.maximum.plateau) if snapshot.maximum is not None else set()
         alarms = _alarms(snapshot)
@@ -55,13 +56,22 @@ class CellMaker:
             return ""
         if self.measure.name == "nonfinite":
             return grouped(int(value)) if value < 1e5 else compact(value)
-        return signed(value)
+        return decibel_text(value, self._look) if self.measure.name == "sqnr" else signed(value)
+
+
+def decibel_text(decibels: float, look: Look) -> str:
+    """`31.4`, `-2.1`, `∞` for no error, `-` where it is unknown; at most six cells."""
+    if not math.isfinite(decibels):
+        return UNKNOWN if math.isnan(decibels) else "-inf" if decibels < 0 else "inf" if look.ascii_only else "∞"
+    return f"{decibels:.1f}"
 
 
 def site_values(measure: Measure, snapshot: Snapshot) -> NDArray[np.float64]:
     """A measure of every site of the plan, float64 [sites], NaN where unknown."""
     plan = snapshot.plan
     count = len(plan.sites) if plan is not None else 0
+    if measure.name == "sqnr":
+        return board_values(snapshot.board, 0, count)
     if not measure.is_live:
         return summary_values(measure, snapshot.summaries, count)
     values = np.full(count, np.nan)

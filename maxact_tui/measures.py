@@ -2,11 +2,14 @@
 
 - `Measure`   one quantity per site
 - `MEASURES`  all of them, in the order the key walks through
-- `live_values`, `summary_values`  the quantity of every site
+- `live_values`, `summary_values`, `board_values`  the quantity of every site
+- `SQNR_SCALE` decibels to colours: the fewer, the hotter
+- `decibels`   of one error; infinite without error, NaN where it is unknown
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.analysis.site import SiteSummary
+from engine.quantization.metrics import QuantError
 from engine.session.records import LiveTable
+from maxact_tui.boardview import BoardView
+from maxact_tui.palette import Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,27 @@ MEASURES: tuple[Measure, ...] = (
         "sun", "max/median", "Largest |x| over the site's median; above 1000, and 100 in itself, it is massive.", False
     ),
     Measure("kurtosis", "kurtosis", "Fourth standardised moment; 3 for a normal distribution.", False),
+    Measure(
+        "sqnr", "SQNR int8 dB", "What INT8 per tensor leaves, the largest |x| as threshold; bad is hot.", False, False
+    ),
 )
+
+SQNR_SCALE = Scale(50.0, 0.0, log=False)
+
+
+def decibels(error: QuantError | None) -> float:
+    """SQNR in dB: infinite without error, NaN where there is no number."""
+    return error.sqnr_db if error is not None and error.count else math.nan
+
+
+def board_values(view: BoardView | None, column: int, sites: int) -> NDArray[np.float64]:
+    """SQNR of every site under one scheme of the board, float64 [sites], NaN where unknown."""
+    values = np.full(sites, np.nan)
+    if view is not None:
+        for number, row in enumerate(view.board.rows[:sites]):
+            if row is not None:
+                values[number] = decibels(row[column])
+    return values
 
 
 def live_values(measure: Measure, live: LiveTable) -> NDArray[np.float64]:

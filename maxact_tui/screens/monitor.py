@@ -89,7 +89,6 @@ class MonitorScreen(WatchedScreen):
         if not self._is_ready:
             return False
         if self._heatmap is None and self._mount_heatmap():
-            self.call_after_refresh(self.draw)
             return True
         return self.draw(by_data=True)
 
@@ -191,8 +190,10 @@ class MonitorScreen(WatchedScreen):
     def wish(self) -> Wish:
         """The site under the cursor, or M's as long as the cursor follows it."""
         focus = None if self._follows or self._heatmap is None else self._heatmap.site
-        model = not self._maker.measure.is_live or self.query_one(SitePanel).wants_model
-        return Wish(focus, model)
+        measure = self._maker.measure
+        board = measure.name == "sqnr"
+        model = not (measure.is_live or board) or self.query_one(SitePanel).wants_model
+        return Wish(focus, model, board)
 
     def _lines(self, name: str) -> Lines:
         return self.query_one(f"#{name}", Lines)
@@ -202,11 +203,17 @@ class MonitorScreen(WatchedScreen):
         if plan is None or not plan.sites:
             return False
         self._heatmap = Heatmap(self.look, make_grid(plan))
-        self.query_one("#map").mount(self._heatmap, before="#legend")
-        self.add_class("-measuring")
-        self._arrange()
-        self.ask()
+        self.call_next(self._open_heatmap, self._heatmap)
         return True
+
+    async def _open_heatmap(self, heatmap: Heatmap) -> None:
+        """Mount it with all its columns before anything is painted, so that the screen is laid out once."""
+        with self.app.batch_update():
+            await self.query_one("#map").mount(heatmap, before="#legend")
+            self.add_class("-measuring")
+            self._arrange()
+        self.ask()
+        self.call_after_refresh(self.draw)
 
     def _arrange(self) -> None:
         """Give the heatmap whole columns, as many as leave room for the panel."""

@@ -78,5 +78,7 @@ def is_complete(app: MaxactApp) -> bool:
     if not isinstance(app.screen, MonitorScreen) or snapshot.view is None:
         return False
     panel = app.screen.query_one(SitePanel)
+    if app.screen._maker.measure.name == "sqnr":
+        return snapshot.board is not None and snapshot.board.checkpoint == snapshot.checkpoint
     wants = panel.wants_model or not app.screen._maker.measure.is_live
     return panel._late is None and (not wants or snapshot.model_at == snapshot.checkpoint)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.session.reader import SessionReader
+from maxact_tui.measures import MEASURES
 from maxact_tui.screens.choice import ChoiceScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.reading import ReadingScreen
@@ -78,12 +79,12 @@ async def test_m_walks_through_the_measures(shown: Shown, clean_session: Path) -
     async with shown(clean_session) as pilot:
         await settle(pilot, is_complete)
         seen = []
-        for _ in range(8):
+        for _ in MEASURES:
             await settle(pilot, is_complete)
             await pilot.pause()
             seen.append(next(row for row in screen_text(pilot.app).split("\n") if "* M" in row or "marks" in row)[:12])
             await pilot.press("m")
-        assert len({legend.split()[0] for legend in seen}) == 8
+        assert len({legend.split()[0] for legend in seen}) == len(MEASURES)
 
 
 async def test_space_pauses_and_the_answer_is_shown(shown: Shown, tmp_path: Path) -> None:
