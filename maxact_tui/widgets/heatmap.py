@@ -120,10 +120,11 @@ class RowLabels(Widget):
 
     DEFAULT_CSS = "RowLabels { width: 6; height: 1fr; }"
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = LABEL_WIDTH) -> None:
         super().__init__()
         self._labels: tuple[str, ...] = ()
         self._cursor: int | None = None
+        self._width = self.styles.width = width
 
     def show(self, labels: Sequence[str], cursor: int | None) -> bool:
         """Show these labels from the top, that of the cursor's row in bold. Returns whether anything changed."""
@@ -138,9 +139,9 @@ class RowLabels(Widget):
     def render_line(self, y: int) -> Strip:
         """Textual's Line API."""
         if y == 0:
-            return Strip([Segment(" " * LABEL_WIDTH, STYLES[""])])
+            return Strip([Segment(" " * self._width, STYLES[""])])
         style = STYLES["title"] if self._cursor == y - 1 else STYLES["dim"]
-        return Strip([Segment(fitted(_label(self._labels, y - 1), LABEL_WIDTH - 1, right=True) + " ", style)])
+        return Strip([Segment(fitted(_label(self._labels, y - 1), self._width - 1, right=True) + " ", style)])
 
 
 class Heatmap(Horizontal):
@@ -155,10 +156,10 @@ class Heatmap(Horizontal):
             super().__init__()
             self.site = site
 
-    def __init__(self, look: Look, grid: Grid, *, id: str | None = None) -> None:
+    def __init__(self, look: Look, grid: Grid, *, id: str | None = None, label_width: int = LABEL_WIDTH) -> None:
         super().__init__(id=id)
         self._look, self.grid = look, grid
-        self._labels = RowLabels()
+        self._labels, self._label_width = RowLabels(label_width), label_width
         self._columns = [HeatColumn(look, number, title) for number, title in enumerate(grid.titles)]
         self._cells: dict[int, Cell] = {}
         self._row, self._column = 0, 0
@@ -183,12 +184,27 @@ class Heatmap(Horizontal):
     @property
     def page_columns(self) -> int:
         """How many columns are visible."""
-        return max((self.size.width - LABEL_WIDTH) // CELL_WIDTH, 1)
+        return max((self.size.width - self._label_width) // CELL_WIDTH, 1)
+
+    @property
+    def cursor(self) -> tuple[int, int]:
+        """Row and column of the cursor."""
+        return self._row, self._column
+
+    @property
+    def visible_columns(self) -> range:
+        """Numbers of the columns that are on the screen."""
+        return range(self._left, min(self._left + self.page_columns, len(self.grid.columns)))
 
     def show(self, cells: dict[int, Cell]) -> bool:
         """Show the cell of each site number; returns whether anything visible changed."""
         self._cells = cells
         return self._draw()
+
+    def reorder(self, grid: Grid, cursor: tuple[int, int]) -> None:
+        """Take the same columns with other rows, and the cursor to this row and column; `show` draws them."""
+        self.grid = grid
+        self._row, self._column = cursor
 
     def place(self, site: int) -> bool:
         """Put the cursor on a site, in the middle, without telling anyone; returns whether anything visible changed."""
