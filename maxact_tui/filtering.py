@@ -6,8 +6,8 @@
 - `EXAMPLES`      queries with what they keep, for the help
 - `GRAMMAR`       the grammar in a few lines, for the help
 
-A row is a `Record`: a value per field it has. A term that asks for a field a row does not have says nothing about it,
-so that one filter works on tables of different columns.
+A row is a `Record`: a value per field it has, None where it is unknown. A term that asks for a field a row does not
+have says nothing about it, so that one filter works on tables of different columns.
 """
 
 from __future__ import annotations
@@ -114,13 +114,15 @@ class Term:
 
     def holds(self, record: Record) -> bool:
         """Whether the row passes; a row without the field does."""
-        asked = [name for name in (_FREE_FIELDS if not self.field else (self.field,)) if record.get(name) is not None]
+        asked = [name for name in (_FREE_FIELDS if not self.field else (self.field,)) if name in record]
         if not asked:
             return True
         compare = self._number if self.field and _BY_NAME[self.field].is_number else self._text
         return any(compare(record[name], wanted) for name in asked for wanted in self.values) != self.negated
 
     def _text(self, value: Value, wanted: str) -> bool:
+        if value is None:
+            return False
         if isinstance(value, tuple):
             return any(self._text(one, wanted) for one in value)
         text = str(value)
@@ -133,7 +135,7 @@ class Term:
         low, high = _span(wanted)
         if isinstance(value, range):
             return len(value) > 0 and self._compare(float(value[0]), float(value[-1]), low, high)
-        number = float(value) if isinstance(value, int | float) else math.nan
+        number = math.nan if value is None or isinstance(value, str | tuple) else float(value)
         return self._compare(number, number, low, high)
 
     def _compare(self, lowest: float, highest: float, low: float, high: float) -> bool:
@@ -160,9 +162,9 @@ class Filter:
         """Whether a row is kept."""
         return all(term.holds(record) for term in self.terms)
 
-    def only(self, *fields: str) -> Filter:
-        """The part that asks for these fields; words alone belong to it if `comp` does."""
-        return Filter(self.text, tuple(t for t in self.terms if (t.field or "comp") in fields))
+    def beyond(self, record: Record) -> list[str]:
+        """The fields it asks for that such a row does not have."""
+        return sorted({term.field for term in self.terms if term.field and term.field not in record})
 
     def __bool__(self) -> bool:
         return bool(self.terms)

@@ -102,7 +102,7 @@ def test_a_row_is_kept_if_and_only_if_every_term_holds(queries: list[str], row: 
 def test_an_exclamation_mark_turns_a_term_round_where_the_row_has_the_field(query: str, row: dict[str, object]) -> None:
     term = parse_filter(query).terms[0]
     names = [term.field] if term.field else ["comp", "token", "cat"]
-    says_something = any(row.get(name) is not None for name in names)
+    says_something = any(name in row for name in names)
     turned = parse_filter(f"!{query}").holds(row)  # type: ignore[arg-type]
     assert turned == (not parse_filter(query).holds(row) if says_something else True)  # type: ignore[arg-type]
 
@@ -158,6 +158,8 @@ def test_errors_name_the_place_and_the_way_out(text: str, column: int, said: str
         (r"token:\x1b", {"token": r"\x1b[2J"}, True),
         ("Code", {"cat": "code"}, True),
         ("attn", {"comp": ("mlp_output",), "cat": None}, False),
+        ("layer:3-", {"layer": None}, False),
+        ("!layer:3-", {"layer": None}, True),
         ("attn", {"value": 3.0}, True),
     ],
 )
