@@ -28,6 +28,11 @@ SCROLLING = (
     Action("scroll_edge(-1)", ("home", "g"), "", "To the top.", "Home g", id="top"),
     Action("scroll_edge(1)", ("end", "G"), "", "To the end.", "End G", id="end"),
 )
+TABLE = (
+    Action("app.filter", ("slash",), "filter", "Filter what is shown; see `The filter` below.", "/"),
+    Action("sort", ("s",), "sort", "Sort by the next column; after the last as the rows come."),
+    Action("reverse", ("S",), "", "Turn the order round."),
+)
 BACK = Action("back", ("escape",), "back", "Back to where you came from.", "esc")
 
 MONITOR = (
@@ -64,6 +69,7 @@ SITE = (
     Action("tab_at(1)", ("2",), "", "Tab: channels.", id="tab_channels"),
     Action("tab_at(2)", ("3",), "", "Tab: distribution.", id="tab_distribution"),
     Action("tab_at(3)", ("4",), "", "Tab: samples and categories.", id="tab_samples"),
+    *TABLE,
     *SCROLLING,
     Action(
         "neighbour(-1)", ("left_square_bracket",), "layer", "The same component one layer up.", "[ ]", id="layer_up"
@@ -73,7 +79,8 @@ SITE = (
 )
 
 LIST = (
-    Action("choose", ("enter",), "open", "Open the session, or go to the site of the thread."),
+    Action("choose", ("enter",), "open", "Open the session, or go to the site of the thread or event."),
+    *TABLE,
     *SCROLLING,
     BACK,
 )
@@ -81,6 +88,7 @@ LIST = (
 EVERYWHERE = (
     Action("palette", ("colon", "ctrl+p"), "more", "All commands, with search.", ":"),
     Action("help", ("question_mark", "f1"), "help", "This help.", "?"),
+    Action("repaint", ("ctrl+l",), "", "Paint everything again, after another program wrote over it.", "ctrl+l"),
     Action("leave", ("q",), "quit", "Leave; a run goes on without this screen if you like."),
 )
 

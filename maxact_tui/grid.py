@@ -2,6 +2,7 @@
 
 - `Grid`       rows, columns, and the site number of each cell
 - `make_grid`  from a hook plan
+- `site_record`  what a filter can ask of a site
 - `TITLES`     column titles of at most seven cells
 """
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.sites.site import COMPONENTS, HookPlan, Site
+from maxact_tui.filtering import Value
 
 NOWHERE = -1
 TITLES = {
@@ -86,6 +88,12 @@ def make_grid(plan: HookPlan) -> Grid:
     for row, (number, _) in enumerate(below):
         sites[len(above) + plan.layers + row, stream] = number
     return Grid(columns, tuple(TITLES.get(c, _short(c)) for c in columns), tuple(rows), sites)
+
+
+def site_record(site: Site) -> dict[str, Value]:
+    """Layer and component, the latter by its name and by the title of its column."""
+    column = _column(site)
+    return {"layer": site.layer, "comp": (column, TITLES.get(column, _short(column)))}
 
 
 def _column(site: Site) -> str:

@@ -19,6 +19,7 @@ from maxact_tui.ending import EXIT_DONE
 from maxact_tui.leaving import LeavingApp
 from maxact_tui.palette import Look
 from maxact_tui.screens.browser import BrowserScreen
+from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.palette import PaletteScreen
 from maxact_tui.screens.reading import ReadingScreen, event_lines, help_lines
@@ -66,6 +67,11 @@ class OpeningApp(LeavingApp):
     async def action_browse(self) -> None:
         """Choose another session."""
         await self.push_screen(BrowserScreen(self.look, self._session), self._on_session_chosen)
+
+    def action_filter(self) -> None:
+        """Let the user filter what the screen shows."""
+        if isinstance(self.screen, Filterable):
+            self.screen.open_filter()
 
     async def action_help(self) -> None:
         """Open the help."""

@@ -1,6 +1,7 @@
 """Where in the corpus a number came from: a token with the text around it.
 
 - `TokenPlace`  one token in its context, as raw bytes
+- `place_record`  what a filter can ask of one
 - `Places`      looks them up in a session, keeping what it has read
 """
 
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 
 from engine.session.reader import SessionReader
 from engine.session.records import SampleRecord
+from maxact_tui.filtering import Value
+from maxact_tui.text import visible
 
 CONTEXT_TOKENS = 24
 FOLLOWING_TOKENS = 64
@@ -42,6 +45,14 @@ class TokenPlace:
     before: bytes
     token: bytes
     after: bytes
+
+
+def place_record(place: TokenPlace | None) -> dict[str, Value]:
+    """Category, token and text as they are shown; None where the session does not hold the token."""
+    if place is None:
+        return {"cat": None, "token": None, "text": None}
+    text = visible(place.before + place.token + place.after, space=" ")
+    return {"cat": visible(place.category, space=" "), "token": visible(place.token, space=" "), "text": text}
 
 
 class Places:

@@ -1,9 +1,10 @@
 """Everything about one site, as lines of text for the site screen's tabs.
 
 - `TABS`              their titles, in the order of their keys
-- `token_table`       the 100 largest activations: a heading and one line each
+- `token_sheet`       the table of the 100 largest activations
 - `token_detail`      one of them: exact value, id, bytes, origin and more of its text
-- `channel_table`     the largest channels
+- `channel_sheet`     the table of the largest channels
+- `category_sheet`    the table of the categories
 - `distribution_page` histogram, quantiles, what lies beyond the usual limits
 - `sample_page`       maxima by category, and whether the maximum has converged
 """
@@ -11,17 +12,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from textual.strip import Strip
 
-from engine.analysis.convergence import by_category, running_maximum
+from engine.analysis.convergence import CategoryMaximum, by_category, running_maximum
 from engine.analysis.maximum import E4M3_LIMIT, FP16_LIMIT
 from engine.statistics.patterns import magnitude_counts, magnitude_values
+from maxact_tui.filtering import EVERYTHING, Filter, Record, Value
 from maxact_tui.header import token_parts
 from maxact_tui.numbers import compact, exact, grouped, percent, signed
 from maxact_tui.palette import Look
 from maxact_tui.panes import distribution_lines
+from maxact_tui.places import place_record
+from maxact_tui.sheets import Column, Sheet, Sorting, arranged, heading
 from maxact_tui.snapshot import SiteView, Snapshot
 from maxact_tui.text import fitted, visible
 from maxact_tui.widgets.lines import Part, line
@@ -29,23 +34,63 @@ from maxact_tui.widgets.plot import Series, draw
 
 TABS = ("Tokens", "Channels", "Distribution", "Samples")
 CHANNELS_SHOWN = 200
+UNSORTED = Sorting()
 
 
-def token_table(view: SiteView, look: Look, width: int) -> tuple[list[Part], list[Strip]]:
-    """The 100 largest |x|: a heading, and rank, value, address, category and context of each."""
-    heading: list[Part] = [(" rank      value channel  pos sample category   token in context", "dim")]
-    rows = []
-    for rank, (entry, place) in enumerate(zip(view.summary.top, view.places, strict=True), 1):
+_TOKEN_COLUMNS = (
+    Column("rank", 5, "rank"),
+    Column("value", 10, "value", largest_first=True),
+    Column("channel", 7, "chan"),
+    Column("pos", 4, "pos"),
+    Column("sample", 6, "sample"),
+    Column("category", 10, "cat", right=False),
+    Column("token in context", 0, "token"),
+)
+_CHANNEL_COLUMNS = (
+    Column("rank", 5, "rank"),
+    Column("channel", 7, "chan"),
+    Column("max|x|", 10, "value", largest_first=True),
+    Column("massive in", 11, "tokens", largest_first=True),
+    Column("large in", 14, "large_tokens", largest_first=True),
+    Column("  kind", 0, "kind"),
+)
+_CATEGORY_COLUMNS = (
+    Column("category", 10, "cat", right=False),
+    Column("samples", 8, "samples", largest_first=True),
+    Column("tokens", 8, "tokens", largest_first=True),
+    Column("max|x|", 10, "value", largest_first=True),
+)
+
+
+def token_sheet(view: SiteView, site: dict[str, Value], look: Look, width: int) -> Sheet:
+    """The 100 largest |x|: rank, value, address, category and context of each.
+
+    Args:
+        view: the site.
+        site: what a filter can ask of the site itself.
+        look: what the terminal can show.
+        width: cells of a row.
+    """
+    top, places = view.summary.top, view.places
+
+    def record(number: int) -> Record:
+        entry = top[number]
+        address = {"chan": entry.channel, "pos": entry.position, "sample": entry.sample}
+        value = {"rank": number + 1, "value": abs(entry.value), "x": entry.value}
+        return {**site, **value, **address, **place_record(places[number])}
+
+    def row(number: int) -> Strip:
+        entry, place = top[number], places[number]
         category = fitted(visible(place.category if place else "-"), 10, ascii_only=look.ascii_only)
-        facts = (
-            f"{rank:>5} {_value(entry.value):>10} {entry.channel:>7} {entry.position:>4} {entry.sample:>6} {category} "
-        )
+        address = f"{entry.channel:>7} {entry.position:>4} {entry.sample:>6}"
+        facts = f"{number + 1:>5} {_value(entry.value):>10} {address} {category} "
         context: list[Part] = [("not in this file", "dim")]
         if place is not None:
             room = max(width - len(facts), 10)
             context = token_parts(place, look, room, lead=min(20, room // 3))
-        rows.append(line(look, facts, *context))
-    return heading, rows
+        return line(look, facts, *context)
+
+    return Sheet(_TOKEN_COLUMNS, len(top), record, row)
 
 
 def token_detail(view: SiteView, number: int, look: Look, width: int) -> list[Strip]:
@@ -66,25 +111,65 @@ def token_detail(view: SiteView, number: int, look: Look, width: int) -> list[St
     ]
 
 
-def channel_table(view: SiteView, look: Look, width: int) -> tuple[list[Part], list[Strip]]:
-    """The largest channels: maximum, in how many tokens they are massive or large, and what that makes them."""
+def channel_sheet(view: SiteView, site: dict[str, Value], look: Look, width: int) -> Sheet:
+    """The largest channels: maximum, in how many tokens they are massive or large, and what that makes them.
+
+    The arguments are those of `token_sheet`.
+    """
     known = {c.channel: c for c in view.summary.channels or ()}
     maxima = view.totals.channel_max.astype(np.float64)
     order = np.argsort(-maxima, kind="stable")[:CHANNELS_SHOWN].tolist()
-    heading: list[Part] = [(" rank channel     max|x|  massive in       large in   kind", "dim")]
-    room = max(width - 66, 0)
     largest = float(maxima[order[0]]) if order else 0.0
-    rows = []
-    for rank, channel in enumerate(order, 1):
+
+    def record(number: int) -> Record:
+        channel = order[number]
         found = known.get(channel)
-        value = float(maxima[channel])
+        counts = (found.massive_tokens.lower, found.large_tokens.lower) if found else (None, None)
+        kind = _kind(found.kind) if found else None
+        value = {"rank": number + 1, "chan": channel, "value": float(maxima[channel])}
+        return {**site, **value, "tokens": counts[0], "large_tokens": counts[1], "kind": kind}
+
+    def row(number: int) -> Strip:
+        channel = order[number]
+        found, value = known.get(channel), float(maxima[channel])
         massive = _tokens(found.massive_tokens.lower, found.massive_tokens.upper) if found else "-"
         large = _tokens(found.large_tokens.lower, found.large_tokens.upper) if found else "-"
-        kind = _kind(found.kind) if found else ""
         share = value / largest if largest > 0 else 0.0
-        facts = f"{rank:>5} {channel:>7} {exact(value):>10} {massive:>11} {large:>14}   "
-        rows.append(line(look, facts, (f"{kind:<18} ", "warn" if found else ""), ("█" * round(room * share), "bar")))
-    return heading, rows
+        facts = f"{number + 1:>5} {channel:>7} {exact(value):>10} {massive:>11} {large:>14}   "
+        kind = f"{_kind(found.kind) if found else '':<18} "
+        return line(look, facts, (kind, "warn"), ("█" * round(max(width - 66, 0) * share), "bar"))
+
+    return Sheet(_CHANNEL_COLUMNS, len(order), record, row)
+
+
+def category_sheet(found: Sequence[CategoryMaximum], look: Look, width: int) -> Sheet:
+    """The categories: samples, tokens and the largest |x|."""
+    largest = max((c.convergence.magnitude for c in found if not math.isnan(c.convergence.magnitude)), default=0.0)
+
+    def record(number: int) -> Record:
+        one = found[number]
+        c = one.convergence
+        name = visible(one.category, space=" ")
+        return {"cat": name, "samples": c.samples, "tokens": c.tokens, "value": c.magnitude}
+
+    def row(number: int) -> Strip:
+        one = found[number]
+        c = one.convergence
+        share = c.magnitude / largest if largest > 0 and not math.isnan(c.magnitude) else 0.0
+        name = fitted(visible(one.category, space=" "), 10, ascii_only=look.ascii_only)
+        facts = f"{name} {c.samples:>8} {grouped(c.tokens):>8} {exact(c.magnitude):>10}  "
+        return line(look, facts, ("█" * round(max(width - 44, 0) * share), "bar"))
+
+    return Sheet(_CATEGORY_COLUMNS, len(found), record, row)
+
+
+def categories_of(snapshot: Snapshot, view: SiteView) -> tuple[CategoryMaximum, ...]:
+    """The site's maxima by category, the largest first."""
+    order, labels = snapshot.samples_done, snapshot.labels
+    if order is None or not len(order) or not labels:
+        return ()
+    tokens = np.asarray([label[2] for label in labels])
+    return by_category(order, view.totals.sample_max, tokens, [label[1] for label in labels])
 
 
 def distribution_page(view: SiteView, look: Look, width: int, height: int) -> list[Strip]:
@@ -113,23 +198,29 @@ def distribution_page(view: SiteView, look: Look, width: int, height: int) -> li
     return [*lines, line(look, (f"         {nature}", "dim"))]
 
 
-def sample_page(snapshot: Snapshot, view: SiteView, look: Look, width: int, height: int) -> list[Strip]:
-    """Maxima by category, the running maximum over the run, and whether it still rises."""
+def sample_page(
+    snapshot: Snapshot,
+    view: SiteView,
+    look: Look,
+    width: int,
+    height: int,
+    kept: Filter = EVERYTHING,
+    sorting: Sorting = UNSORTED,
+) -> list[Strip]:
+    """Maxima by category, the running maximum over the run, and whether it still rises.
+
+    A filter keeps categories, and the running maximum is that of their samples.
+    """
+    sheet = category_sheet(categories_of(snapshot, view), look, width)
     order = snapshot.samples_done
-    if order is None or not len(order) or not snapshot.labels:
+    if order is None or not sheet.count:
         return [line(look, ("no sample is finished yet", "dim"))]
+    numbers = arranged(sheet, kept, sorting)
+    lines = [line(look, (heading(sheet.columns, sorting), "dim")), *[sheet.row(number) for number in numbers]]
+    names = {str(sheet.record(number)["cat"]) for number in numbers}
     tokens = np.asarray([label[2] for label in snapshot.labels])
-    categories = [label[1] for label in snapshot.labels]
-    whole = running_maximum(order, view.totals.sample_max, tokens)
-    found = by_category(order, view.totals.sample_max, tokens, categories)
-    lines = [line(look, ("category    samples   tokens     max|x|", "dim"))]
-    largest = max((c.convergence.magnitude for c in found if not math.isnan(c.convergence.magnitude)), default=0.0)
-    for one in found:
-        c = one.convergence
-        share = c.magnitude / largest if largest > 0 and not math.isnan(c.magnitude) else 0.0
-        name = fitted(visible(one.category, space=" "), 10, ascii_only=look.ascii_only)
-        facts = f"{name} {c.samples:>8} {grouped(c.tokens):>8} {exact(c.magnitude):>10}  "
-        lines.append(line(look, facts, ("█" * round(max(width - 44, 0) * share), "bar")))
+    inside = np.asarray([visible(label[1], space=" ") in names for label in snapshot.labels])
+    whole = running_maximum(order[inside[order]], view.totals.sample_max, tokens)
     if not whole.points:
         return lines
     last = whole.points[-1]

@@ -1,6 +1,6 @@
 """Threads, massive activations followed through the layers, as lines of text.
 
-- `thread_table`   a heading and one line per thread
+- `thread_sheet`   the table: one row per thread
 - `thread_words`   all of them in two sentences
 - `thread_detail`  one of them: its value at every layer
 - `thread_site`    the site of its peak
@@ -14,9 +14,12 @@ from textual.strip import Strip
 
 from engine.analysis.threads import Thread
 from engine.sites.site import HookPlan
+from maxact_tui.filtering import Record
 from maxact_tui.header import token_parts
 from maxact_tui.numbers import exact, grouped, percent, signed
 from maxact_tui.palette import Look
+from maxact_tui.places import place_record
+from maxact_tui.sheets import Column, Sheet
 from maxact_tui.snapshot import THREADS_SHOWN, Snapshot
 from maxact_tui.text import fitted, visible
 from maxact_tui.widgets.lines import Part, line
@@ -40,15 +43,41 @@ def thread_words(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     return [line(look, visible(said, width, space=" ")), line(look, (visible(note, width, space=" "), "dim"))]
 
 
-def thread_table(snapshot: Snapshot, look: Look, width: int) -> tuple[list[Part], list[Strip]]:
+_COLUMNS = (
+    Column("peak", 10, "value", largest_first=True),
+    Column(" layers", 11, "layer", right=False),
+    Column("at", 4, "peak_layer"),
+    Column("channel", 7, "chan"),
+    Column("pos", 4, "pos"),
+    Column("sample", 6, "sample"),
+    Column("category", 10, "cat", right=False),
+    Column("token in context", 0, "token"),
+)
+
+
+def thread_sheet(snapshot: Snapshot, look: Look, width: int) -> Sheet:
     """Peak, life, address and token of each thread, the largest first."""
-    heading: list[Part] = [("      peak  layers      at  channel  pos sample category   token in context", "dim")]
-    rows = []
     threads = snapshot.model.threads[:THREADS_SHOWN] if snapshot.model is not None else ()
-    for thread, place in zip(threads, snapshot.thread_places, strict=False):
-        life = (
-            f"{'' if thread.birth_certain else '?'}L{thread.birth}-{_last(thread)}{'' if thread.death_certain else '?'}"
-        )
+    places = snapshot.thread_places
+
+    def record(number: int) -> Record:
+        thread = threads[number]
+        return {
+            "value": abs(thread.peak),
+            "peak": thread.peak,
+            "layer": range(thread.birth, thread.birth + len(thread.values)),
+            "peak_layer": thread.peak_layer,
+            "comp": ("hidden",),
+            "chan": thread.channel,
+            "pos": thread.position,
+            "sample": thread.sample,
+            **place_record(places[number]),
+        }
+
+    def row(number: int) -> Strip:
+        thread, place = threads[number], places[number]
+        before, after = "" if thread.birth_certain else "?", "" if thread.death_certain else "?"
+        life = f"{before}L{thread.birth}-{_last(thread)}{after}"
         category = fitted(visible(place.category if place else "-"), 10, ascii_only=look.ascii_only)
         address = f"{thread.channel:>7} {thread.position:>4} {thread.sample:>6}"
         facts = f"{_value(thread.peak):>10}  {life:<10} {f'L{thread.peak_layer}':>4} {address} {category} "
@@ -56,8 +85,9 @@ def thread_table(snapshot: Snapshot, look: Look, width: int) -> tuple[list[Part]
         if place is not None:
             room = max(width - len(facts), 10)
             context = token_parts(place, look, room, lead=min(20, room // 3))
-        rows.append(line(look, facts, *context))
-    return heading, rows
+        return line(look, facts, *context)
+
+    return Sheet(_COLUMNS, min(len(threads), len(places)), record, row)
 
 
 def thread_detail(snapshot: Snapshot, number: int, look: Look, width: int) -> list[Strip]:

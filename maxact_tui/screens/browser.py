@@ -19,18 +19,19 @@ from engine.session.listing import list_sessions
 from engine.session.records import SessionInfo
 from maxact_tui import actions
 from maxact_tui.abstract import AbstractMeta
-from maxact_tui.footer import footer_line
 from maxact_tui.palette import Look
-from maxact_tui.screens.listed import Listed
-from maxact_tui.sessionlines import session_table
+from maxact_tui.screens.tabled import Tabled
+from maxact_tui.sessionlines import session_sheet
+from maxact_tui.sheets import Sheet, arranged
 from maxact_tui.text import visible
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
+from maxact_tui.widgets.prompt import PromptLine
 
 LOOK_AGAIN_SECONDS = 2.0
 
 
-class BrowserScreen(Listed, Screen[Path | None], metaclass=AbstractMeta):
+class BrowserScreen(Tabled, Screen[Path | None], metaclass=AbstractMeta):
     """A list of sessions; enter opens one.
 
     Args:
@@ -51,7 +52,7 @@ class BrowserScreen(Listed, Screen[Path | None], metaclass=AbstractMeta):
         with Vertical():
             yield Lines(self.look, id="browser-head")
             yield Picker(self.look, id="browser-list")
-            yield Lines(self.look, id="browser-keys")
+            yield PromptLine(self.look, id="browser-keys")
 
     def on_mount(self) -> None:
         """List what there is, now and every few seconds."""
@@ -61,22 +62,31 @@ class BrowserScreen(Listed, Screen[Path | None], metaclass=AbstractMeta):
     def on_lines_resized(self, event: Lines.Resized) -> None:
         """Lines depend on the width they are made for."""
         event.stop()
-        self._draw()
+        self.draw()
 
     @property
     def picker(self) -> Picker:
         """The sessions."""
         return self.query_one(Picker)
 
+    @property
+    def prompt(self) -> PromptLine:
+        """The line of keys."""
+        return self.query_one(PromptLine)
+
+    def sheet(self) -> Sheet:
+        """The sessions."""
+        return session_sheet(self._sessions, self.look, self.size.width - MARK_CELLS)
+
     def action_choose(self) -> None:
         """Open the selected session."""
-        number = self.picker.selected
-        if number < len(self._sessions):
-            self.dismiss(self._sessions[number].path)
+        if self.chosen is not None:
+            self.dismiss(self._sessions[self.chosen].path)
 
     def action_back(self) -> None:
-        """Leave without opening one."""
-        self.dismiss(None)
+        """Leave without opening one; with a filter first back to every session."""
+        if not self.clear_filter():
+            self.dismiss(None)
 
     @work(thread=True, exclusive=True)
     def _look_again(self) -> None:
@@ -86,18 +96,20 @@ class BrowserScreen(Listed, Screen[Path | None], metaclass=AbstractMeta):
             self.app.call_from_thread(self._list, found)
 
     def _list(self, found: list[SessionInfo]) -> None:
-        picker = self.picker
-        chosen = self._sessions[picker.selected].path if self._sessions else self._current
+        chosen = self._sessions[self.chosen].path if self.chosen is not None else self._current
         self._sessions = found
         paths = [info.path for info in found]
         if chosen in paths:  # a new session on top must not change what is selected
-            picker.selected = paths.index(chosen)
-        self._draw()
+            order = arranged(self.sheet(), self.kept, self.sorting)
+            number = paths.index(chosen)
+            self.picker.selected = order.index(number) if number in order else 0
+        self.draw()
 
-    def _draw(self) -> None:
+    def draw(self, *, by_data: bool = False) -> bool:
+        """Bring every widget up to date."""
         width = self.size.width
         folder = visible(str(sessions_folder()), max(width - 14, 10), space=" ")
         title = line(self.look, (" Sessions", "title"), (f"  {folder}", "dim"))
-        self.query_one("#browser-head", Lines).show([title, line(self.look)])
-        self.picker.offer(*session_table(self._sessions, self.look, width - MARK_CELLS))
-        self.query_one("#browser-keys", Lines).show([footer_line(self.look, width, "list")])
+        changed = self.query_one("#browser-head", Lines).show([title, line(self.look)])
+        changed |= self.offer(self.sheet())
+        return self.show_keys("", "list") or changed

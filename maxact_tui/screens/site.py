@@ -13,22 +13,34 @@ from textual.containers import Vertical
 from textual.strip import Strip
 
 from maxact_tui import actions
-from maxact_tui.footer import footer_line
-from maxact_tui.grid import make_grid
+from maxact_tui.filtering import Value
+from maxact_tui.grid import make_grid, site_record
 from maxact_tui.palette import Look
 from maxact_tui.panes import site_lines
-from maxact_tui.screens.listed import Listed
+from maxact_tui.screens.tabled import Tabled
 from maxact_tui.screens.watched import WatchedScreen
-from maxact_tui.sitetabs import TABS, channel_table, distribution_page, sample_page, token_detail, token_table
+from maxact_tui.sheets import Sheet
+from maxact_tui.sitetabs import (
+    TABS,
+    UNSORTED,
+    categories_of,
+    category_sheet,
+    channel_sheet,
+    distribution_page,
+    sample_page,
+    token_detail,
+    token_sheet,
+)
 from maxact_tui.snapshot import Snapshot, Wish
 from maxact_tui.text import visible
 from maxact_tui.widgets.lines import Lines, Part, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
+from maxact_tui.widgets.prompt import PromptLine
 
 TOKENS, CHANNELS, DISTRIBUTION, SAMPLES = range(4)
 
 
-class SiteScreen(Listed, WatchedScreen):
+class SiteScreen(Tabled, WatchedScreen):
     """Everything about one site.
 
     Args:
@@ -54,7 +66,7 @@ class SiteScreen(Listed, WatchedScreen):
             yield Picker(self.look, id="site-list")
             yield Lines(self.look, id="site-page")
             yield Lines(self.look, id="site-detail")
-            yield Lines(self.look, id="site-keys")
+            yield PromptLine(self.look, id="site-keys")
 
     def on_mount(self) -> None:
         """Ask for the site's arrays and show what is known."""
@@ -93,15 +105,27 @@ class SiteScreen(Listed, WatchedScreen):
             return self._lines("page").show([waiting]) or changed
         self._show_list(self._tab in (TOKENS, CHANNELS))
         if self._tab == TOKENS:
-            changed |= self.picker.offer(*token_table(view, self.look, width - MARK_CELLS))
-            detail = token_detail(view, self.picker.selected, self.look, width - 2)
+            changed |= self.offer(token_sheet(view, self._record(), self.look, width - MARK_CELLS))
+            detail = [] if self.chosen is None else token_detail(view, self.chosen, self.look, width - 2)
             return self._lines("detail").show(detail) or changed
         if self._tab == CHANNELS:
-            return self.picker.offer(*channel_table(view, self.look, width - MARK_CELLS)) or changed
+            return self.offer(channel_sheet(view, self._record(), self.look, width - MARK_CELLS)) or changed
         page = self._lines("page")
         if self._tab == DISTRIBUTION:
             return page.show(distribution_page(view, self.look, page.size.width, page.size.height)) or changed
-        return page.show(sample_page(self.snapshot, view, self.look, page.size.width, page.size.height)) or changed
+        room = page.size
+        shown = sample_page(self.snapshot, view, self.look, room.width, room.height, self.kept, self.sorting)
+        return page.show(shown) or changed
+
+    def sheet(self) -> Sheet | None:
+        """The table of the open tab."""
+        view, width = self.snapshot.view, self.size.width - MARK_CELLS
+        if view is None or view.site != self.site or self._tab == DISTRIBUTION:
+            return None
+        if self._tab == SAMPLES:
+            return category_sheet(categories_of(self.snapshot, view), self.look, width)
+        make = token_sheet if self._tab == TOKENS else channel_sheet
+        return make(view, self._record(), self.look, width)
 
     def action_tab(self, by: int) -> None:
         """Open the tab beside this one."""
@@ -126,11 +150,12 @@ class SiteScreen(Listed, WatchedScreen):
             self.draw()
 
     def action_back(self) -> None:
-        """Back, with the site that was shown last."""
-        self.dismiss(self.site)
+        """Back, with the site that was shown last; with a filter first back to every row."""
+        if not self.clear_filter():
+            self.dismiss(self.site)
 
     def _open(self, tab: int) -> None:
-        self._tab = tab
+        self._tab, self.sorting = tab, UNSORTED
         self.picker.selected = 0
         self.draw()
 
@@ -154,10 +179,11 @@ class SiteScreen(Listed, WatchedScreen):
         return line(self.look, *parts)
 
     def _draw_keys(self) -> bool:
-        keys = self._lines("keys")
-        if self._notice:
-            return keys.show([line(self.look, (f" {self._notice}", "key"))])
-        return keys.show([footer_line(self.look, self.size.width, "site")])
+        return self.show_keys(self._notice, "site")
+
+    def _record(self) -> dict[str, Value]:
+        """What a filter can ask of the site itself."""
+        return site_record(self.snapshot.plan.sites[self.site]) if self.snapshot.plan is not None else {}
 
     def _show_list(self, is_list: bool) -> None:
         self.picker.display = is_list
@@ -168,6 +194,11 @@ class SiteScreen(Listed, WatchedScreen):
     def picker(self) -> Picker:
         """The tokens, or the channels."""
         return self.query_one(Picker)
+
+    @property
+    def prompt(self) -> PromptLine:
+        """The line of keys."""
+        return self.query_one(PromptLine)
 
     def _lines(self, name: str) -> Lines:
         return self.query_one(f"#site-{name}", Lines)

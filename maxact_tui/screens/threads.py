@@ -12,16 +12,17 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 
 from maxact_tui import actions
-from maxact_tui.footer import footer_line
-from maxact_tui.screens.listed import Listed
+from maxact_tui.screens.tabled import Tabled
 from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.sheets import Sheet
 from maxact_tui.snapshot import Wish
-from maxact_tui.threadlines import thread_detail, thread_site, thread_table, thread_words
+from maxact_tui.threadlines import thread_detail, thread_sheet, thread_site, thread_words
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
+from maxact_tui.widgets.prompt import PromptLine
 
 
-class ThreadsScreen(Listed, WatchedScreen):
+class ThreadsScreen(Tabled, WatchedScreen):
     """A list of threads; enter jumps to the site where one peaks."""
 
     CSS_PATH = "threads.tcss"
@@ -33,7 +34,7 @@ class ThreadsScreen(Listed, WatchedScreen):
             yield Lines(self.look, id="threads-head")
             yield Picker(self.look, id="threads-list")
             yield Lines(self.look, id="threads-detail")
-            yield Lines(self.look, id="threads-keys")
+            yield PromptLine(self.look, id="threads-keys")
 
     def on_mount(self) -> None:
         """Ask for the model's threads and show what is known."""
@@ -56,33 +57,42 @@ class ThreadsScreen(Listed, WatchedScreen):
 
     def notice(self, text: str) -> None:
         """Show a short answer in place of the keys; without one the keys."""
-        keys = line(self.look, (f" {text}", "key")) if text else footer_line(self.look, self.size.width, "list")
-        self._lines("keys").show([keys])
+        self.show_keys(text, "list")
 
     def draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
-        width, picker = self.size.width, self.picker
+        width = self.size.width
         title = line(self.look, (" Threads: massive activations through the layers", "title"))
         changed = self._lines("head").show([title, *thread_words(self.snapshot, self.look, width)])
-        changed |= picker.offer(*thread_table(self.snapshot, self.look, width - MARK_CELLS))
-        detail = thread_detail(self.snapshot, picker.selected, self.look, width - 2)
+        changed |= self.offer(self.sheet())
+        detail = [] if self.chosen is None else thread_detail(self.snapshot, self.chosen, self.look, width - 2)
         changed |= self._lines("detail").show(detail)
-        return self._lines("keys").show([footer_line(self.look, width, "list")]) or changed
+        return self.show_keys("", "list") or changed
+
+    def sheet(self) -> Sheet:
+        """The threads."""
+        return thread_sheet(self.snapshot, self.look, self.size.width - MARK_CELLS)
 
     @property
     def picker(self) -> Picker:
         """The threads."""
         return self.query_one(Picker)
 
+    @property
+    def prompt(self) -> PromptLine:
+        """The line of keys."""
+        return self.query_one(PromptLine)
+
     def action_choose(self) -> None:
         """Jump to the site where the selected thread peaks."""
-        model, plan, number = self.snapshot.model, self.snapshot.plan, self.picker.selected
-        if model is not None and plan is not None and number < len(model.threads):
+        model, plan, number = self.snapshot.model, self.snapshot.plan, self.chosen
+        if model is not None and plan is not None and number is not None:
             self.dismiss(thread_site(plan, model.threads[number]))
 
     def action_back(self) -> None:
-        """Back to the heatmap."""
-        self.dismiss(None)
+        """Back to the heatmap; with a filter first back to every thread."""
+        if not self.clear_filter():
+            self.dismiss(None)
 
     def _lines(self, name: str) -> Lines:
         return self.query_one(f"#threads-{name}", Lines)
