@@ -5,20 +5,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 
 from corpus.batching import Batch, collate
+from engine.duty import Duty
 from engine.hooks import attach
 from engine.job import Job
 from engine.notable import Notable, NotableWatch
 from engine.preparation import Prepared
-from engine.recording import RunRecorder, StorageError
+from engine.recording import LONGEST_INTERVAL_SECONDS, TICK_SECONDS, Collected, RunRecorder, StorageError
 from engine.session.reader import SessionReader
 from engine.sites.experts import ExpertRows
 from engine.statistics.expert_meter import ExpertMeter
@@ -26,10 +29,12 @@ from engine.statistics.meter import Meter
 from engine.statistics.totals import SiteTotals
 
 Batches = list[tuple[int, ...]]
+_log = logging.getLogger(__name__)
+SQUARING_SHARE = 0.003  # of the time, for sums of squares in live numbers
 
 
 class Measurement:
-    """The meters of a run. What was measured since the last drain can be taken back whole, never half of it."""
+    """The meters of a run. What was measured since the last checkpoint can be taken back whole, never half of it."""
 
     def __init__(self, prepared: Prepared, job: Job, recorder: RunRecorder) -> None:
         self.prepared = prepared
@@ -41,6 +46,8 @@ class Measurement:
         self._drained: list[int] = []  # numbers of the samples in the totals, in run order
         self._meter = self._new_meter(len(prepared.corpus.samples))
         self._experts = ExpertMeter()
+        self._squaring = Duty(SQUARING_SHARE, least=TICK_SECONDS, most=LONGEST_INTERVAL_SECONDS)
+        self._setting_aside = Duty(1.0, least=0.0, most=0.0)
         self._hooks = ExitStack()
 
     def load(self, reader: SessionReader) -> None:
@@ -97,7 +104,7 @@ class Measurement:
         )
 
     def take_back(self) -> Batches:
-        """Forget what was measured since the last drain, the batch in hand included; says what must be run again."""
+        """Forget what was measured since the last checkpoint and the batch in hand; says what must be run again."""
         self._meter.discard()
         self._experts.discard()
         again, self._undrained = self._undrained, []
@@ -109,26 +116,42 @@ class Measurement:
         )
         return again
 
-    def tick(self) -> None:
-        """Write the newest scalars, and what is notable in them."""
-        live = self._meter.live()
-        self._recorder.tick(live)
-        self._tell(self._watch.look(live))
+    def tick(self, *, exact: bool = False) -> None:
+        """Write the newest scalars, and what is notable in them.
+
+        Args:
+            exact: also work the root mean squares out anew, which is otherwise done only now and then.
+        """
+        self._meter.wait()  # what the device still has to do is the model's time, not the tick's
+        if exact or self._squaring.is_due():
+            with self._squaring.turn():
+                self._meter.live()
+        with self._recorder.ticks.turn():
+            live = self._meter.live(rms=False)
+            self._recorder.tick(live)
+            self._tell(self._watch.look(live))
 
     def checkpoint(self) -> None:
         """Begin a checkpoint of everything measured so far."""
         self._settle()
-        self._meter.drain()
-        self._experts.drain()
+        self._meter.wait()
+        with self._setting_aside.turn():
+            self._meter.set_aside()
+            self._experts.set_aside()
         fresh = [number for batch in self._undrained for number in batch]
         self._unsaved += fresh
         self._drained += fresh
         self._undrained = []
+        self._recorder.begin_checkpoint(partial(self._collect, self._drained.copy()), self._unsaved)
+
+    def _collect(self, done: list[int]) -> Collected:
+        """In the checkpoint's thread: add up what was set aside, and say what is notable in it."""
+        self._meter.absorb()
+        self._experts.absorb()
         totals = [self._meter.totals(site) for site in range(len(self.prepared.plan.sites))]
-        experts = {layer: self._experts.totals(layer) for layer in self._experts.layers}
         # An event after this would wait for the checkpoint's transaction.
-        self._tell(self._watch.look_back(self._drained, totals, self.prepared.tokenized.lengths))
-        self._recorder.begin_checkpoint(totals, self._unsaved, experts)
+        self._tell(self._watch.look_back(done, totals, self.prepared.tokenized.lengths))
+        return totals, {layer: self._experts.totals(layer) for layer in self._experts.saved_layers}
 
     def save_all(self) -> None:
         """Tick, checkpoint, and wait for it.
@@ -136,11 +159,21 @@ class Measurement:
         Raises:
             StorageError: the checkpoint is not in the file; the last good one is.
         """
-        self.tick()
+        self._settle()
+        self.tick(exact=True)
         self.checkpoint()
         self._settle()
+        self._log_cost()
         if self._unsaved:
             raise StorageError(f"{self._recorder.status.detail}, then continue with: maxact-tui resume")
+
+    def _log_cost(self) -> None:
+        recorder, seconds = self._recorder, max(self._recorder.status.running_seconds, 1e-9)
+        ticks, aside = recorder.ticks.spent + self._squaring.spent, self._setting_aside.spent
+        _log.info(
+            "besides the batches' %.2f s: ticks %.3f s, checkpoints %.3f s (%.2f %%); their thread %.2f s",
+            seconds, ticks, aside, 100 * (ticks + aside) / seconds, recorder.thread_seconds,
+        )  # fmt: skip
 
     def _attach(self) -> None:
         model, plan = self.prepared.loaded.model, self.prepared.plan

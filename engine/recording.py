@@ -12,12 +12,13 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.duty import Duty
 from engine.loading.progress import LoadProgress
 from engine.session.library import boot_identity
 from engine.session.records import Phase, Status
@@ -26,10 +27,13 @@ from engine.statistics.experts import ExpertTotals
 from engine.statistics.totals import SiteTotals
 
 TICK_SECONDS = 0.25
-CHECKPOINT_SHARE = 0.05
+TICK_SHARE = 0.004
+LONGEST_TICK_SECONDS = 1.0
+CHECKPOINT_SHARE = 0.02
 LONGEST_INTERVAL_SECONDS = 15.0
 NOT_WRITTEN = "checkpoint not written"
 RATE_WEIGHT = 0.3  # of the newest batch in the moving average of tokens per second
+Collected = tuple[Sequence[SiteTotals | None], Mapping[int, ExpertTotals | None]]
 _log = logging.getLogger(__name__)
 
 
@@ -44,9 +48,11 @@ class RunRecorder:
         now = time.time()
         self._writer = writer
         self._checkpoint_seconds = checkpoint_seconds
-        self._last_tick = 0.0
+        self.ticks = Duty(TICK_SHARE, least=TICK_SECONDS, most=LONGEST_TICK_SECONDS)
         self._last_checkpoint = time.monotonic()
         self._checkpoint_cost = 0.0
+        self.thread_seconds = 0.0
+        """Processor time of the checkpoints' thread."""
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[str] | None = None
         self.status = Status(
@@ -66,7 +72,8 @@ class RunRecorder:
             detail=progress.phase, done=progress.done, total=progress.total or 0, unit=progress.unit
         )
         if changed_phase or self.tick_due():
-            self.tick(None)
+            with self.ticks.turn():
+                self.tick(None)
 
     def begin(self, *, batches: int, samples: int, tokens: int) -> None:
         """The preparation is over: say how much there is to do."""
@@ -126,12 +133,11 @@ class RunRecorder:
         self.tick(None)
 
     def tick_due(self) -> bool:
-        """Whether the scalars should be written again."""
-        return time.monotonic() - self._last_tick >= TICK_SECONDS
+        """Whether the scalars should be written again: four times a second, less often where that is dear."""
+        return self.ticks.is_due()
 
     def tick(self, live: NDArray[np.float64] | None) -> None:
         """Write status and scalars; a full disk is logged, not fatal: the last checkpoint is safe."""
-        self._last_tick = time.monotonic()
         self.status = self.status.changed(heartbeat=time.time())
         try:
             self._writer.tick(self.status, live)
@@ -150,20 +156,18 @@ class RunRecorder:
         free = self._pending is None or self._pending.done()
         return free and time.monotonic() - self._last_checkpoint >= interval
 
-    def begin_checkpoint(
-        self,
-        totals: Sequence[SiteTotals | None],
-        samples: Sequence[int],
-        experts: Mapping[int, ExpertTotals | None],
-    ) -> None:
-        """Start writing the arrays and the cursor in a thread, so that the model does not wait for it.
+    def begin_checkpoint(self, collect: Callable[[], Collected], samples: Sequence[int]) -> None:
+        """Start collecting and writing the arrays and the cursor in a thread: the model does not wait for it.
 
-        Nothing may change the arrays before `finish_checkpoint`.
+        Args:
+            collect: called in that thread; gives the totals of all sites and of the experts. Nothing else may change
+                them before `finish_checkpoint`, where its errors come out.
+            samples: numbers of the samples that are in them and not in the file yet.
         """
         self._last_checkpoint = time.monotonic()
         status = self.status.changed(heartbeat=time.time())
         numbers = np.array(samples, np.int64)
-        self._pending = self._worker.submit(self._write_checkpoint, status, totals, numbers, experts)
+        self._pending = self._worker.submit(self._write_checkpoint, status, collect, numbers)
         if not self._checkpoint_seconds:
             wait([self._pending])
 
@@ -185,11 +189,11 @@ class RunRecorder:
     def _write_checkpoint(
         self,
         status: Status,
-        totals: Sequence[SiteTotals | None],
+        collect: Callable[[], Collected],
         samples: NDArray[np.int64],
-        experts: Mapping[int, ExpertTotals | None],
     ) -> str:
-        started = time.monotonic()
+        started, worked = time.monotonic(), time.thread_time()
+        totals, experts = collect()
         if not self._writer.path.exists():
             return f"the session file {self._writer.path} was removed"
         try:
@@ -198,6 +202,7 @@ class RunRecorder:
             _log.warning("checkpoint not written: %s", error)
             return str(error)
         self._checkpoint_cost = time.monotonic() - started
+        self.thread_seconds += time.thread_time() - worked
         return ""
 
     def event(self, kind: str, text: str, site: int | None = None) -> None:

@@ -10,8 +10,9 @@ import torch
 
 from engine.job import Detail
 from engine.statistics.backends import Backend
+from engine.statistics.reading import read_state
 from engine.statistics.rows import Rows
-from engine.statistics.state import CHANNEL_BITS, DTYPES, SiteState, new_state, read_state
+from engine.statistics.state import CHANNEL_BITS, DTYPES, SiteState, new_state
 from engine.statistics.totals import SiteTotals
 
 # Rows are swept in pieces below this, so that a place in a piece fits in 32 bits.

@@ -1,6 +1,6 @@
 """`ExpertMeter`: the expert statistics of every MoE layer, kept on the device, updated without a host sync.
 
-- `ExpertMeter`  begin_batch, record, drain, discard, totals, load
+- `ExpertMeter`  begin_batch, record, set_aside, absorb, drain, discard, totals, load
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class ExpertMeter:
 
     def __init__(self) -> None:
         self._layers: dict[int, _Layer] = {}
+        self._aside: dict[int, _Layer] = {}
         self._totals: dict[int, ExpertTotals] = {}
         self._index: NDArray[np.int64] | None = None
         self._address: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -83,7 +84,12 @@ class ExpertMeter:
     @property
     def layers(self) -> tuple[int, ...]:
         """Numbers of the layers seen so far, ascending."""
-        return tuple(sorted({*self._layers, *self._totals}))
+        return tuple(sorted({*self._layers, *self._aside, *self._totals}))
+
+    @property
+    def saved_layers(self) -> tuple[int, ...]:
+        """Numbers of the layers that have totals, ascending."""
+        return tuple(sorted(self._totals))
 
     def begin_batch(
         self,
@@ -112,23 +118,32 @@ class ExpertMeter:
         if rows.gate is not None:
             state.gate.update(rows.gate.abs().amax(dim=-1).to(torch.float32), rows, address)
 
-    def drain(self) -> None:
-        """Move what the devices hold into the totals; this waits for them."""
-        for layer, state in self._layers.items():
+    def set_aside(self) -> None:
+        """Put what was recorded aside for `absorb`, and record on from nothing."""
+        self._aside, self._layers = self._layers, {}
+
+    def absorb(self) -> None:
+        """Add what was set aside to the totals; waits for the devices. Any one thread may, while others record."""
+        for layer, state in self._aside.items():
             gate_max, gate_address = state.gate.read()
             input_max, input_address = state.input.read()
             tokens = state.tokens.to("cpu").numpy().copy()
             fresh = ExpertTotals(tokens, gate_max, gate_address, input_max, input_address)
             held = self._totals.get(layer)
             self._totals[layer] = fresh if held is None else merge_experts(held, fresh)
-        self._layers = {}
+        self._aside = {}
+
+    def drain(self) -> None:
+        """Move what the devices hold into the totals, at once; this waits for them."""
+        self.set_aside()
+        self.absorb()
 
     def discard(self) -> None:
-        """Forget everything recorded since the last `drain`."""
+        """Forget everything recorded since the last `set_aside` or `drain`."""
         self._layers = {}
 
     def totals(self, layer: int) -> ExpertTotals | None:
-        """What a layer holds as of the last `drain`; None if it has seen nothing."""
+        """What a layer holds as of the last `absorb`; None if it has seen nothing."""
         return self._totals.get(layer)
 
     def load(self, layer: int, totals: ExpertTotals) -> None:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from engine.session.records import LIVE_FIELDS
-from engine.statistics.accumulator import SiteAccumulator
 from engine.statistics.patterns import magnitude_values
 from engine.statistics.state import (
     EXTREMES,
@@ -27,6 +26,7 @@ from engine.statistics.state import (
     SiteState,
     unpack_address,
 )
+from engine.statistics.tables import HostRows
 from engine.statistics.totals import MAGNITUDES, SiteTotals
 
 __all__ = ["LIVE_FIELDS", "LiveScalars"]
@@ -37,22 +37,42 @@ _EMPTY = (-np.inf, np.inf, 0.0, 0.0, 0.0, 0.0, -1.0, -1.0, -1.0, -1.0)
 
 
 class LiveScalars:
-    """Running scalars of `sites` sites: what was collected from the devices, and what is still on them."""
+    """Running scalars of `sites` sites: what was collected from the devices, and what is still on them.
+
+    Squares of 16-bit formats are summed over the histogram: of what is on a device when `table` is asked for rms, of
+    what was set aside by whoever adds it up, until when the rms of before is shown.
+    """
 
     def __init__(self, sites: int) -> None:
         self._collected = np.tile(_EMPTY, (sites, 1))
         self._committed = self._collected.copy()
+        self._owes_squares = False
+        self._squares: NDArray[np.float64] | None = None
+        self._rms = np.full(sites, np.nan)
 
     def add(self, site: int, fresh: SiteTotals) -> None:
         """Take in what was just collected from a device."""
+        self._take_squares()
         row = np.array(_EMPTY)
         row[_MAX], row[_MIN] = fresh.extremes
         row[_TOKENS], row[_WIDTH], row[_BAD] = fresh.tokens, fresh.width, fresh.nonfinite.sum()
-        row[_SQUARES] = _sum_of_squares(fresh)
+        row[_SQUARES] = sum_of_squares(fresh)
         if len(fresh.top):
             first = fresh.top[0]
             row[_PEAK:] = abs(first["value"]), first["sample"], first["position"], first["channel"]
         self._collected[site] = _combine(self._collected[site : site + 1], row[None])[0]
+
+    def set_aside(self, states: Mapping[int, SiteState], rows: Mapping[torch.device, HostRows]) -> None:
+        """What is on the devices will become part of the totals; its squares are owed (`add_squares`)."""
+        self._take_squares()
+        fresh = _on_devices(len(self._collected), states, rows)
+        self._collected = _combine(self._collected, fresh)
+        self._owes_squares = True
+        self.commit()
+
+    def add_squares(self, squares: NDArray[np.float64]) -> None:
+        """Float64 [sites], of what was set aside last; may be called from another thread."""
+        self._squares = squares
 
     def commit(self) -> None:
         """What was collected so far has become part of the totals."""
@@ -60,26 +80,25 @@ class LiveScalars:
 
     def roll_back(self) -> None:
         """What was collected since the last `commit` did not happen."""
+        self._take_squares()
         self._collected = self._committed.copy()
 
     def table(
-        self,
-        accumulators: Sequence[SiteAccumulator | None],
-        tables: Mapping[torch.device, tuple[torch.Tensor, torch.Tensor]],
+        self, states: Mapping[int, SiteState], rows: Mapping[torch.device, HostRows], *, rms: bool
     ) -> NDArray[np.float64]:
         """Float64 [sites, len(LIVE_FIELDS)]; NaN for what is unknown, -1 for the address before the first element."""
-        fresh = np.tile(_EMPTY, (len(accumulators), 1))
-        for device, (integers, reals) in tables.items():
-            here = [(site, a.state) for site, a in enumerate(accumulators) if a is not None and a.device == device]
-            _read_device(fresh, here, integers, reals)
+        self._take_squares()
+        fresh = _on_devices(len(self._collected), states, rows)
         known = _combine(self._collected, fresh)
         finite = known[:, _TOKENS] * known[:, _WIDTH] - known[:, _BAD]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            rms = np.sqrt(known[:, _SQUARES] / finite)
+        if rms and not self._owes_squares:
+            squares = known[:, _SQUARES] + _device_squares(fresh, states, rows)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                self._rms = np.where(finite > 0, np.sqrt(squares / finite), np.nan)
         columns = {
             "max": np.where(finite > 0, known[:, _MAX], np.nan),
             "min": np.where(finite > 0, known[:, _MIN], np.nan),
-            "rms": np.where(finite > 0, rms, np.nan),
+            "rms": self._rms,
             "tokens": known[:, _TOKENS],
             "nonfinite": known[:, _BAD],
             "sample": known[:, _SAMPLE],
@@ -87,6 +106,14 @@ class LiveScalars:
             "channel": known[:, _CHANNEL],
         }
         return np.stack([columns[name] for name in LIVE_FIELDS], axis=1)
+
+    def _take_squares(self) -> None:
+        """Book the squares that were owed, once they are there."""
+        squares, self._squares = self._squares, None
+        if squares is not None:
+            self._collected[:, _SQUARES] += squares
+            self._committed[:, _SQUARES] += squares
+            self._owes_squares = False
 
 
 def _combine(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -100,7 +127,8 @@ def _combine(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float
     return merged
 
 
-def _sum_of_squares(totals: SiteTotals) -> float:
+def sum_of_squares(totals: SiteTotals) -> float:
+    """Of all finite elements; NaN where no histogram was kept."""
     if not totals.has_histogram:
         return np.nan if totals.finite else 0.0
     if totals.dtype == "float32":
@@ -120,38 +148,51 @@ def _squares_about_zero(power_sums: NDArray[np.float64], pivot: float, count: fl
     return float(power_sums[1] + 2 * pivot * power_sums[0] + pivot * pivot * count)
 
 
-def _read_device(
-    table: NDArray[np.float64],
-    here: Sequence[tuple[int, SiteState]],
-    integers: torch.Tensor,
-    reals: torch.Tensor,
-) -> None:
-    """Fill the rows of one device's sites, with a single copy to the host."""
-    nothing = torch.zeros((), dtype=torch.float64, device=reals.device)
-    squares = torch.stack([_device_squares(state) for _, state in here] or [nothing])
-    chosen = torch.tensor([site for site, _ in here], dtype=torch.int64).to(reals.device)
-    whole = torch.cat(
-        [
-            integers[:, [*range(NONFINITE.start, NONFINITE.stop), TOP_ADDRESSES.start, TOP_KEYS.start]],
-            reals.view(torch.int64),
-        ],
-        dim=1,
-    )
-    packed = torch.cat([whole.index_select(0, chosen).view(-1), squares.view(torch.int64)]).cpu().numpy()
-    rows = packed[: len(here) * whole.shape[1]].reshape(len(here), -1)
-    sums = packed[len(here) * whole.shape[1] :].view(np.float64)
-    for (site, state), row, total in zip(here, rows, sums.tolist(), strict=False):
-        real = row[5:].view(np.float64)
-        bad = int(row[:3].sum())
-        table[site, _MAX], table[site, _MIN] = real[EXTREMES]
-        table[site, _TOKENS], table[site, _WIDTH], table[site, _BAD] = state.tokens, state.width, bad
-        table[site, _SQUARES] = total if state.tokens else 0.0
-        if state.format.name == "float32" and state.detail != "lean" and state.tokens:
-            table[site, _SQUARES] = _squares_about_zero(real[POWER_SUMS], real[PIVOT], state.tokens * state.width - bad)
-        if row[4] >= 0:
-            sample, position, channel = unpack_address(row[3:4] >> 1)
-            peak = state.format.host_values(row[4:5])[0]
-            table[site, _PEAK:] = peak, sample[0], position[0], channel[0]
+def _on_devices(
+    sites: int, states: Mapping[int, SiteState], rows: Mapping[torch.device, HostRows]
+) -> NDArray[np.float64]:
+    """The working table of what is on the devices, without squares."""
+    table = np.tile(_EMPTY, (sites, 1))
+    for device, (integers, reals) in rows.items():
+        for form in {state.format.name: state.format for state in states.values()}.values():
+            here = [n for n, s in states.items() if s.reals.device == device and s.format is form and s.tokens]
+            if not here:
+                continue
+            table[here, _TOKENS] = [states[site].tokens for site in here]
+            table[here, _WIDTH] = [states[site].width for site in here]
+            table[here, _BAD] = integers[here, NONFINITE].sum(axis=1)
+            table[here, _MAX : _MIN + 1] = reals[here, EXTREMES]
+            keys, addresses = integers[here, TOP_KEYS.start], integers[here, TOP_ADDRESSES.start]
+            peaks = np.stack([form.host_values(keys), *unpack_address(addresses >> 1)], axis=1)
+            table[here, _PEAK:] = np.where(keys[:, None] < 0, _EMPTY[_PEAK:], peaks)
+    return table
+
+
+def _device_squares(
+    fresh: NDArray[np.float64], states: Mapping[int, SiteState], rows: Mapping[torch.device, HostRows]
+) -> NDArray[np.float64]:
+    """Sums of squares of what is on the devices, float64 [sites]; one copy from each device."""
+    squares = np.zeros(len(fresh))
+    waiting: dict[torch.device, list[tuple[int, torch.Tensor]]] = {}
+    for site, state in states.items():
+        if not state.tokens:
+            continue
+        device, dtype = state.reals.device, state.format.name
+        if not len(state.histogram):
+            squares[site] = np.nan
+        elif dtype == "float32":
+            real = rows[device][1][site]
+            finite = fresh[site, _TOKENS] * fresh[site, _WIDTH] - fresh[site, _BAD]
+            squares[site] = _squares_about_zero(real[POWER_SUMS], real[PIVOT], finite) if finite else 0.0
+        elif device.type == "cpu":
+            squares[site] = _histogram_squares(state.histogram.numpy(), dtype)
+        else:
+            magnitudes = state.histogram[:MAGNITUDES] + state.histogram[MAGNITUDES:]
+            total = torch.dot(magnitudes.to(torch.float64), _squared_values_on(device, dtype))
+            waiting.setdefault(device, []).append((site, total))
+    for found in waiting.values():
+        squares[[site for site, _ in found]] = torch.stack([total for _, total in found]).cpu().numpy()
+    return squares
 
 
 @cache
@@ -163,16 +204,3 @@ def _squared_values(dtype: str) -> NDArray[np.float64]:
 @cache
 def _squared_values_on(device: torch.device, dtype: str) -> torch.Tensor:
     return torch.from_numpy(_squared_values(dtype)).to(device)
-
-
-def _device_squares(state: SiteState) -> torch.Tensor:
-    """Sum of squares of a 16-bit site from its histogram, on its device; NaN in lean detail."""
-    device, dtype = state.reals.device, state.format.name
-    if not len(state.histogram):
-        return torch.full((), torch.nan, dtype=torch.float64, device=device)
-    if dtype == "float32":
-        return torch.zeros((), dtype=torch.float64, device=device)
-    if device.type == "cpu":
-        return torch.tensor(_histogram_squares(state.histogram.numpy(), dtype), dtype=torch.float64)
-    magnitudes = state.histogram[:MAGNITUDES] + state.histogram[MAGNITUDES:]
-    return torch.dot(magnitudes.to(torch.float64), _squared_values_on(device, dtype))

@@ -1,9 +1,9 @@
 """`Meter`: every site's accumulator, fed by the hooks, read by the loop.
 
-The hooks call `record`; nothing there waits for a device. The loop calls `live` for a tick and `drain` for a
-checkpoint; these two wait.
+The hooks call `record`; nothing there waits for a device. The loop calls `live` for a tick and `set_aside` for a
+checkpoint, which wait for what the device has begun; what was set aside is added up by `absorb`, in another thread.
 
-- `Meter`   begin_batch, record, end_batch; live, drain, discard, totals, load
+- `Meter`   begin_batch, record, end_batch; live, set_aside, absorb, drain, discard, totals, load
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ from numpy.typing import NDArray
 from engine.job import Detail
 from engine.statistics.accumulator import SiteAccumulator, unfit
 from engine.statistics.backends import Backend, BackendError, check_backend, choose_backend
-from engine.statistics.live import LiveScalars
+from engine.statistics.live import LiveScalars, sum_of_squares
+from engine.statistics.reading import Aside, put_aside
 from engine.statistics.rows import BatchRows
-from engine.statistics.state import DTYPES, INTEGERS, REALS
+from engine.statistics.state import DTYPES, SiteState
+from engine.statistics.tables import HostRows, clear_tables, host_rows, new_tables
 from engine.statistics.totals import SiteTotals, merge
 
 COUNTER_LIMIT: Final = 2**31 - 1
 
 
 class Meter:
-    """All sites of a run. One thread at a time may use it.
+    """All sites of a run. One thread at a time may use it; another may `absorb` meanwhile.
 
     Args:
         sites: how many sites the hook plan has; they are numbered from 0.
@@ -62,6 +64,8 @@ class Meter:
         self._accumulators: list[SiteAccumulator | None] = [None] * sites
         self._totals: list[SiteTotals | None] = [None] * sites
         self._undrained: list[SiteTotals | None] = [None] * sites
+        self._aside: list[tuple[int, Aside | SiteTotals]] = []
+        self._arrivals: list[torch.cuda.Event] = []
         self._tables: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
         self._live = LiveScalars(sites)
         self._batch: BatchRows | None = None
@@ -127,23 +131,70 @@ class Meter:
             accumulator = self._accumulators[site] = self._new_accumulator(site, x)
         accumulator.update(flat, rows)
 
-    def live(self) -> NDArray[np.float64]:
-        """The newest scalars of every site, float64 [sites, len(LIVE_FIELDS)]: one packed copy from each device."""
-        return self._live.table(self._accumulators, self._tables)
+    def wait(self) -> None:
+        """Wait until the devices have done what was asked of them so far."""
+        for device in self._tables:
+            if device.type == "cuda":
+                torch.cuda.current_stream(device).synchronize()
 
-    def drain(self) -> None:
-        """Move what the devices hold into the totals."""
+    def live(self, *, rms: bool = True) -> NDArray[np.float64]:
+        """The newest scalars of every site, float64 [sites, len(LIVE_FIELDS)]: one packed copy from each device.
+
+        Args:
+            rms: work the root mean squares out anew, which reads every histogram; they stay as they were if not,
+                and while `absorb` is owed.
+        """
+        return self._live.table(self._states(), self._host_rows(), rms=rms)
+
+    def set_aside(self) -> None:
+        """Put what was recorded aside for `absorb`, and record on from nothing.
+
+        Raises:
+            RuntimeError: what was set aside before has not been absorbed.
+        """
+        if self._aside:
+            raise RuntimeError("Meter.set_aside before what was set aside last was absorbed")
+        rows = self._host_rows()
+        self._live.set_aside(self._states(), rows)
         for site, accumulator in enumerate(self._accumulators):
-            if accumulator is not None and accumulator.state.tokens:
-                self._collect(site, accumulator)
             fresh, self._undrained[site] = self._undrained[site], None
             if fresh is not None:
-                held = self._totals[site]
-                self._totals[site] = fresh if held is None else merge(held, fresh, reuse=True)
-        self._live.commit()
+                self._aside.append((site, fresh))
+            if accumulator is not None and accumulator.state.tokens:
+                integers, reals = rows[accumulator.device]
+                self._aside.append((site, put_aside(accumulator.state, integers[site], reals[site])))
+        for integers, reals in self._tables.values():
+            clear_tables(integers, reals)
+        for device in self._tables:
+            if device.type == "cuda":
+                arrival = torch.cuda.Event()
+                arrival.record(torch.cuda.current_stream(device))
+                self._arrivals.append(arrival)
+
+    def absorb(self) -> None:
+        """Add what was set aside to the totals; any one thread may, while others record."""
+        for arrival in self._arrivals:
+            arrival.synchronize()
+        squares = np.zeros(len(self._totals))
+        for site, part in self._aside:
+            fresh = part if isinstance(part, SiteTotals) else part.totals()
+            held = self._totals[site]
+            if held is None:
+                held = SiteTotals.empty(fresh.dtype, fresh.width, self._samples, census=self._census[site])
+            self._totals[site] = merge(held, fresh, reuse=True)
+            if isinstance(part, Aside):
+                squares[site] = sum_of_squares(fresh)
+                part.clear()
+        self._live.add_squares(squares)
+        self._arrivals, self._aside = [], []
+
+    def drain(self) -> None:
+        """Move what the devices hold into the totals, at once."""
+        self.set_aside()
+        self.absorb()
 
     def discard(self) -> None:
-        """Forget everything recorded since the last `drain`, and the current batch."""
+        """Forget everything recorded since the last `set_aside` or `drain`, and the current batch."""
         self._batch = None
         self._undrained = [None] * len(self._undrained)
         for accumulator in self._accumulators:
@@ -152,7 +203,7 @@ class Meter:
         self._live.roll_back()
 
     def totals(self, site: int) -> SiteTotals | None:
-        """What a site holds as of the last `drain` (the next one changes it in place); None if it saw nothing."""
+        """What a site holds as of the last `absorb` (the next one changes it in place); None if it saw nothing."""
         return self._totals[site]
 
     def load(self, site: int, totals: SiteTotals) -> None:
@@ -165,6 +216,13 @@ class Meter:
         self._totals[site] = merge(empty, totals)
         self._live.add(site, totals)
         self._live.commit()
+
+    def _states(self) -> dict[int, SiteState]:
+        return {site: one.state for site, one in enumerate(self._accumulators) if one is not None}
+
+    def _host_rows(self) -> dict[torch.device, HostRows]:
+        """The scalar rows of all sites, copied from each device."""
+        return {device: host_rows(integers, reals) for device, (integers, reals) in self._tables.items()}
 
     def _contradiction(self, site: int, x: torch.Tensor) -> str | None:
         """How a site's first tensor differs from the totals that were loaded for it."""
@@ -186,12 +244,7 @@ class Meter:
 
     def _new_accumulator(self, site: int, x: torch.Tensor) -> SiteAccumulator:
         if x.device not in self._tables:
-            sites = len(self._accumulators)
-            with torch.inference_mode(False):
-                self._tables[x.device] = (
-                    torch.zeros((sites, INTEGERS), dtype=torch.int64, device=x.device),
-                    torch.zeros((sites, REALS), dtype=torch.float64, device=x.device),
-                )
+            self._tables[x.device] = new_tables(len(self._accumulators), x.device)
         integers, reals = self._tables[x.device]
         return SiteAccumulator(
             x,

@@ -5,16 +5,18 @@ float16, 31 bits for float32; -1 stands for "no finite element". An *address* is
 (sample, position, channel) does.
 
 - `DTYPES`, `NumberFormat`   the torch dtypes that are measured, and how their bits are read
-- `SiteState`     the arrays of one site on its device, with `new_state`, `reset`
-- `INTEGERS`, `REALS`, and the slices into them   the layout of the two scalar rows
+- `SiteState`     the arrays of one site on its device, with `new_state`, `reset`, `exchange`
+- `INTEGERS`, `REALS`, and the slices into them   the layout of the two scalar rows; `empty_scalars`
 - `token_address`, `unpack_address`   addresses in and out
 - `state_bytes`   the documented size of a state
-- `read_state`    a copy on the host, as `SiteTotals`
+
+`engine.statistics.reading` turns a state into `SiteTotals`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -22,17 +24,8 @@ import torch
 from numpy.typing import NDArray
 
 from engine.job import Detail
-from engine.statistics.totals import (
-    CENSUS_LADDER,
-    CENSUS_RUNGS,
-    LOG_BINS,
-    MAGNITUDES,
-    NOWHERE,
-    PATTERNS,
-    TOP_DTYPE,
-    TOP_K,
-    SiteTotals,
-)
+from engine.statistics.counters import CounterLayout, CounterStore
+from engine.statistics.totals import CENSUS_LADDER, CENSUS_RUNGS, LOG_BINS, MAGNITUDES, PATTERNS, TOP_K
 
 POSITION_BITS: Final = 22
 CHANNEL_BITS: Final = 18
@@ -86,8 +79,13 @@ class NumberFormat:
         return numbers.masked_fill(keys < 0, torch.nan)
 
     def host_values(self, keys: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-        """`values` of an array on the host."""
-        return np.asarray(self.values(torch.from_numpy(np.ascontiguousarray(keys))).numpy(), np.float64)
+        """`values` of an array on the host, without torch: a second thread that calls it wakes no pool of its own."""
+        bits = np.maximum(keys, 0).astype(np.uint32)
+        if self.name == "float16":
+            numbers = bits.astype(np.uint16).view(np.float16).astype(np.float64)
+        else:
+            numbers = (bits << (16 - self.pattern_shift)).view(np.float32).astype(np.float64)
+        return np.where(keys < 0, np.nan, numbers)
 
 
 def _ladder(integer: type[np.generic], float_type: torch.dtype) -> tuple[int, ...]:
@@ -124,9 +122,10 @@ class SiteState:
         channel_keys: int32 [D], per-channel largest key, 0 before the first.
         channel_tokens: int32 [16, D], tokens above each rung; [16, 0] without a census.
         sample_keys: int32 [N], per-sample largest key, -1 before the first.
-        tokens: rows swept since the last drain; known to the host without asking the device.
+        tokens: rows swept since the last reset; known to the host without asking the device.
         pivot_is_set: whether `reals[PIVOT]` has been chosen; it outlives a reset.
-        views: a backend's own view of these arrays, made once.
+        store: the memory of the counters; two sets of it on the CPU.
+        views: a backend's own view of these arrays, made once for each set.
     """
 
     format: NumberFormat
@@ -141,6 +140,7 @@ class SiteState:
     channel_keys: torch.Tensor
     channel_tokens: torch.Tensor
     sample_keys: torch.Tensor
+    store: CounterStore = field(repr=False)
     tokens: int = 0
     pivot_is_set: bool = False
     views: Any = field(default=None, repr=False)
@@ -158,28 +158,49 @@ class SiteState:
         self.pivot_is_set = True
 
     def reset(self) -> None:
-        """Back to nothing seen, in place and without waiting for the device."""
-        for tensor in (self.histogram, self.token_maxima, self.log_histogram, self.channel_keys, self.channel_tokens):
-            _fill(tensor, 0)
-        _fill(self.sample_keys, -1)
-        _fill(self.integers, 0)
-        for place in (NONFINITE_ADDRESS, SUN_ADDRESS, TOP_ADDRESSES):
-            _fill(self.integers[place], NO_ADDRESS)
-        _fill(self.integers[TOP_KEYS], -1)
-        _fill(self.reals[:PIVOT], 0.0)
-        _fill(self.reals[EXTREMES.start], -np.inf)
-        _fill(self.reals[EXTREMES.start + 1], np.inf)
-        _fill(self.reals[SUN_RATIO], -1.0)
-        _fill(self.reals[PEAK_MEDIAN], np.nan)
+        """Back to nothing seen, in place and without waiting for the device; the pivot stays."""
+        self.store.clear()
+        integers, reals = empty_scalars()
+        _overwrite(self.integers, integers)
+        _overwrite(self.reals[:PIVOT], reals[:PIVOT])
         self.tokens = 0
 
+    def exchange(self) -> NDArray[np.int32]:
+        """Hand over what was counted since the last reset, and count on from nothing; the scalar rows stay.
 
-def _fill(tensor: torch.Tensor, value: float) -> None:
-    """Fill in place. On the CPU through numpy: waking torch's threads for so little costs more than it saves."""
+        On the CPU two sets of counters take turns, which costs nothing: the one handed over must be emptied
+        (`CounterLayout.empty`) before the next exchange. On CUDA the copy to the host is only begun: it has arrived
+        when what was begun on the device's current stream has ended.
+
+        Returns:
+            int32, all counters as `store.layout` divides them, on the host.
+        """
+        counted, self.views = self.store.exchange(self.views)
+        for name, tensor in self.store.arrays.items():
+            setattr(self, name, tensor)
+        self.tokens = 0
+        return counted
+
+
+@cache
+def empty_scalars() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Int64 [INTEGERS] and float64 [REALS] of a site that has seen nothing; shared, not to be written to."""
+    integers, reals = np.zeros(INTEGERS, np.int64), np.zeros(REALS)
+    for place in (NONFINITE_ADDRESS, SUN_ADDRESS, TOP_ADDRESSES):
+        integers[place] = NO_ADDRESS
+    integers[TOP_KEYS] = -1
+    reals[EXTREMES] = -np.inf, np.inf
+    reals[SUN_RATIO] = -1.0
+    reals[PEAK_MEDIAN] = np.nan
+    return integers, reals
+
+
+def _overwrite(tensor: torch.Tensor, values: NDArray[Any]) -> None:
+    """Set in place. On the CPU through numpy: waking torch's threads for so little costs more than it saves."""
     if tensor.device.type == "cpu":
-        tensor.numpy().fill(value)
+        tensor.numpy()[...] = values
     else:
-        tensor.fill_(value)
+        tensor.copy_(torch.from_numpy(values.copy()), non_blocking=True)
 
 
 def new_state(
@@ -195,29 +216,24 @@ def new_state(
     counted = detail != "lean"
     logarithmic = detail == "compat" and number_format.name == "float32"
 
-    def zeros(*shape: int) -> torch.Tensor:
-        return torch.zeros(shape, dtype=torch.int32, device=integers.device)
-
-    state = SiteState(
-        format=number_format,
-        width=width,
-        detail=detail,
-        census=census,
-        integers=integers,
-        reals=reals,
-        histogram=zeros(PATTERNS if counted else 0),
-        token_maxima=zeros(MAGNITUDES),
-        log_histogram=zeros(LOG_BINS if logarithmic else 0),
-        channel_keys=zeros(width),
-        channel_tokens=zeros(CENSUS_RUNGS, width if census else 0),
-        sample_keys=zeros(samples),
+    layout = CounterLayout(
+        histogram=PATTERNS if counted else 0,
+        token_maxima=MAGNITUDES,
+        log_histogram=LOG_BINS if logarithmic else 0,
+        channel_keys=width,
+        census_width=width if census else 0,
+        sample_keys=samples,
     )
+    store = CounterStore(layout, integers.device)
+    state = SiteState(
+        number_format, width, detail, census, integers, reals, **store.arrays, store=store
+    )  # fmt: skip
     state.reset()
     return state
 
 
 def state_bytes(width: int, samples: int, census: bool) -> int:
-    """Bytes of one site on its device in the most detailed case.
+    """Bytes of one site on its device in the most detailed case; on a CPU the counters are there twice.
 
     4 (65536 + 32768 + 512 + D + N + 16 D if the census is taken) + 8 (206 + 15): the pattern and token-maximum
     histograms, the log histogram, the channels, the samples, the census, and the two scalar rows.
@@ -235,60 +251,3 @@ def unpack_address(address: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArr
     """(sample, position, channel) of element addresses `token << 18 | channel`."""
     token, channel = address >> CHANNEL_BITS, address & (1 << CHANNEL_BITS) - 1
     return token >> POSITION_BITS, token & (1 << POSITION_BITS) - 1, channel
-
-
-def read_state(state: SiteState) -> SiteTotals:
-    """What the site has seen since its last reset, copied to the host; this waits for the device."""
-    host = {
-        name: getattr(state, name).cpu().numpy()
-        for name in ("integers", "reals", "histogram", "token_maxima", "log_histogram", "channel_keys",
-                     "channel_tokens", "sample_keys")
-    }  # fmt: skip
-    # On the CPU these are the state's own arrays, so every field below is a copy.
-    integers, reals, form = host["integers"], host["reals"], state.format
-    nothing = SiteTotals.empty(form.name, state.width, len(host["sample_keys"]), census=state.census)
-    address = int(integers[NONFINITE_ADDRESS])
-    finite = state.tokens * state.width - int(integers[NONFINITE].sum())
-    summed = form.name == "float32" and state.detail != "lean"
-    return SiteTotals(
-        dtype=form.name,
-        width=state.width,
-        tokens=np.asarray(state.tokens, np.int64),
-        histogram=_counts(host["histogram"], nothing.histogram),
-        extremes=reals[EXTREMES].copy(),
-        pivot=np.asarray(reals[PIVOT] if summed and finite else np.nan),
-        power_sums=reals[POWER_SUMS].copy(),
-        log_histogram=_counts(host["log_histogram"], nothing.log_histogram),
-        nonfinite=integers[NONFINITE].copy(),
-        nonfinite_address=NOWHERE.copy() if address == NO_ADDRESS else np.stack(unpack_address(np.asarray(address))),
-        token_maxima=host["token_maxima"].astype(np.int64),
-        channel_max=form.host_values(host["channel_keys"]).astype(np.float32),
-        channel_tokens=host["channel_tokens"].astype(np.int64),
-        sample_max=form.host_values(host["sample_keys"]).astype(np.float32),
-        top=_read_top(integers, form),
-        peak_median=np.asarray(reals[PEAK_MEDIAN]),
-        sun_tokens=np.asarray(integers[SUN_TOKENS]),
-        sun_ratio=_read_sun(integers, reals),
-        ratio_sums=reals[RATIO_SUMS].copy(),
-    )
-
-
-def _counts(found: NDArray[np.int32], nothing: NDArray[np.int64]) -> NDArray[np.int64]:
-    return found.astype(np.int64) if len(found) else nothing
-
-
-def _read_top(integers: NDArray[np.int64], form: NumberFormat) -> NDArray[np.void]:
-    keys, packed = integers[TOP_KEYS], integers[TOP_ADDRESSES]
-    kept = keys >= 0
-    top = np.zeros(int(kept.sum()), TOP_DTYPE)
-    magnitude = form.host_values(keys[kept])
-    top["value"] = np.where(packed[kept] & 1, -magnitude, magnitude)
-    top["sample"], top["position"], top["channel"] = unpack_address(packed[kept] >> 1)
-    return top
-
-
-def _read_sun(integers: NDArray[np.int64], reals: NDArray[np.float64]) -> NDArray[np.float64]:
-    address = int(integers[SUN_ADDRESS])
-    if address == NO_ADDRESS:
-        return np.full(5, -1.0)
-    return np.array([*reals[SUN_RATIO], address >> POSITION_BITS, address & (1 << POSITION_BITS) - 1])

@@ -208,7 +208,9 @@ def merge(a: SiteTotals, b: SiteTotals, *, reuse: bool = False) -> SiteTotals:
     fields["pivot"], fields["power_sums"] = _merge_power_sums(a, b)
     for name, rule in MERGE_RULES.items():
         left, right = getattr(a, name), getattr(b, name)
-        if rule == "add":
+        if rule == "add" and reuse and not right.any():
+            fields[name] = left
+        elif rule == "add":
             fields[name] = np.asarray(np.add(left, right, out=left if reuse else None))
         elif rule in _BINARY:
             fields[name] = np.asarray(_BINARY[rule](left, right))

@@ -1,6 +1,6 @@
 """What the session file costs: a checkpoint, a tick, opening, watching. By hand: python -m tests.bench.bench_session.
 
-Prints medians, sizes and shares of a stated run; nothing is asserted.
+Prints medians and sizes; nothing is asserted. What ticks and checkpoints took of a real run is the last line of its log.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from engine.analysis.model import analyse
 from engine.job import Job
@@ -20,6 +21,7 @@ from engine.session.reader import SessionReader
 from engine.session.records import LIVE_FIELDS, SampleRecord, Status
 from engine.session.writer import SessionWriter
 from engine.sites.site import HookPlan, Site
+from engine.statistics.meter import Meter
 from engine.statistics.totals import TOP_DTYPE, TOP_K, SiteTotals
 
 COMPONENTS = ("attn_output", "mlp_gate", "mlp_output", "hidden")
@@ -62,6 +64,38 @@ def median_ms(action: Callable[[], object], rounds: int) -> float:
     return statistics.median(taken)
 
 
+def measure_meter(sites: int, width: int, samples: int, rounds: int) -> None:
+    """What ticks and checkpoints cost the engine's thread, against doing all of a checkpoint there."""
+    random = np.random.default_rng(0)
+    numbers = random.standard_normal((64, width)) * np.exp(random.standard_normal((64, width)))
+    x = torch.from_numpy(numbers).to(torch.bfloat16)
+    meter = Meter(sites, samples, "standard", "auto", [True] * sites, lambda site, text: print(site, text))
+    taken: dict[str, list[float]] = {}
+
+    def timed(name: str, action: Callable[[], object]) -> None:
+        taken.setdefault(name, []).append(median_ms(action, 1))
+
+    for turn in range(rounds + 1):
+        for _ in range(2):
+            meter.begin_batch(None, np.full(64, turn % samples), np.arange(64))
+            for site in range(sites):
+                meter.record(site, x)
+            meter.end_batch()
+            if turn == 0:
+                meter.drain()
+                continue
+            timed("tick, live numbers", lambda: meter.live(rms=False))
+            timed("the same with root mean squares", meter.live)
+            if "set aside" in taken and len(taken["set aside"]) > len(taken.get("all of it at once", [])):
+                timed("all of it at once", meter.drain)
+                continue
+            timed("set aside", meter.set_aside)
+            timed("added up in the thread", meter.absorb)
+    print("on the engine's thread unless it says otherwise:")
+    for name, times in taken.items():
+        print(f"  {name:<32} {statistics.median(times):8.2f} ms")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sites", type=int, default=300)
@@ -69,6 +103,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=9)
     wanted = parser.parse_args()
+    torch.set_num_threads(1)
+    measure_meter(wanted.sites, wanted.width, wanted.samples, wanted.rounds)
     layers = wanted.sites // len(COMPONENTS)
     sites = tuple(
         Site(f"layer_{i // 4}_{COMPONENTS[i % 4]}", i // 4, COMPONENTS[i % 4], "m") for i in range(wanted.sites)

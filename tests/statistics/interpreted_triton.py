@@ -10,8 +10,8 @@ import torch
 
 from engine.statistics.backends.torch_ import TorchBackend
 from engine.statistics.backends.triton_ import TritonBackend
+from engine.statistics.reading import read_state
 from engine.statistics.rows import Rows
-from engine.statistics.state import read_state
 from tests.statistics.triton_cases import CASES, Case, assert_same_state, batches, calm, check, empty_state, name, tied
 
 CPU = torch.device("cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -135,6 +136,59 @@ def test_discarding_takes_back_everything_since_the_last_drain(problems: Problem
     np.testing.assert_array_equal(meter.live(), live)
     assert_same_totals(meter.totals(0), before)
     assert meter.totals(1) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_what_is_set_aside_is_added_up_in_another_thread_while_the_next_batches_are_measured(
+    problems: Problems, dtype: torch.dtype, backend: str
+) -> None:
+    at_once, aside = (new_meter(problems, detail="compat", backend=backend) for _ in range(2))
+    with ThreadPoolExecutor(1) as pool:
+        for number in range(8):
+            for meter in (at_once, aside):
+                begin(meter, [number, (number + 1) % SAMPLES], [5, 3])
+                meter.record(number % 2, hidden(number, 2, 5, dtype))
+                meter.end_batch()
+            np.testing.assert_array_equal(aside.live(rms=False)[:, :2], at_once.live(rms=False)[:, :2])
+            aside.set_aside()
+            adding = pool.submit(aside.absorb)
+            begin(aside, [8], [5])
+            aside.record(0, hidden(99 + number, 1, 5, dtype) * 1000)
+            adding.result()
+            aside.discard()  # only what came after the last setting aside
+    at_once.drain()
+    np.testing.assert_allclose(aside.live(), at_once.live(), rtol=1e-13)
+    for site in (0, 1):
+        assert_same_totals(aside.totals(site), at_once.totals(site))
+    assert not problems.found
+
+
+def test_nothing_is_set_aside_over_what_was_not_added_up_yet(problems: Problems) -> None:
+    meter = new_meter(problems)
+    begin(meter, [0], [4])
+    meter.record(0, hidden(0, 1, 4))
+    meter.set_aside()
+    with pytest.raises(RuntimeError, match="absorbed"):
+        meter.set_aside()
+    meter.absorb()
+    meter.set_aside()
+
+
+def test_root_mean_squares_stay_as_they_were_until_asked_for(problems: Problems) -> None:
+    meter, rms, largest = new_meter(problems), LIVE_FIELDS.index("rms"), LIVE_FIELDS.index("max")
+    for number in range(2):
+        begin(meter, [number], [4])
+        meter.record(0, hidden(number, 1, 4) * 10**number)
+    begin(meter, [2], [4])
+    first = meter.live()
+    meter.record(0, hidden(2, 1, 4) * 100)
+    assert meter.live(rms=False)[0, rms] == first[0, rms]
+    assert meter.live(rms=False)[0, largest] > first[0, largest]
+    meter.set_aside()
+    assert meter.live()[0, rms] == first[0, rms], "its squares are not added up yet"
+    meter.absorb()
+    assert meter.live()[0, rms] > first[0, rms]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])

@@ -10,8 +10,9 @@ import torch
 
 from engine.statistics.backends.torch_ import TorchBackend
 from engine.statistics.backends.triton_ import WINDOWS, TritonBackend
+from engine.statistics.reading import read_state
 from engine.statistics.rows import Rows
-from engine.statistics.state import DTYPES, INTEGERS, REALS, SiteState, new_state, read_state
+from engine.statistics.state import DTYPES, INTEGERS, REALS, SiteState, new_state
 from tests.statistics.judge import assert_same_totals, judge
 from tests.statistics.numbers import random_bits
 
