@@ -1,6 +1,8 @@
 """What the session file costs: a checkpoint, a tick, opening, watching. By hand: python -m tests.bench.bench_session.
 
-Prints medians and sizes; nothing is asserted. What ticks and checkpoints took of a real run is the last line of its log.
+Prints medians and sizes; nothing is asserted.
+
+What ticks and checkpoints took of a real run is in the last lines of its log.
 """
 
 from __future__ import annotations
@@ -69,7 +71,7 @@ def measure_meter(sites: int, width: int, samples: int, rounds: int) -> None:
     random = np.random.default_rng(0)
     numbers = random.standard_normal((64, width)) * np.exp(random.standard_normal((64, width)))
     x = torch.from_numpy(numbers).to(torch.bfloat16)
-    meter = Meter(sites, samples, "standard", "auto", [True] * sites, lambda site, text: print(site, text))
+    meter = Meter(sites, samples, "standard", "auto", [True] * sites, print)
     taken: dict[str, list[float]] = {}
 
     def timed(name: str, action: Callable[[], object]) -> None:
