@@ -2,6 +2,7 @@
 
 - `backend`        the instance `choose_backend` hands out
 - `NumbaBackend`   the sweep, and `prepare` to compile it beforehand
+- `keep_compiled_code`, `worthwhile_threads`, `on_threads`   for other compiled code
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class NumbaBackend:
     name = "numba"
 
     def __init__(self) -> None:
-        _keep_compiled_code()
+        keep_compiled_code()
         from engine.statistics.backends import numba_sites
 
         self._kernels: Any = numba_sites
@@ -108,7 +109,7 @@ class NumbaBackend:
         medians: NDArray[np.int64],
     ) -> NDArray[np.int64]:
         """The read of the tensor, on several threads; int64 [threads, FOUND], what each of them found."""
-        threads = _threads(bits.size)
+        threads = worthwhile_threads(bits.size)
         channels = np.zeros((threads, bits.shape[1]), bits.dtype)
         # Rows as an idle thread leaves them, should the team be smaller than asked for.
         found = np.tile(self._kernels.nothing_found(), (threads, 1))
@@ -125,7 +126,7 @@ class NumbaBackend:
                 found[number], powers[number], v.edges,
             )  # fmt: skip
 
-        _on_threads(threads, read)
+        on_threads(threads, read)
         for spare, log_spare in self._spare[: threads - 1]:
             if v.what[0]:
                 np.add(v.histogram, spare, out=v.histogram)
@@ -150,7 +151,7 @@ class NumbaBackend:
             first, last = width * number // count, width * (number + 1) // count
             self._kernels.count_rungs(first, last, bits, where, v.form, v.ladder, v.channel_tokens)
 
-        _on_threads(_threads(len(above) * width), count_range)
+        on_threads(worthwhile_threads(len(above) * width), count_range)
 
     def _keep_extremes(
         self,
@@ -196,13 +197,14 @@ class NumbaBackend:
         v.reals[PEAK_MEDIAN] = v.values(np.array([median]))[0]
 
 
-def _threads(elements: int) -> int:
+def worthwhile_threads(elements: int) -> int:
     """How many threads are worth waking for so many elements."""
     wanted = min(torch.get_num_threads(), MOST_THREADS, max(elements // LEAST_ELEMENTS, 1))
     return wanted if team() is not None else 1
 
 
-def _on_threads(threads: int, work: Callable[[int, int], None]) -> None:
+def on_threads(threads: int, work: Callable[[int, int], None]) -> None:
+    """Call work(number, count) on so many of torch's threads."""
     helpers = team()
     if threads > 1 and helpers is not None:
         helpers.run(threads, work)
@@ -225,7 +227,7 @@ def _keep_nonfinite(v: SiteViews, tokens: NDArray[np.int64], found: NDArray[np.i
         v.integers[NONFINITE_ADDRESS] = min(int(v.integers[NONFINITE_ADDRESS]), address)
 
 
-def _keep_compiled_code() -> None:
+def keep_compiled_code() -> None:
     """Have numba keep compiled code in our cache folder, apart for each version of the sources it came from.
 
     numba itself notices changes of the file a function stands in, but not of the functions and numbers it uses.
@@ -236,6 +238,8 @@ def _keep_compiled_code() -> None:
     sources = [
         here / "numba_rows.py",
         here / "numba_sites.py",
+        here / "numba_quantisers.py",
+        here / "numba_quantised_rows.py",
         Path(state_module.__file__),
         Path(totals_module.__file__),
     ]

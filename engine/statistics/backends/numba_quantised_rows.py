@@ -1,0 +1,270 @@
+"""One row through every quantiser, in flat loops that compile to vector instructions.
+
+- `widen`, `block_maxima`, `halve`   a row as float32 patterns, and the largest |x| of its blocks
+- `add_signal`                       sums of x^2 and |x|
+- `per_token`, `per_channel`, `per_group`, `smoothed`   INT8
+- `spread_fields`, `scaled_float`    MXFP8 and MXFP4
+- `narrow_float`                     NVFP4
+
+Short inner loops are not vectorised: scales of blocks are spread out to one per channel first. Rounding to a small
+float works on bits: the exponent field of a number, at least that of the format's smallest normal number, less the
+fraction bits, is that of the spacing around it.
+"""
+
+# numba takes the types of these functions from each call.
+# ruff: noqa: ANN001, ANN201
+# mypy: allow-untyped-defs, allow-untyped-calls
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+SQUARED, ABSOLUTE, CLIPPED_SQUARED, CLIPPED = range(4)
+NARROW = 16
+SIGNLESS, EXPONENT, ONE = np.int32(0x7FFFFFFF), np.int32(0x7F800000), np.int32(1 << 23)
+INVERSE = np.int32(254 << 23)  # less an exponent field, the field of the reciprocal
+LEAST_NORMAL = np.int32(127 << 23)  # of E2M1, 1.0
+TINY_FIELD = np.int32((127 - 80) << 23)
+NEGLIGIBLE = np.float32(1e-30)  # beside a row's largest; as if it were zero
+ZERO, LEVELS = np.float32(0), np.float32(127)
+SIX = np.float32(6)  # the largest E2M1
+ONE_ELEMENT = np.float32(1)
+# Sums in any order, products and sums fused, no NaN expected: rows that hold any are left to others.
+SUMS = {"reassoc", "contract", "nsz", "nnan"}
+
+
+@njit(nogil=True, cache=True)
+def widen(row, shift, patterns):
+    """A row's numbers as patterns of float32."""
+    for c in range(row.size):
+        patterns[c] = np.int32(row[c]) << shift
+
+
+@njit(nogil=True, cache=True)
+def block_maxima(patterns, largest):
+    """Pattern of the largest |x| of each 16."""
+    rows = patterns.reshape(-1, NARROW)
+    for b in range(largest.size):
+        most = np.int32(0)
+        for i in range(NARROW):
+            key = rows[b, i] & SIGNLESS
+            most = key if key > most else most
+        largest[b] = most
+
+
+@njit(nogil=True, cache=True)
+def halve(maxima, count):
+    """In place, the maxima of blocks twice as wide, of which there are `count`."""
+    for b in range(count):
+        maxima[b] = max(maxima[2 * b], maxima[2 * b + 1])
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS)
+def add_signal(x, signal):
+    """Sums of x^2 and |x|."""
+    squares, total = ZERO, ZERO
+    for c in range(x.size):
+        squares += x[c] * x[c]
+        total += abs(x[c])
+    signal[0] += squares
+    signal[1] += total
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS)
+def per_token(x, peak, out):
+    """One scale for the row, from its own maximum: nothing is clipped."""
+    scale, inverse = np.float32(peak / LEVELS), np.float32(LEVELS / peak)
+    squares, total = ZERO, ZERO
+    for c in range(x.size):
+        error = np.rint(x[c] * inverse) * scale - x[c]
+        squares += error * error
+        total += abs(error)
+    out[SQUARED] += squares
+    out[ABSOLUTE] += total
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS)
+def per_channel(x, channel, out):
+    """A scale for each channel, known beforehand: what exceeds its threshold is clipped."""
+    inverse, scale, limit = channel[0], channel[1], channel[2]
+    squares, total, clipped_squares, clipped = ZERO, ZERO, ZERO, ZERO
+    for c in range(x.size):
+        magnitude = abs(x[c])
+        level = np.rint(magnitude * inverse[c])
+        level = level if level < LEVELS else LEVELS
+        error = level * scale[c] - magnitude
+        square = error * error
+        beyond = magnitude > limit[c]
+        squares += square
+        total += abs(error)
+        clipped_squares += square if beyond else ZERO
+        clipped += ONE_ELEMENT if beyond else ZERO
+    out[SQUARED] += squares
+    out[ABSOLUTE] += total
+    out[CLIPPED_SQUARED] += clipped_squares
+    out[CLIPPED] += clipped
+
+
+@njit(nogil=True, cache=True)
+def spread_narrow(values, out):
+    """One value per 16 channels to one per channel."""
+    rows = out.reshape(-1, 16)
+    for b in range(values.size):
+        value = values[b]
+        for i in range(16):
+            rows[b, i] = value
+
+
+@njit(nogil=True, cache=True)
+def spread_wide(values, repeats, out):
+    """One value per 32 channels, or several times 32, to one per channel."""
+    rows = out.reshape(-1, 32)
+    for b in range(values.size * repeats):
+        value = values[b // repeats]
+        for i in range(32):
+            rows[b, i] = value
+
+
+@njit(nogil=True, cache=True)
+def spread_fields(largest, out):
+    """The exponent field of each 32 channels' largest, one per channel."""
+    rows = out.reshape(-1, 32)
+    for b in range(largest.size):
+        field = max(largest[b] & EXPONENT, TINY_FIELD)
+        for i in range(32):
+            rows[b, i] = field
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS, error_model="numpy")
+def per_group(x, maxima, scales, inverses, spread, inverse, out):
+    """A scale for each block of a row, from its own maximum: nothing is clipped."""
+    for b in range(maxima.size):
+        most = maxima[b]
+        counted = most if most > NEGLIGIBLE else ONE_ELEMENT
+        scales[b] = np.float32(most / LEVELS)
+        inverses[b] = np.float32(LEVELS / counted)
+    repeats = spread.size // (32 * maxima.size)
+    spread_wide(scales[: maxima.size], repeats, spread)
+    spread_wide(inverses[: maxima.size], repeats, inverse)
+    by_scale(x, inverse, spread, out)
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS)
+def by_scale(x, inverse, scale, out):
+    """INT8 with each channel's scale at hand."""
+    squares, total = ZERO, ZERO
+    for c in range(x.size):
+        error = np.rint(x[c] * inverse[c]) * scale[c] - x[c]
+        squares += error * error
+        total += abs(error)
+    out[SQUARED] += squares
+    out[ABSOLUTE] += total
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS)
+def scaled_float(x, patterns, fields, depth, fraction_bits, top, out):
+    """A small float under a power of two per 32 channels (MXFP8, MXFP4), which saturates.
+
+    Args:
+        x: the row.
+        patterns: its bits.
+        fields: exponent field of each channel's block maximum.
+        depth: octaves from the format's largest power of two down to its smallest normal number.
+        fraction_bits: of the format.
+        top: its largest number over its largest power of two.
+        out: float64 [4], raised.
+    """
+    below, less = np.int32(depth) * ONE, np.int32(fraction_bits) * ONE
+    squares, total, clipped_squares, clipped = ZERO, ZERO, ZERO, ZERO
+    for c in range(x.size):
+        magnitude = abs(x[c])
+        limit = np.int32(fields[c]).view(np.float32) * top
+        own, least = patterns[c] & EXPONENT, fields[c] - below
+        field = np.int32((own if own > least else least) - less)
+        step, inverse = field.view(np.float32), np.int32(INVERSE - field).view(np.float32)
+        kept = magnitude if magnitude < limit else limit
+        error = np.rint(kept * inverse) * step - magnitude
+        square = error * error
+        beyond = magnitude > limit
+        squares += square
+        total += abs(error)
+        clipped_squares += square if beyond else ZERO
+        clipped += ONE_ELEMENT if beyond else ZERO
+    out[SQUARED] += squares
+    out[ABSOLUTE] += total
+    out[CLIPPED_SQUARED] += clipped_squares
+    out[CLIPPED] += clipped
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS, error_model="numpy")
+def narrow_scales(maxima, global_scale, scales, inverses):
+    """The E4M3 scales of NVFP4's blocks times that of the tensor, and their reciprocals."""
+    largest, least = np.float32(448), np.int32((127 - 6) << 23)
+    for b in range(maxima.size):
+        share = np.float32(np.float32(maxima[b] / SIX) / global_scale)
+        wanted = np.float32(share if share < largest else largest)
+        own = wanted.view(np.int32) & EXPONENT
+        field = np.int32((own if own > least else least) - np.int32(3 << 23))
+        step, finer = field.view(np.float32), np.int32(INVERSE - field).view(np.float32)
+        scale = np.float32(np.rint(wanted * finer) * step * global_scale)
+        scales[b] = scale
+        counted = scale if scale > NEGLIGIBLE else np.float32(np.inf)
+        inverses[b] = np.float32(ONE_ELEMENT / counted)
+
+
+@njit(nogil=True, cache=True)
+def narrow_float(x, maxima, global_scale, scales, inverses, spread, inverse, out):
+    """NVFP4: E2M1 under an E4M3 scale per 16 channels and one scale of the tensor."""
+    if global_scale > ZERO:
+        narrow_scales(maxima, global_scale, scales, inverses)
+    else:
+        scales.fill(ZERO)
+        inverses.fill(ZERO)
+    spread_narrow(scales, spread)
+    spread_narrow(inverses, inverse)
+    four_bits(x, inverse, spread, out)
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS)
+def four_bits(x, inverse, scale, out):
+    """E2M1 with each channel's scale at hand, saturated."""
+    squares, total, clipped_squares, clipped = ZERO, ZERO, ZERO, ZERO
+    for c in range(x.size):
+        magnitude = abs(x[c])
+        wanted = np.float32(magnitude * inverse[c])
+        y = np.float32(wanted if wanted < SIX else SIX)
+        own = y.view(np.int32) & EXPONENT
+        field = np.int32((own if own > LEAST_NORMAL else LEAST_NORMAL) - ONE)
+        step, finer = field.view(np.float32), np.int32(INVERSE - field).view(np.float32)
+        error = np.rint(y * finer) * step * scale[c] - magnitude
+        square = error * error
+        beyond = magnitude > SIX * scale[c]
+        squares += square
+        total += abs(error)
+        clipped_squares += square if beyond else ZERO
+        clipped += ONE_ELEMENT if beyond else ZERO
+    out[SQUARED] += squares
+    out[ABSOLUTE] += total
+    out[CLIPPED_SQUARED] += clipped_squares
+    out[CLIPPED] += clipped
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS)
+def smoothed(x, reciprocal, divisor, smooth, out):
+    """SmoothQuant: channels divided by their factors, INT8 per token, and multiplied again."""
+    peak = ZERO
+    for c in range(x.size):
+        smooth[c] = x[c] * reciprocal[c]
+        magnitude = abs(smooth[c])
+        peak = magnitude if magnitude > peak else peak
+    if peak == ZERO:
+        peak = np.float32(1)
+    scale, inverse = np.float32(peak / LEVELS), np.float32(LEVELS / peak)
+    squares, total = ZERO, ZERO
+    for c in range(x.size):
+        error = (np.rint(smooth[c] * inverse) * scale - smooth[c]) * divisor[c]
+        squares += error * error
+        total += abs(error)
+    out[SQUARED] += squares
+    out[ABSOLUTE] += total

@@ -1,0 +1,138 @@
+"""Quantiser errors compiled for the CPU: a row is widened once, then every scheme reads it from the first cache.
+
+- `prepare_scales`  what a site's calibration means for the kernels, as arrays
+- `sweep_rows`      all schemes over some rows; rows that need float64 are left and named
+- `Workspace`       a thread's buffers
+"""
+
+# numba takes the types of these functions from each call.
+# ruff: noqa: ANN001, ANN201
+# mypy: allow-untyped-defs, allow-untyped-calls
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from engine.statistics.backends.numba_quantised_rows import (
+    LEVELS,
+    NARROW,
+    ZERO,
+    add_signal,
+    block_maxima,
+    halve,
+    narrow_float,
+    per_channel,
+    per_group,
+    per_token,
+    scaled_float,
+    smoothed,
+    spread_fields,
+    widen,
+)
+
+# Order of the schemes in a table of errors, as in `engine.statistics.pass_sums`.
+TOKEN, CHANNEL, GROUP32, GROUP64, GROUP128, E4M3, E5M2, MXFP4, NVFP4, SMOOTH = range(10)
+PAD = 128
+# Within these bounds of a row's largest |x| no float32 sum of squares overflows and none that matters underflows.
+LEAST, MOST = np.float32(1e-12), np.float32(1e15)
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A thread's buffers for rows of one width, and what it has summed.
+
+    Attributes:
+        row, spread, inverse: float32 [D rounded up to 128].
+        blocks: float32 [3, the same / 16].
+        errors: float64 [schemes, 4]; signal: float64 [2], sums of x^2 and |x|.
+    """
+
+    row: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    inverse: NDArray[np.float32]
+    blocks: NDArray[np.float32]
+    errors: NDArray[np.float64]
+    signal: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, width: int, schemes: int) -> Workspace:
+        """Empty buffers."""
+        size = -(-width // PAD) * PAD
+        row, spread, inverse = (np.zeros(size, np.float32) for _ in range(3))
+        blocks = np.zeros((3, size // NARROW), np.float32)
+        return cls(row, spread, inverse, blocks, np.zeros((schemes, 4)), np.zeros(2))
+
+    def buffers(self) -> tuple[Any, ...]:
+        """The arrays in the order `sweep_rows` takes them."""
+        return self.row, self.spread, self.inverse, self.blocks, self.errors, self.signal
+
+
+def prepare_scales(channel_max: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Float32 [3, D]: reciprocal scale, scale and threshold of each channel; a channel of zeros has scale 0."""
+    scale = (channel_max / LEVELS).astype(np.float32)
+    with np.errstate(divide="ignore", over="ignore"):
+        inverse = np.float32(1) / scale
+    # A reciprocal beyond float32 belongs to numbers too small to matter: they become 0.
+    inverse[~np.isfinite(inverse)] = 0
+    return np.stack([inverse, scale, channel_max.astype(np.float32)])
+
+
+@njit(nogil=True, cache=True)
+def sweep_rows(
+    first, last, bits, index, shift, channel, global_scale, smooth, left, row, spread, inverse, blocks, errors, signal
+):
+    """All schemes over the rows from `first` to before `last`.
+
+    Args:
+        first: number of a row that counts.
+        last: number of a row that counts.
+        bits: int16 or int32 [R, D].
+        index: int64 rows that count, empty if all R do.
+        shift: 16 for bfloat16, 0 for float32.
+        channel: float32 [3, D] of `prepare_scales`.
+        global_scale: NVFP4's scale of the tensor.
+        smooth: float32 [alphas, 2, D], each channel's divisor's reciprocal and the divisor; empty without smoothing.
+        left: bool [n], set for rows that must be swept elsewhere.
+        row: float32 [P], as the following arrays of a `Workspace`.
+        spread: float32 [P].
+        inverse: float32 [P].
+        blocks: float32 [3, P / 16].
+        errors: float64 [schemes, 4], raised.
+        signal: float64 [2], raised.
+    """
+    width = bits.shape[1]
+    patterns = row.view(np.int32)
+    maxima = blocks[0]
+    largest = maxima.view(np.int32)
+    x = row[:width]
+    for r in range(first, last):
+        widen(bits[index[r] if index.size else r], shift, patterns)
+        block_maxima(patterns, largest)
+        peak = maxima.max()
+        if peak == ZERO:
+            continue
+        if not LEAST <= peak <= MOST:
+            left[r] = True
+            continue
+        add_signal(x, signal)
+        per_token(x, peak, errors[TOKEN])
+        per_channel(x, channel, errors[CHANNEL])
+        count = maxima.size
+        narrow_float(x, maxima, global_scale, blocks[1], blocks[2], spread, inverse, errors[NVFP4])
+        for place in range(GROUP32, GROUP128 + 1):
+            count //= 2
+            halve(maxima, count)
+            per_group(x, maxima[:count], blocks[1], blocks[2], spread, inverse, errors[place])
+            if place == GROUP32:
+                spread_fields(largest[:count], spread.view(np.int32))
+                fields = spread.view(np.int32)
+                scaled_float(x, patterns, fields, 14, 3, np.float32(1.75), errors[E4M3])
+                scaled_float(x, patterns, fields, 29, 2, np.float32(1.75), errors[E5M2])
+                scaled_float(x, patterns, fields, 2, 1, np.float32(1.5), errors[MXFP4])
+        for number in range(smooth.shape[0]):
+            smoothed(x, smooth[number, 0], smooth[number, 1], inverse, errors[SMOOTH + number])
