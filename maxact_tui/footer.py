@@ -12,9 +12,9 @@ from maxact_tui.palette import Look
 from maxact_tui.widgets.lines import Part, line
 
 
-def footer_line(look: Look, width: int, place: Place) -> Strip:
-    """The keys of a place as far as they fit; those that work everywhere (help, quit) always."""
-    always, some = footer("app"), footer(place)
+def footer_line(look: Look, width: int, *places: Place) -> Strip:
+    """The keys of these places as far as they fit; those that work everywhere (help, quit) always."""
+    always, some = footer("app"), footer(*places)
     room = width - sum(_cells(key, label) for key, label in always)
     shown: list[tuple[str, str]] = []
     for key, label in some:
