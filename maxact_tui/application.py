@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import BindingType
+from textual.driver import Driver
 from textual.events import CursorPosition
 from textual.message import Message
 
@@ -18,6 +19,7 @@ from maxact_tui.pacing import Pacer
 from maxact_tui.requests import Requests
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.snapshot import Snapshot
+from maxact_tui.thrift import Shadow, thrifty_driver
 from maxact_tui.watching import Watcher
 from maxact_tui.widgets.plot import preload
 
@@ -57,6 +59,11 @@ class MaxactApp(OpeningApp):
         """The monitor is always at the bottom."""
         return self.monitor
 
+    def get_driver_class(self) -> type[Driver]:
+        """The platform's driver, writing in fewer bytes."""
+        self._shadow = Shadow()
+        return thrifty_driver(super().get_driver_class(), self._shadow)
+
     def on_mount(self) -> None:
         """Start watching; the first frame does not wait for it."""
         if self._session is None:
@@ -73,6 +80,15 @@ class MaxactApp(OpeningApp):
     def on_maxact_app_snapshot_taken(self, event: SnapshotTaken) -> None:
         """Draw the newest snapshot as soon as the terminal has caught up."""
         self._draw_when_allowed()
+
+    def on_resize(self) -> None:
+        """What the terminal keeps of its picture when its size changes is its own affair."""
+        self._shadow.forget()
+
+    def action_repaint(self) -> None:
+        """Write everything again, after something else has written to the terminal."""
+        self._shadow.forget()
+        self.refresh()
 
     def on_cursor_position(self, event: CursorPosition) -> None:
         """The terminal has caught up with the last data frame."""

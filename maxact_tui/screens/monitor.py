@@ -89,6 +89,7 @@ class MonitorScreen(WatchedScreen):
         if not self._is_ready:
             return False
         if self._heatmap is None and self._mount_heatmap():
+            self.call_after_refresh(self.draw)
             return True
         return self.draw(by_data=True)
 
@@ -203,17 +204,11 @@ class MonitorScreen(WatchedScreen):
         if plan is None or not plan.sites:
             return False
         self._heatmap = Heatmap(self.look, make_grid(plan))
-        self.call_next(self._open_heatmap, self._heatmap)
-        return True
-
-    async def _open_heatmap(self, heatmap: Heatmap) -> None:
-        """Mount it with all its columns before anything is painted, so that the screen is laid out once."""
-        with self.app.batch_update():
-            await self.query_one("#map").mount(heatmap, before="#legend")
-            self.add_class("-measuring")
-            self._arrange()
+        self.query_one("#map").mount(self._heatmap, before="#legend")
+        self.add_class("-measuring")
+        self._arrange()
         self.ask()
-        self.call_after_refresh(self.draw)
+        return True
 
     def _arrange(self) -> None:
         """Give the heatmap whole columns, as many as leave room for the panel."""

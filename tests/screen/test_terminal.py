@@ -18,7 +18,7 @@ from tests.screen.terminal import PROGRAM, Terminal, sequences
 
 # Everything the app itself may write; a token's title, clear or clipboard sequence is not among them.
 OWN_SEQUENCES = {
-    b"\x1b[m", b"\x1b[H", b"\x1b[?h", b"\x1b[?l", b"\x1b[?$p", b"\x1b[>u", b"\x1b[<u", b"\x1b[n", b"\x1b[J",
+    b"\x1b[m", b"\x1b[H", b"\x1b[?h", b"\x1b[?l", b"\x1b[?$p", b"\x1b[>u", b"\x1b[<u", b"\x1b[n", b"\x1b[J", b"\x1b[X",
     b"\x1b]default\x07",
 }  # fmt: skip
 RESTORED = (b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1000l", b"\x1b[?2004l")
@@ -47,7 +47,7 @@ def ticking(script: sessions.SessionScript, share: float) -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (200, 60)])
 def test_the_first_paint_is_small_and_idle_costs_nothing(finished_session: Path, size: tuple[int, int]) -> None:
     with Terminal(finished_session, *size) as terminal:
         terminal.wait_for("M 23,168")
@@ -55,6 +55,16 @@ def test_the_first_paint_is_small_and_idle_costs_nothing(finished_session: Path,
         terminal.read(2.0)
         assert len(terminal.raw) <= 40 * 1024
         assert terminal.read(3.0) <= 3 * 200
+
+
+def test_what_another_program_wrote_over_is_painted_again(finished_session: Path) -> None:
+    with Terminal(finished_session, 120, 36) as terminal:
+        terminal.wait_for("token in context")
+        terminal.read(2.0)
+        before = terminal.text
+        terminal.screen.erase_in_display(2)
+        terminal.press("\x0c")
+        terminal.wait_for(lambda t: t.text == before)
 
 
 @pytest.mark.parametrize(("share", "most"), [(0.01, 4 * 1024), (0.10, 16 * 1024)])
