@@ -7,6 +7,7 @@ one computes while handing its intermediate rows to a tap.
 - `tap_experts`     deliver the expert sites of a plan for the length of a `with` block
 - `ExpertRows`      the rows of one MoE layer in one forward
 - `DeliverRows`     the callback that takes them
+- `ReplaceRows`     a callback that changes them
 - `EXPERT_COMPONENTS`  the components that are delivered here and by no module hook
 - `IMPLEMENTATION`  the name under which the implementation is registered
 """
@@ -49,6 +50,7 @@ class ExpertRows:
 
 Deliver = Callable[[int, Any, torch.Tensor | None], None]
 DeliverRows = Callable[[int, ExpertRows], None]
+ReplaceRows = Callable[[int, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,26 @@ class _Tap:
     numbers: dict[str, int]
     deliver: Deliver
     rows: DeliverRows | None
+    replace: ReplaceRows | None
+
+    def changed(self, component: str, rows: torch.Tensor) -> torch.Tensor:
+        """The rows of a component as the experts go on with them."""
+        if self.replace is None or component not in self.numbers:
+            return rows
+        return self.replace(self.numbers[component], rows)
 
 
 _TAPS: WeakKeyDictionary[nn.Module, _Tap] = WeakKeyDictionary()
 
 
 @contextmanager
-def tap_experts(model: nn.Module, plan: HookPlan, deliver: Deliver, rows: DeliverRows | None = None) -> Iterator[None]:
+def tap_experts(
+    model: nn.Module,
+    plan: HookPlan,
+    deliver: Deliver,
+    rows: DeliverRows | None = None,
+    replace: ReplaceRows | None = None,
+) -> Iterator[None]:
     """Deliver the plan's expert sites while the block is open, then put the model's own implementation back.
 
     Args:
@@ -72,6 +87,8 @@ def tap_experts(model: nn.Module, plan: HookPlan, deliver: Deliver, rows: Delive
         plan: its sites of `EXPERT_COMPONENTS` are delivered; without any, nothing happens.
         deliver: called as (site number, rows, token index of each row, or None for one row per token).
         rows: called as (number of the layer's first expert site, `ExpertRows`) once per layer and forward.
+        replace: called as (site number, rows) for the inputs of the experts' two products, which go on with what it
+            returns; the gates are not replaced.
     """
     modules: dict[str, dict[str, int]] = {}
     for number, site in enumerate(plan.sites):
@@ -82,7 +99,7 @@ def tap_experts(model: nn.Module, plan: HookPlan, deliver: Deliver, rows: Delive
         return
     _register()
     before = model.get_experts_implementation()
-    taps = {model.get_submodule(path): _Tap(numbers, deliver, rows) for path, numbers in modules.items()}
+    taps = {model.get_submodule(path): _Tap(numbers, deliver, rows, replace) for path, numbers in modules.items()}
     _TAPS.update(taps)
     try:
         model.set_experts_implementation(IMPLEMENTATION)
@@ -121,6 +138,7 @@ def tapped_experts_forward(
         stock: torch.Tensor = grouped_mm_experts_forward(experts, hidden_states, top_k_index, top_k_weights)
         return stock
     tokens, k = top_k_index.shape
+    hidden_states = tap.changed("expert_input", hidden_states)
     expert_index, order = torch.sort(top_k_index.reshape(-1), stable=True)
     token_index = torch.div(order, k, rounding_mode="floor")
     first = _product(
@@ -131,6 +149,7 @@ def tapped_experts_forward(
     inner = experts._apply_gate(first) if experts.has_gate else experts.act_fn(first)
     if "expert_down_input" in tap.numbers:
         tap.deliver(tap.numbers["expert_down_input"], inner, token_index)
+    inner = tap.changed("expert_down_input", inner)
     out = _product(experts, "down_proj", inner, expert_index)
     if experts.has_post_expert_norm:
         out = experts.post_expert_norm(out)

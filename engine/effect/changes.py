@@ -1,0 +1,195 @@
+"""Interventions made ready for a model: a site's tensor in, the changed tensor out, with nothing left to look up.
+
+- `SiteNumbers`   what calibration found out about one site
+- `Quantiser`     fake quantisation of some sites
+- `Ablation`      massive activations of one site set to a constant; counts what it replaces
+- `Change`        either of them
+
+Nothing here waits for a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.effect.interventions import Quantise
+from engine.effect.rounding import (
+    FLOAT_TYPES,
+    group_peaks,
+    round_asymmetric,
+    round_floats,
+    round_integers,
+    token_peaks,
+)
+from engine.quantization.distribution import Distribution
+from engine.quantization.schemes import Scheme
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SiteNumbers:
+    """What static quantisers of one site need, from the calibration samples.
+
+    Attributes:
+        distribution: all elements; None if none is finite.
+        channel_max: float32 [D], the largest |x| of each channel.
+    """
+
+    distribution: Distribution | None
+    channel_max: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ready:
+    """One site's quantiser.
+
+    Attributes:
+        threshold: T of grain `tensor`.
+        limits: (largest negative magnitude, largest positive value) of an asymmetric one.
+        channels: float32 [D], T of each channel, for grain `channel`.
+        kept: bool [D], channels that are left as they are; None for none.
+    """
+
+    threshold: float = 0.0
+    limits: tuple[float, float] | None = None
+    channels: torch.Tensor | None = None
+    kept: torch.Tensor | None = None
+
+
+class Quantiser:
+    """Quantises and dequantises the tensors of some sites, in float32, back to their own dtype.
+
+    Args:
+        intervention: what to do.
+        numbers: of each site by its number; needed where the intervention is calibrated.
+    """
+
+    def __init__(self, intervention: Quantise, numbers: Mapping[int, SiteNumbers]) -> None:
+        self._intervention = intervention
+        self._ready = {site: _ready(intervention, found) for site, found in numbers.items()}
+        self._default = _ready(intervention, None)
+        self._moved: dict[tuple[int, torch.device], _Ready] = {}
+
+    def __call__(self, site: int, x: torch.Tensor) -> torch.Tensor:
+        """The tensor after quantisation and back."""
+        scheme = self._intervention.scheme
+        if scheme is None:
+            return x
+        ready = self._on(site, x.device)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        kept = ready.kept
+        changed = self._rounded(scheme, wide if kept is None else wide.masked_fill(kept, 0.0), ready)
+        return (changed if kept is None else torch.where(kept, wide, changed)).to(x.dtype)
+
+    def _rounded(self, scheme: Scheme, x: torch.Tensor, ready: _Ready) -> torch.Tensor:
+        if ready.limits is not None:
+            return round_asymmetric(x, *ready.limits, scheme.bits)
+        threshold = self._threshold(x, ready)
+        if scheme.kind != "int":
+            return round_floats(x, threshold / torch.finfo(FLOAT_TYPES[scheme.kind]).max, scheme.kind)
+        level = 2 ** (scheme.bits - 1) - 1
+        return round_integers(x, threshold / level, level)
+
+    def _threshold(self, x: torch.Tensor, ready: _Ready) -> torch.Tensor:
+        """The |x| that becomes the largest level; broadcasts against `x`."""
+        if self._intervention.grain == "token":
+            return token_peaks(x)
+        if self._intervention.grain == "group":
+            return group_peaks(x, self._intervention.group)
+        if ready.channels is not None:
+            return ready.channels.to(x.dtype)
+        return x.new_full((), ready.threshold)
+
+    def _on(self, site: int, device: torch.device) -> _Ready:
+        """The site's numbers on a device, uploaded once."""
+        known = self._moved.get((site, device))
+        if known is None:
+            ready = self._ready.get(site, self._default)
+            known = self._moved[site, device] = replace(
+                ready,
+                channels=None if ready.channels is None else ready.channels.to(device),
+                kept=None if ready.kept is None else ready.kept.to(device),
+            )
+        return known
+
+
+class Ablation:
+    """Sets the massive activations of one site to zero, or to their channel's mean.
+
+    Args:
+        threshold: |x| above which an element is massive.
+        means: float32 [D], NaN for channels without a mean, whose elements stay; None for zeros.
+    """
+
+    def __init__(self, threshold: float, means: NDArray[np.float32] | None) -> None:
+        self._threshold = threshold
+        self._means = None if means is None else torch.from_numpy(means)
+        self._valid: torch.Tensor | None = None
+        self._counted: list[torch.Tensor] = []
+
+    def begin_batch(self, valid: torch.Tensor) -> None:
+        """Say which places of the next batch hold tokens, bool [B * T]; only those are counted."""
+        self._valid = valid
+        self._counted = []
+
+    def __call__(self, site: int, x: torch.Tensor) -> torch.Tensor:
+        """The tensor, [B, T, D] or [B * T, D], without its massive activations."""
+        massive = x.abs().float() > self._threshold
+        if self._means is None:
+            changed, chosen = x.masked_fill(massive, 0.0), massive
+        else:
+            means = self._means.to(x.device)
+            chosen = massive & ~means.isnan()
+            changed = torch.where(chosen, means.to(x.dtype), x)
+        if self._valid is not None:
+            valid = self._valid.to(x.device)[:, None]
+            counts = [(mask.reshape(-1, x.shape[-1]) & valid).sum() for mask in (massive, chosen)]
+            self._counted.append(torch.stack(counts))
+        return changed
+
+    def counts(self) -> tuple[int, int]:
+        """(massive elements, those of them that were replaced) of the latest batch; this waits for the device."""
+        found = sum((one.cpu() for one in self._counted), torch.zeros(2, dtype=torch.int64))
+        massive, chosen = found.tolist()
+        return int(massive), int(chosen)
+
+
+def _ready(intervention: Quantise, found: SiteNumbers | None) -> _Ready:
+    """One site's quantiser from its calibration; without one, what the name says."""
+    scheme = intervention.scheme
+    if scheme is None or found is None:
+        return _Ready(threshold=_named_threshold(scheme))
+    largest, kept = found.channel_max.astype(np.float64), None
+    if intervention.keep:
+        kept = np.zeros(len(largest), bool)
+        kept[np.argsort(-largest, kind="stable")[: intervention.keep]] = True
+        largest = np.where(kept, 0.0, largest)
+    mask = None if kept is None else torch.from_numpy(kept)
+    if intervention.grain == "channel":
+        return _Ready(channels=torch.from_numpy(largest.astype(np.float32)), kept=mask)
+    if intervention.grain != "tensor":
+        return _Ready(kept=mask)
+    distribution = found.distribution
+    if distribution is None or scheme.policy in ("value", "unscaled"):
+        return _Ready(threshold=_named_threshold(scheme), kept=mask)
+    if mask is not None:
+        return _Ready(threshold=float(largest.max()), kept=mask)
+    threshold = scheme.threshold(distribution)
+    if scheme.is_symmetric:
+        return _Ready(threshold)
+    high, low = (min(side.largest, threshold) for side in distribution.by_sign)
+    return _Ready(threshold, (low, high))
+
+
+def _named_threshold(scheme: Scheme | None) -> float:
+    """The threshold that a scheme's name gives, 0 if it gives none."""
+    if scheme is not None and scheme.policy == "unscaled":
+        return float(torch.finfo(FLOAT_TYPES[scheme.kind]).max)
+    return scheme.value if scheme is not None and scheme.policy == "value" else 0.0
+
+
+Change = Quantiser | Ablation

@@ -1,0 +1,84 @@
+"""The sites that a scope means.
+
+- `Targets`       a plan and the numbers of the sites in it
+- `find_targets`  a scope -> its sites, in the session's plan or in a fresh one
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Final
+
+from torch import nn
+
+from engine.effect.errors import EffectError
+from engine.effect.interventions import Scope
+from engine.job import SiteSet
+from engine.sites.check import self_check
+from engine.sites.discovery import find_sites
+from engine.sites.site import COMPONENTS, GEMM_COMPONENTS, HookPlan
+
+# Deployments leave the LM head alone, and a gate is no input of a product.
+INPUTS: Final = frozenset(GEMM_COMPONENTS) - {"expert_gate", "lm_head_input"}
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Sites of a plan.
+
+    Attributes:
+        plan: the session's, or one with more sites.
+        sites: numbers in that plan, ascending.
+    """
+
+    plan: HookPlan
+    sites: tuple[int, ...]
+
+
+def find_targets(model: nn.Module, plan: HookPlan, scope: Scope) -> Targets:
+    """The sites of a scope. A session that did not measure them has the model looked at again.
+
+    Raises:
+        EffectError: the model has no such site.
+    """
+    if scope.component is not None and scope.component not in COMPONENTS:
+        raise EffectError(f"there is no component '{scope.component}'{_nearest(scope.component, COMPONENTS)}")
+    if scope.component == "expert_gate":
+        raise EffectError("expert_gate is an output that no site can replace; take expert_down_input")
+    found = _matching(plan, scope)
+    if not found:
+        wanted: SiteSet = "all" if scope.site is not None or scope.component is not None else "gemm"
+        plan = self_check(model, find_sites(model, wanted))
+        found = _matching(plan, scope)
+    if not found:
+        raise EffectError(_missing(plan, scope))
+    return Targets(plan, found)
+
+
+def _matching(plan: HookPlan, scope: Scope) -> tuple[int, ...]:
+    """Numbers of the plan's sites that the scope means."""
+    if scope.site is not None:
+        return tuple(number for number, site in enumerate(plan.sites) if site.name == scope.site)
+    wanted = INPUTS if scope.component is None else {scope.component}
+    return tuple(
+        number
+        for number, site in enumerate(plan.sites)
+        if site.component in wanted
+        and site.kind != "vision"
+        and (scope.layers is None or (site.layer is not None and site.layer in scope.layers))
+    )
+
+
+def _missing(plan: HookPlan, scope: Scope) -> str:
+    if scope.site is not None:
+        return f"there is no site '{scope.site}'{_nearest(scope.site, [site.name for site in plan.sites])}"
+    if scope.layers is not None and not any(layer < plan.layers for layer in scope.layers):
+        return f"there are only layers 0 to {plan.layers - 1}"
+    why = next((gap.reason for gap in plan.missing if gap.component == scope.component), "")
+    return f"this model has no site for {scope.title}" + (f": {why}" if why else "; maxact-tui plan shows its sites")
+
+
+def _nearest(wanted: str, known: tuple[str, ...] | list[str]) -> str:
+    nearest = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
+    return f"; did you mean {nearest[0]}?" if nearest else "; maxact-tui plan shows the model's sites"
