@@ -1,6 +1,7 @@
 """A run without the screen: progress on stderr, the summary on stdout.
 
 - `follow`  watch a session until its engine ends; returns the exit code
+- `watch`   show the progress alone
 """
 
 from __future__ import annotations
@@ -49,13 +50,13 @@ def follow(path: Path, *, as_json: bool, debug: bool, disposable: bool, summary:
     interrupted = False
     with SessionReader(path) as reader:
         try:
-            status = _watch(reader)
+            status = watch(reader)
         except KeyboardInterrupt:
             interrupted = True
             print("stopping after this batch; ctrl+c again leaves it running in the background", file=sys.stderr)
             send_command(path, "stop")
             try:
-                status = _watch(reader)
+                status = watch(reader)
             except KeyboardInterrupt:
                 print(f"left running; come back with: maxact-tui open {path.stem}", file=sys.stderr)
                 return 130
@@ -100,10 +101,10 @@ def _fail(path: Path, status: Status, *, debug: bool, remove: bool) -> None:
     raise UserError(f"{reason} (session: {path})")
 
 
-def _watch(reader: SessionReader) -> Status:
-    """Follow the engine to its end: a bar in a terminal, a line now and then elsewhere."""
+def watch(reader: SessionReader, label: str = "") -> Status:
+    """Follow the engine to its end: a bar in a terminal, a line now and then elsewhere, each after `label`."""
     if sys.stderr.isatty():
-        return _watch_with_bar(reader)
+        return _watch_with_bar(reader, label)
     said, said_at = "", 0.0
     while True:
         status = reader.status()
@@ -112,11 +113,11 @@ def _watch(reader: SessionReader) -> Status:
         phase = status.detail if status.phase == "loading" else status.phase
         if phase != said or time.monotonic() - said_at > QUIET_LINE_SECONDS:
             said, said_at = phase, time.monotonic()
-            print(_line(status, _maximum(reader)), file=sys.stderr, flush=True)
+            print(label + _line(status, _maximum(reader)), file=sys.stderr, flush=True)
         time.sleep(POLL_SECONDS)
 
 
-def _watch_with_bar(reader: SessionReader) -> Status:
+def _watch_with_bar(reader: SessionReader, label: str) -> Status:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=28),
@@ -130,21 +131,24 @@ def _watch_with_bar(reader: SessionReader) -> Status:
             status = reader.status()
             if status.phase in ENDED:
                 return status
-            _update_bar(progress, task, status, _maximum(reader))
+            _update_bar(progress, task, status, _maximum(reader), label)
             time.sleep(POLL_SECONDS)
 
 
-def _update_bar(progress: Progress, task: TaskID, status: Status, maximum: Maximum | None) -> None:
+def _update_bar(progress: Progress, task: TaskID, status: Status, maximum: Maximum | None, label: str) -> None:
     if status.phase in ("starting", "loading"):
-        progress.update(
-            task, description=status.detail or "starting", completed=status.done, total=status.total or None, note=""
-        )
+        step = label + (status.detail or "starting")
+        progress.update(task, description=step, completed=status.done, total=status.total or None, note="")
         return
     note = f"{status.samples_done}/{status.samples_total} samples  {status.tokens_per_second:,.0f} tok/s"
     if maximum is not None:
         note += f"  M {compact(maximum.magnitude)} {maximum.label}"
     progress.update(
-        task, description=status.phase, completed=status.tokens_done, total=status.tokens_total or None, note=note
+        task,
+        description=label + status.phase,
+        completed=status.tokens_done,
+        total=status.tokens_total or None,
+        note=note,
     )
 
 

@@ -1,13 +1,15 @@
 """Two or more sessions side by side: what was different before, then what came out different.
 
 - `Difference`     a condition of the runs that is not the same
+- `Limit`          how large a difference is nothing but noise
 - `SiteRow`        one site in every session
 - `CommonThread`   a thread that every session has
 - `Comparison`, `compare`
 
 Sites are matched by name, threads by sample, position and channel where the tokens are the same. A ratio is marked
-as noise if matmul kernels, batch shapes and dtype explain it: on SmolLM2-135M-Instruct the maxima of all sites agree
-within 2 % between machines in the same dtype, and between bfloat16 and float32 within 5 %.
+as noise if batch composition and dtype explain it: as far as `maxact-tui stability` has measured on one of the two
+sessions, else within a stated bound. The bounds: on SmolLM2-135M-Instruct the maxima of all sites agree within 2 %
+between machines in the same dtype, and all but a few within 5 % between bfloat16 and float32.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from engine.analysis.model import ModelSummary
+from engine.analysis.stability import Stability
 from engine.analysis.threads import Thread
 
 SAME_DTYPE_NOISE: Final = 0.02
@@ -30,6 +35,25 @@ class Difference:
 
     what: str
     values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How large a relative difference to the first session is nothing but noise.
+
+    Attributes:
+        value: of M and of most sites; `by_site` where a site's own rerun differed by more.
+        is_measured: by `maxact-tui stability` on one of the two sessions; else it is a stated bound.
+        by_site: larger limits of single sites, by name.
+    """
+
+    value: float
+    is_measured: bool
+    by_site: dict[str, float]
+
+    def of(self, site: str) -> float:
+        """The limit of one site."""
+        return self.by_site.get(site, self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +73,16 @@ class SiteRow:
     magnitudes: tuple[float, ...]
     ratios: tuple[float, ...]
     is_noise: tuple[bool, ...]
+
+    @property
+    def distance(self) -> float:
+        """How far it is from the same in all sessions, largest |log ratio|; less for noise, least for the unknown."""
+        found = [
+            -1 / (1 + abs(math.log(r))) if noise else abs(math.log(r)) if 0 < r < math.inf else math.inf
+            for r, noise in zip(self.ratios[1:], self.is_noise[1:], strict=True)
+            if not math.isnan(r)
+        ]
+        return max(found, default=-math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +112,7 @@ class Comparison:
             one axis.
         threads: threads in common; None where the tokens differ, so that addresses mean different things.
         channels: per session, channels of its threads, the commonest first.
+        limits: per session, what is noise against the first.
     """
 
     names: tuple[str, ...]
@@ -91,10 +126,18 @@ class Comparison:
     relative_depths: tuple[tuple[float, ...], ...]
     threads: tuple[CommonThread, ...] | None
     channels: tuple[tuple[int, ...], ...]
+    limits: tuple[Limit, ...]
 
 
-def compare(summaries: Sequence[ModelSummary], names: Sequence[str]) -> Comparison:
+def compare(
+    summaries: Sequence[ModelSummary], names: Sequence[str], stabilities: Sequence[Stability | None] = ()
+) -> Comparison:
     """Put sessions side by side, the first being what the others are compared with.
+
+    Args:
+        summaries: of the sessions.
+        names: one each.
+        stabilities: what `maxact-tui stability` has measured on each; may be left out.
 
     Raises:
         ValueError: fewer than two sessions, or not one name per session.
@@ -103,21 +146,49 @@ def compare(summaries: Sequence[ModelSummary], names: Sequence[str]) -> Comparis
         raise ValueError("a comparison needs two or more sessions, and a name for each")
     magnitudes = tuple(s.maximum.magnitude if s.maximum else math.nan for s in summaries)
     ratios = tuple(_ratio(m, magnitudes[0]) for m in magnitudes)
-    limits = tuple(SAME_DTYPE_NOISE if s.dtype == summaries[0].dtype else OTHER_DTYPE_NOISE for s in summaries)
+    measured = [*stabilities, *[None] * (len(summaries) - len(stabilities))]
+    limits = tuple(
+        _limit(summaries[0], other, (measured[0], one)) for other, one in zip(summaries, measured, strict=True)
+    )
     sites, only_in = _sites(summaries, limits)
     return Comparison(
         names=_distinct(names),
         differences=_differences(summaries),
         magnitudes=magnitudes,
         ratios=ratios,
-        is_noise=_noise(ratios, limits),
+        is_noise=_noise(ratios, [limit.value for limit in limits]),
         sites=sites,
         only_in=only_in,
         profiles=tuple(s.profile for s in summaries),
         relative_depths=tuple(_relative_depth(s) for s in summaries),
         threads=_common_threads(summaries) if _same_tokens(summaries) else None,
         channels=tuple(_channels(s.threads) for s in summaries),
+        limits=limits,
     )
+
+
+def _limit(first: ModelSummary, other: ModelSummary, measured: Sequence[Stability | None]) -> Limit:
+    """What is noise between two sessions; a rerun on one device says nothing about another's kernels."""
+    best: Limit | None = None
+    for summary, stability, dtype in zip((first, other), measured, (other.dtype, first.dtype), strict=True):
+        value = stability.explains(dtype) if stability is not None else math.nan
+        if stability is None or math.isnan(value) or _kernels(first) != _kernels(other) or summary.plan is None:
+            continue
+        own = np.abs(stability.batch) + (0 if dtype == stability.dtype else np.abs(stability.rounding))
+        names = [site.name for site in summary.plan.sites]
+        larger = {name: float(x) for name, x in zip(names, own, strict=False) if x > value}
+        if best is None or value > best.value:
+            best = Limit(value, True, larger)
+    if best is not None:
+        return best
+    return Limit(SAME_DTYPE_NOISE if first.dtype == other.dtype else OTHER_DTYPE_NOISE, False, {})
+
+
+def _kernels(summary: ModelSummary) -> tuple[str, frozenset[str]]:
+    """What decides which matrix products run: the attention's implementation, and the kinds of devices."""
+    places = dict(summary.provenance.get("device_map") or {}).values()
+    kinds = frozenset("cuda" if str(p).isdigit() else str(p).partition(":")[0] for p in places)
+    return str(summary.provenance.get("attention", "")), kinds
 
 
 def _differences(summaries: Sequence[ModelSummary]) -> tuple[Difference, ...]:
@@ -156,7 +227,7 @@ def _same_tokens(summaries: Sequence[ModelSummary]) -> bool:
 
 
 def _sites(
-    summaries: Sequence[ModelSummary], limits: Sequence[float]
+    summaries: Sequence[ModelSummary], limits: Sequence[Limit]
 ) -> tuple[tuple[SiteRow, ...], tuple[tuple[str, ...], ...]]:
     found: dict[str, list[float]] = {}
     places: dict[str, tuple[str, int | None]] = {}
@@ -174,7 +245,8 @@ def _sites(
             continue
         ratios = tuple(_ratio(value, measured[0]) for value in measured)
         component, layer = places[name]
-        rows.append(SiteRow(name, component, layer, tuple(measured), ratios, _noise(ratios, limits)))
+        is_noise = _noise(ratios, [limit.of(name) for limit in limits])
+        rows.append(SiteRow(name, component, layer, tuple(measured), ratios, is_noise))
     return tuple(rows), tuple(tuple(names) for names in only_in)
 
 

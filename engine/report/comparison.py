@@ -4,6 +4,8 @@
 - `comparison_dict`   as strict JSON
 - `comparison_markdown`, `comparison_html`
 - `comparison_documents`  any of them as a file
+- `comparison_tables`, `site_table`, `every_site_table`  what is in them
+- `findings`, `quantisers`, `ratio_text`, `limit_text`, `note`  their words
 """
 
 from __future__ import annotations
@@ -13,16 +15,16 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
 
-from engine.analysis.compare import Comparison, compare
+from engine.analysis.compare import Comparison, Limit, SiteRow, compare
 from engine.report.errors import ReportError
-from engine.report.html import figure_html, page, table_html
+from engine.report.html import ALL_SITES, figure_html, page, table_html
 from engine.report.markdown import table_markdown
 from engine.report.plain import fields
 from engine.report.sentences import emergence
 from engine.report.source import Source, gather
 from engine.report.svg import drawing
 from engine.report.tables import Table
-from engine.report.wording import exact, in_markdown, printable, short
+from engine.report.wording import exact, in_markdown, printable, share, short
 from engine.report.writing import Document, safe_name
 from engine.session.library import SUFFIX
 from engine.session.reader import SessionReader
@@ -30,6 +32,9 @@ from engine.session.reader import SessionReader
 FORMAT: Final = "maxact-tui/comparison"
 VERSION: Final = 1
 COMPARISON_FORMATS: Final = ("markdown", "html", "json")
+LISTED_SITES: Final = 20
+_HASHES: Final = frozenset({"weights", "corpus", "tokenizer", "revision"})
+_HASH_CHARACTERS: Final = 12
 
 
 def gather_sides(readers: Sequence[SessionReader]) -> tuple[Comparison, list[Source]]:
@@ -42,11 +47,16 @@ def gather_sides(readers: Sequence[SessionReader]) -> tuple[Comparison, list[Sou
         raise ReportError("a comparison needs two sessions or more: maxact-tui compare A B")
     sources = [gather(reader) for reader in readers]
     names = [printable(reader.path.name.removesuffix(SUFFIX), 60) for reader in readers]
-    return compare([source.summary for source in sources], names), sources
+    return compare([source.summary for source in sources], names, [source.stability for source in sources]), sources
 
 
-def comparison_documents(readers: Sequence[SessionReader], name: str) -> list[Document]:
+def comparison_documents(readers: Sequence[SessionReader], name: str, *, all_sites: bool = False) -> list[Document]:
     """The comparison in one format.
+
+    Args:
+        readers: of the sessions, the first is what the others are compared with.
+        name: of the format.
+        all_sites: list every site in Markdown, too; HTML and JSON always do.
 
     Raises:
         ReportError: an unknown format, fewer than two sessions, matplotlib missing for html.
@@ -58,7 +68,11 @@ def comparison_documents(readers: Sequence[SessionReader], name: str) -> list[Do
     if name == "json":
         text = json.dumps(comparison_dict(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     else:
-        text = (comparison_markdown if name == "markdown" else comparison_html)(found, sources)
+        text = (
+            comparison_html(found, sources)
+            if name == "html"
+            else comparison_markdown(found, sources, all_sites=all_sites)
+        )
     suffix = {"markdown": "md", "html": "html", "json": "json"}[name]
     return [Document(f"{stem}.{suffix}", text.encode("utf-8", "backslashreplace"))]
 
@@ -68,13 +82,16 @@ def comparison_dict(found: Comparison) -> dict[str, Any]:
     return {"format": FORMAT, "version": VERSION, **fields(found)}
 
 
-def comparison_markdown(found: Comparison, sources: Sequence[Source]) -> str:
-    """The comparison in GitHub's Markdown."""
+def comparison_markdown(found: Comparison, sources: Sequence[Source], *, all_sites: bool = False) -> str:
+    """The comparison in GitHub's Markdown: the sites that differ most, or all."""
     parts = [f"# {in_markdown(_title(found))}"]
-    for table in comparison_tables(found, sources):
+    sites = every_site_table(found) if all_sites else site_table(found)
+    for table in (*comparison_tables(found, sources), sites):
         if table.rows:
             parts += [f"## {table.title}", table_markdown(table)]
-    parts.append(in_markdown(_note(found)))
+    if not all_sites and len(found.sites) > LISTED_SITES:
+        parts.append(f"{len(found.sites) - LISTED_SITES} further sites differ less; `--all` lists them.")
+    parts.append(in_markdown(note(found)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -85,15 +102,16 @@ def comparison_html(found: Comparison, sources: Sequence[Source]) -> str:
         ReportError: matplotlib is not installed.
     """
     body = [figure_html(_profile_svg(found), "Largest |x| of the hidden state after each block.")]
-    body += [table_html(table) for table in comparison_tables(found, sources) if table.rows]
-    body.append(f'<p class="note">{escape(_note(found))}</p>')
+    tables = (*comparison_tables(found, sources), site_table(found), every_site_table(found))
+    body += [table_html(table) for table in tables if table.rows]
+    body.append(f'<p class="note">{escape(note(found))}</p>')
     return page(_title(found), body)
 
 
 def comparison_tables(found: Comparison, sources: Sequence[Source]) -> list[Table]:
-    """What was different, the findings, threads, quantisers, and every site, in this order."""
+    """What was different, the findings, threads in common and quantisers, in this order."""
     names = found.names
-    differences = tuple((d.what, *(printable(v, 80) for v in d.values)) for d in found.differences)
+    differences = tuple((d.what, *(_condition(d.what, value) for value in d.values)) for d in found.differences)
     threads = tuple(
         (
             f"{t.sample}:{t.position}, channel {t.channel}",
@@ -101,30 +119,53 @@ def comparison_tables(found: Comparison, sources: Sequence[Source]) -> list[Tabl
         )
         for t in found.threads or ()
     )
-    sites = tuple(
-        (
-            row.name,
-            *(exact(m) for m in row.magnitudes),
-            *(_ratio_text(r, noise) for r, noise in list(zip(row.ratios, row.is_noise, strict=True))[1:]),
-        )
-        for row in found.sites
-    )
-    ratio_names = tuple(f"{name} / {names[0]}" for name in names[1:])
     return [
         Table("What was different", ("Condition", *names), differences, numeric=False),
-        Table("Findings", ("Finding", *names), _findings(found, sources), numeric=False),
+        Table("Findings", ("Finding", *names), findings(found, sources), numeric=False),
         Table("Threads in common", ("Element", *names), threads[:24]),
-        Table("Quantisation, mean SQNR in dB", ("Scheme", *names), _quantisers(sources)),
-        Table("Site by site, max |x|", ("Site", *names, *ratio_names), sites),
+        Table("Per-tensor quantisation, mean SQNR in dB", ("Scheme", *names), quantisers(sources)),
     ]
 
 
-def _findings(found: Comparison, sources: Sequence[Source]) -> tuple[tuple[str, ...], ...]:
+def site_table(found: Comparison) -> Table:
+    """The sites that differ most, those beyond noise first."""
+    rows = sorted(found.sites, key=lambda row: -row.distance)[:LISTED_SITES]
+    return _sites("Sites that differ most, max |x|", found, rows)
+
+
+def every_site_table(found: Comparison) -> Table:
+    """Every site, in forward order."""
+    return _sites(ALL_SITES, found, found.sites)
+
+
+def _sites(title: str, found: Comparison, rows: Sequence[SiteRow]) -> Table:
+    cells = tuple(
+        (
+            row.name,
+            *(exact(m) for m in row.magnitudes),
+            *(ratio_text(r, noise) for r, noise in list(zip(row.ratios, row.is_noise, strict=True))[1:]),
+        )
+        for row in rows
+    )
+    ratio_names = tuple(f"{name} / {found.names[0]}" for name in found.names[1:])
+    return Table(title, ("Site", *found.names, *ratio_names), cells)
+
+
+def _condition(what: str, value: str) -> str:
+    """A condition as it is printed: of a digest its beginning, which is enough to tell two apart."""
+    if what in _HASHES and len(value) > 2 * _HASH_CHARACTERS and " " not in value:
+        head, colon, digest = value.rpartition(":")
+        return printable(f"{head}{colon}{digest[:_HASH_CHARACTERS]}…")
+    return printable(value, 80)
+
+
+def findings(found: Comparison, sources: Sequence[Source]) -> tuple[tuple[str, ...], ...]:
+    """What came out, a row for each finding and a cell for each session."""
     words = {True: "yes", False: "no", None: "not known"}
     summaries = [source.summary for source in sources]
     rows = [
         ("M", *(exact(m) for m in found.magnitudes)),
-        ("over the first", *(_ratio_text(r, n) for r, n in zip(found.ratios, found.is_noise, strict=True))),
+        ("over the first", *(ratio_text(r, n) for r, n in zip(found.ratios, found.is_noise, strict=True))),
         ("at", *(s.maximum.label if s.maximum else "–" for s in summaries)),
         ("massive by layer median", *(words[s.passes_layer_median] for s in summaries)),
         ("massive by token median", *(words[s.passes_token_median] for s in summaries)),
@@ -136,13 +177,15 @@ def _findings(found: Comparison, sources: Sequence[Source]) -> tuple[tuple[str, 
     return tuple(rows)
 
 
-def _quantisers(sources: Sequence[Source]) -> tuple[tuple[str, ...], ...]:
+def quantisers(sources: Sequence[Source]) -> tuple[tuple[str, ...], ...]:
+    """Mean SQNR by scheme."""
     columns = [{line.scheme.name: short(line.sqnr_db) for line in source.schemes} for source in sources]
     names = dict.fromkeys(name for column in columns for name in column)
     return tuple((name, *(column.get(name, "–") for column in columns)) for name in names)
 
 
-def _ratio_text(ratio: float, is_noise: bool) -> str:
+def ratio_text(ratio: float, is_noise: bool) -> str:
+    """A ratio, marked where it is noise."""
     return short(ratio) + (" (noise)" if is_noise and ratio != 1 else "")
 
 
@@ -150,12 +193,20 @@ def _title(found: Comparison) -> str:
     return "Maximum activations: " + " against ".join(found.names)
 
 
-def _note(found: Comparison) -> str:
+def note(found: Comparison) -> str:
+    """What the ratios are over, and what counts as noise."""
     tokens = "" if found.threads is not None else " Threads are not matched: the tokens differ."
-    return (
-        "Ratios are over the first session. (noise): within what matmul kernels, batch shapes and dtype explain,"
-        " 2 % in the same dtype and 5 % across dtypes." + tokens
+    limits = "; ".join(
+        f"{name} {limit_text(limit)}" for name, limit in list(zip(found.names, found.limits, strict=True))[1:]
     )
+    return f"Ratios are over {found.names[0]}. (noise): within what batch size and dtype explain, {limits}.{tokens}"
+
+
+def limit_text(limit: Limit) -> str:
+    """A limit and where it comes from: `0.4 % (measured)`."""
+    if limit.is_measured:
+        return f"{share(limit.value)} (measured on 95 % of the sites; more where a site's own rerun differed more)"
+    return f"{share(limit.value)} (assumed; maxact-tui stability SESSION measures it)"
 
 
 def _profile_svg(found: Comparison) -> str:

@@ -31,7 +31,8 @@ from engine.report.wording import printable
 
 # Nothing may be loaded or run, whatever a token looks like.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-FOLDED = frozenset({"Residual stream, layer by layer", "Among the published checkpoints", "All sites"})
+ALL_SITES = "All sites"
+FOLDED = frozenset({"Residual stream, layer by layer", "Among the published checkpoints", ALL_SITES})
 
 
 def html(source: Source) -> str:

@@ -10,9 +10,12 @@ Foreign text in them is printable, and still to be escaped for the format.
 
 from __future__ import annotations
 
+import math
+
 from engine.analysis.emergence import Emergence
 from engine.analysis.maximum import Maximum
 from engine.analysis.model import ModelSummary
+from engine.analysis.stability import Stability
 from engine.analysis.threads import Thread
 from engine.report.source import Source
 from engine.report.wording import exact, printable, share, short
@@ -40,6 +43,7 @@ def facts(source: Source) -> list[tuple[str, str]]:
         ("Channels", channels(summary, found)),
         ("Threads", f"{len(summary.threads):,} (one token and channel massive through consecutive layers)"),
         ("Convergence", convergence(summary)),
+        ("Robustness", robustness(source.stability)),
     ]
     if summary.standing is not None:
         place = summary.standing
@@ -138,6 +142,22 @@ def convergence(summary: ModelSummary) -> str:
     return (
         f"M last grew after {points[-1].tokens:,} tokens ({share(summary.convergence.last_increase_share)} of the run)"
     )
+
+
+def robustness(found: Stability | None) -> str:
+    """How much batch composition and dtype move the maxima."""
+    if found is None:
+        return "not measured (maxact-tui stability SESSION)"
+    text = (
+        f"peak samples run alone: within {share(found.batch_limit)} at 95 % of {found.sites:,} sites"
+        f" ({len(found.samples):,} samples)"
+    )
+    own, alone, other = found.maximum
+    if found.other_dtype:
+        text += f"; in {found.other_dtype}: within {share(found.dtype_limit)}"
+    if not math.isnan(own):
+        text += f"; M {exact(alone)} alone" + (f", {exact(other)} in {found.other_dtype}" if found.other_dtype else "")
+    return text + (f"; no second rerun: {printable(found.skipped, 200)}" if found.skipped else "")
 
 
 def thread_line(thread: Thread) -> tuple[str, str, str, str]:

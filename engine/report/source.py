@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.analysis.model import Address, ModelSummary, analyse, find_address
+from engine.analysis.stability import Stability, read_stability
 from engine.quantization.board import Board, SchemeSummary, summarise_schemes
 from engine.quantization.distribution import Distribution
 from engine.quantization.populations import Populations, SiteReader, board_of
@@ -32,6 +33,7 @@ class Source:
         schemes: the board, a line per scheme.
         contexts: the largest elements at M's site, one per token, with the text around them.
         sample_labels: (number, category, tokens) of every sample.
+        stability: what a rerun of the peak samples has shown; None without one.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Source:
     schemes: tuple[SchemeSummary, ...]
     contexts: tuple[tuple[float, Address], ...]
     sample_labels: tuple[tuple[int, str, int], ...]
+    stability: Stability | None
 
     @property
     def has_numbers(self) -> bool:
@@ -63,8 +66,11 @@ def gather(reader: SessionReader) -> Source:
         populations = _collect(sites, wholes, parts, len(summary.sites))
         contexts = _contexts(reader, summary)
         labels = tuple(reader.sample_labels())
+        stability = read_stability(reader)
     board, words = board_of(populations), populations.in_words
-    return Source(reference_model_name(summary.job), summary, board, words, summarise_schemes(board), contexts, labels)
+    return Source(
+        reference_model_name(summary.job), summary, board, words, summarise_schemes(board), contexts, labels, stability
+    )
 
 
 def _collect(

@@ -30,7 +30,7 @@ def text_of(readers: list[SessionReader], name: str) -> str:
 def test_the_markdown_lists_differences_before_findings(pair: list[SessionReader]) -> None:
     text = text_of(pair, "markdown")
     assert all(len(shape) == 1 for shape in table_shapes(text))
-    places = [text.index(f"## {title}") for title in ("What was different", "Findings", "Threads in common", "Site by")]
+    places = [text.index(f"## {title}") for title in ("What was different", "Findings", "Threads in common", "Sites that")]
     assert places == sorted(places)
     assert "| dtype | bfloat16 | float32 |" in text and "(noise)" in text
 

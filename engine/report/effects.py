@@ -1,0 +1,87 @@
+"""Effects of changed activations on predictions, as reports show them.
+
+- `effect_table`  one job as a table of text
+- `effect_notes`  what a reader must know of it, in lines
+- `effect_dict`   the same for JSON
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from engine.effect.results import Effect, Outcome, percent_change
+from engine.report.plain import fields
+from engine.report.tables import Table
+from engine.report.wording import UNKNOWN, printable, short
+
+HEADINGS = ("Activations", "Perplexity", "Change", "KL mean", "KL 95 %", "KL max", "Same top token")
+
+
+def effect_table(effect: Effect) -> Table:
+    """The unchanged model and every intervention, a row each."""
+    rows = [("unchanged", _perplexity(effect.perplexity), "", "", "", "", "")]
+    rows += [_row(outcome) for outcome in effect.outcomes]
+    title = f"Predictions with changed activations ({printable(effect.scope.title, 80)})"
+    return Table(title, HEADINGS, tuple(rows))
+
+
+def effect_notes(effect: Effect) -> list[str]:
+    """On what it was measured, where ablations worked, and what went wrong."""
+    held = f"{effect.samples:,} held-out samples, {effect.predictions:,} predicted tokens"
+    if effect.calibration_samples:
+        held += f"; static thresholds from {effect.calibration_samples:,} other samples"
+    lines = [f"{held}; weights unchanged; KL in nats"]
+    if quantised := next((one.sites for one in effect.outcomes if one.massive is None and one.numbers), 0):
+        lines.append(f"quantisers at {quantised:,} sites")
+    for outcome in effect.outcomes:
+        if outcome.massive is not None:
+            found = outcome.massive
+            lines.append(
+                f"{outcome.name}: {found.elements:,} values above {found.threshold:,.6g} at {printable(found.site)}"
+                + (f", {found.kept:,} more in channels without a mean kept" if found.kept else "")
+            )
+        if outcome.problem:
+            lines.append(f"{outcome.name}: {printable(outcome.problem)}")
+        if outcome.numbers is not None and outcome.numbers.nonfinite_tokens:
+            lines.append(f"{outcome.name}: {outcome.numbers.nonfinite_tokens:,} predictions are NaN or infinite")
+    return [*lines, *map(printable, effect.notes)]
+
+
+def effect_dict(effect: Effect) -> dict[str, Any]:
+    """One job for strict JSON; unknown numbers are null."""
+    data: dict[str, Any] = fields(effect)
+    for outcome in data["outcomes"]:
+        outcome["worst"] = [{"kl": kl, "sample": n, "position": at} for kl, n, at in outcome["worst"]]
+        if outcome["massive"] is not None:
+            pairs = outcome["massive"]["channels"]
+            outcome["massive"]["channels"] = [{"channel": channel, "mean": mean} for channel, mean in pairs]
+    return data
+
+
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    numbers = outcome.numbers
+    if numbers is None:
+        return (outcome.name, *([UNKNOWN] * 6))
+    change = percent_change(numbers)
+    return (
+        outcome.name,
+        _perplexity(numbers.perplexity),
+        UNKNOWN if math.isnan(change) else _change(change),
+        short(numbers.kl_mean),
+        short(numbers.kl_q95),
+        short(numbers.kl_max),
+        UNKNOWN if math.isnan(numbers.agreement) else f"{100 * numbers.agreement:.1f} %",
+    )
+
+
+def _perplexity(value: float) -> str:
+    if math.isnan(value):
+        return UNKNOWN
+    return f"{value:,.2f}" if value < 1e5 else f"{value:.2e}"
+
+
+def _change(value: float) -> str:
+    if value >= 10:
+        return f"x {value + 1:,.0f}" if value < 1e5 else f"x {value + 1:.1e}"
+    return f"{value:+.2%}".replace("%", " %")

@@ -1,0 +1,72 @@
+"""`maxact-tui stability` on real engines: the peak samples alone and in another dtype, kept and used by the reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from engine.analysis.stability import read_stability
+from engine.session.reader import SessionReader
+from tests.cli.test_commands import assert_one_line_error, corpus, finished, home, maxact  # noqa: F401  (fixtures)
+
+
+@pytest.fixture(scope="module")
+def rerun(finished: Path, home: Path) -> str:  # noqa: F811
+    """What the command prints; the session holds its result afterwards."""
+    result = maxact("stability", finished, "--samples", 6, "--dtype", "bfloat16", home=home)
+    assert result.returncode == 0, result.stderr
+    assert "each sample alone, float32" in result.stderr and "each sample alone, bfloat16" in result.stderr
+    return result.stdout
+
+
+def test_the_peaks_are_what_the_model_gives_for_the_sample_alone(
+    rerun: str,
+    finished: Path,  # noqa: F811
+    tiny_model_folder: Path,
+) -> None:
+    with SessionReader(finished) as reader:
+        found, plan, maxima = read_stability(reader), reader.meta().plan, reader.sample_maxima()
+        ids = {n: torch.from_numpy(reader.sample(n).token_ids).long()[None] for n in found.samples}
+    assert found.dtype == "float32" and found.other_dtype == "bfloat16" and len(found.samples) == 6
+    assert found.sites >= len(plan.sites) / 3
+    site = next(i for i, s in enumerate(plan.sites) if s.component == "hidden" and np.isfinite(found.batch[i]))
+    layer, sample = plan.sites[site].layer, int(maxima[site].argmax())
+    for dtype, over, difference in (
+        (torch.float32, maxima[site, sample], found.batch[site]),
+        (torch.bfloat16, maxima[site, sample] * (1 + found.batch[site]), found.rounding[site]),
+    ):
+        model = AutoModelForCausalLM.from_pretrained(tiny_model_folder, dtype=dtype)
+        with torch.inference_mode():
+            states = model(ids[sample], output_hidden_states=True).hidden_states
+        peak = float(states[layer + 1].abs().max())
+        assert difference == pytest.approx(peak / over - 1, abs=1e-5)
+    assert found.batch_limit < 1e-4 < found.dtype_limit < 0.05
+
+
+def test_it_says_what_differs_and_where(rerun: str) -> None:
+    lines = rerun.splitlines()
+    assert lines[0].startswith("6 samples run again; they hold the peaks of ")
+    assert lines[1].startswith("M ") and "alone" in lines[1] and "in bfloat16" in lines[1]
+    assert lines[2].startswith("batch") and lines[3].startswith("bfloat16") and "95 % of the sites" in lines[3]
+
+
+def test_comparisons_and_reports_use_it(rerun: str, finished: Path, home: Path) -> None:  # noqa: F811
+    compared = maxact("compare", finished, finished, home=home)
+    assert compared.returncode == 0 and "(measured on 95 % of the sites" in compared.stdout
+    assert "peak samples run alone" in maxact("export", finished, "--format", "markdown", "-o", "-", home=home).stdout
+
+
+def test_a_session_without_results_or_corpus_is_refused_in_one_line(tmp_path: Path, home: Path) -> None:  # noqa: F811
+    from engine.job import Job
+    from engine.session.records import Status
+    from engine.session.writer import SessionWriter
+
+    writer = SessionWriter.create(tmp_path / "s.maxact", Job(model="m"))
+    writer.set_status(Status(phase="stopped"))
+    writer.close()
+    assert_one_line_error(maxact("stability", tmp_path / "s.maxact", home=home), "no results")
+    assert_one_line_error(maxact("stability", tmp_path / "s.maxact", "--samples", 0, home=home), "--samples", code=2)
