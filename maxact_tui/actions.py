@@ -3,7 +3,10 @@
 A new screen adds a name to `Place`, a tuple of its rows, and a line to `TABLES`; nothing else needs to know.
 
 - `Place`     where an action works: a screen, or `app` for everywhere
+- `Keys`      the user's own keys: "PLACE.NAME" of an action -> Textual key names
 - `TABLES`    title and actions of each place, in the order of the help
+- `actions_of` the actions of places
+- `setting`   what the key map calls an action
 - `bindings`  Textual key bindings of a place
 - `footer`    the keys worth showing in one line, most useful first
 - `help_sections`  everything, grouped, for the help screen
@@ -12,6 +15,9 @@ A new screen adds a name to `Place`, a tuple of its rows, and a line to `TABLES`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Literal
 
 from textual.binding import Binding
@@ -19,6 +25,8 @@ from textual.binding import Binding
 from maxact_tui.action import Action
 
 Place = Literal["monitor", "site", "list", "app"]
+Keys = Mapping[str, tuple[str, ...]]
+DEFAULT_KEYS: Keys = MappingProxyType({})
 
 SCROLLING = (
     Action("scroll(-1)", ("up", "k"), "", "One line up.", "↑ k", id="up"),
@@ -50,6 +58,8 @@ MONITOR = (
     Action("measure(1)", ("m",), "measure", "Next measure in the heatmap (max, rms, crest, ...)."),
     Action("app.pause", ("space",), "pause", "Pause the run after the current batch, or resume it."),
     Action("app.threads", ("t",), "threads", "Massive activations followed through the layers."),
+    Action("app.filter", ("slash",), "filter", "Show only some rows and columns; see `The filter` below.", "/"),
+    Action("clear", ("escape",), "", "Show every row and column again.", "esc"),
     Action("app.export", ("e",), "export", "Write HTML, Markdown, JSON and the paper's files beside the session."),
     Action("app.ab", ("b",), "", "Run the same samples with BOS (or without, if this run had it), then compare."),
     Action("app.log", ("v",), "events", "The event log."),
@@ -88,6 +98,7 @@ LIST = (
 EVERYWHERE = (
     Action("palette", ("colon", "ctrl+p"), "more", "All commands, with search.", ":"),
     Action("help", ("question_mark", "f1"), "help", "This help.", "?"),
+    Action("theme", (), "", "Theme: dark, light or the terminal's own 16 colours, in turn."),
     Action("repaint", ("ctrl+l",), "", "Paint everything again, after another program wrote over it.", "ctrl+l"),
     Action("leave", ("q",), "quit", "Leave; a run goes on without this screen if you like."),
 )
@@ -100,30 +111,49 @@ TABLES: dict[Place, tuple[str, tuple[Action, ...]]] = {
 }
 
 
-def actions_of(*places: Place) -> list[Action]:
-    """The actions of these places, in the order of their tables."""
-    return [action for place in places for action in TABLES[place][1]]
+def actions_of(*places: Place, keys: Keys = DEFAULT_KEYS) -> list[Action]:
+    """The actions of these places, in the order of their tables, with the user's keys where there are any."""
+    return [_with_keys(place, action, keys) for place in places for action in TABLES[place][1]]
+
+
+def setting(place: Place, action: Action) -> str:
+    """What the key map calls an action."""
+    return f"{place}.{action.key_name}"
 
 
 def bindings(place: Place) -> list[Binding]:
     """Textual's key bindings for a place; hidden, because the footer is drawn by us."""
     return [
-        Binding(",".join(action.keys), action.name, action.help, show=False, priority=place == "app" or action.opens)
+        Binding(
+            ",".join(action.keys),
+            action.name,
+            action.help,
+            show=False,
+            priority=place == "app" or action.opens,
+            id=setting(place, action),
+        )
         for action in actions_of(place)
+        if action.keys
     ]
 
 
-def footer(*places: Place) -> list[tuple[str, str]]:
+def footer(*places: Place, keys: Keys = DEFAULT_KEYS) -> list[tuple[str, str]]:
     """(key, label) of the actions worth a place in the footer, in the table's order."""
-    return [(action.key_text, action.label) for action in actions_of(*places) if action.label]
+    return [(action.key_text, action.label) for action in actions_of(*places, keys=keys) if action.label]
 
 
-def help_sections() -> list[tuple[str, list[tuple[str, str]]]]:
-    """(title, [(key, sentence)]) of everything there is."""
-    return [(title, [(action.key_text, action.help) for action in table]) for title, table in TABLES.values()]
+def help_sections(*here: Place, keys: Keys = DEFAULT_KEYS) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(title, [(key, sentence)]) of everything there is, the places where the user is first."""
+    order = [*here, *(place for place in TABLES if place not in here)]
+    return [(TABLES[p][0], [(a.key_text, a.help) for a in actions_of(p, keys=keys)]) for p in order]
 
 
-def commands(*places: Place) -> list[Action]:
+def commands(*places: Place, keys: Keys = DEFAULT_KEYS) -> list[Action]:
     """What the command palette offers: everything but moving the cursor."""
     moves = ("cursor", "scroll", "page", "edge", "palette")
-    return [action for action in actions_of(*places) if not action.name.startswith(moves)]
+    return [action for action in actions_of(*places, keys=keys) if not action.name.startswith(moves)]
+
+
+def _with_keys(place: Place, action: Action, keys: Keys) -> Action:
+    chosen = keys.get(setting(place, action))
+    return action if chosen is None else replace(action, keys=chosen, shown="")

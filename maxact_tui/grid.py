@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -61,6 +62,24 @@ class Grid:
         """(row, column) of a site."""
         found = np.argwhere(self.sites == site)
         return (int(found[0, 0]), int(found[0, 1])) if len(found) else None
+
+    def narrowed(self, kept: Collection[int]) -> Grid:
+        """The rows and columns that hold any of these sites, and of the cells only theirs."""
+        sites = np.where(np.isin(self.sites, list(kept)), self.sites, NOWHERE)
+        rows, columns = np.flatnonzero((sites >= 0).any(axis=1)), np.flatnonzero((sites >= 0).any(axis=0))
+        return Grid(
+            tuple(self.columns[i] for i in columns),
+            tuple(self.titles[i] for i in columns),
+            tuple(self.rows[i] for i in rows),
+            sites[np.ix_(rows, columns)],
+        )
+
+    def nearest(self, site: int, kept: Collection[int]) -> int:
+        """The one of some sites that is nearest to a site, in its column rather than in its row."""
+        row, column = self.cell_of(site) or (0, 0)
+        cells = np.argwhere(np.isin(self.sites, list(kept)))
+        found = cells[(np.abs(cells - (row, column)) @ (1, len(self.rows))).argmin()]
+        return int(self.sites[found[0], found[1]])
 
     def column_sites(self, column: int) -> list[int]:
         """The sites of one column from top to bottom."""

@@ -14,24 +14,27 @@ from textual.containers import Horizontal, Vertical
 
 from maxact_tui import actions
 from maxact_tui.cells import CellMaker, legend_line
-from maxact_tui.footer import footer_line
-from maxact_tui.grid import make_grid
+from maxact_tui.filtering import EVERYTHING, Record
+from maxact_tui.grid import Grid, make_grid
 from maxact_tui.header import maximum_lines, status_lines
 from maxact_tui.measures import MEASURES
 from maxact_tui.palette import Look
 from maxact_tui.panel import SitePanel
+from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.reading import event_lines
 from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.siterecords import kept_sites, site_records
 from maxact_tui.snapshot import Snapshot, Wish
 from maxact_tui.waiting import waiting_lines
 from maxact_tui.widgets.heatmap import CELL_WIDTH, LABEL_WIDTH, Heatmap
 from maxact_tui.widgets.lines import Lines, line
+from maxact_tui.widgets.prompt import PromptLine
 
 PANEL_LEAST = 40  # cells the panel keeps, however many components there are
 TOO_SMALL = "maxact-tui needs at least 60 columns and 16 rows; make the window larger, or q to leave."
 
 
-class MonitorScreen(WatchedScreen):
+class MonitorScreen(Filterable, WatchedScreen):
     """The heatmap and the site under its cursor.
 
     Args:
@@ -47,6 +50,8 @@ class MonitorScreen(WatchedScreen):
         super().__init__(look, snapshot)
         self._maker = CellMaker(look)
         self._heatmap: Heatmap | None = None
+        self._grid: Grid | None = None
+        self._kept_sites: set[int] = set()
         self._follows = True
         self._notice = ""
         self._is_ready = False
@@ -62,7 +67,7 @@ class MonitorScreen(WatchedScreen):
                     yield Lines(self.look, id="legend")
                 yield SitePanel(self.look, id="panel")
             yield Lines(self.look, id="events")
-            yield Lines(self.look, id="keys")
+            yield PromptLine(self.look, id="keys")
         yield Lines(self.look, id="small")
 
     def on_mount(self) -> None:
@@ -98,7 +103,8 @@ class MonitorScreen(WatchedScreen):
         self.snapshot = snapshot
         if self._heatmap is not None:
             self._heatmap.remove()
-        self._heatmap, self._follows, self._notice = None, True, ""
+        self._heatmap, self._grid, self._follows, self._notice = None, None, True, ""
+        self.kept, self._kept_sites = EVERYTHING, set()
         self._maker = CellMaker(self.look, self._maker.measure)
         self.remove_class("-measuring")
         self.query_one(SitePanel).forget()
@@ -118,14 +124,15 @@ class MonitorScreen(WatchedScreen):
         snapshot, width = self.snapshot, self.size.width
         changed = self._lines("status").show(status_lines(snapshot, self.look, width))
         changed |= self._lines("maximum").show(maximum_lines(snapshot, self.look, width))
-        changed |= self._lines("keys").show([footer_line(self.look, width, "monitor")])
+        changed |= self._narrow()
+        changed |= self.show_keys("", "monitor")
         self._lines("small").show([line(self.look, row) for row in textwrap.wrap(TOO_SMALL, max(width, 10))])
         if self._heatmap is None:
             changed |= self._lines("waiting").show(waiting_lines(snapshot, self.look, width))
         else:
             changed |= self._draw_heatmap(self._heatmap)
             panel = self.query_one(SitePanel)
-            changed |= panel.show(snapshot, self._heatmap.grid, by_data=by_data)
+            changed |= panel.show(snapshot, self._grid or self._heatmap.grid, by_data=by_data)
         return self._draw_events() or changed
 
     def action_cursor(self, rows: int, columns: int) -> None:
@@ -148,6 +155,10 @@ class MonitorScreen(WatchedScreen):
         if self._heatmap is None or self.snapshot.maximum is None:
             return
         plateau = self.snapshot.maximum.plateau
+        plateau = tuple(site for site in plateau if not self._kept_sites or site in self._kept_sites)
+        if not plateau:
+            self.notice("the filter hides the site of M; esc clears it")
+            return
         here = plateau.index(self._heatmap.site) if self._heatmap.site in plateau else -1
         self._heatmap.place(plateau[(here + 1) % len(plateau)])
         self._cursor_moved()
@@ -196,6 +207,45 @@ class MonitorScreen(WatchedScreen):
         model = not (measure.is_live or board) or self.query_one(SitePanel).wants_model
         return Wish(focus, model, board)
 
+    @property
+    def prompt(self) -> PromptLine:
+        """The line of keys."""
+        return self.query_one(PromptLine)
+
+    def filter_changed(self) -> None:
+        """Show the rows and columns the filter keeps."""
+        self.draw()
+
+    def example(self) -> Record | None:
+        """The first site."""
+        return next(iter(site_records(self.snapshot)), None)
+
+    def filter_counts(self) -> tuple[int, int]:
+        """How many sites are kept, of how many."""
+        plan = self.snapshot.plan
+        return len(kept_sites(self.kept, self.snapshot)), len(plan.sites) if plan is not None else 0
+
+    def action_clear(self) -> None:
+        """Show every site again."""
+        self.clear_filter()
+
+    def _narrow(self) -> bool:
+        """Show only what the filter keeps, all of it if that is nothing; says whether that has changed."""
+        heatmap, grid = self._heatmap, self._grid
+        if heatmap is None or grid is None:
+            return False
+        kept = kept_sites(self.kept, self.snapshot) if self.kept else set()
+        if kept == self._kept_sites:
+            return False
+        self._kept_sites, here = kept, heatmap.site
+        shown = grid.narrowed(kept) if kept else grid
+        there = here if not kept or here in kept else grid.nearest(here, kept)
+        heatmap.reorder(shown, shown.cell_of(there) or (0, 0))
+        self._arrange()
+        if there != here:
+            self._cursor_moved()
+        return True
+
     def _lines(self, name: str) -> Lines:
         return self.query_one(f"#{name}", Lines)
 
@@ -203,7 +253,8 @@ class MonitorScreen(WatchedScreen):
         plan = self.snapshot.plan
         if plan is None or not plan.sites:
             return False
-        self._heatmap = Heatmap(self.look, make_grid(plan))
+        self._grid = make_grid(plan)
+        self._heatmap = Heatmap(self.look, self._grid)
         self.query_one("#map").mount(self._heatmap, before="#legend")
         self.add_class("-measuring")
         self._arrange()

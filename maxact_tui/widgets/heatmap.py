@@ -56,13 +56,13 @@ class HeatColumn(Widget):
     DEFAULT_CSS = "HeatColumn { width: 8; height: 1fr; }"
 
     class CellClicked(Message):
-        """The user clicked a cell; `row` counts the visible rows from 0."""
+        """The user clicked a cell of the column of this name; `row` counts the visible rows from 0."""
 
-        def __init__(self, column: int, row: int) -> None:
+        def __init__(self, column: str, row: int) -> None:
             super().__init__()
             self.column, self.row = column, row
 
-    def __init__(self, look: Look, column: int, title: str) -> None:
+    def __init__(self, look: Look, column: str, title: str) -> None:
         super().__init__()
         self._look, self._column, self._title = look, column, title
         self._cells: tuple[Cell, ...] = ()
@@ -160,7 +160,8 @@ class Heatmap(Horizontal):
         super().__init__(id=id)
         self._look, self.grid = look, grid
         self._labels, self._label_width = RowLabels(label_width), label_width
-        self._columns = [HeatColumn(look, number, title) for number, title in enumerate(grid.titles)]
+        pairs = zip(grid.columns, grid.titles, strict=True)
+        self._columns = {name: HeatColumn(look, name, title) for name, title in pairs}
         self._cells: dict[int, Cell] = {}
         self._row, self._column = 0, 0
         self._top, self._left = 0, 0
@@ -169,7 +170,7 @@ class Heatmap(Horizontal):
     def compose(self) -> ComposeResult:
         """Labels, then one widget per column."""
         yield self._labels
-        yield from self._columns
+        yield from self._columns.values()
 
     @property
     def site(self) -> int:
@@ -202,7 +203,7 @@ class Heatmap(Horizontal):
         return self._draw()
 
     def reorder(self, grid: Grid, cursor: tuple[int, int]) -> None:
-        """Take the same columns with other rows, and the cursor to this row and column; `show` draws them."""
+        """Take other rows, and the same columns or some of them, and the cursor to this cell; `show` draws them."""
         self.grid = grid
         self._row, self._column = cursor
 
@@ -247,9 +248,9 @@ class Heatmap(Horizontal):
     def on_heat_column_cell_clicked(self, event: HeatColumn.CellClicked) -> None:
         """Move the cursor to a clicked cell."""
         event.stop()
-        row = self._top + event.row
-        if row < len(self.grid.rows) and self.grid.sites[row, event.column] != NOWHERE:
-            self._go(row, event.column)
+        row, column = self._top + event.row, self.grid.columns.index(event.column)
+        if row < len(self.grid.rows) and self.grid.sites[row, column] != NOWHERE:
+            self._go(row, column)
 
     def _go(self, row: int, column: int) -> None:
         if (row, column) != (self._row, self._column):
@@ -268,11 +269,12 @@ class Heatmap(Horizontal):
         self._left = _scrolled(self._left, self._column, self.page_columns, len(self.grid.columns))
         rows = range(self._top, min(self._top + self.page_rows, len(self.grid.rows)))
         changed = self._labels.show([self.grid.rows[row] for row in rows], self._row - self._top)
-        for number, column in enumerate(self._columns):
-            inside = self._left <= number < self._left + self.page_columns
-            if column.display != inside:
-                column.display, changed = inside, True
-            if inside:
+        inside = {self.grid.columns[number]: number for number in self.visible_columns}
+        for name, column in self._columns.items():
+            number = inside.get(name)
+            if column.display != (number is not None):
+                column.display, changed = number is not None, True
+            if number is not None:
                 here = number == self._column
                 cells = [self._cells.get(int(self.grid.sites[row, number]), BLANK) for row in rows]
                 changed |= column.show(cells, self._row - self._top if here else None, highlight=here)

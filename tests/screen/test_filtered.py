@@ -171,3 +171,37 @@ def test_a_line_is_edited_as_in_a_shell() -> None:
     assert editor.text == "xone ypasted"
     assert not editor.press("f5", None)
     assert not editor.press("escape", "\x1b")
+
+
+async def test_the_heatmap_shows_the_rows_and_columns_a_filter_keeps(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("home", "slash", *"L10-14 !comp:gate", "enter")
+        await settle(pilot, lambda app: "/ L10-14 !comp:gate  15 of 122 esc clears" in screen_text(app))
+        await settle(pilot, lambda app: app.snapshot.focus == app.screen.site)
+        assert "layer 10 hidden" in screen_text(pilot.app)  # the nearest to the embedding, where the cursor was
+        check_picture("filter-heatmap-80x24", screen_text(pilot.app))
+        await pilot.press("down", "down", "down", "down", "down", "left", "left")
+        assert pilot.app.snapshot.plan.sites[pilot.app.screen.site].name == "layer_14_attn_output"
+        await pilot.press("escape")
+        await settle(pilot, lambda app: "esc clears" not in screen_text(app) and "gate" in screen_text(app))
+        assert pilot.app.snapshot.plan.sites[pilot.app.screen.site].name == "layer_14_attn_output"
+
+
+async def test_x_stays_within_the_filter_and_says_why(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("slash", *"L0-5", "enter", "x")
+        await settle(pilot, lambda app: "the filter hides the site of M" in screen_text(app))
+        await pilot.press("slash", "ctrl+u", *"value>20k mlp", "enter", "x")
+        await settle(pilot, lambda app: "layer 11 mlp_output" in screen_text(app))
+
+
+async def test_a_filter_that_keeps_nothing_leaves_the_heatmap_whole(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("slash", *"zzz token:x", "enter")
+        await settle(pilot, lambda app: "0 of 122 esc clears" in screen_text(app))
+        assert "gate" in screen_text(pilot.app)
+        await pilot.press("slash")
+        await settle(pilot, lambda app: "nothing here has token" in screen_text(app))

@@ -56,7 +56,7 @@ CELLS = {
 
 
 def drawn(heatmap: Heatmap, rows: int) -> str:
-    parts = [heatmap._labels, *heatmap._columns]
+    parts = [heatmap._labels, *heatmap._columns.values()]
     return "".join("".join(part.render_line(y).text for part in parts).rstrip() + "\n" for y in range(rows))
 
 
@@ -73,7 +73,7 @@ async def test_only_changed_cells_are_repainted(monkeypatch: pytest.MonkeyPatch)
     async with app.run_test(size=(40, 10)) as pilot:
         app.heatmap.show(CELLS)
         await pilot.pause()
-        painted: list[tuple[int, tuple[Region, ...]]] = []
+        painted: list[tuple[str, tuple[Region, ...]]] = []
         refresh = HeatColumn.refresh
 
         def watched(self: HeatColumn, *regions: Region, **options: bool) -> HeatColumn:
@@ -84,7 +84,7 @@ async def test_only_changed_cells_are_repainted(monkeypatch: pytest.MonkeyPatch)
         assert not app.heatmap.show(dict(CELLS))
         assert painted == []
         assert app.heatmap.show({**CELLS, 4: Cell("116", 6, "*")})
-        assert painted == [(1, (Region(0, 3, 8, 1),))]
+        assert painted == [("hidden", (Region(0, 3, 8, 1),))]
 
 
 async def test_the_cursor_skips_gaps_and_stops_at_the_edges() -> None:
