@@ -12,6 +12,8 @@ from typing import Any, Literal
 Detail = Literal["lean", "standard", "compat"]
 SiteSet = Literal["paper", "gemm", "all"]
 Policy = Literal["raw", "bos", "chat"]
+Quant = Literal["off", "basic", "full"]
+Protocol = Literal["exact", "paper"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,12 @@ class Job:
         sites: which sites are measured.
         vision: measure the vision tower of a multimodal model, too (it is silent on text).
         detail: which statistics are kept.
+        quant: `basic` keeps calibration and evaluation samples apart, so that quantisers are judged on other samples
+            than their thresholds come from; `full` also sums, over the evaluation samples, the errors of quantisers
+            with scales per token, channel or block; `off` does neither.
+        protocol: `exact`, or `paper`: the first samples calibrate, and the reference's quantile is taken.
+        calibration: samples that thresholds come from.
+        evaluation: samples that errors are taken over.
         backend: `auto`, `torch`, `numba` or `triton`.
         threads: torch threads on the CPU; None for all cores.
         trust_remote_code: run model code from the repository.
@@ -60,6 +68,10 @@ class Job:
     sites: SiteSet = "paper"
     vision: bool = False
     detail: Detail = "standard"
+    quant: Quant = "basic"
+    protocol: Protocol = "exact"
+    calibration: int = 128
+    evaluation: int = 256
     backend: str = "auto"
     threads: int | None = None
     trust_remote_code: bool = False

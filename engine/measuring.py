@@ -1,6 +1,6 @@
 """One batch at a time through the hooked model, and what was measured on its way into the file.
 
-- `Measurement`  forward, tick, checkpoint, take back, grow
+- `Measurement`  enter, forward, tick, checkpoint, take back, grow
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from engine.duty import Duty
 from engine.hooks import attach
 from engine.job import Job
 from engine.notable import Notable, NotableWatch
+from engine.parts import Arrays, Parts
 from engine.preparation import Prepared
 from engine.recording import LONGEST_INTERVAL_SECONDS, TICK_SECONDS, Collected, RunRecorder, StorageError
 from engine.session.reader import SessionReader
+from engine.session.splits import SplitRecord
 from engine.sites.experts import ExpertRows
+from engine.splitting import REST
 from engine.statistics.expert_meter import ExpertMeter
 from engine.statistics.meter import Meter
 from engine.statistics.totals import SiteTotals
@@ -36,7 +39,7 @@ SQUARING_SHARE = 0.003  # of the time, for sums of squares in live numbers
 class Measurement:
     """The meters of a run. What was measured since the last checkpoint can be taken back whole, never half of it."""
 
-    def __init__(self, prepared: Prepared, job: Job, recorder: RunRecorder) -> None:
+    def __init__(self, prepared: Prepared, job: Job, recorder: RunRecorder, split: SplitRecord | None) -> None:
         self.prepared = prepared
         self._job = job
         self._recorder = recorder
@@ -44,6 +47,7 @@ class Measurement:
         self._undrained: Batches = []
         self._unsaved: list[int] = []
         self._drained: list[int] = []  # numbers of the samples in the totals, in run order
+        self._parts = Parts(split, prepared, job, self._report_problem)
         self._meter = self._new_meter(len(prepared.corpus.samples))
         self._experts = ExpertMeter()
         self._squaring = Duty(SQUARING_SHARE, least=TICK_SECONDS, most=LONGEST_INTERVAL_SECONDS)
@@ -59,6 +63,19 @@ class Measurement:
                 self._meter.load(site, totals)
         for layer, found in reader.expert_totals().items():
             self._experts.load(layer, found)
+        self._parts.load(reader)
+
+    def arrange(self, batches: Batches) -> Batches:
+        """The same samples in the order of the run's parts, no batch mixing any."""
+        return self._parts.arrange(batches)
+
+    def enter(self, numbers: tuple[int, ...] | None) -> None:
+        """Say which batch comes next, None at the end; closes the part of the run that has ended before it, if so."""
+        part = REST if numbers is None else self._parts.part_of(numbers)
+        if part > self._parts.closed:
+            self.checkpoint()
+            self._settle()
+            self._parts.close(part, [self._meter.totals(site) for site in range(len(self.prepared.plan.sites))])
 
     def grow(self, prepared: Prepared) -> None:
         """Take over a larger corpus that begins with the present one."""
@@ -93,6 +110,7 @@ class Measurement:
         """Measure one batch and count it; an exception leaves it half measured until `take_back`."""
         started = time.monotonic()
         batch = collate(self.prepared.tokenized, numbers)
+        self._parts.begin_batch(numbers)
         self._forward(batch)
         self._undrained.append(numbers)
         tokens = int(batch.lengths.sum())
@@ -107,6 +125,7 @@ class Measurement:
         """Forget what was measured since the last checkpoint and the batch in hand; says what must be run again."""
         self._meter.discard()
         self._experts.discard()
+        self._parts.discard()
         again, self._undrained = self._undrained, []
         lengths = self.prepared.tokenized.lengths
         self._recorder.take_back(
@@ -138,20 +157,21 @@ class Measurement:
         with self._setting_aside.turn():
             self._meter.set_aside()
             self._experts.set_aside()
+            further = self._parts.drain()
         fresh = [number for batch in self._undrained for number in batch]
         self._unsaved += fresh
         self._drained += fresh
         self._undrained = []
-        self._recorder.begin_checkpoint(partial(self._collect, self._drained.copy()), self._unsaved)
+        self._recorder.begin_checkpoint(partial(self._collect, self._drained.copy(), further), self._unsaved)
 
-    def _collect(self, done: list[int]) -> Collected:
+    def _collect(self, done: list[int], further: Arrays) -> Collected:
         """In the checkpoint's thread: add up what was set aside, and say what is notable in it."""
         self._meter.absorb()
         self._experts.absorb()
         totals = [self._meter.totals(site) for site in range(len(self.prepared.plan.sites))]
         # An event after this would wait for the checkpoint's transaction.
         self._tell(self._watch.look_back(done, totals, self.prepared.tokenized.lengths))
-        return totals, {layer: self._experts.totals(layer) for layer in self._experts.saved_layers}
+        return totals, {layer: self._experts.totals(layer) for layer in self._experts.saved_layers}, further
 
     def save_all(self) -> None:
         """Tick, checkpoint, and wait for it.
@@ -164,7 +184,7 @@ class Measurement:
         self.checkpoint()
         self._settle()
         self._log_cost()
-        if self._unsaved:
+        if self._unsaved or self._parts.has_unsaved:
             raise StorageError(f"{self._recorder.status.detail}, then continue with: maxact-tui resume")
 
     def _log_cost(self) -> None:
@@ -187,6 +207,7 @@ class Measurement:
         """Wait for the checkpoint under way; the arrays it writes may change again afterwards."""
         if self._recorder.finish_checkpoint():
             self._unsaved = []
+            self._parts.saved()
 
     def _forward(self, batch: Batch) -> None:
         device = self.prepared.device
@@ -203,7 +224,7 @@ class Measurement:
 
     def _new_meter(self, samples: int) -> Meter:
         sites = self.prepared.plan.sites
-        return Meter(
+        meter = Meter(
             sites=len(sites),
             samples=samples,
             detail=self._job.detail,
@@ -211,6 +232,8 @@ class Measurement:
             census=[site.counts_for_m for site in sites],
             problem=self._report_problem,
         )
+        meter.also = self._parts.update
+        return meter
 
     def _record(self, site: int, x: torch.Tensor, token_index: torch.Tensor | None = None, /) -> None:
         self._meter.record(site, x, token_index)

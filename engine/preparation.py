@@ -26,7 +26,9 @@ from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from engine.sites.placement import input_device
 from engine.sites.site import HookPlan
+from engine.splitting import NO_SPLIT, Split, choose_split, plan_in_parts
 from engine.statistics.backends import choose_backend, warm_up
+from engine.statistics.pass_meter import warm_up_quantisers
 
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 16_384}
 LONGEST_DEFAULT = 4_096
@@ -42,6 +44,7 @@ class Prepared:
         text_model: the module to call, embedding to final norm.
         device: where the token ids go.
         backend: what computes the statistics there.
+        split: which samples calibrate and evaluate, were the run to begin now.
     """
 
     loaded: LoadedModel
@@ -52,6 +55,7 @@ class Prepared:
     text_model: torch.nn.Module
     device: torch.device
     backend: str
+    split: Split = NO_SPLIT
 
 
 def prepare(job: Job, report: Report, additions: Sequence[Addition] = (), *, measures: bool = True) -> Prepared:
@@ -69,6 +73,8 @@ def prepare(job: Job, report: Report, additions: Sequence[Addition] = (), *, mea
     _limit_threads(job.threads)
     if measures:
         warm_up(job.backend, _likely_device(job.device))
+    if job.quant == "full":
+        warm_up_quantisers(job.backend, _likely_device(job.device))
     report(LoadProgress("reading the corpus"))
     corpus = load_corpus(job.corpus, limit=job.samples, seed=job.seed)
     for addition in additions:
@@ -87,9 +93,10 @@ def prepare(job: Job, report: Report, additions: Sequence[Addition] = (), *, mea
     device = input_device(loaded.model, embedding)
     backend = choose_backend(job.backend, device).name
     budget = job.batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
-    batches = plan_batches(tokenized.lengths, tokenized.categories, token_budget=budget, seed=job.seed)
+    split = choose_split(job, tokenized.lengths, tokenized.categories)
+    batches = plan_in_parts(split.record, tokenized.lengths, tokenized.categories, token_budget=budget, seed=job.seed)
     text_model = loaded.model.get_submodule(plan.text_model) if plan.text_model else loaded.model
-    return Prepared(loaded, plan, corpus, tokenized, batches, text_model, device, backend)
+    return Prepared(loaded, plan, corpus, tokenized, batches, text_model, device, backend, split)
 
 
 def extend(

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,8 @@ CHECKPOINT_SHARE = 0.02
 LONGEST_INTERVAL_SECONDS = 15.0
 NOT_WRITTEN = "checkpoint not written"
 RATE_WEIGHT = 0.3  # of the newest batch in the moving average of tokens per second
-Collected = tuple[Sequence[SiteTotals | None], Mapping[int, ExpertTotals | None]]
+Further = Mapping[str, Mapping[str, NDArray[Any]]]
+Collected = tuple[Sequence[SiteTotals | None], Mapping[int, ExpertTotals | None], Further]
 _log = logging.getLogger(__name__)
 
 
@@ -160,8 +162,8 @@ class RunRecorder:
         """Start collecting and writing the arrays and the cursor in a thread: the model does not wait for it.
 
         Args:
-            collect: called in that thread; gives the totals of all sites and of the experts. Nothing else may change
-                them before `finish_checkpoint`, where its errors come out.
+            collect: called in that thread; gives the totals of all sites and of the experts, and further arrays by
+                owner. Nothing else may change them before `finish_checkpoint`, where its errors come out.
             samples: numbers of the samples that are in them and not in the file yet.
         """
         self._last_checkpoint = time.monotonic()
@@ -193,11 +195,11 @@ class RunRecorder:
         samples: NDArray[np.int64],
     ) -> str:
         started, worked = time.monotonic(), time.thread_time()
-        totals, experts = collect()
+        totals, experts, further = collect()
         if not self._writer.path.exists():
             return f"the session file {self._writer.path} was removed"
         try:
-            self._writer.checkpoint(status, totals, samples, experts)
+            self._writer.checkpoint(status, totals, samples, experts, further)
         except sqlite3.OperationalError as error:
             _log.warning("checkpoint not written: %s", error)
             return str(error)
@@ -214,8 +216,10 @@ class RunRecorder:
             _log.warning("event not written: %s", error)
 
     def end(self, phase: Phase, detail: str = "") -> None:
-        """The last status of this engine."""
+        """The last status of this engine, and the last event."""
         now = time.time()
+        reason = f": {detail}" if phase == "failed" else f" after {self.status.samples_done:,} samples"
+        self.event("run", phase + reason)
         self.status = self.status.changed(
             phase=phase, detail=detail, ended=now, heartbeat=now, peak_bytes=_peak_bytes()
         )

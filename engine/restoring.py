@@ -1,6 +1,7 @@
 """Going on from the last checkpoint, and refusing to where the inputs are not the same any more.
 
 - `describe_inputs`, `write_inputs`  what the session file records of model, plan, corpus and tokenizer
+- `record_split`, `recorded_split`  which samples calibrate and evaluate, chosen once
 - `check_resumable`  what differs between then and now
 - `ResumeError`      one line: what differs, and the flag that goes on all the same
 """
@@ -15,6 +16,7 @@ from engine.job import Addition, Job
 from engine.preparation import Prepared
 from engine.session.reader import SessionReader
 from engine.session.records import SampleRecord
+from engine.session.splits import META, SplitRecord
 from engine.session.writer import SessionWriter
 
 ANYWAY = "resume_anyway"
@@ -85,6 +87,17 @@ def write_inputs(
         tokenized.vocabulary,
     )
     writer.set_batches(batches)
+
+
+def record_split(writer: SessionWriter, split: SplitRecord | None) -> None:
+    """Record the choice: a resumed run keeps it, whatever would be chosen then."""
+    writer.set_meta(**{META: None if split is None else split.to_json()})
+
+
+def recorded_split(reader: SessionReader) -> SplitRecord | None:
+    """The choice made when the run began; None if there was none."""
+    recorded = reader.meta().raw.get(META)
+    return SplitRecord.from_json(recorded) if recorded else None
 
 
 def check_resumable(reader: SessionReader, prepared: Prepared, job: Job) -> list[str]:

@@ -24,7 +24,14 @@ from engine.measuring import Measurement
 from engine.memory import is_out_of_memory, split_batches
 from engine.preparation import Prepared, extend, prepare
 from engine.recording import RunRecorder, StorageError
-from engine.restoring import ADDITIONS, ResumeError, check_resumable, write_inputs
+from engine.restoring import (
+    ADDITIONS,
+    ResumeError,
+    check_resumable,
+    record_split,
+    recorded_split,
+    write_inputs,
+)
 from engine.session.library import log_path
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
@@ -118,8 +125,9 @@ class _Loop:
         self._desk.handlers["add"] = self._add_samples
         self._desk.works = self._works
         self._budget = prepared.batches.token_budget
-        self._measurement = Measurement(prepared, job, recorder)
         done = {int(number) for number in reader.samples_done()}
+        split = recorded_split(reader) if done else prepared.split.record
+        self._measurement = Measurement(prepared, job, recorder, split)
         batches: list[tuple[int, ...]] = list(prepared.batches.batches)
         if done:
             for difference in check_resumable(reader, prepared, job):
@@ -129,9 +137,14 @@ class _Loop:
             # The plan of the first part, not today's: what a batch computes may depend on who is in it.
             batches = [tuple(int(number) for number in batch) for batch in reader.batches()]
         write_inputs(writer, prepared, job, batches, new_samples=0 if not done else None)
-        left = (tuple(number for number in batch if number not in done) for batch in batches)
-        self._todo = deque(batch for batch in left if batch)
+        if not done:
+            record_split(writer, prepared.split.record)
+            if prepared.split.note:
+                recorder.event("split", prepared.split.note)
+        left = [tuple(number for number in batch if number not in done) for batch in batches]
+        self._todo = deque(self._measurement.arrange(left))
         self._announce()
+        recorder.event("run", self._beginning(len(done)))
         if done:
             self._measurement.tick()  # what was on the screen may be of batches that were lost
 
@@ -147,6 +160,7 @@ class _Loop:
                     if self._todo:
                         self._run_next()
                     self._desk.obey(self._work)
+                self._measurement.enter(None)
         except StopRequested:
             self._works.close("the engine was stopped")
             self._measurement.save_all()
@@ -155,6 +169,7 @@ class _Loop:
 
     def _run_next(self) -> None:
         """The next batch, and a tick or checkpoint where one is due."""
+        self._measurement.enter(self._todo[0])
         self._run_batch(self._todo.popleft())
         if self._recorder.tick_due():
             self._measurement.tick()
@@ -169,6 +184,14 @@ class _Loop:
 
     def _work_context(self) -> WorkContext:
         return WorkContext(self._measurement.prepared, self._job, self._reader, self._writer)
+
+    def _beginning(self, done: int) -> str:
+        """What the run begins with, as an event."""
+        status = self._recorder.status
+        if done:
+            return f"resumed after {done:,} of {status.samples_total:,} samples"
+        samples, batches = f"{status.samples_total:,} samples", f"{status.batches_total:,} batches"
+        return f"started: {samples}, {status.tokens_total:,} tokens in {batches}"
 
     def _announce(self) -> None:
         lengths = self._measurement.prepared.tokenized.lengths

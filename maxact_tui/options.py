@@ -62,6 +62,24 @@ class RunOptions:
         Literal["lean", "standard", "compat"],
         Parameter(group=WHAT, help="What is kept per site; `compat` adds all the paper's own fields."),
     ] = "standard"
+    quant: Annotated[
+        Literal["off", "basic", "full"],
+        Parameter(
+            group=WHAT,
+            help="`basic`: thresholds from calibration samples, errors over others; `full`: also INT8 per token,"
+            " channel and group, SmoothQuant, MX and NVFP4, summed in the pass.",
+        ),
+    ] = "basic"
+    protocol: Annotated[
+        Literal["exact", "paper"],
+        Parameter(group=WHAT, help="Of the INT8 check; `paper`: the first samples calibrate, its quantile's bins."),
+    ] = "exact"
+    calibration: Annotated[
+        int, Parameter(group=WHAT, validator=_positive, help="Samples that thresholds come from.")
+    ] = 128
+    evaluation: Annotated[
+        int, Parameter(group=WHAT, validator=_positive, help="Samples that quantisation errors are taken over.")
+    ] = 256
     device: Annotated[
         str, Parameter(group=HOW, help="`auto`, `cpu`, `cuda`, `cuda:1`, or a device map such as `balanced`.")
     ] = "auto"
@@ -113,6 +131,10 @@ def make_job(model: str, options: RunOptions) -> Job:
         sites=options.sites,
         vision=options.vision,
         detail=options.detail,
+        quant=options.quant,
+        protocol=options.protocol,
+        calibration=options.calibration,
+        evaluation=options.evaluation,
         backend=options.backend,
         threads=options.threads,
         trust_remote_code=options.trust_remote_code,

@@ -35,8 +35,8 @@ class Board:
 
     Attributes:
         schemes: the columns; `source` of each says `from histogram` or `in pass`.
-        rows: one row per site with one error per scheme; None for a site without a distribution, and in a row where
-            a scheme was not applied to this site in the pass.
+        rows: one row per site with one error per scheme; None for a site of which nothing is known, and in a row
+            where a scheme was not applied to this site, or the site has no histogram.
         errors_over: the samples whose errors these are. Columns from the pass are of evaluation samples always.
         thresholds_from: the samples the thresholds come from: `calibration`, or `all` like the errors.
     """
@@ -128,10 +128,10 @@ def compute_board(
     further = tuple(scheme for scheme in map(find_scheme, names) if scheme is not None)
     rows: list[tuple[QuantError | None, ...] | None] = []
     for one, source, measured in zip(distributions, sources, sums, strict=True):
-        if one is None:
+        if one is None and measured is None:
             rows.append(None)
             continue
-        found = tuple(evaluate(one, scheme, source) for scheme in schemes)
+        found = tuple(None if one is None else evaluate(one, scheme, source) for scheme in schemes)
         rows.append(found + tuple(pass_error(measured, scheme) for scheme in further))
     split = calibration is not None
     return Board((*schemes, *further), tuple(rows), "evaluation" if split else "all", "calibration" if split else "all")

@@ -126,6 +126,7 @@ class SessionWriter:
         totals: Sequence[SiteTotals | None],
         new_samples: NDArray[Any],
         experts: Mapping[int, ExpertTotals | None] | None = None,
+        further: Mapping[str, Mapping[str, NDArray[Any]]] | None = None,
     ) -> None:
         """Store all totals with the cursor, atomically: a resumed run starts from exactly here.
 
@@ -135,6 +136,7 @@ class SessionWriter:
             new_samples: numbers of the samples finished since the last checkpoint; what is stored here is the
                 record of which samples are done.
             experts: per-expert totals by the number of their layer's first expert site.
+            further: arrays of other owners by name; read back by `SessionReader.extra`.
         """
         rows = [
             (str(site), name, e.dtype, e.shape, e.encoding, e.data)
@@ -149,6 +151,12 @@ class SessionWriter:
             for site, one in (experts or {}).items()
             if one is not None
             for name, array in one.to_arrays().items()
+            for e in (encode(array),)
+        ]
+        rows += [
+            (owner, name, e.dtype, e.shape, e.encoding, e.data)
+            for owner, arrays in (further or {}).items()
+            for name, array in arrays.items()
             for e in (encode(array),)
         ]
         shapes = [(site, one.dtype, one.width) for site, one in enumerate(totals) if one is not None]

@@ -21,7 +21,7 @@ from engine.statistics.accumulator import SiteAccumulator, unfit
 from engine.statistics.backends import Backend, BackendError, check_backend, choose_backend
 from engine.statistics.live import LiveScalars, sum_of_squares
 from engine.statistics.reading import Aside, put_aside
-from engine.statistics.rows import BatchRows
+from engine.statistics.rows import BatchRows, Rows
 from engine.statistics.state import DTYPES, SiteState
 from engine.statistics.tables import HostRows, clear_tables, host_rows, new_tables
 from engine.statistics.totals import SiteTotals, merge
@@ -69,6 +69,8 @@ class Meter:
         self._tables: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
         self._live = LiveScalars(sites)
         self._batch: BatchRows | None = None
+        self.also: Callable[[int, torch.Tensor, Rows], None] | None = None
+        """Called with every tensor that was measured, [R, D], and its rows; it must not wait for the device."""
         self.skipped: Counter[tuple[int, str]] = Counter()
         """How many tensors were not measured, by site and cause."""
 
@@ -130,6 +132,8 @@ class Meter:
         if accumulator is None:
             accumulator = self._accumulators[site] = self._new_accumulator(site, x)
         accumulator.update(flat, rows)
+        if self.also is not None:
+            self.also(site, flat, rows)
 
     def wait(self) -> None:
         """Wait until the devices have done what was asked of them so far."""

@@ -1,11 +1,12 @@
 """`PassMeter`: what quantisers with scales inside the tensor cost at every site, summed while the model runs.
 
 - `PassMeter`   calibrate, update; drain, discard, sums, load
-- `prepare`     compile beforehand what a run on the CPU needs
+- `warm_up_quantisers`   compile in the background what a run on the CPU needs
 """
 
 from __future__ import annotations
 
+import threading
 from importlib.util import find_spec
 from typing import Final
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.statistics.pass_sums import SUM_FIELDS, PassSums, merge_sums
+from engine.statistics.pass_sums import SMOOTH_SCHEMES, SUM_FIELDS, TENSOR_SCHEMES, PassSums, merge_sums
 from engine.statistics.quantisers import Calibration, add_errors
 from engine.statistics.rows import Rows
 
@@ -31,7 +32,8 @@ class PassMeter:
     def __init__(self, sites: int, backend: str) -> None:
         self._compiled = backend in _COMPILED and find_spec("numba") is not None
         self._maxima: list[tuple[NDArray[np.float32], NDArray[np.float32] | None] | None] = [None] * sites
-        self._known: dict[tuple[int, torch.device], tuple[Calibration, torch.Tensor]] = {}
+        self._calibrations: dict[tuple[int, torch.device], Calibration] = {}
+        self._tables: dict[torch.device, torch.Tensor] = {}
         self._sums: list[PassSums | None] = [None] * sites
 
     @property
@@ -57,7 +59,8 @@ class PassMeter:
         maxima = self._maxima[site]
         if maxima is None or len(maxima[0]) != x.shape[-1]:
             return
-        calibration, table = self._state(site, maxima, x.device)
+        calibration = self._calibration(site, maxima, x.device)
+        table = self._tables[x.device][site, : len(calibration.schemes)]
         x = x.contiguous()
         if self._compiled and x.device.type == "cpu":
             from engine.statistics.backends.numba_errors import compiled_errors
@@ -67,17 +70,18 @@ class PassMeter:
             add_errors(table, x if rows.index is None else x.index_select(0, rows.index), calibration)
 
     def drain(self) -> None:
-        """Move what the devices hold into the sums; waits for them."""
-        for (site, _), (calibration, table) in self._known.items():
-            fresh = table.cpu().numpy().copy()
+        """Move what the devices hold into the sums: one copy from each."""
+        host = {device: table.cpu().numpy().copy() for device, table in self._tables.items()}
+        for (site, device), calibration in self._calibrations.items():
+            fresh = host[device][site, : len(calibration.schemes)]
             if fresh.any():
                 found, held = PassSums(tuple(s.name for s in calibration.schemes), fresh), self._sums[site]
                 self._sums[site] = found if held is None else merge_sums(held, found)
-                table.zero_()
+        self.discard()
 
     def discard(self) -> None:
         """Forget everything added since the last `drain`."""
-        for _, table in self._known.values():
+        for table in self._tables.values():
             table.zero_()
 
     def sums(self, site: int) -> PassSums | None:
@@ -88,21 +92,23 @@ class PassMeter:
         """Continue from the sums of an earlier run."""
         self._sums[site] = sums
 
-    def _state(
+    def _calibration(
         self, site: int, maxima: tuple[NDArray[np.float32], NDArray[np.float32] | None], device: torch.device
-    ) -> tuple[Calibration, torch.Tensor]:
-        if (site, device) not in self._known:
+    ) -> Calibration:
+        """The site's calibration on a device, which has a table for the sums from then on."""
+        if (site, device) not in self._calibrations:
             # Tensors made under inference mode could not be reset outside of it.
             with torch.inference_mode(False):
-                calibration = Calibration.of(*maxima, device)
-                shape = (len(calibration.schemes), len(SUM_FIELDS))
-                self._known[site, device] = calibration, torch.zeros(shape, dtype=torch.float64, device=device)
-        return self._known[site, device]
+                self._calibrations[site, device] = Calibration.of(*maxima, device)
+                if device not in self._tables:
+                    shape = (len(self._sums), len(TENSOR_SCHEMES) + len(SMOOTH_SCHEMES), len(SUM_FIELDS))
+                    self._tables[device] = torch.zeros(shape, dtype=torch.float64, device=device)
+        return self._calibrations[site, device]
 
 
-def prepare(backend: str, device: torch.device) -> None:
-    """Compile beforehand what `update` needs for tensors on this device."""
+def warm_up_quantisers(backend: str, device: torch.device) -> None:
+    """Compile in a daemon thread what `update` needs for tensors on this device."""
     if backend in _COMPILED and device.type == "cpu" and find_spec("numba") is not None:
         from engine.statistics.backends.numba_errors import compiled_errors
 
-        compiled_errors().prepare()
+        threading.Thread(target=lambda: compiled_errors().prepare(), name="maxact-quantisers", daemon=True).start()
