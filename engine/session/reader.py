@@ -131,6 +131,19 @@ class SessionReader:
         row = self._db.execute("SELECT status FROM checkpoints").fetchone()
         return Status.from_json(json.loads(row[0])) if row else None
 
+    def saved_magnitude(self) -> NDArray[np.float64]:
+        """M_site of every site of the plan at the last checkpoint, float64 [sites], NaN where nothing was seen."""
+        plan = self.meta().plan
+        found = np.full(len(plan.sites) if plan else 0, np.nan)
+        rows = self._db.execute(
+            "SELECT site, a.dtype, shape, encoding, data FROM totals t JOIN arrays a "
+            "ON a.owner = CAST(t.site AS TEXT) AND a.name = 'extremes'"
+        )
+        for site, *encoded in rows:
+            magnitude = float(np.abs(decode(EncodedArray(*encoded))).max())
+            found[site] = magnitude if np.isfinite(magnitude) else np.nan
+        return found
+
     def totals(self, site: int) -> SiteTotals | None:
         """Everything kept of one site at the last checkpoint; None if it has seen nothing."""
         row = self._db.execute("SELECT dtype, width FROM totals WHERE site = ?", (site,)).fetchone()
@@ -163,6 +176,13 @@ class SessionReader:
         """Further arrays stored under `owner`; empty if there are none."""
         rows = self._db.execute("SELECT name, dtype, shape, encoding, data FROM arrays WHERE owner = ?", (owner,))
         return {row[0]: decode(EncodedArray(*row[1:])) for row in rows}
+
+    def array(self, owner: str, name: str) -> NDArray[Any] | None:
+        """One of the arrays stored under `owner`, without decoding the others; None if there is none."""
+        row = self._db.execute(
+            "SELECT dtype, shape, encoding, data FROM arrays WHERE owner = ? AND name = ?", (owner, name)
+        ).fetchone()
+        return decode(EncodedArray(*row)) if row else None
 
     def expert_totals(self) -> dict[int, ExpertTotals]:
         """Per-expert totals of every MoE layer that was tapped, by the number of its first expert site."""

@@ -1,0 +1,49 @@
+"""The largest channels of one component, layer by layer.
+
+- `ChannelMap`   max|x| of each of them at each site
+- `channel_map`  from a session, as of its last checkpoint
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.session.reader import SessionReader
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChannelMap:
+    """The K channels with the largest |x| at any of R sites, the largest first.
+
+    Attributes:
+        sites: number of each site.
+        channels: int64 [K].
+        maxima: float32 [R, K], max|x| of the channel at the site; NaN where the site has seen nothing, or has
+            another number of channels than most.
+        width: channels there are, 0 where nothing was seen.
+    """
+
+    sites: tuple[int, ...]
+    channels: NDArray[np.int64]
+    maxima: NDArray[np.float32]
+    width: int
+
+
+def channel_map(reader: SessionReader, sites: Sequence[int], count: int) -> ChannelMap:
+    """The `count` largest channels over these sites; ties go to the lower channel."""
+    with reader.snapshot():
+        rows = [reader.array(str(site), "channel_max") for site in sites]
+    widths = Counter(len(row) for row in rows if row is not None)
+    width = widths.most_common(1)[0][0] if widths else 0
+    maxima = np.full((len(rows), width), np.nan, np.float32)
+    for number, row in enumerate(rows):
+        if row is not None and len(row) == width:
+            maxima[number] = row
+    overall = np.nan_to_num(maxima, nan=-1.0).max(axis=0, initial=-1.0)
+    channels = np.argsort(-overall, kind="stable")[:count]
+    return ChannelMap(tuple(sites), channels.astype(np.int64), maxima[:, channels], width)

@@ -1,0 +1,138 @@
+"""A screen that asks the engine for the values of a text, waits for them, and reads them from the session.
+
+- `AskingScreen`
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from textual import work
+from textual.message import Message
+
+from engine.session.schema import SessionError
+from maxact_tui.answers import ASKING, Answer, answer_to
+from maxact_tui.asking import ask
+from maxact_tui.palette import Look
+from maxact_tui.probes import KIND, ProbeView, read_probe
+from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.snapshot import Snapshot
+
+READ_ONLY = "this screen is read-only: it shows what was asked for before, and asks for nothing"
+
+
+class AskingScreen(WatchedScreen):
+    """Asks for one text at a time.
+
+    Args:
+        look: what the terminal can show.
+        snapshot: what to show first.
+        may_ask: whether the engine may be asked.
+
+    Attributes:
+        answer: how the last request is getting on; None where there is nothing to say.
+    """
+
+    class ProbeRead(Message):
+        """The values of a text were read from the session."""
+
+        def __init__(self, view: ProbeView) -> None:
+            super().__init__()
+            self.view = view
+
+    class Asked(Message):
+        """The engine was asked; its answer comes under this number."""
+
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
+    class Failed(Message):
+        """Something could not be read or asked."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(self, look: Look, snapshot: Snapshot, *, may_ask: bool) -> None:
+        super().__init__(look, snapshot)
+        self.may_ask = may_ask
+        self.answer: Answer | None = None
+        self._asked = 0
+        self._wanted = 0
+
+    @property
+    def path(self) -> Path:
+        """The session file."""
+        return self.snapshot.path
+
+    @abstractmethod
+    def take(self, view: ProbeView) -> None:
+        """Show these values."""
+
+    def show(self, snapshot: Snapshot) -> bool:
+        """Show a newer snapshot, and follow the engine's answer."""
+        self.snapshot = snapshot
+        if not self.is_mounted:
+            return False
+        self.follow()
+        return self.draw(by_data=True)
+
+    def follow(self) -> None:
+        """See how the request is getting on; a result is read as soon as it is there."""
+        if not self._asked:
+            return
+        self.answer = answer_to(self._asked, self.snapshot)
+        if self.answer.state != "waiting":
+            self._asked = 0
+        if self.answer.state == "done":
+            self.load(self.answer.result)
+
+    def request(self, arguments: Mapping[str, Any]) -> None:
+        """Ask the engine for the values of a text, starting it where the run has ended."""
+        self._asked = self._wanted = 0
+        if self.may_ask:
+            self.answer = Answer("waiting", ASKING)
+            self._ask(self.path, dict(arguments))
+        else:
+            self.answer = Answer("failed", READ_ONLY)
+        self.draw()
+
+    def load(self, result: int) -> None:
+        """Read a result of the session; of several only the last one wanted is shown."""
+        self._wanted = result
+        self._read(self.path, result)
+
+    def on_asking_screen_probe_read(self, event: ProbeRead) -> None:
+        """The values are here."""
+        if event.view.result.number == self._wanted:
+            self.answer = None
+            self.take(event.view)
+
+    def on_asking_screen_asked(self, event: Asked) -> None:
+        """Wait for the answer to this command."""
+        self._asked = event.number
+        self.follow()
+        self.draw()
+
+    def on_asking_screen_failed(self, event: Failed) -> None:
+        """Say what is wrong."""
+        self.answer = Answer("failed", event.text)
+        self.draw()
+
+    @work(thread=True, group="read")
+    def _read(self, path: Path, result: int) -> None:
+        try:
+            self.post_message(self.ProbeRead(read_probe(path, result)))
+        except (SessionError, OSError, ValueError) as error:
+            self.post_message(self.Failed(str(error)))
+
+    @work(thread=True, group="ask")
+    def _ask(self, path: Path, arguments: dict[str, Any]) -> None:
+        try:
+            self.post_message(self.Asked(ask(path, KIND, arguments)))
+        except (SessionError, OSError) as error:
+            self.post_message(self.Failed(str(error)))

@@ -1,0 +1,273 @@
+"""Channels across layers: the largest channels of one component, layer by layer.
+
+- `ChannelsScreen`  gives back the site under the cursor on enter, None for esc
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.strip import Strip
+
+from engine.analysis.channelmap import ChannelMap, channel_map
+from engine.session.reader import SessionReader
+from engine.session.schema import SessionError
+from maxact_tui import actions
+from maxact_tui.channelcells import ChannelPlace, channel_cells, channel_grid, channel_legend, place_lines, place_of
+from maxact_tui.footer import footer_line
+from maxact_tui.grid import Grid, make_grid
+from maxact_tui.numbers import grouped
+from maxact_tui.palette import Look
+from maxact_tui.places import Places, TokenPlace
+from maxact_tui.probelines import component_line
+from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.snapshot import Snapshot, Wish
+from maxact_tui.text import visible
+from maxact_tui.widgets.heatmap import Heatmap
+from maxact_tui.widgets.lines import Lines, line
+
+CHANNELS = 32
+Address = tuple[int, int]
+
+
+class ChannelsScreen(WatchedScreen):
+    """Layers down, the largest channels across.
+
+    Args:
+        look: what the terminal can show.
+        snapshot: what to show first.
+        site: where the cursor is first; its component is shown.
+    """
+
+    CSS_PATH = "channels.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("channels")]
+
+    class MapRead(Message):
+        """The channels of a column of the grid were read, as of a checkpoint."""
+
+        def __init__(self, column: int, checkpoint: int, found: ChannelMap) -> None:
+            super().__init__()
+            self.column, self.checkpoint, self.found = column, checkpoint, found
+
+    class TokenRead(Message):
+        """The token at an address was read."""
+
+        def __init__(self, address: Address, token: TokenPlace | None) -> None:
+            super().__init__()
+            self.address, self.token = address, token
+
+    class Failed(Message):
+        """Something could not be read."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(self, look: Look, snapshot: Snapshot, site: int | None) -> None:
+        super().__init__(look, snapshot)
+        self._site = site
+        self._grid: Grid | None = None
+        self._column = 0
+        self._found: ChannelMap | None = None
+        self._read_at = (-1, -1)
+        self._heatmap: Heatmap | None = None
+        self._tokens: dict[Address, TokenPlace | None] = {}
+        self._notice = self._problem = ""
+
+    def compose(self) -> ComposeResult:
+        """Heads, the heatmap's place, legend, detail, keys."""
+        with Vertical():
+            yield Lines(self.look, id="channels-head")
+            yield Vertical(id="channels-map")
+            yield Lines(self.look, id="channels-legend")
+            yield Lines(self.look, id="channels-detail")
+            yield Lines(self.look, id="channels-keys")
+
+    def on_mount(self) -> None:
+        """Ask for the model's numbers and read the channels."""
+        self.ask()
+        self.draw()
+
+    def on_lines_resized(self, event: Lines.Resized) -> None:
+        """Lines depend on the width they are made for."""
+        event.stop()
+        self.draw()
+
+    def wish(self) -> Wish:
+        """The whole model: signs, tokens and kinds of channels."""
+        return Wish(self.snapshot.focus, model=True)
+
+    def notice(self, text: str) -> None:
+        """Show a short answer in place of the keys."""
+        self._notice = text
+        self._draw_keys()
+
+    def draw(self, *, by_data: bool = False) -> bool:
+        """Bring every widget up to date."""
+        self._read_if_new()
+        changed = self._lines("head").show(self._head(self.size.width))
+        if self._found is not None and self._heatmap is not None and self._heatmap.is_mounted:
+            changed |= self._heatmap.show(channel_cells(self._found, self.snapshot, self.look))
+            changed |= self._lines("legend").show([channel_legend(self._found, self.look, self.size.width)])
+            changed |= self._draw_detail()
+        return self._draw_keys() or changed
+
+    async def on_channels_screen_map_read(self, event: MapRead) -> None:
+        """Show the channels; columns are made anew only where they are others."""
+        if event.column != self._column:
+            return
+        before, self._found, self._problem = self._found, event.found, ""
+        same = before is not None and before.channels.tolist() == event.found.channels.tolist()
+        if not same or self._heatmap is None or before is None or before.sites != event.found.sites:
+            await self._mount_heatmap(event.found)
+        self.draw()
+
+    def on_channels_screen_token_read(self, event: TokenRead) -> None:
+        """Show the token of the channel under the cursor."""
+        self._tokens[event.address] = event.token
+        self._draw_detail()
+
+    def on_channels_screen_failed(self, event: Failed) -> None:
+        """Say what is wrong."""
+        self._problem = event.text
+        self.draw()
+
+    def on_heatmap_cursor_moved(self, event: Heatmap.CursorMoved) -> None:
+        """Show the channel under the cursor."""
+        event.stop()
+        self._notice = ""
+        self._draw_detail()
+        self._draw_keys()
+
+    def action_cursor(self, rows: int, columns: int) -> None:
+        """Move the cursor by one layer or channel."""
+        if self._heatmap is not None:
+            self._heatmap.move(rows, columns)
+
+    def action_page(self, direction: int) -> None:
+        """Move the cursor by a page of layers."""
+        if self._heatmap is not None:
+            self._heatmap.page(direction)
+
+    def action_edge(self, direction: int) -> None:
+        """Move the cursor to the first or last layer."""
+        if self._heatmap is not None:
+            self._heatmap.edge(direction)
+
+    def action_component(self, by: int) -> None:
+        """Show the channels of another component."""
+        if self._grid is not None:
+            here = self._here()
+            self._site = here.site if here is not None else self._site
+            self._column = (self._column + by) % len(self._grid.columns)
+            self.draw()
+
+    def action_site(self) -> None:
+        """Jump to the site under the cursor."""
+        here = self._here()
+        self.dismiss(here.site if here is not None else None)
+
+    def action_back(self) -> None:
+        """Back to where the user came from."""
+        self.dismiss(None)
+
+    def _read_if_new(self) -> None:
+        """Read the channels of the shown component when there is a newer checkpoint, or another component."""
+        snapshot = self.snapshot
+        if self._grid is None and snapshot.plan is not None and snapshot.plan.sites:
+            self._grid = make_grid(snapshot.plan)
+            cell = self._grid.cell_of(self._site) if self._site is not None else None
+            self._column = cell[1] if cell is not None else len(self._grid.columns) - 1
+        wanted = (self._column, snapshot.checkpoint)
+        if self._grid is not None and snapshot.checkpoint and self._read_at != wanted:
+            self._read_at = wanted
+            self._read_map(snapshot.path, self._column, snapshot.checkpoint, self._grid.column_sites(self._column))
+
+    async def _mount_heatmap(self, found: ChannelMap) -> None:
+        """A heatmap of these channels, with the cursor on the same channel and layer as before, if they are there."""
+        assert self._grid is not None
+        channel = self._here_channel()
+        rows = [self._grid.rows[row] for row in range(len(self._grid.rows)) if self._grid.sites[row, self._column] >= 0]
+        old, self._heatmap = self._heatmap, Heatmap(self.look, channel_grid(found, rows), id=None)
+        with self.app.batch_update():
+            if old is not None:
+                await old.remove()
+            await self.query_one("#channels-map").mount(self._heatmap)
+        row = self._nearest_row(found)
+        columns = found.channels.tolist()
+        column = columns.index(channel) if channel in columns else 0
+        self._heatmap.place(row * len(columns) + column)
+
+    def _here_channel(self) -> int | None:
+        title = self._heatmap.grid.columns[self._heatmap.cursor[1]] if self._heatmap is not None else ""
+        return int(title) if title else None
+
+    def _nearest_row(self, found: ChannelMap) -> int:
+        """The row of the site the user comes from, or of the same layer in this component."""
+        plan, site = self.snapshot.plan, self._site
+        if site in found.sites:
+            return found.sites.index(site)
+        layer = plan.sites[site].layer if plan is not None and site is not None else None
+        layers = [plan.sites[s].layer for s in found.sites] if plan is not None else []
+        return layers.index(layer) if layer in layers else 0
+
+    def _here(self) -> ChannelPlace | None:
+        if self._found is None or self._heatmap is None or not self._found.channels.size:
+            return None
+        return place_of(self._found, self.snapshot, self._heatmap.site)
+
+    def _draw_detail(self) -> bool:
+        here, plan = self._here(), self.snapshot.plan
+        if here is None or plan is None:
+            return self._lines("detail").show([])
+        address = (here.entry.sample, here.entry.position) if here.entry is not None else None
+        if address is not None and address not in self._tokens:
+            self._tokens[address] = None
+            self._read_token(self.snapshot.path, address)
+        token = self._tokens.get(address) if address is not None else None
+        return self._lines("detail").show(
+            place_lines(here, plan.sites[here.site], token, self.look, self.size.width - 2)
+        )
+
+    def _head(self, width: int) -> list[Strip]:
+        title: list[tuple[str, str]] = [(" Channels across layers", "title")]
+        if self._found is not None and self._grid is not None:
+            count = f"the {len(self._found.channels)} largest of {grouped(self._found.width)}"
+            title.append((f"  {count} in {visible(self._grid.columns[self._column])}, the largest first", "dim"))
+        lines = [line(self.look, *title)]
+        if self._problem:
+            return [*lines, line(self.look, (f" {visible(self._problem, width - 2, space=' ')}", "bad"))]
+        if self._grid is None or not self.snapshot.checkpoint:
+            return [*lines, line(self.look, (" comes with the first checkpoint", "dim"))]
+        return [*lines, component_line(self._grid, self._column, self.look, width)]
+
+    def _draw_keys(self) -> bool:
+        keys = self._lines("keys")
+        if self._notice:
+            return keys.show([line(self.look, (f" {visible(self._notice, space=' ')}", "key"))])
+        return keys.show([footer_line(self.look, self.size.width, "channels")])
+
+    def _lines(self, name: str) -> Lines:
+        return self.query_one(f"#channels-{name}", Lines)
+
+    @work(thread=True, group="map")
+    def _read_map(self, path: Path, column: int, checkpoint: int, sites: list[int]) -> None:
+        try:
+            with SessionReader(path) as reader:
+                self.post_message(self.MapRead(column, checkpoint, channel_map(reader, sites, CHANNELS)))
+        except (SessionError, OSError, ValueError) as error:
+            self.post_message(self.Failed(str(error)))
+
+    @work(thread=True, group="token")
+    def _read_token(self, path: Path, address: Address) -> None:
+        try:
+            with SessionReader(path) as reader:
+                self.post_message(self.TokenRead(address, Places(reader).at(*address)))
+        except (SessionError, OSError, ValueError) as error:
+            self.post_message(self.Failed(str(error)))

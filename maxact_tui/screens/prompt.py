@@ -1,0 +1,97 @@
+"""The prompt probe: any text through the loaded model, tokens by layers.
+
+- `PromptScreen`  gives back the site under the cursor on enter, None for esc
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.strip import Strip
+
+from maxact_tui import actions
+from maxact_tui.palette import Look
+from maxact_tui.probes import ProbeView, prompts_of
+from maxact_tui.promptlines import POLICY_WORDS, prompt_head
+from maxact_tui.screens.probe import ProbeScreen
+from maxact_tui.screens.promptcompare import PromptCompareScreen
+from maxact_tui.screens.prompteditor import PromptEditor, Typed
+from maxact_tui.screens.prompthistory import PromptHistoryScreen
+from maxact_tui.snapshot import Snapshot
+from maxact_tui.widgets.lines import line
+
+
+class PromptScreen(ProbeScreen):
+    """One prompt and its values; begins with the newest one of the session.
+
+    Args:
+        look: what the terminal can show.
+        snapshot: what to show first.
+        may_ask: whether the engine may be asked.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("prompt")]
+
+    def __init__(self, look: Look, snapshot: Snapshot, *, may_ask: bool) -> None:
+        super().__init__(look, snapshot, None, may_ask=may_ask, as_map=True)
+        self._typed: Typed | None = None
+
+    def on_mount(self) -> None:
+        """Show the newest prompt, if there is one."""
+        if self.has_history:
+            self.load(prompts_of(self.snapshot.results)[-1].number)
+
+    @property
+    def has_history(self) -> bool:
+        """Whether this session holds a prompt."""
+        return bool(prompts_of(self.snapshot.results))
+
+    async def write(self) -> None:
+        """Let the user type a prompt."""
+        if not self.may_ask:
+            self.request({})
+            return
+        editor = PromptEditor(self.look, self._typed or self._first_typed())
+        await self.app.push_screen(editor, self._on_typed)
+
+    def title_line(self, width: int) -> Strip:
+        """The prompt, its policy and length."""
+        if self.view is None:
+            return line(self.look, (" Prompt", "title"))
+        return prompt_head(self.view, self.look, width)
+
+    def empty_words(self) -> str:
+        """Before the first prompt."""
+        return "no prompt yet: p opens a field to type or paste one"
+
+    def take(self, view: ProbeView) -> None:
+        """Show a prompt, with the cursor on its largest value."""
+        self.view, self.tokens = view, view.tokens
+        self._typed = Typed(str(view.result.settings.get("text") or ""), view.policy)
+        self.to_maximum()
+        self.draw()
+
+    async def action_history(self) -> None:
+        """Choose an earlier prompt, or two to compare."""
+        if self.has_history:
+            await self.app.push_screen(PromptHistoryScreen(self.look, self.snapshot), self._on_chosen)
+        else:
+            self.notice("no prompt yet; p opens a field to type or paste one")
+
+    def _first_typed(self) -> Typed:
+        meta = self.snapshot.meta
+        policy = meta.job.policy if meta is not None else "raw"
+        return Typed("", policy if policy in POLICY_WORDS else "raw")
+
+    def _on_typed(self, typed: Typed | None) -> None:
+        if typed is not None:
+            self._typed = typed
+            self.request({"text": typed.text, "policy": typed.policy})
+
+    async def _on_chosen(self, chosen: tuple[int, ...] | None) -> None:
+        if chosen is not None and len(chosen) == 1:
+            self.answer = None
+            self.load(chosen[0])
+        elif chosen is not None:
+            await self.app.push_screen(PromptCompareScreen(self.look, self.snapshot, *chosen[:2]))

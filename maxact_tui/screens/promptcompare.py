@@ -1,0 +1,138 @@
+"""Two prompts side by side: the largest |x| of every layer, and how many times larger the second one's is.
+
+- `PromptCompareScreen`
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.screen import Screen
+
+from engine.session.schema import SessionError
+from maxact_tui import actions
+from maxact_tui.footer import footer_line
+from maxact_tui.grid import make_grid
+from maxact_tui.palette import Look
+from maxact_tui.probelines import component_line
+from maxact_tui.probes import ProbeView, read_probe
+from maxact_tui.promptlines import compare_rows, prompt_head
+from maxact_tui.snapshot import Snapshot
+from maxact_tui.text import visible
+from maxact_tui.widgets.lines import Lines, line
+from maxact_tui.widgets.scroller import Scroller
+
+
+class PromptCompareScreen(Screen[None]):
+    """A table of one component, layer by layer.
+
+    Args:
+        look: what the terminal can show.
+        snapshot: its plan is known.
+        first, second: numbers of the two results.
+    """
+
+    CSS_PATH = "promptcompare.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("versus")]
+
+    class ProbesRead(Message):
+        """Both were read from the session."""
+
+        def __init__(self, views: tuple[ProbeView, ProbeView]) -> None:
+            super().__init__()
+            self.views = views
+
+    class Failed(Message):
+        """They could not be read."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(self, look: Look, snapshot: Snapshot, first: int, second: int) -> None:
+        super().__init__()
+        self.look, self._snapshot, self._numbers = look, snapshot, (first, second)
+        self._views: tuple[ProbeView, ProbeView] | None = None
+        self._grid = make_grid(snapshot.plan) if snapshot.plan is not None else None
+        self._column = len(self._grid.columns) - 1 if self._grid is not None else 0
+        self._problem = ""
+
+    def compose(self) -> ComposeResult:
+        """The two prompts, the components, the table, keys."""
+        with Vertical():
+            yield Lines(self.look, id="versus-head")
+            yield Scroller(self.look, id="versus-table")
+            yield Lines(self.look, id="versus-keys")
+
+    def on_mount(self) -> None:
+        """Read both."""
+        self._read(self._snapshot.path, *self._numbers)
+        self._draw()
+
+    def on_lines_resized(self, event: Lines.Resized) -> None:
+        """Lines depend on the width they are made for."""
+        event.stop()
+        self._draw()
+
+    def on_prompt_compare_screen_probes_read(self, event: ProbesRead) -> None:
+        """Show them."""
+        self._views = event.views
+        self._draw()
+
+    def on_prompt_compare_screen_failed(self, event: Failed) -> None:
+        """Say why not."""
+        self._problem = event.text
+        self._draw()
+
+    def action_component(self, by: int) -> None:
+        """Compare another component."""
+        if self._grid is not None:
+            self._column = (self._column + by) % len(self._grid.columns)
+            self._draw()
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll by lines."""
+        self._table.move(lines)
+
+    def action_scroll_page(self, direction: int) -> None:
+        """Scroll by a page."""
+        self._table.page(direction)
+
+    def action_scroll_edge(self, direction: int) -> None:
+        """To the first or last layer."""
+        self._table.edge(direction)
+
+    def action_back(self) -> None:
+        """Back to the prompt."""
+        self.dismiss(None)
+
+    @property
+    def _table(self) -> Scroller:
+        return self.query_one(Scroller)
+
+    def _draw(self) -> None:
+        width, look = self.size.width, self.look
+        head = [line(look, (" Two prompts", "title"), ("  largest |x| over their tokens; ratio = B / A", "dim"))]
+        if self._views is not None and self._grid is not None:
+            for name, view in zip("AB", self._views, strict=True):
+                head.append(prompt_head(view, look, width, name))
+            head.append(component_line(self._grid, self._column, look, width))
+            self._table.fill(compare_rows(self._views, self._grid, self._column, look, width))
+        else:
+            said = self._problem or "reading both …"
+            head.append(line(look, " ", (visible(said, width - 2, space=" "), "bad" if self._problem else "dim")))
+        self.query_one("#versus-head", Lines).show(head)
+        self.query_one("#versus-keys", Lines).show([footer_line(look, width, "versus")])
+
+    @work(thread=True)
+    def _read(self, path: Path, first: int, second: int) -> None:
+        try:
+            self.post_message(self.ProbesRead((read_probe(path, first), read_probe(path, second))))
+        except (SessionError, OSError, ValueError) as error:
+            self.post_message(self.Failed(str(error)))

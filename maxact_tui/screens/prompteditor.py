@@ -1,0 +1,165 @@
+"""Where a prompt is typed or pasted.
+
+- `PromptEditor`  gives back what was typed, None for esc
+- `Typed`         a text and a token policy
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.events import Key
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import TextArea
+
+from maxact_tui.numbers import grouped
+from maxact_tui.palette import Look
+from maxact_tui.promptlines import POLICY_WORDS
+from maxact_tui.widgets.lines import Lines, Part, line
+
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+LINE_BREAKS = ("ctrl+n", "alt+enter", "shift+enter")
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A text for the model, and how it becomes tokens: `raw`, `bos` or `chat`."""
+
+    text: str
+    policy: str
+
+
+class PromptArea(TextArea):
+    """A field of several lines that shows no control sequence; enter ends it.
+
+    Args:
+        look: what the terminal can show.
+        text: what is in it first, selected, so that typing replaces it.
+    """
+
+    class Ended(Message):
+        """The user pressed enter."""
+
+    class PolicyTurned(Message):
+        """The user wants another token policy."""
+
+        def __init__(self, by: int) -> None:
+            super().__init__()
+            self.by = by
+
+    def __init__(self, look: Look, text: str) -> None:
+        super().__init__(text, soft_wrap=True, compact=True, highlight_cursor_line=False, id="prompt-area")
+        self._look = look
+        self.cursor_blink = False  # an idle screen writes nothing
+
+    def on_mount(self) -> None:
+        """Select what is there."""
+        self.select_all()
+
+    def get_line(self, line_index: int) -> Text:
+        """One line as it is shown: one safe character in the place of each that is not."""
+        raw = self.document.get_line(line_index)
+        return Text("".join(self._safe(c) for c in raw), end="", no_wrap=True)
+
+    async def _on_key(self, event: Key) -> None:
+        if event.key == "enter":
+            self.post_message(self.Ended())
+        elif event.key in LINE_BREAKS:
+            self._replace_via_keyboard("\n", *self.selection)
+        elif event.key in ("tab", "shift+tab"):
+            self.post_message(self.PolicyTurned(1 if event.key == "tab" else -1))
+        else:
+            await super()._on_key(event)
+            return
+        event.stop()
+        event.prevent_default()
+
+    def _safe(self, character: str) -> str:
+        if character == "\t":
+            return character
+        if unicodedata.category(character) in _UNSAFE or (self._look.ascii_only and not character.isascii()):
+            return "?" if self._look.ascii_only else "�"
+        return character
+
+
+class PromptEditor(ModalScreen[Typed | None]):
+    """A field for the text and a line for the policy.
+
+    Args:
+        look: what the terminal can show.
+        first: what is there to begin with.
+    """
+
+    CSS_PATH = "prompteditor.tcss"
+
+    def __init__(self, look: Look, first: Typed) -> None:
+        super().__init__()
+        self.look, self._text, self._policy = look, first.text, first.policy
+        self._said = ""
+
+    def compose(self) -> ComposeResult:
+        """Title, field, policy, keys."""
+        with Vertical(id="prompt-box"):
+            yield Lines(self.look, id="prompt-title")
+            yield PromptArea(self.look, self._text)
+            yield Lines(self.look, id="prompt-policy")
+            yield Lines(self.look, id="prompt-keys")
+
+    def on_mount(self) -> None:
+        """Type at once."""
+        self.query_one(PromptArea).focus()
+        self._draw()
+
+    def on_lines_resized(self, event: Lines.Resized) -> None:
+        """Lines depend on the width they are made for."""
+        event.stop()
+        self._draw()
+
+    def on_key(self, event: Key) -> None:
+        """Esc leaves."""
+        if event.key == "escape":
+            event.stop()
+            self.dismiss(None)
+
+    def on_text_area_changed(self, event: TextArea.Changed) -> None:
+        """Count along."""
+        event.stop()
+        self._said = ""
+        self._draw()
+
+    def on_prompt_area_ended(self, event: PromptArea.Ended) -> None:
+        """Take the text, if there is one."""
+        event.stop()
+        text = self.query_one(PromptArea).text
+        if text:
+            self.dismiss(Typed(text, self._policy))
+        else:
+            self._said = "there is no text yet; type or paste one, esc leaves"
+            self._draw()
+
+    def on_prompt_area_policy_turned(self, event: PromptArea.PolicyTurned) -> None:
+        """Another policy."""
+        event.stop()
+        names = list(POLICY_WORDS)
+        self._policy = names[(names.index(self._policy) + event.by) % len(names)]
+        self._draw()
+
+    def _draw(self) -> None:
+        look, count = self.look, len(self.query_one(PromptArea).text)
+        title = line(look, ("Prompt", "title"), (f"  {grouped(count)} characters", "dim"))
+        self.query_one("#prompt-title", Lines).show([title])
+        parts: list[Part] = [("tokens ", "dim")]
+        for name, words in POLICY_WORDS.items():
+            chosen = name == self._policy
+            parts.append((f"[{words}]" if chosen else f" {words} ", "heading" if chosen else "dim"))
+        self.query_one("#prompt-policy", Lines).show([line(look, *parts)])
+        keys = [("enter", "run"), ("tab", "tokens"), ("ctrl+n", "new line"), ("esc", "leave")]
+        shown: list[Part] = [part for key, label in keys for part in ((key, "key"), f" {label}  ")]
+        if self._said:
+            shown = [(self._said, "bad")]
+        self.query_one("#prompt-keys", Lines).show([line(look, *shown)])

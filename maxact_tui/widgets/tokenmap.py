@@ -1,0 +1,179 @@
+"""Tokens down, layers across: where in the model and in the text activations are large.
+
+- `TokenMap`
+- `slider_lines`  the layers of one component in a row, with the chosen one marked
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isnan
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.style import Style
+from textual.events import Click
+from textual.strip import Strip
+
+from maxact_tui.layertokens import LayerTokens
+from maxact_tui.numbers import signed
+from maxact_tui.palette import Look
+from maxact_tui.text import fitted
+from maxact_tui.widgets.lines import Part, line
+from maxact_tui.widgets.tokenview import CURSOR_STYLE, MASSIVE_STYLE, TokenCursor, TokenView, scrolled, shown_text
+
+HEAD_ROWS = 2
+POSITION_CELLS = 6
+LABEL_LEAST, LABEL_MOST = 10, 28
+TAIL_CELLS = 9
+WIDEST_CELL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a width is shared out: cells of a token's label and of a layer, and the visible layers [first, end)."""
+
+    label: int
+    cell: int
+    first: int
+    end: int
+
+
+class TokenMap(TokenView):
+    """A heatmap of one component over a text, with the digit of the power of ten in every cell."""
+
+    DEFAULT_CSS = "TokenMap { width: 1fr; height: 1fr; }"
+
+    _top: int = 0
+    _left: int = 0
+
+    @property
+    def page_rows(self) -> int:
+        """How many tokens are visible."""
+        return max(self.size.height - HEAD_ROWS, 1)
+
+    def picture(self) -> bool:
+        """Draw the headings and the visible tokens."""
+        tokens, layers = self._tokens, self._layers
+        if tokens is None or layers is None:
+            return self.show([])
+        shape = self._shape(layers)
+        self._left = shape.first
+        self._top = scrolled(self._top, self._cursor.token, self.page_rows, len(tokens))
+        blank = " " * (POSITION_CELLS + shape.label)
+        head = line(self.look, blank, *_label_parts(layers, shape, self._cursor.layer), ("      max", "dim"))
+        rows = [head, self._summary(layers, shape)]
+        rows += [
+            self._row(layers, shape, token) for token in range(self._top, min(self._top + self.page_rows, len(tokens)))
+        ]
+        return self.show(rows)
+
+    def step(self, rows: int, columns: int) -> TokenCursor:
+        """Up and down go through the tokens, left and right through the layers."""
+        return self._at(self._cursor.token + rows, self._cursor.layer + columns)
+
+    def page(self, direction: int) -> TokenCursor:
+        """A page of tokens up or down."""
+        return self._at(self._cursor.token + direction * max(self.page_rows - 1, 1))
+
+    def on_click(self, event: Click) -> None:
+        """Point at the clicked token and layer."""
+        if self._layers is None or event.y < HEAD_ROWS:
+            return
+        shape = self._shape(self._layers)
+        layer = shape.first + (event.x - POSITION_CELLS - shape.label) // shape.cell
+        inside = shape.first <= layer < shape.end
+        self.post_message(self.Pointed(self._at(self._top + event.y - HEAD_ROWS, layer if inside else None)))
+
+    def _shape(self, layers: LayerTokens) -> Shape:
+        count = len(layers.labels)
+        room = max(self.size.width - POSITION_CELLS - LABEL_LEAST - TAIL_CELLS, 1)
+        cell = min(max(room // count, 1), WIDEST_CELL)
+        shown = min(room // cell, count)
+        label = min(LABEL_LEAST + room - cell * shown, LABEL_MOST)
+        first = scrolled(self._left, self._cursor.layer, shown, count)
+        return Shape(label, cell, first, first + shown)
+
+    def _summary(self, layers: LayerTokens, shape: Shape) -> Strip:
+        """The largest |x| of every layer over the whole text."""
+        title = fitted("all tokens", shape.label - 1)
+        parts: list[Part] = [(" " * POSITION_CELLS + title + " ", "dim")]
+        parts += _cells(self.look, *layer_maxima(layers), shape, self._cursor.layer)
+        largest = "" if isnan(layers.largest) else signed(layers.largest)
+        return line(self.look, *parts, (f"  {largest:>6} ", "dim")).simplify()
+
+    def _row(self, layers: LayerTokens, shape: Shape, token: int) -> Strip:
+        assert self._tokens is not None
+        here = token == self._cursor.token
+        piece = self._tokens.shown[token]
+        label = fitted(
+            shown_text(piece, self.look, self.look.own("·")), shape.label - 1, ascii_only=self.look.ascii_only
+        )
+        parts: list[Part] = [
+            (f"{token:>{POSITION_CELLS - 1}} ", "title" if here else "dim"),
+            (f"{label} ", "title" if here else "dim" if piece.continues else ""),
+        ]
+        chosen = self._cursor.layer if here else None
+        parts += _cells(self.look, layers.levels[:, token], layers.digits[:, token], shape, chosen)
+        is_massive = bool(layers.massive[:, token].any())
+        value = layers.peak_value(token)
+        text = f"{'' if isnan(value) else signed(value):>6}{'*' if is_massive else ' '}"
+        return line(self.look, *parts, "  ", (text, MASSIVE_STYLE if is_massive else Style(bold=here))).simplify()
+
+
+def slider_lines(look: Look, layers: LayerTokens, layer: int, width: int) -> list[Strip]:
+    """Two lines: the layers' names, and below them the largest |x| of each over the whole text."""
+    count = len(layers.labels)
+    lead = " layer "
+    room = max(width - len(lead) - 1, 1)
+    cell = min(max(room // count, 1), WIDEST_CELL)
+    shown = min(room // cell, count)
+    first = scrolled(0, layer, shown, count)
+    shape = Shape(0, cell, first, first + shown)
+    names = line(look, (lead, "dim"), *_label_parts(layers, shape, layer))
+    return [names, line(look, " " * len(lead), *_cells(look, *layer_maxima(layers), shape, layer)).simplify()]
+
+
+def layer_maxima(layers: LayerTokens) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    """(levels, digits) of the largest |x| of each layer over the whole text."""
+    tokens = np.nan_to_num(np.abs(layers.values), nan=-1.0).argmax(axis=1)
+    rows = np.arange(len(tokens))
+    return layers.levels[rows, tokens], layers.digits[rows, tokens]
+
+
+def _label_parts(layers: LayerTokens, shape: Shape, chosen: int) -> list[Part]:
+    """Names of the layers above their cells, as many as there is room for, the chosen one always."""
+    cells = [" "] * (shape.cell * (shape.end - shape.first))
+    free = len(cells)
+    names = {layer: layers.labels[layer].removeprefix("L") for layer in range(shape.first, shape.end)}
+    wide = max(len(name) for name in layers.labels[shape.first : shape.end]) + 1
+    every = max(-(-wide // shape.cell), 1)
+    every = next((nice for nice in (1, 2, 5, 10, 20) if nice >= every), every)
+    own = names.pop(chosen, "")
+    start = min((chosen - shape.first) * shape.cell, max(free - len(own), 0))
+    taken = range(start - 1, start + len(own) + 1)
+    for layer, name in names.items():
+        place = (layer - shape.first) * shape.cell
+        inside = range(place, place + len(name))
+        if not (name.isdigit() and int(name) % every == 0) or place + len(name) > free:
+            continue
+        if not set(inside) & set(taken):
+            cells[place : place + len(name)] = name
+    before, after = "".join(cells[:start]), "".join(cells[start + len(own) :])
+    return [(before, "dim"), (own, "title"), (after, "dim")]
+
+
+def _cells(
+    look: Look, levels: NDArray[np.int64], digits: NDArray[np.str_], shape: Shape, chosen: int | None
+) -> list[Part]:
+    """The visible layers of one row; neighbours of one style become one part."""
+    parts: list[Part] = []
+    text, style = "", Style()
+    for layer in range(shape.first, shape.end):
+        level = int(levels[layer])
+        own = CURSOR_STYLE if layer == chosen else look.ramp[level] if level >= 0 else Style()
+        if own is not style and text:
+            parts.append((text, style))
+            text = ""
+        text, style = text + str(digits[layer]).center(shape.cell), own
+    return [*parts, (text, style)]
