@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from maxact_tui.keys import printed
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -31,7 +33,7 @@ class Action:
     @property
     def key_text(self) -> str:
         """How the first key is written in the footer and the help."""
-        return self.shown or self.keys[0]
+        return self.shown or (printed(self.keys[0]) if self.keys else "")
 
     @property
     def key_name(self) -> str:

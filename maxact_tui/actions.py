@@ -18,13 +18,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from textual.binding import Binding
-
+from maxact_tui import textactions
 from maxact_tui.action import Action
 
-Place = Literal["monitor", "site", "list", "app"]
+if TYPE_CHECKING:
+    from textual.binding import Binding
+
+Place = Literal["monitor", "site", "list", "channels", "probe", "prompt", "prompts", "versus", "app"]
 Keys = Mapping[str, tuple[str, ...]]
 DEFAULT_KEYS: Keys = MappingProxyType({})
 
@@ -58,8 +60,11 @@ MONITOR = (
     Action("measure(1)", ("m",), "measure", "Next measure in the heatmap (max, rms, crest, ...)."),
     Action("app.pause", ("space",), "pause", "Pause the run after the current batch, or resume it."),
     Action("app.threads", ("t",), "threads", "Massive activations followed through the layers."),
+    *textactions.OPENING,
+    Action("app.board", ("i",), "INT8", "The board: every site under every quantiser, and what exceeds fp16 and e4m3."),
     Action("app.filter", ("slash",), "filter", "Show only some rows and columns; see `The filter` below.", "/"),
     Action("clear", ("escape",), "", "Show every row and column again.", "esc"),
+    textactions.SAMPLE,
     Action("app.export", ("e",), "export", "Write HTML, Markdown, JSON and the paper's files beside the session."),
     Action("app.ab", ("b",), "", "Run the same samples with BOS (or without, if this run had it), then compare."),
     Action("app.log", ("v",), "events", "The event log."),
@@ -73,12 +78,17 @@ MONITOR = (
 )
 
 SITE = (
-    Action("tab(1)", ("tab", "right", "l"), "next", "Next tab.", id="next_tab"),
-    Action("tab(-1)", ("shift+tab", "left", "h"), "", "Previous tab.", id="previous_tab"),
+    Action("tab(1)", ("tab",), "next", "Next tab.", id="next_tab"),
+    Action("tab(-1)", ("shift+tab",), "", "Previous tab.", id="previous_tab"),
+    Action("sideways(1)", ("right", "l"), "", "Next tab; on the INT8 tab the threshold up.", "→ l", id="right"),
+    Action("sideways(-1)", ("left", "h"), "", "Previous tab; on the INT8 tab the threshold down.", "← h", id="left"),
     Action("tab_at(0)", ("1",), "", "Tab: the 100 largest activations.", id="tab_tokens"),
     Action("tab_at(1)", ("2",), "", "Tab: channels.", id="tab_channels"),
     Action("tab_at(2)", ("3",), "", "Tab: distribution.", id="tab_distribution"),
     Action("tab_at(3)", ("4",), "", "Tab: samples and categories.", id="tab_samples"),
+    Action("tab_at(4)", ("5",), "", "Tab: INT8 and other quantisers; up and down choose one.", id="tab_int8"),
+    replace(textactions.SAMPLE, keys=("y", "enter")),
+    *textactions.OPENING,
     *TABLE,
     *SCROLLING,
     Action(
@@ -86,6 +96,46 @@ SITE = (
     ),
     Action("neighbour(1)", ("right_square_bracket",), "", "The same component one layer down.", "]", id="layer_down"),
     BACK,
+)
+
+BOARD = (
+    Action("cursor(-1,0)", ("up", "k"), "", "The site above.", "↑ k", id="up"),
+    Action("cursor(1,0)", ("down", "j"), "", "The site below.", "↓ j", id="down"),
+    Action("cursor(0,-1)", ("left", "h"), "", "The quantiser on the left.", "← h", id="left"),
+    Action("cursor(0,1)", ("right", "l"), "", "The quantiser on the right.", "→ l", id="right"),
+    Action("page(-1)", ("pageup",), "", "One page of sites up.", "PgUp", id="page_up"),
+    Action("page(1)", ("pagedown",), "", "One page of sites down.", "PgDn", id="page_down"),
+    Action("edge(-1)", ("home", "g"), "", "First site.", "Home g", id="top"),
+    Action("edge(1)", ("end", "G"), "", "Last site.", "End G", id="end"),
+    Action(
+        "app.open_tuned", ("enter",), "site", "The site under this quantiser: its threshold, who carries the error."
+    ),
+    Action("sort", ("s",), "sort", "Sort by the column under the cursor, worst first; again as the model computes."),
+    Action("reverse", ("S",), "", "Turn the order round."),
+    Action("section", ("w",), "fp16/e4m3", "What exceeds fp16 and e4m3 without a scale, or back to SQNR."),
+    Action("app.filter", ("slash",), "filter", "Filter the sites; see `The filter` below.", "/"),
+    BACK,
+)
+
+TUNING = (
+    Action("tune(1)", ("full_stop",), "threshold", "Threshold up by a 32nd of an octave.", ", .", id="threshold_up"),
+    Action("tune(-1)", ("comma",), "", "Threshold down as much.", ",", id="threshold_down"),
+    Action(
+        "tune(16)",
+        ("greater_than_sign", "shift+right"),
+        "",
+        "Threshold up by half an octave.",
+        ">",
+        id="threshold_far_up",
+    ),
+    Action("tune(-16)", ("less_than_sign", "shift+left"), "", "Threshold down as much.", "<", id="threshold_far_down"),
+    Action("app.threshold", ("equals_sign",), "type it", "Type a threshold.", "="),
+    Action("own_threshold", ("r",), "", "The quantiser's own threshold again, nothing left out."),
+    Action("without_first", ("0",), "", "What if position 0 of every sample were left out?"),
+    Action(
+        "keep_channels(1)", ("plus",), "what if", "What if one more channel were kept in bf16?", "0 + -", id="keep_more"
+    ),
+    Action("keep_channels(-1)", ("minus",), "", "One channel fewer.", "-", id="keep_fewer"),
 )
 
 LIST = (
@@ -106,7 +156,14 @@ EVERYWHERE = (
 TABLES: dict[Place, tuple[str, tuple[Action, ...]]] = {
     "monitor": ("Heatmap", MONITOR),
     "site": ("Site", SITE),
+    "board": ("Board of quantisers", BOARD),
+    "tuning": ("Board and INT8 tab: the threshold", TUNING),
     "list": ("Lists: threads, sessions", LIST),
+    "channels": ("Channels across layers", (*textactions.CHANNELS, BACK)),
+    "probe": ("Sample and prompt", (*textactions.PROBE, BACK)),
+    "prompt": ("Prompt", textactions.PROMPT),
+    "prompts": ("Earlier prompts", (*textactions.PROMPTS, *SCROLLING, BACK)),
+    "versus": ("Two prompts", (*textactions.VERSUS, *SCROLLING, BACK)),
     "app": ("Everywhere", EVERYWHERE),
 }
 
@@ -123,6 +180,8 @@ def setting(place: Place, action: Action) -> str:
 
 def bindings(place: Place) -> list[Binding]:
     """Textual's key bindings for a place; hidden, because the footer is drawn by us."""
+    from textual.binding import Binding  # key names are looked up before Textual is imported
+
     return [
         Binding(
             ",".join(action.keys),

@@ -14,7 +14,7 @@ from maxact_tui.widgets.lines import Part, line
 
 def footer_line(look: Look, width: int, *places: Place) -> Strip:
     """The keys of these places as far as they fit; those that work everywhere (help, quit) always."""
-    always, some = footer("app"), footer(*places)
+    always, some = footer("app", keys=look.keys), footer(*places, keys=look.keys)
     room = width - sum(_cells(key, label) for key, label in always)
     shown: list[tuple[str, str]] = []
     for key, label in some:

@@ -1,24 +1,30 @@
 """Colours and glyphs: which ramp a terminal can show, and which level a value has.
 
-- `Look`         what a terminal can show: the ramp's styles, its glyphs, named styles
+- `Look`         how things look: the ramp's styles, its glyphs, named styles, the user's keys
 - `choose_look`  the look for a colour system
 - `Scale`        values to levels, on a log or linear axis between whole bounds
 - `scale_of`     a scale that holds all of these values
-- `STYLES`       the named styles of text
+- `STYLES`       the named styles of text, in the terminal's own colours
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.style import Style
 
+from maxact_tui.settings import THEMES
+
 # A plasma-like ramp inside the 6x6x6 cube, so that 256-colour terminals show exactly these.
 _CUBE_RAMP = (17, 18, 54, 55, 91, 90, 126, 162, 161, 203, 209, 215, 221, 227)
 _CUBE_DARK_UP_TO = 9  # the first so many are dark and take white text
+# The same idea for white backgrounds: what is small is pale.
+_PALE_RAMP = (230, 229, 223, 222, 216, 215, 209, 203, 168, 162, 126, 90, 54, 17)
+_PALE_LIGHT_UP_TO = 9
 _BASIC_RAMP = ("blue", "magenta", "red", "yellow")
 _GLYPHS = " ░▒▓█"
 _ASCII_GLYPHS = " .:*#"
@@ -37,6 +43,14 @@ STYLES: dict[str, Style] = {
     "bar": Style(color="cyan"),
     "heading": Style(bold=True, underline=True),
 }
+# Terminals' own cyan, green and yellow are pale; on white these have a contrast of 5.7 at least.
+_LIGHT_STYLES: dict[str, Style] = STYLES | {
+    "key": Style(bold=True, color="color(24)"),
+    "good": Style(color="color(22)"),
+    "warn": Style(color="color(94)"),
+    "bad": Style(bold=True, color="color(124)"),
+    "bar": Style(color="color(24)"),
+}
 
 _TO_ASCII = str.maketrans(
     {
@@ -50,17 +64,23 @@ _TO_ASCII = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a terminal can show.
+    """How things look: what the terminal can show, and what the user has chosen.
 
     Attributes:
         ramp: one style per level, low to high.
         level_glyphs: one glyph per level; blank where the colour alone is told apart from its neighbours.
         ascii_only: nothing beyond ASCII may be written.
+        styles: the named styles of text.
+        theme: one of `THEMES`.
+        keys: the user's own keys: names of `actions.TABLES` -> Textual key names.
     """
 
     ramp: tuple[Style, ...]
     level_glyphs: str
     ascii_only: bool = False
+    styles: Mapping[str, Style] = field(default_factory=lambda: STYLES)
+    theme: str = THEMES[0]
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def levels(self) -> int:
@@ -72,28 +92,47 @@ class Look:
         return text.translate(_TO_ASCII) if self.ascii_only else text
 
 
-def choose_look(colour_system: str | None, *, no_colour: bool = False, ascii_only: bool = False) -> Look:
-    """The look for a terminal.
+def choose_look(
+    colour_system: str | None,
+    *,
+    no_colour: bool = False,
+    ascii_only: bool = False,
+    theme: str = THEMES[0],
+    keys: Mapping[str, tuple[str, ...]] | None = None,
+) -> Look:
+    """The look for a terminal. No theme paints a background: it is the terminal's.
 
     Args:
         colour_system: Rich's name for it: `truecolor`, `256`, `standard` or `windows` (16 colours), None for none.
         no_colour: the user set NO_COLOR.
         ascii_only: the terminal has no UTF-8.
+        theme: `dark` or `light`, whichever the terminal's background is; `ansi` for its own 16 colours alone.
+        keys: the user's own keys.
     """
     glyphs = _ASCII_GLYPHS if ascii_only else _GLYPHS
+    styles = _LIGHT_STYLES if theme == "light" else STYLES
     if no_colour or colour_system is None:
-        return Look((Style(),) * len(glyphs), glyphs, ascii_only)
-    if colour_system in ("truecolor", "256"):
+        ramp = (Style(),) * len(glyphs)
+        styles = {name: style.without_color for name, style in styles.items()}
+    elif colour_system in ("truecolor", "256") and theme != "ansi":
+        ramp, glyphs = _cube_ramp(theme), " " * len(_CUBE_RAMP)
+    else:
+        levels = range(2 * len(_BASIC_RAMP))
         ramp = tuple(
-            Style(color="color(231)" if place < _CUBE_DARK_UP_TO else "color(16)", bgcolor=f"color({number})")
-            for place, number in enumerate(_CUBE_RAMP)
+            Style(color="black" if level // 2 == 3 else "white", bgcolor=_BASIC_RAMP[level // 2]) for level in levels
         )
-        return Look(ramp, " " * len(ramp), ascii_only)
-    levels = 2 * len(_BASIC_RAMP)
-    ramp = tuple(
-        Style(color="black" if level // 2 == 3 else "white", bgcolor=_BASIC_RAMP[level // 2]) for level in range(levels)
+        glyphs = "".join(glyphs[1 + 2 * (level % 2)] for level in levels)
+    return Look(ramp, glyphs, ascii_only, styles, theme, keys or {})
+
+
+def _cube_ramp(theme: str) -> tuple[Style, ...]:
+    """The ramp in colours of the cube, each with text that can be read on it."""
+    numbers, change = (_PALE_RAMP, _PALE_LIGHT_UP_TO) if theme == "light" else (_CUBE_RAMP, _CUBE_DARK_UP_TO)
+    first, second = ("color(16)", "color(231)") if theme == "light" else ("color(231)", "color(16)")
+    return tuple(
+        Style(color=first if place < change else second, bgcolor=f"color({number})")
+        for place, number in enumerate(numbers)
     )
-    return Look(ramp, "".join(glyphs[1 + 2 * (level % 2)] for level in range(levels)), ascii_only)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from textual.strip import Strip
 
 from engine.session.records import Event
 from maxact_tui.actions import help_sections
+from maxact_tui.filtering import EXAMPLES, FIELDS, GRAMMAR
 from maxact_tui.measures import MEASURES
 from maxact_tui.numbers import duration, grouped
 from maxact_tui.palette import Look
@@ -103,7 +104,7 @@ class ReadingScreen(ModalScreen[None]):
 def help_lines(look: Look, width: int) -> list[Strip]:
     """Everything the keys do, what the screen shows, and what the measures mean."""
     lines = [line(look)]
-    for title, entries in help_sections():
+    for title, entries in help_sections(keys=look.keys):
         lines.append(line(look, (title, "heading")))
         for key, sentence in entries:
             lines.append(
@@ -113,9 +114,22 @@ def help_lines(look: Look, width: int) -> list[Strip]:
     lines.append(line(look, ("What the heatmap can show", "heading")))
     for measure in MEASURES:
         lines += _paragraph(look, measure.title, measure.meaning, width)
+    lines += [line(look), *filter_lines(look, width)]
     lines += [line(look), line(look, ("What the signs mean", "heading"))]
     for sign, meaning in _SIGNS:
         lines += _paragraph(look, sign, meaning, width)
+    return lines
+
+
+def filter_lines(look: Look, width: int) -> list[Strip]:
+    """The grammar of the filter, its fields, and examples."""
+    lines = [line(look, ("The filter", "heading"))]
+    for sentence in GRAMMAR:
+        lines += _paragraph(look, "", sentence, width)
+    for field in FIELDS:
+        lines += _paragraph(look, field.name, field.meaning, width)
+    for query, meaning in EXAMPLES:
+        lines.append(line(look, (f"  {fitted(query, 30)} ", "key"), visible(meaning, width - 34, space=" ")))
     return lines
 
 

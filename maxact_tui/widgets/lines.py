@@ -16,7 +16,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from maxact_tui.palette import STYLES, Look
+from maxact_tui.palette import Look
 from maxact_tui.text import visible
 
 Part = str | tuple[str, str] | tuple[str, Style]
@@ -30,19 +30,15 @@ def line(look: Look, *parts: Part) -> Strip:
 
     Args:
         look: what the terminal can show.
-        parts: text, or (text, name in `STYLES`), or (text, style).
+        parts: text, or (text, name in `look.styles`), or (text, style).
     """
     segments = []
     for part in parts:
         text, style = (part, "") if isinstance(part, str) else part
         shown = visible(look.own(text), space=" ", ascii_only=look.ascii_only)
         if shown:
-            segments.append(Segment(shown, _style(style)))
+            segments.append(Segment(shown, look.styles[style] if isinstance(style, str) else style))
     return Strip(segments)
-
-
-def _style(style: str | Style) -> Style:
-    return STYLES[style] if isinstance(style, str) else style
 
 
 class Lines(Widget):
@@ -94,7 +90,7 @@ class Lines(Widget):
 
     def render_line(self, y: int) -> Strip:
         """Textual's Line API."""
-        return _at(self._lines, y).adjust_cell_length(self.size.width, STYLES[""])
+        return _at(self._lines, y).adjust_cell_length(self.size.width, self.look.styles[""])
 
 
 def _at(lines: Sequence[Strip], y: int) -> Strip:
