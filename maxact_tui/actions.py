@@ -26,7 +26,7 @@ from maxact_tui.action import Action
 if TYPE_CHECKING:
     from textual.binding import Binding
 
-Place = Literal["monitor", "site", "list", "channels", "probe", "prompt", "prompts", "versus", "app"]
+Place = Literal["monitor", "site", "board", "tuning", "list", "channels", "probe", "prompt", "prompts", "versus", "app"]
 Keys = Mapping[str, tuple[str, ...]]
 DEFAULT_KEYS: Keys = MappingProxyType({})
 

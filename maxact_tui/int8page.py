@@ -1,6 +1,6 @@
 """A site under a quantiser, as lines of text: the threshold's slider, the error, who carries it, what if.
 
-- `int8_page`     everything, with the list of schemes at its left where there is room
+- `int8_page`     everything, with the list of schemes at its left or without
 - `int8_line`     the site's SQNR under the usual schemes in one line
 - `best_words`    the best scheme for each number of bits, in words
 - `share_text`, `bounded_text`  numbers as these lines write them
@@ -26,7 +26,6 @@ from maxact_tui.tuning import LOWEST, Tuned, Tuner, Tuning, WhatIf
 from maxact_tui.widgets.lines import Part, line
 
 LIST_CELLS = 27
-_LIST_FROM = 78  # cells of width
 FIRST_WORDS = {
     "raw": "position 0 (this run added no BOS)",
     "bos": "position 0, the BOS token",
@@ -34,7 +33,9 @@ FIRST_WORDS = {
 }
 
 
-def int8_page(tuner: Tuner, tuning: Tuning, policy: str, look: Look, width: int, height: int) -> list[Strip]:
+def int8_page(
+    tuner: Tuner, tuning: Tuning, policy: str, look: Look, width: int, height: int, *, has_list: bool
+) -> list[Strip]:
     """The site under a tuning.
 
     Args:
@@ -42,13 +43,13 @@ def int8_page(tuner: Tuner, tuning: Tuning, policy: str, look: Look, width: int,
         tuning: what the user has set.
         policy: how the run turned text into tokens.
         look: what the terminal can show.
-        width: cells there are; from 78 on the list of schemes stands at the left.
+        width: cells there are.
         height: lines there are.
+        has_list: the list of schemes stands at the left.
     """
     board = tuner.view.quant.board
     if board.rows[0] is None:
         return [line(look, ("needs a histogram, which lean detail does not keep, and a finite element", "dim"))]
-    has_list = width >= _LIST_FROM
     room = width - LIST_CELLS if has_list else width
     shown = _facts(tuner, tuning, policy, room, look)
     if len(shown) > height:

@@ -15,22 +15,24 @@ from textual.strip import Strip
 from engine.report.errors import ReportError
 from engine.session.schema import SessionError
 from maxact_tui import actions
+from maxact_tui.boardactions import BoardActions
 from maxact_tui.ending import EXIT_DONE
-from maxact_tui.leaving import LeavingApp
 from maxact_tui.palette import Look
 from maxact_tui.screens.browser import BrowserScreen
+from maxact_tui.screens.events import EventsScreen
 from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.palette import PaletteScreen
-from maxact_tui.screens.reading import ReadingScreen, event_lines, help_lines
+from maxact_tui.screens.reading import ReadingScreen, help_lines
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.threads import ThreadsScreen
+from maxact_tui.screens.watched import WatchedScreen
 
 Exporter = Callable[[Path], str]
 PageMaker = Callable[[Look, int], Sequence[Strip]]
 
 
-class OpeningApp(LeavingApp):
+class OpeningApp(BoardActions):
     """Opens screens over the monitor.
 
     Opening a screen is awaited, so that keys typed ahead reach the screen they are meant for.
@@ -40,10 +42,13 @@ class OpeningApp(LeavingApp):
         exporter: writes the results and says in one line what it wrote.
         read_only: send no commands to the engine.
         ascii_only: write ASCII only.
+        settings: theme, units, keys.
     """
 
-    def __init__(self, session: Path | None, *, exporter: Exporter, read_only: bool, ascii_only: bool) -> None:
-        super().__init__(session, read_only=read_only, ascii_only=ascii_only)
+    def __init__(
+        self, session: Path | None, *, exporter: Exporter, read_only: bool, ascii_only: bool, settings: Settings
+    ) -> None:
+        super().__init__(session, read_only=read_only, ascii_only=ascii_only, settings=settings)
         self._exporter = exporter
         self.monitor = MonitorScreen(self.look, self.snapshot)
 
@@ -74,18 +79,28 @@ class OpeningApp(LeavingApp):
             self.screen.open_filter()
 
     async def action_help(self) -> None:
-        """Open the help."""
-        await self.read("Help", help_lines)
+        """Open the help, which begins with the screen it is opened from."""
+        here = self.screen.PLACES if isinstance(self.screen, WatchedScreen) else ("list",)
+        await self.read("Help", lambda look, width: help_lines(look, width, here))
+
+    async def action_theme(self) -> None:
+        """Show everything in the next theme."""
+        theme = THEMES[(THEMES.index(self.look.theme) + 1) % len(THEMES)]
+        self.look = self.make_look(theme, ascii_only=self.look.ascii_only)
+        for screen in self.screen_stack:
+            if isinstance(screen, WatchedScreen):
+                await screen.restyle(self.look)
+        self.say(f'theme: {theme}; for good with theme = "{theme}" in the settings file (maxact-tui settings)')
 
     async def action_log(self) -> None:
-        """Open the event log."""
-        started = self.snapshot.status.started if self.snapshot.status is not None else 0.0
-        await self.read("Events", lambda look, width: event_lines(self.snapshot.events, look, width, started))
+        """Open the event log; a chosen event brings its site."""
+        await self.push_screen(EventsScreen(self.look, self.snapshot), self.return_to)
 
     async def action_palette(self) -> None:
         """Open the command palette."""
-        here: actions.Place = "site" if isinstance(self.screen, SiteScreen) else "monitor"
-        await self.push_screen(PaletteScreen(self.look, actions.commands(here, "app")), self._on_command_chosen)
+        places = self.screen.PLACES if isinstance(self.screen, WatchedScreen) else ()
+        found = actions.commands(*places, "app", keys=self.look.keys)
+        await self.push_screen(PaletteScreen(self.look, found), self._on_command_chosen)
 
     def action_pause(self) -> None:
         """Ask the engine to pause, or to go on."""

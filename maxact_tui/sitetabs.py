@@ -32,7 +32,7 @@ from maxact_tui.text import fitted, visible
 from maxact_tui.widgets.lines import Part, line
 from maxact_tui.widgets.plot import Series, draw
 
-TABS = ("Tokens", "Channels", "Distribution", "Samples")
+TABS = ("Tokens", "Channels", "Distribution", "Samples", "INT8")
 CHANNELS_SHOWN = 200
 UNSORTED = Sorting()
 

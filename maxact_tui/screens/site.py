@@ -1,4 +1,4 @@
-"""One site, full screen: tokens, channels, distribution, samples.
+"""One site, full screen: tokens, channels, distribution, samples, quantisers.
 
 - `SiteScreen`  gives back the site it showed last
 """
@@ -18,6 +18,7 @@ from maxact_tui.grid import make_grid, site_record
 from maxact_tui.palette import Look
 from maxact_tui.panes import site_lines
 from maxact_tui.screens.tabled import Tabled
+from maxact_tui.screens.tunable import Tunable
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.sheets import Sheet
 from maxact_tui.sitetabs import (
@@ -37,10 +38,10 @@ from maxact_tui.widgets.lines import Lines, Part, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
 from maxact_tui.widgets.prompt import PromptLine
 
-TOKENS, CHANNELS, DISTRIBUTION, SAMPLES = range(4)
+TOKENS, CHANNELS, DISTRIBUTION, SAMPLES, INT8 = range(5)
 
 
-class SiteScreen(Tabled, WatchedScreen):
+class SiteScreen(Tunable, Tabled, WatchedScreen):
     """Everything about one site.
 
     Args:
@@ -51,7 +52,8 @@ class SiteScreen(Tabled, WatchedScreen):
     """
 
     CSS_PATH = "site.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("site")]
+    PLACES = ("site", "tuning")
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("site"), *actions.bindings("tuning")]
 
     def __init__(self, look: Look, snapshot: Snapshot, site: int, tab: int = TOKENS) -> None:
         super().__init__(look, snapshot)
@@ -114,13 +116,15 @@ class SiteScreen(Tabled, WatchedScreen):
         if self._tab == DISTRIBUTION:
             return page.show(distribution_page(view, self.look, page.size.width, page.size.height)) or changed
         room = page.size
+        if self._tab == INT8:
+            return page.show(self.tuned_page(room.width, room.height, has_list=True) or []) or changed
         shown = sample_page(self.snapshot, view, self.look, room.width, room.height, self.kept, self.sorting)
         return page.show(shown) or changed
 
     def sheet(self) -> Sheet | None:
         """The table of the open tab."""
         view, width = self.snapshot.view, self.size.width - MARK_CELLS
-        if view is None or view.site != self.site or self._tab == DISTRIBUTION:
+        if view is None or view.site != self.site or self._tab in (DISTRIBUTION, INT8):
             return None
         if self._tab == SAMPLES:
             return category_sheet(categories_of(self.snapshot, view), self.look, width)
@@ -131,9 +135,46 @@ class SiteScreen(Tabled, WatchedScreen):
         """Open the tab beside this one."""
         self._open((self._tab + by) % len(TABS))
 
+    def action_sideways(self, by: int) -> None:
+        """Move the threshold on the INT8 tab, else open the tab beside this one."""
+        if self._tab == INT8:
+            self.action_tune(by)
+        else:
+            self.action_tab(by)
+
     def action_tab_at(self, number: int) -> None:
         """Open a tab by its number."""
         self._open(number)
+
+    def action_scroll(self, lines: int) -> None:
+        """Move the selection; on the INT8 tab among the quantisers."""
+        if self._tab == INT8:
+            self.step_column(lines)
+        else:
+            super().action_scroll(lines)
+
+    def action_scroll_page(self, direction: int) -> None:
+        """Move the selection by a page; on the INT8 tab the threshold by half an octave, PgUp up."""
+        if self._tab == INT8:
+            self.action_tune(-16 * direction)
+        else:
+            super().action_scroll_page(direction)
+
+    def action_scroll_edge(self, direction: int) -> None:
+        """Select the first or last entry."""
+        if self._tab == INT8:
+            self.step_column(direction * len(self.columns))
+        else:
+            super().action_scroll_edge(direction)
+
+    @property
+    def tuned_site(self) -> int | None:
+        """The site."""
+        return self.site
+
+    def tuning_changed(self) -> None:
+        """Show the new threshold."""
+        self.draw()
 
     def action_neighbour(self, by: int) -> None:
         """Show the same component one layer further."""
@@ -145,9 +186,21 @@ class SiteScreen(Tabled, WatchedScreen):
         column = grid.column_sites(cell[1]) if cell is not None else [self.site]
         place = column.index(self.site) + by
         if 0 <= place < len(column):
-            self.site = column[place]
-            self.ask()
-            self.draw()
+            self.go(column[place])
+
+    def go(self, site: int) -> None:
+        """Show another site."""
+        self.site = site
+        self.ask()
+        self.draw()
+
+    def sample_place(self) -> tuple[int, int] | None:
+        """Where the selected value is; on the other tabs the site's largest."""
+        view = self.snapshot.view
+        number = self.chosen if self._tab == TOKENS else 0
+        if view is None or view.site != self.site or number is None or number >= len(view.summary.top):
+            return None
+        return view.summary.top[number].sample, view.summary.top[number].position
 
     def action_back(self) -> None:
         """Back, with the site that was shown last; with a filter first back to every row."""
@@ -179,7 +232,8 @@ class SiteScreen(Tabled, WatchedScreen):
         return line(self.look, *parts)
 
     def _draw_keys(self) -> bool:
-        return self.show_keys(self._notice, "site")
+        places: tuple[actions.Place, ...] = ("tuning", "site") if self._tab == INT8 else ("site",)
+        return self.show_keys(self._notice, *places)
 
     def _record(self) -> dict[str, Value]:
         """What a filter can ask of the site itself."""

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 from textual.message import Message
 from textual.screen import Screen
 
 from maxact_tui.abstract import AbstractMeta
+from maxact_tui.actions import Place
 from maxact_tui.palette import Look
 from maxact_tui.snapshot import Snapshot, Wish
 
@@ -22,6 +24,9 @@ class WatchedScreen(Screen[int | None], metaclass=AbstractMeta):
         look: what the terminal can show.
         snapshot: what to show first.
     """
+
+    PLACES: ClassVar[tuple[Place, ...]] = ("monitor",)
+    """Whose actions work here, besides those that work everywhere."""
 
     class ViewWished(Message):
         """The screen wants to see something else."""
@@ -39,6 +44,12 @@ class WatchedScreen(Screen[int | None], metaclass=AbstractMeta):
         self.snapshot = snapshot
         return self.draw(by_data=True) if self.is_mounted else False
 
+    async def restyle(self, look: Look) -> None:
+        """Show the same in another look."""
+        self.look = look
+        await self.recompose()
+        self.call_after_refresh(self.draw)
+
     @abstractmethod
     def draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date; `by_data` where it is not the user who asked."""
@@ -50,6 +61,10 @@ class WatchedScreen(Screen[int | None], metaclass=AbstractMeta):
     @abstractmethod
     def wish(self) -> Wish:
         """What this screen wants to see."""
+
+    def sample_place(self) -> tuple[int, int] | None:
+        """(sample, position) of the value under the cursor; None where there is none."""
+        return None
 
     def ask(self) -> None:
         """Tell the application."""

@@ -13,6 +13,7 @@ from maxact_tui.actions import TABLES, actions_of, commands, footer, help_sectio
 from maxact_tui.application import MaxactApp
 from maxact_tui.footer import footer_line
 from maxact_tui.palette import choose_look
+from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.browser import BrowserScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.palette import matching
@@ -23,6 +24,8 @@ FORBIDDEN = re.compile(r"ctrl\+(enter|m|h|i|j|a|b|s|z)$|shift\+enter")
 OWNERS: dict[actions.Place, tuple[type, ...]] = {
     "monitor": (MonitorScreen,),
     "site": (SiteScreen,),
+    "board": (BoardScreen,),
+    "tuning": (BoardScreen, SiteScreen),
     "list": (BrowserScreen, ThreadsScreen),
     "app": (MaxactApp,),
 }

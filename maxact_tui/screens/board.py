@@ -1,0 +1,280 @@
+"""The board: every site under every quantiser.
+
+- `BoardScreen`  gives back the site under its cursor
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.strip import Strip
+
+from maxact_tui import actions
+from maxact_tui.boardlines import detail_lines, group_line, head_lines, overflow_lines, sum_lines
+from maxact_tui.boardsheet import (
+    LABEL_CELLS,
+    BoardSheet,
+    Order,
+    ordered,
+    overflow_sheet,
+    scheme_sheet,
+    sheet_cells,
+    sheet_grid,
+)
+from maxact_tui.boardview import BoardView
+from maxact_tui.filtering import Record
+from maxact_tui.grid import site_record
+from maxact_tui.palette import Look
+from maxact_tui.screens.filterable import Filterable
+from maxact_tui.screens.tunable import Tunable
+from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.snapshot import Snapshot, Wish
+from maxact_tui.tuning import Tuning
+from maxact_tui.widgets.heatmap import CELL_WIDTH, Heatmap
+from maxact_tui.widgets.lines import Lines
+from maxact_tui.widgets.prompt import PromptLine
+
+PAGE_CELLS = 72
+_ORDERS = (Order("int8"), Order("headroom to fp16"))  # of either section at first
+
+
+class BoardScreen(Filterable, Tunable, WatchedScreen):
+    """Sites down, schemes across; a second section tells what exceeds fp16 and e4m3.
+
+    Args:
+        look: what the terminal can show.
+        snapshot: what to show first.
+        site: where the cursor stands at first; None for the worst site.
+    """
+
+    CSS_PATH = "board.tcss"
+    PLACES = ("board", "tuning")
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("board"), *actions.bindings("tuning")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (170, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall"), (50, "-high")]  # noqa: RUF012
+
+    def __init__(self, look: Look, snapshot: Snapshot, site: int | None = None) -> None:
+        super().__init__(look, snapshot)
+        self._site, self._columns = site, [0, 0]
+        self._section, self._orders = 0, list(_ORDERS)
+        self._heatmap: Heatmap | None = None
+        self._sheet: BoardSheet | None = None
+        self._made_for: tuple[BoardView | None, int] = (None, 0)
+        self._sites: list[int] = []
+        self._notice = ""
+
+    def compose(self) -> ComposeResult:
+        """Head, table beside the page of its site, the model's line, detail, keys."""
+        with Vertical():
+            yield Lines(self.look, id="board-head")
+            yield Lines(self.look, id="board-groups")
+            with Horizontal(id="board-body"):
+                yield Vertical(id="board-map")
+                yield Lines(self.look, id="board-page")
+            yield Lines(self.look, id="board-sums")
+            yield Lines(self.look, id="board-detail")
+            yield PromptLine(self.look, id="board-keys")
+
+    def on_mount(self) -> None:
+        """Ask for all sites and show what is known."""
+        self.ask()
+        self.draw()
+
+    def on_resize(self) -> None:
+        """Lay out at the new size."""
+        self._arrange()
+        self.call_after_refresh(self.draw)
+
+    def on_lines_resized(self, event: Lines.Resized) -> None:
+        """Lines depend on the width they are made for."""
+        event.stop()
+        self.draw()
+
+    def wish(self) -> Wish:
+        """All sites, and the arrays of the one under the cursor."""
+        return Wish(self.tuned_site, model=False, board=True)
+
+    def notice(self, text: str) -> None:
+        """Show a short answer in place of the keys."""
+        self._notice = text
+        self._draw_keys()
+
+    def draw(self, *, by_data: bool = False) -> bool:
+        """Bring every widget up to date."""
+        changed = self._draw_keys()
+        self._take_board()
+        order = self._orders[self._section]
+        head = head_lines(self.snapshot, order, self.filter_counts(), self.look, self.size.width)
+        changed |= self._lines("head").show(head)
+        if self._heatmap is None:
+            return changed
+        return self._draw_cursor() or changed
+
+    @property
+    def prompt(self) -> PromptLine:
+        """The line of keys."""
+        return self.query_one(PromptLine)
+
+    @property
+    def tuned_site(self) -> int | None:
+        """The site under the cursor."""
+        return self._site
+
+    def tuning_changed(self) -> None:
+        """Show the new threshold."""
+        self._draw_cursor()
+
+    def filter_changed(self) -> None:
+        """Show the rows the filter keeps."""
+        self._arrange_rows(self._site)
+        self.draw()
+
+    def filter_counts(self) -> tuple[int, int]:
+        """How many sites are kept, of how many."""
+        plan = self.snapshot.plan
+        return len(self._sites), len(plan.sites) if plan is not None else 0
+
+    def example(self) -> Record | None:
+        """The first site."""
+        return self._record(0) if self.snapshot.plan is not None else None
+
+    def on_heatmap_cursor_moved(self, event: Heatmap.CursorMoved) -> None:
+        """Another site or another scheme."""
+        event.stop()
+        if self._heatmap is None or self._sheet is None:
+            return
+        row, column = self._heatmap.cursor
+        self._columns[self._section] = column
+        if self._section == 0:
+            self.choose_column(column)
+        if row < len(self._sites) and self._sites[row] != self._site:
+            self._site = self._sites[row]
+            self.forget_threshold()
+            self.ask()
+        self._draw_cursor()
+
+    def action_cursor(self, rows: int, columns: int) -> None:
+        """Move the cursor by one cell."""
+        if self._heatmap is not None:
+            self._heatmap.move(rows, columns)
+
+    def action_page(self, direction: int) -> None:
+        """Move the cursor by a page of sites."""
+        if self._heatmap is not None:
+            self._heatmap.page(direction)
+
+    def action_edge(self, direction: int) -> None:
+        """Move the cursor to the first or last site."""
+        if self._heatmap is not None:
+            self._heatmap.edge(direction)
+
+    def action_sort(self) -> None:
+        """Sort by the cursor's column, worst first; again as the model computes."""
+        if self._sheet is None:
+            return
+        name = self._sheet.columns[self._columns[self._section]].name
+        self._orders[self._section] = Order(None if self._orders[self._section].column == name else name)
+        self._arrange_rows(None)
+        self.draw()
+
+    def action_reverse(self) -> None:
+        """Turn the order round."""
+        order = self._orders[self._section]
+        self._orders[self._section] = replace(order, is_reversed=not order.is_reversed)
+        self._arrange_rows(None)
+        self.draw()
+
+    def action_section(self) -> None:
+        """The other section: SQNR, or what exceeds fp16 and e4m3."""
+        self._section = 1 - self._section
+        self.draw()
+
+    def action_back(self) -> None:
+        """Back, with the site under the cursor; with a filter first back to every site."""
+        if not self.clear_filter():
+            self.dismiss(self._site)
+
+    def place(self, site: int, tuning: Tuning) -> None:
+        """Put the cursor on a site and a quantiser, as they were left on the site's own screen."""
+        self.tuning, self._columns[0] = tuning, tuning.column
+        self._arrange_rows(site)
+        self.ask()
+        self.draw()
+
+    def _take_board(self) -> None:
+        """Make the table anew where the numbers or the section have changed."""
+        view, plan = self.snapshot.board, self.snapshot.plan
+        if view is None or plan is None or self._made_for == (view, self._section):
+            return
+        make = overflow_sheet if self._section else scheme_sheet
+        old, self._sheet = self._sheet, make(view, plan, self.look)
+        self._made_for = (view, self._section)
+        if old is None or old.names != self._sheet.names:
+            if self._heatmap is not None:
+                self._heatmap.remove()
+            grid = sheet_grid(self._sheet, range(len(self._sheet.labels)))
+            self._heatmap = Heatmap(self.look, grid, label_width=LABEL_CELLS)
+            self.query_one("#board-map").mount(self._heatmap)
+            self._arrange()
+        self._arrange_rows(self._site)
+
+    def _arrange_rows(self, site: int | None) -> None:
+        """Filter and sort; the cursor goes to this site, or to the first."""
+        if self._sheet is None or self._heatmap is None:
+            return
+        found = ordered(self._sheet, self._orders[self._section])
+        self._sites = [one for one in found if self.kept.holds(self._record(one))]
+        row = self._sites.index(site) if site in self._sites else 0
+        new = self._sites[row] if self._sites else None
+        if new != self._site:
+            self._site = new
+            self.ask()
+        self._heatmap.reorder(sheet_grid(self._sheet, self._sites), (row, self._columns[self._section]))
+        self._heatmap.show(sheet_cells(self._sheet, self._sites))
+
+    def _arrange(self) -> None:
+        """Give the table whole columns, as many as leave room for the page where there is one."""
+        room = self.size.width - (PAGE_CELLS if self.has_class("-wide") else 0)
+        if self._heatmap is not None:
+            columns = min(len(self._heatmap.grid.columns), max(room - LABEL_CELLS - 1, CELL_WIDTH) // CELL_WIDTH)
+            self.query_one("#board-map").styles.width = LABEL_CELLS + CELL_WIDTH * columns + 1
+
+    def _draw_cursor(self) -> bool:
+        """Everything that depends on where the cursor is."""
+        view, plan, sheet, heatmap = self.snapshot.board, self.snapshot.plan, self._sheet, self._heatmap
+        if view is None or plan is None or sheet is None or heatmap is None:
+            return False
+        columns, width = heatmap.visible_columns, self.size.width
+        changed = self._lines("groups").show([group_line(sheet, columns, self.look)])
+        sums = overflow_lines(view, plan, self.look, width) if self._section else sum_lines(view, columns, self.look)
+        changed |= self._lines("sums").show(sums)
+        tuning = self.tuning if self._section == 0 else Tuning()
+        site = self._site if self._site is not None else -1
+        details = detail_lines(self.snapshot, site, self.tuner, tuning, self.look, width)
+        changed |= self._lines("detail").show(details)
+        return self._draw_page() or changed
+
+    def _draw_page(self) -> bool:
+        page = self._lines("page")
+        if not self.has_class("-wide"):
+            return False
+        shown: Sequence[Strip] | None = self.tuned_page(page.size.width, page.size.height, has_list=False)
+        return page.show(shown or [])
+
+    def _draw_keys(self) -> bool:
+        return self.show_keys(self._notice, "board", "tuning")
+
+    def _record(self, site: int) -> Record:
+        plan, view = self.snapshot.plan, self.snapshot.board
+        record = dict(site_record(plan.sites[site])) if plan is not None else {}
+        if view is not None:
+            record["value"] = float(view.magnitudes[site])
+        return record
+
+    def _lines(self, name: str) -> Lines:
+        return self.query_one(f"#board-{name}", Lines)

@@ -1,0 +1,101 @@
+"""A number to type.
+
+- `NumberScreen`  gives back the number, None for esc
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.events import Key
+from textual.screen import ModalScreen
+
+from maxact_tui.editing import LineEditor
+from maxact_tui.palette import Look
+from maxact_tui.text import visible
+from maxact_tui.widgets.lines import Lines, line
+
+
+class NumberScreen(ModalScreen[float | None]):
+    """Asks for one number.
+
+    Args:
+        look: what the terminal can show.
+        question: one line.
+        check: raises ValueError with one line for the user where a number will not do.
+    """
+
+    CSS_PATH = "number.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", show=False),
+        Binding("enter", "take", show=False),
+    ]
+
+    def __init__(self, look: Look, question: str, check: Callable[[float], object]) -> None:
+        super().__init__()
+        self._look, self._question, self._check = look, question, check
+        self._editor = LineEditor()
+        self._problem = ""
+
+    def compose(self) -> ComposeResult:
+        """A box with the question and the line."""
+        with Vertical(id="number"):
+            yield Lines(self._look, id="number-lines")
+
+    def on_mount(self) -> None:
+        """Show the question."""
+        self._draw()
+
+    def on_lines_resized(self, event: Lines.Resized) -> None:
+        """Lines depend on the width they are made for."""
+        event.stop()
+        self._draw()
+
+    def on_key(self, event: Key) -> None:
+        """Edit the line."""
+        if self._editor.press(event.key, event.character):
+            event.stop()
+            event.prevent_default()
+            self._problem = ""
+            self._draw()
+
+    def action_take(self) -> None:
+        """Give the number back, or say what is wrong with it."""
+        typed = self._editor.text.strip().replace(",", "")
+        try:
+            number = float(typed)
+            self._check(number)
+        except ValueError as error:
+            self._problem = str(error) if _is_number(typed) else f"{typed!r} is not a number; 12.5 or 3e4 would be"
+            self._draw()
+            return
+        self.dismiss(number)
+
+    def action_back(self) -> None:
+        """Leave without a number."""
+        self.dismiss(None)
+
+    def _draw(self) -> None:
+        look, editor = self._look, self._editor
+        before, after = editor.text[: editor.cursor], editor.text[editor.cursor + 1 :]
+        under = editor.text[editor.cursor : editor.cursor + 1] or " "
+        hint = visible(self._problem, 60, space=" ", ascii_only=look.ascii_only)
+        self.query_one("#number-lines", Lines).show(
+            [
+                line(look, (self._question, "title")),
+                line(look, ("= ", "key"), before, (under, "cursor"), after),
+                line(look, (hint, "bad")) if hint else line(look, ("enter takes it; esc cancels", "dim")),
+            ]
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,124 @@
+"""What every screen with a threshold to move has in common.
+
+- `Tunable`  the actions of `actions.TUNING`, and the page they change
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+
+from textual.strip import Strip
+
+from engine.quantization.board import Column
+from engine.quantization.schemes import Scheme
+from maxact_tui.int8page import int8_page
+from maxact_tui.palette import Look
+from maxact_tui.snapshot import Snapshot
+from maxact_tui.tuning import FINE, MOST_CHANNELS, Tuner, Tuning, make_tuner
+
+
+class Tunable(ABC):
+    """Holds what the user has set for the site on the screen; stands before the screen class among the bases."""
+
+    look: Look
+    snapshot: Snapshot
+    tuning: Tuning = Tuning()
+    _tuner: Tuner | None = None
+
+    @property
+    @abstractmethod
+    def tuned_site(self) -> int | None:
+        """Number of the site, None while there is none."""
+
+    @abstractmethod
+    def tuning_changed(self) -> None:
+        """Show the new setting."""
+
+    @abstractmethod
+    def notice(self, text: str) -> None:
+        """Show a short answer to the user."""
+
+    @property
+    def tuner(self) -> Tuner | None:
+        """The site's; None until the watcher has read its arrays."""
+        site, view = self.tuned_site, self.snapshot.view
+        if site is None or view is None or view.site != site:
+            return None
+        if self._tuner is None or self._tuner.view is not view:
+            self._tuner = make_tuner(self.snapshot, site)
+        return self._tuner
+
+    @property
+    def can_move(self) -> bool:
+        """Whether the scheme has a threshold to move; says so where it has none."""
+        tuner = self.tuner
+        if tuner is not None and tuner.scheme(self.tuning.column) is None:
+            self.notice("this quantiser was measured in the pass: it has no threshold to move")
+            return False
+        return tuner is not None
+
+    def tuned_page(self, width: int, height: int, *, has_list: bool) -> list[Strip] | None:
+        """The INT8 page of the site; None until its arrays are here."""
+        tuner = self.tuner
+        if tuner is None:
+            return None
+        policy = self.snapshot.meta.job.policy if self.snapshot.meta is not None else ""
+        return int8_page(tuner, self.tuning, policy, self.look, width, height, has_list=has_list)
+
+    def choose_column(self, column: int) -> None:
+        """Take another scheme, with its own threshold."""
+        if column != self.tuning.column:
+            self.tuning = replace(self.tuning, column=column, threshold=None)
+
+    def step_column(self, by: int) -> None:
+        """Take the scheme so many places further in the list."""
+        last = len(self.columns) - 1
+        if last >= 0:
+            self.choose_column(min(max(self.tuning.column + by, 0), last))
+            self.tuning_changed()
+
+    def forget_threshold(self) -> None:
+        """Another site is shown: what the user had set for the last one does not fit it."""
+        self.tuning = replace(self.tuning, threshold=None)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The schemes of the site's board; empty until its arrays are here."""
+        return self.tuner.view.quant.board.schemes if self.tuner is not None else ()
+
+    def check_threshold(self, threshold: float) -> None:
+        """Refuse a threshold no quantiser can have.
+
+        Raises:
+            QuantizationError: negative, infinite or not a number.
+        """
+        Scheme(policy="value", value=threshold)
+
+    def take_threshold(self, threshold: float | None) -> None:
+        """Set the threshold to a number; None leaves it as it is."""
+        if threshold is not None:
+            self._set(replace(self.tuning, threshold=threshold))
+
+    def action_tune(self, steps: int) -> None:
+        """Move the threshold by so many 32nds of an octave."""
+        tuner = self.tuner
+        if tuner is not None and self.can_move:
+            self._set(tuner.moved(self.tuning, FINE**steps))
+
+    def action_own_threshold(self) -> None:
+        """Back to the scheme's own threshold, with nothing left out."""
+        self._set(Tuning(self.tuning.column))
+
+    def action_without_first(self) -> None:
+        """Leave the first token of each sample out, or take it in again."""
+        self._set(replace(self.tuning, without_first=not self.tuning.without_first))
+
+    def action_keep_channels(self, by: int) -> None:
+        """Keep one channel more or fewer out of the quantiser."""
+        self._set(replace(self.tuning, channels=min(max(self.tuning.channels + by, 0), MOST_CHANNELS)))
+
+    def _set(self, tuning: Tuning) -> None:
+        if tuning != self.tuning:
+            self.tuning = tuning
+            self.tuning_changed()
