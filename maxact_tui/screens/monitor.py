@@ -195,6 +195,11 @@ class MonitorScreen(Filterable, WatchedScreen):
             self._heatmap.place(site)
             self._cursor_moved()
 
+    def sample_place(self) -> tuple[int, int] | None:
+        """Where the largest value of the site under the cursor is."""
+        place = self.snapshot.focus_place
+        return (place.sample, place.position) if place is not None else None
+
     def _cursor_moved(self) -> None:
         self._follows = False
         self.ask()

@@ -89,6 +89,13 @@ class ThreadsScreen(Tabled, WatchedScreen):
         if model is not None and plan is not None and number is not None:
             self.dismiss(thread_site(plan, model.threads[number]))
 
+    def sample_place(self) -> tuple[int, int] | None:
+        """Where the selected thread is."""
+        model = self.snapshot.model
+        if model is None or self.chosen is None or self.chosen >= len(model.threads):
+            return None
+        return model.threads[self.chosen].sample, model.threads[self.chosen].position
+
     def action_back(self) -> None:
         """Back to the heatmap; with a filter first back to every thread."""
         if not self.clear_filter():
