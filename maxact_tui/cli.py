@@ -12,8 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 
+from maxact_tui.cli_sessions import register
 from maxact_tui.errors import UserError
 from maxact_tui.options import RunOptions, make_job
 
@@ -71,73 +72,6 @@ def demo(*, options: Annotated[RunOptions, _run_options] = RunOptions()) -> int:
 
 
 @app.command
-def attach() -> int:
-    """Open the newest running session."""
-    from maxact_tui.commands import sessions
-
-    return sessions.attach()
-
-
-@app.command(name="open")
-def open_session(session: Annotated[Path, Parameter(help="A session file, or the start of its name.")]) -> int:
-    """Open a session, running or finished."""
-    from maxact_tui.commands import sessions
-
-    return sessions.open_session(session)
-
-
-@app.command
-def resume(
-    session: Annotated[Path, Parameter(help="A session file, or the start of its name.")],
-    *,
-    anyway: Annotated[bool, Parameter(negative=(), help="Go on although model, corpus or versions changed.")] = False,
-    headless: Annotated[bool, Parameter(negative=(), help="No screen.")] = False,
-    json: Annotated[bool, Parameter(negative=(), help="Headless, with the summary as one JSON object.")] = False,
-    debug: Annotated[bool, Parameter(negative=(), help="On failure, show the engine's traceback.")] = False,
-) -> int:
-    """Continue a stopped, failed or killed run from its last checkpoint."""
-    from maxact_tui.commands import running
-
-    return running.resume(session, anyway=anyway, headless=headless or json, as_json=json, debug=debug)
-
-
-@app.command
-def add(
-    session: Annotated[Path, Parameter(help="A session file, or the start of its name.")],
-    corpus: Annotated[str, Parameter(help="More texts: `starter`, or a .jsonl, .parquet or .txt file.")],
-    *,
-    samples: Annotated[int | None, Parameter(help="At most this many of them.")] = None,
-    headless: Annotated[bool, Parameter(negative=(), help="No screen.")] = False,
-    json: Annotated[bool, Parameter(negative=(), help="Headless, with the summary as one JSON object.")] = False,
-    debug: Annotated[bool, Parameter(negative=(), help="On failure, show the engine's traceback.")] = False,
-) -> int:
-    """Add texts to a run; a finished one goes on with them."""
-    from maxact_tui.commands import running
-
-    return running.add(session, corpus, samples, headless=headless or json, as_json=json, debug=debug)
-
-
-@app.command
-def sessions() -> int:
-    """List your sessions."""
-    from maxact_tui.commands import sessions as listing
-
-    return listing.list_all()
-
-
-@app.command
-def show(
-    session: Annotated[Path, Parameter(help="A session file, or the start of its name.")],
-    *,
-    json: Annotated[bool, Parameter(negative=(), help="One JSON object.")] = False,
-) -> int:
-    """Print the summary of a session."""
-    from maxact_tui.commands import sessions as listing
-
-    return listing.show(session, as_json=json)
-
-
-@app.command
 def export(
     session: Annotated[Path | None, Parameter(help="A session file, or the start of its name.")] = None,
     *,
@@ -162,7 +96,13 @@ def export(
 def compare(
     sessions: Annotated[list[Path], Parameter(negative=(), help="Two sessions or more; the first is the base.")],
     *,
-    format: Annotated[Literal["markdown", "html", "json"], Parameter(help="Of the report.")] = "markdown",
+    format: Annotated[
+        Literal["markdown", "html", "json"] | None,
+        Parameter(help="Print a report, instead of the screen. [default without a terminal: markdown]"),
+    ] = None,
+    all: Annotated[  # the user's word
+        bool, Parameter(negative=(), help="Every site in Markdown, not only those that differ most.")
+    ] = False,
     output: Annotated[
         str, Parameter(name=("--output", "-o"), allow_leading_hyphen=True, help="Folder to write into, `-` for stdout.")
     ] = "-",
@@ -171,7 +111,23 @@ def compare(
     """Set sessions side by side: what differs in their protocols, M, layers, threads, INT8."""
     from maxact_tui.commands import exporting
 
-    return exporting.compare(sessions, format, output, force=force)
+    return exporting.compare(sessions, format, output, all_sites=all, force=force)
+
+
+@app.command
+def stability(
+    session: Annotated[Path, Parameter(help="A session file, or the start of its name.")],
+    *,
+    samples: Annotated[int, Parameter(validator=validators.Number(gte=1), help="At most so many are run again.")] = 20,
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16", "none"],
+        Parameter(help="Of the second rerun: `auto` is float32, `none` leaves it out."),
+    ] = "auto",
+) -> int:
+    """Run the samples that hold the maxima again, alone and in fp32: what batch and dtype explain."""
+    from maxact_tui.commands import stability as rerunning
+
+    return rerunning.stability(session, samples=samples, dtype=dtype)
 
 
 @app.command
@@ -234,18 +190,6 @@ def corpus_show(
 
 
 @app.command
-def merge(
-    sessions: Annotated[list[Path], Parameter(negative=(), help="Sessions of one model over different samples.")],
-    *,
-    output: Annotated[Path, Parameter(name=("--output", "-o"), help="The session file to write.")],
-) -> int:
-    """Merge sessions over different samples into one."""
-    from maxact_tui.commands import sessions as listing
-
-    return listing.merge(sessions, output)
-
-
-@app.command
 def plan(
     model: Annotated[str, Parameter(help="A hub id, a local folder or a GGUF file.")],
     *,
@@ -265,6 +209,12 @@ def doctor() -> int:
     from maxact_tui.commands import doctor as checks
 
     return checks.doctor()
+
+
+register(app)
+for _name in app:
+    if not _name.startswith("-"):
+        app[_name].help_epilogue = ""  # the examples are those of the whole program
 
 
 def main(arguments: list[str]) -> int:

@@ -1,10 +1,12 @@
 """Finding the session a user means.
 
 - `find_session`  a path, or the start of a name in the sessions folder
+- `short_name`    what a user may type for a session
 """
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from engine.session.library import SUFFIX, sessions_folder
@@ -31,3 +33,8 @@ def find_session(wanted: Path) -> Path:
         names = ", ".join(p.stem for p in fitting[:4])
         raise UserError(f"'{wanted}' fits {len(fitting)} sessions ({names}); write more of the name", code=2)
     raise UserError(f"no session '{wanted}'; maxact-tui sessions lists yours", code=2)
+
+
+def short_name(path: Path) -> str:
+    """The shortest word for a session that `find_session` understands, quoted for a shell where need be."""
+    return shlex.quote(path.stem if path.parent == sessions_folder() and path.suffix == SUFFIX else str(path))

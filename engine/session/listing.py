@@ -1,6 +1,7 @@
 """Which sessions there are.
 
-- `list_sessions`  every session in a folder, newest first
+- `list_sessions`     every session in a folder, newest first
+- `describe_session`  one of them
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 
 from engine.session.library import SUFFIX, sessions_folder
 from engine.session.reader import SessionReader
-from engine.session.records import SessionInfo
+from engine.session.records import BROKEN_OFF, SessionInfo
 from engine.session.schema import SessionError
 
 
@@ -21,13 +22,26 @@ def list_sessions(folder: Path | None = None) -> list[SessionInfo]:
     for path in (folder or sessions_folder()).glob(f"*{SUFFIX}"):
         try:
             with SessionReader(path) as reader:
-                meta, status, live = reader.meta(), reader.status(), reader.live()
+                found.append(describe_session(reader))
         except (SessionError, KeyError, TypeError):
             continue
-        magnitude = float("nan")
-        if live is not None and meta.plan is not None:
-            counted = [i for i, site in enumerate(meta.plan.sites) if site.counts_for_m and i < len(live.data)]
-            values = live.magnitude[counted]
-            magnitude = float(np.nanmax(values)) if np.isfinite(values).any() else float("nan")
-        found.append(SessionInfo(path, meta.job.model, status, magnitude, meta.created, path.stat().st_size))
     return sorted(found, key=lambda info: info.created, reverse=True)
+
+
+def describe_session(reader: SessionReader) -> SessionInfo:
+    """One session in a line.
+
+    A run that broke off had often got further than its last checkpoint; what is lost is not counted, so that the
+    list, the summary and the exports name the same M.
+    """
+    with reader.snapshot():
+        meta, status, live = reader.meta(), reader.status(), reader.live()
+        saved = reader.checkpoint_status() if status.phase in BROKEN_OFF else None
+        magnitude = live.magnitude if live is not None else np.zeros(0)
+        if saved is not None:
+            magnitude = reader.saved_magnitude()
+            status = status.changed(samples_done=saved.samples_done, tokens_done=saved.tokens_done)
+    counts = [site.counts_for_m for site in meta.plan.sites] if meta.plan is not None else []
+    values = magnitude[: len(counts)][np.array(counts, bool)[: len(magnitude)]]
+    largest = float(np.nanmax(values)) if np.isfinite(values).any() else float("nan")
+    return SessionInfo(reader.path, meta.job.model, status, largest, meta.created, reader.path.stat().st_size)

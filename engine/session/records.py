@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 Phase = Literal["starting", "loading", "running", "paused", "finished", "stopped", "failed", "gone"]
 ENDED: frozenset[Phase] = frozenset({"finished", "stopped", "failed", "gone"})
+BROKEN_OFF: frozenset[Phase] = frozenset({"failed", "gone"})
+"""Ended without a last checkpoint: what came after the one before is lost."""
 
 LIVE_FIELDS = ("max", "min", "rms", "tokens", "nonfinite", "sample", "position", "channel")
 """Columns of `LiveTable.data`; sample, position and channel locate the largest |x|, -1 before the first."""

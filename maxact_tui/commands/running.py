@@ -18,8 +18,9 @@ from engine.session.library import log_path, new_path, sessions_folder
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED
 from engine.session.writer import SessionWriter
+from maxact_tui.commands.steering import go_on, newest
 from maxact_tui.errors import UserError
-from maxact_tui.finding import find_session
+from maxact_tui.finding import find_session, short_name
 from maxact_tui.options import RunOptions
 
 
@@ -46,24 +47,28 @@ def measure(job: Job, options: RunOptions) -> int:
     )
 
 
-def resume(session: Path, *, anyway: bool, headless: bool, as_json: bool, debug: bool) -> int:
-    """Continue a session that ended before its time.
+def resume(session: Path | None, *, anyway: bool, headless: bool, as_json: bool, debug: bool) -> int:
+    """Continue a paused run, or a session that ended before its time.
 
     Raises:
-        UserError: it is still running, or finished.
+        UserError: it runs already, or is finished.
     """
-    path = find_session(session)
+    path = find_session(session) if session is not None else newest(("paused",))
     with SessionReader(path) as reader:
         status = reader.status()
+    name = short_name(path)
     if status.phase == "finished":
-        raise UserError(f"{path.name} is finished; look at it with: maxact-tui open {path.name}")
-    if status.phase not in ENDED:
-        raise UserError(f"{path.name} is {status.phase} right now; look at it with: maxact-tui open {path.name}")
-    if anyway:
+        raise UserError(f"{name} is finished; look at it with: maxact-tui open {name}")
+    if status.phase == "paused":
+        go_on(path)
+    elif status.phase not in ENDED:
+        raise UserError(f"{name} is {status.phase} right now; look at it with: maxact-tui open {name}")
+    elif anyway:
         writer = SessionWriter.open(path)
         writer.set_meta(resume_anyway=True)
         writer.close()
-    return _launch(path, headless=headless, as_json=as_json, debug=debug, disposable=False)
+    started = status.phase == "paused"
+    return _launch(path, headless=headless, as_json=as_json, debug=debug, disposable=False, is_started=started)
 
 
 def add(session: Path, corpus: str, samples: int | None, *, headless: bool, as_json: bool, debug: bool) -> int:
@@ -106,9 +111,12 @@ def _run_pair(path: Path, options: RunOptions) -> int:
     return 0
 
 
-def _launch(path: Path, *, headless: bool, as_json: bool, debug: bool, disposable: bool) -> int:
+def _launch(
+    path: Path, *, headless: bool, as_json: bool, debug: bool, disposable: bool, is_started: bool = False
+) -> int:
     if headless or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        _start(path)
+        if not is_started:
+            _start(path)
         from maxact_tui.headless import follow
 
         return follow(path, as_json=as_json, debug=debug, disposable=disposable)
@@ -118,7 +126,8 @@ def _launch(path: Path, *, headless: bool, as_json: bool, debug: bool, disposabl
     prepare_terminal()
     show_splash(path.name, ascii_only=wants_ascii())
     try:
-        _start(path)
+        if not is_started:
+            _start(path)
     except UserError:
         take_back()
         raise
@@ -146,8 +155,7 @@ def say_goodbye(path: Path, *, debug: bool = False) -> None:
         if debug:
             print(log_path(path).read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
     elif status.phase in ENDED:
-        name = path.stem if path.parent == sessions_folder() else path
-        print(f"session: {path}  (maxact-tui open {name})", file=sys.stderr)
+        print(f"session: {path}  (maxact-tui open {short_name(path)})", file=sys.stderr)
     else:
-        back = "attach" if path.parent == sessions_folder() else f"open {path}"
+        back = "attach" if path.parent == sessions_folder() else f"open {short_name(path)}"
         print(f"still running in the background; come back with: maxact-tui {back}", file=sys.stderr)

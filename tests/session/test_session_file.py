@@ -20,7 +20,7 @@ from engine.session.library import boot_identity, new_path
 from engine.session.listing import list_sessions
 from engine.session.liveness import SILENCE_SECONDS, is_gone
 from engine.session.reader import SessionReader, send_command
-from engine.session.records import Status
+from engine.session.records import LIVE_FIELDS, Status
 from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
 from tests.session.making import PLAN, expert_totals, fill, totals
@@ -282,3 +282,22 @@ def test_new_names_are_readable_and_never_taken(tmp_path: Path) -> None:
     first.touch()
     assert new_path("Qwen/Qwen3-8B", tmp_path) != first
     assert new_path("../..", tmp_path).parent == tmp_path
+
+
+def test_what_a_broken_off_run_lost_is_not_in_the_list(session: Path) -> None:
+    """Its live numbers are of batches that were not saved; the summary and the exports do not know them."""
+    writer = SessionWriter.open(session)
+    live = np.full((len(PLAN.sites), len(LIVE_FIELDS)), np.nan)
+    live[2] = (5_000.0, -300.0, 5.0, 154, 0, 2, 1, 3)
+    running = Status(phase="running", pid=os.getpid(), host=socket.gethostname(), boot=boot_identity())
+    status = running.changed(started=time.time(), heartbeat=time.time(), samples_done=4, samples_total=4)
+    writer.tick(status, live)
+    (info,) = list_sessions(session.parent)
+    assert (info.magnitude, info.status.samples_done) == (5_000.0, 4)
+    writer.set_status(status.changed(boot="earlier"))
+    writer.close()
+    (info,) = list_sessions(session.parent)
+    with SessionReader(session) as reader:
+        saved = max(float(abs(totals(seed).extremes).max()) for seed in (1, 2))
+        assert reader.saved_magnitude()[2] == saved
+    assert (info.status.phase, info.magnitude, info.status.samples_done) == ("gone", saved, 2)

@@ -1,0 +1,84 @@
+"""Runs are paused, continued, stopped and removed from the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.process import start_engine
+from engine.session.library import log_path
+from engine.session.reader import SessionReader
+from tests.cli.test_commands import assert_one_line_error, maxact
+from tests.engine.running import new_session, tiny_job, write_corpus
+
+
+def wait_for(path: Path, phase: str) -> None:
+    end = time.monotonic() + 60
+    with SessionReader(path) as reader:
+        while reader.status().phase != phase:
+            assert time.monotonic() < end, reader.status()
+            time.sleep(0.05)
+
+
+def test_a_run_is_paused_continued_stopped_and_removed(tmp_path: Path, tiny_model_folder: Path) -> None:
+    corpus = write_corpus(tmp_path / "long.jsonl", samples=4_000)
+    job = tiny_job(tiny_model_folder, corpus, batch_tokens=32, checkpoint_seconds=1.0)
+    path = new_session(tmp_path / "river.maxact", job)
+    start_engine(path)
+    wait_for(path, "running")
+
+    paused = maxact("pause", home=tmp_path)
+    assert (paused.returncode, paused.stdout) == (0, "river: paused; go on with: maxact-tui resume river\n")
+    wait_for(path, "paused")
+    assert " paused " in maxact("sessions", home=tmp_path).stdout
+    assert_one_line_error(maxact("sessions", "rm", "river", "--yes", home=tmp_path), "engine runs", "maxact-tui stop")
+
+    going_on = subprocess.Popen(
+        [sys.executable, "-P", "-m", "maxact_tui", "resume", str(path), "--headless"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(path, "running")
+    stopped = maxact("stop", "river", home=tmp_path)
+    assert stopped.returncode == 0, stopped.stderr
+    assert stopped.stdout.startswith("river: stopped after ")
+    assert "maxact-tui resume river" in stopped.stdout
+    summary, said = going_on.communicate(timeout=60)
+    assert going_on.returncode == 0
+    assert "PARTIAL" in summary
+    assert "river" in said
+
+    assert_one_line_error(maxact("stop", "river", home=tmp_path), "no engine runs", "maxact-tui resume river")
+    assert_one_line_error(maxact("pause", home=tmp_path), "no run is going on", code=2)
+    with SessionReader(path) as reader:
+        told = [event.text for event in reader.events() if event.kind in ("run", "command")]
+    assert told[0].startswith("started: 4,000 samples")
+    assert told[1:4] == ["pause: paused", "resume: running", "stop: stopping"]
+    assert told[4].startswith("stopped after ")
+
+    assert_one_line_error(maxact("sessions", "rm", "river", home=tmp_path), "--yes", code=2)
+    removed = maxact("sessions", "rm", "river", "--yes", home=tmp_path)
+    assert (removed.returncode, removed.stdout) == (0, f"removed {path}\n")
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith("river")]
+    assert not log_path(path).exists()
+
+
+def test_what_is_no_session_is_not_removed(tmp_path: Path) -> None:
+    precious = tmp_path / "thesis.txt"
+    precious.write_text("years of work")
+    assert_one_line_error(maxact("sessions", "rm", precious, "--yes", home=tmp_path), "not a session")
+    assert precious.read_text() == "years of work"
+
+
+@pytest.mark.parametrize("command", ["stop", "pause", "resume"])
+def test_without_a_run_there_is_nothing_to_steer(tmp_path: Path, command: str) -> None:
+    assert_one_line_error(maxact(command, home=tmp_path), "no run", code=2)
+
+
+def test_the_examples_of_the_program_are_not_those_of_its_commands() -> None:
+    result = maxact("pause", "--help", home=Path())
+    assert "Qwen" not in result.stdout
+    assert "newest run" in " ".join(result.stdout.split())
