@@ -49,6 +49,7 @@ FIELDS = (
     Field("rank", True, "place in the list of the largest"),
     Field("tokens", True, "how many tokens: of a channel, a category, an event"),
     Field("kind", False, "of a channel, an event"),
+    Field("event", False, "what an event says"),
     Field("state", False, "of a session: finished, running, ..."),
     Field("model", False, "of a session"),
     Field("name", False, "of a session's file"),
@@ -57,7 +58,7 @@ _BY_NAME = {field.name: field for field in FIELDS}
 
 GRAMMAR = (
     "Terms stand side by side and must all hold; ! before a term turns it round.",
-    "A word alone is looked for in component, token, category, kind, model and name; L10-20 means layer:10-20.",
+    "A word alone is looked for in component, token, category, kind, event, model and name; L10-20 is layer:10-20.",
     "field:a,b  any of a, b. Texts: anywhere in it; with * or ? the whole text. field=text is the exact text.",
     "Numbers: 7, 10-20, 10- (and more), 20k; or field>7, >=, <, <=. Quotes keep spaces together.",
 )
@@ -75,7 +76,7 @@ EXAMPLES = (
     ("state:finished model:*llama*", "sessions that are done, of these models"),
 )
 
-_FREE_FIELDS = ("comp", "token", "cat", "kind", "state", "model", "name")
+_FREE_FIELDS = ("comp", "token", "cat", "kind", "event", "state", "model", "name")
 _TERM = re.compile(r"(?P<field>[A-Za-z_]+)(?P<operator>:|>=|<=|=|>|<)")
 _LAYERS = re.compile(r"[lL](\d+(?:-\d*)?)")
 _NUMBER = r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?[kKM]?"

@@ -17,7 +17,7 @@ from textual.screen import ModalScreen
 from textual.strip import Strip
 
 from engine.session.records import Event
-from maxact_tui.actions import help_sections
+from maxact_tui.actions import Place, help_sections
 from maxact_tui.filtering import EXAMPLES, FIELDS, GRAMMAR
 from maxact_tui.measures import MEASURES
 from maxact_tui.numbers import duration, grouped
@@ -101,10 +101,10 @@ class ReadingScreen(ModalScreen[None]):
         self.query_one("#reading-keys", Lines).show([keys])
 
 
-def help_lines(look: Look, width: int) -> list[Strip]:
-    """Everything the keys do, what the screen shows, and what the measures mean."""
+def help_lines(look: Look, width: int, here: Sequence[Place] = ()) -> list[Strip]:
+    """Everything the keys do, those of the places `here` first; what the screen shows, and what the measures mean."""
     lines = [line(look)]
-    for title, entries in help_sections(keys=look.keys):
+    for title, entries in help_sections(*here, keys=look.keys):
         lines.append(line(look, (title, "heading")))
         for key, sentence in entries:
             lines.append(
