@@ -14,11 +14,13 @@ from textual.events import CursorPosition
 from textual.message import Message
 
 from maxact_tui import actions
-from maxact_tui.opening import Exporter, OpeningApp
+from maxact_tui.opening import Exporter
 from maxact_tui.pacing import Pacer
 from maxact_tui.requests import Requests
 from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.settings import Settings
 from maxact_tui.snapshot import Snapshot
+from maxact_tui.textsapp import TextsApp
 from maxact_tui.thrift import Shadow, thrifty_driver
 from maxact_tui.watching import Watcher
 from maxact_tui.widgets.plot import preload
@@ -27,7 +29,7 @@ NOTICE_SECONDS = 6.0
 PACE_SECONDS = 0.25
 
 
-class MaxactApp(OpeningApp):
+class MaxactApp(TextsApp):
     """Shows one session at a time; its result is the exit code. What it can open is in `OpeningApp`.
 
     Args:
@@ -35,6 +37,7 @@ class MaxactApp(OpeningApp):
         read_only: send no commands to the engine.
         exporter: writes the results and says in one line what it wrote.
         ascii_only: write ASCII only.
+        settings: theme, units, keys; None for the defaults.
     """
 
     # Textual loads a screen's own file when the screen is pushed, which the one at the bottom never is.
@@ -47,9 +50,16 @@ class MaxactApp(OpeningApp):
         """A newer snapshot can be collected."""
 
     def __init__(
-        self, session: Path | None, *, exporter: Exporter, read_only: bool = False, ascii_only: bool = False
+        self,
+        session: Path | None,
+        *,
+        exporter: Exporter,
+        read_only: bool = False,
+        ascii_only: bool = False,
+        settings: Settings | None = None,
     ) -> None:
-        super().__init__(session, exporter=exporter, read_only=read_only, ascii_only=ascii_only)
+        chosen = settings or Settings()
+        super().__init__(session, exporter=exporter, read_only=read_only, ascii_only=ascii_only, settings=chosen)
         self.watcher: Watcher | None = None
         self._pacer = Pacer(self._write)
         self._waits_for_terminal = False

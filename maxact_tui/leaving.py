@@ -27,6 +27,7 @@ from maxact_tui.ending import (
 from maxact_tui.palette import Look, choose_look
 from maxact_tui.requests import Requests
 from maxact_tui.screens.choice import ChoiceScreen, leave_choices
+from maxact_tui.settings import Settings
 from maxact_tui.snapshot import Snapshot
 
 TWICE_SECONDS = 2.0
@@ -39,15 +40,17 @@ class LeavingApp(App[int], metaclass=AbstractMeta):
         session: the session file; None to choose one first.
         read_only: send no commands to the engine.
         ascii_only: write ASCII only.
+        settings: theme, units, keys.
     """
 
     class TerminalLost(Message):
         """The terminal is gone."""
 
-    def __init__(self, session: Path | None, *, read_only: bool, ascii_only: bool) -> None:
+    def __init__(self, session: Path | None, *, read_only: bool, ascii_only: bool, settings: Settings) -> None:
         super().__init__()
-        no_colour = bool(os.environ.get("NO_COLOR"))
-        self.look: Look = choose_look(self.console.color_system, no_colour=no_colour, ascii_only=ascii_only)
+        self.settings = settings
+        self.look = self.make_look(settings.theme, ascii_only=ascii_only)
+        self.set_keymap({name: ",".join(keys) for name, keys in settings.keys.items()})
         self.snapshot = Snapshot(session or Path())
         self._session, self._read_only = session, read_only
         self._requests = Requests(session or Path(), read_only, self.say)
@@ -64,6 +67,12 @@ class LeavingApp(App[int], metaclass=AbstractMeta):
     def on_unmount(self) -> None:
         """Stop watching."""
         self._hangup.stop()
+
+    def make_look(self, theme: str, *, ascii_only: bool) -> Look:
+        """How things look in this terminal under a theme, with the user's keys."""
+        no_colour = bool(os.environ.get("NO_COLOR"))
+        system, keys = self.console.color_system, self.settings.keys
+        return choose_look(system, no_colour=no_colour, ascii_only=ascii_only, theme=theme, keys=keys)
 
     @abstractmethod
     def say(self, text: str) -> None:

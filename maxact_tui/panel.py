@@ -84,6 +84,11 @@ class SitePanel(Vertical):
         return {self._active, self._partner} if self._room == 2 else {self._active}
 
     @property
+    def active(self) -> int:
+        """Number of the pane that was opened last."""
+        return self._active
+
+    @property
     def wants_model(self) -> bool:
         """Whether an open pane shows more of all sites than the live numbers."""
         return DEPTH in self.open_panes

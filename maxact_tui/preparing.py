@@ -9,7 +9,7 @@ from __future__ import annotations
 import locale
 import os
 
-ASCII_VARIABLE = "MAXACT_ASCII"
+from maxact_tui.settings import load_settings
 
 
 def prepare_terminal() -> None:
@@ -27,8 +27,8 @@ def prepare_terminal() -> None:
 
 
 def wants_ascii() -> bool:
-    """Whether the user (`MAXACT_ASCII=1`) or the locale rules out anything beyond ASCII."""
-    asked = os.environ.get(ASCII_VARIABLE, "")
-    if asked:
-        return asked != "0"
+    """Whether the user (`--ascii`, `MAXACT_ASCII=1`, the settings) or the locale rules out anything beyond ASCII."""
+    asked = load_settings().ascii
+    if asked is not None:
+        return asked
     return "utf" not in locale.getpreferredencoding(False).lower()

@@ -13,7 +13,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
 from maxact_tui import actions
-from maxact_tui.cells import CellMaker, legend_line
+from maxact_tui.cells import CellMaker, legend_line, site_values
 from maxact_tui.filtering import EVERYTHING, Record
 from maxact_tui.grid import Grid, make_grid
 from maxact_tui.header import maximum_lines, status_lines
@@ -23,7 +23,8 @@ from maxact_tui.panel import SitePanel
 from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.reading import event_lines
 from maxact_tui.screens.watched import WatchedScreen
-from maxact_tui.siterecords import kept_sites, site_records
+from maxact_tui.sheets import as_tsv
+from maxact_tui.siterecords import kept_sites, matrix_text, site_records
 from maxact_tui.snapshot import Snapshot, Wish
 from maxact_tui.waiting import waiting_lines
 from maxact_tui.widgets.heatmap import CELL_WIDTH, LABEL_WIDTH, Heatmap
@@ -108,6 +109,17 @@ class MonitorScreen(Filterable, WatchedScreen):
         self._maker = CellMaker(self.look, self._maker.measure)
         self.remove_class("-measuring")
         self.query_one(SitePanel).forget()
+
+    async def restyle(self, look: Look) -> None:
+        """Show the same in another look; cursor, pane and measure stay."""
+        site, follows, pane = self.site, self._follows, self.query_one(SitePanel).active
+        self.look, self._maker, self._heatmap = look, CellMaker(look, self._maker.measure), None
+        await self.recompose()
+        self.query_one(SitePanel).open_pane(pane)
+        self._mount_heatmap()
+        if site is not None and not follows:
+            self.place(site)
+        self.call_after_refresh(self.draw)
 
     def notice(self, text: str) -> None:
         """Show a short answer to the user in place of the events; an empty text brings those back."""
@@ -229,6 +241,14 @@ class MonitorScreen(Filterable, WatchedScreen):
         """How many sites are kept, of how many."""
         plan = self.snapshot.plan
         return len(kept_sites(self.kept, self.snapshot)), len(plan.sites) if plan is not None else 0
+
+    def copied(self, *, whole: bool) -> str:
+        """The site under the cursor, or what the heatmap shows, as tab-separated text."""
+        if self._heatmap is None:
+            return ""
+        if whole:
+            return matrix_text(self._heatmap.grid, site_values(self._maker.measure, self.snapshot))
+        return as_tsv([site_records(self.snapshot)[self._heatmap.site]])
 
     def action_clear(self) -> None:
         """Show every site again."""
