@@ -20,13 +20,15 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from maxact_tui import textactions
+from maxact_tui import resultactions, textactions
 from maxact_tui.action import Action
 
 if TYPE_CHECKING:
     from textual.binding import Binding
 
-Place = Literal["monitor", "site", "board", "tuning", "list", "channels", "probe", "prompt", "prompts", "versus", "app"]
+Place = Literal[
+    "monitor", "site", "board", "tuning", "list", "channels", "probe", "prompt", "prompts", "versus", "compare", "app"
+]
 Keys = Mapping[str, tuple[str, ...]]
 DEFAULT_KEYS: Keys = MappingProxyType({})
 
@@ -65,7 +67,7 @@ MONITOR = (
     Action("app.filter", ("slash",), "filter", "Show only some rows and columns; see `The filter` below.", "/"),
     Action("clear", ("escape",), "", "Show every row and column again.", "esc"),
     textactions.SAMPLE,
-    Action("app.export", ("e",), "export", "Write HTML, Markdown, JSON and the paper's files beside the session."),
+    *resultactions.OPENING,
     Action("app.ab", ("b",), "", "Run the same samples with BOS (or without, if this run had it), then compare."),
     Action("app.log", ("v",), "events", "The event log."),
     Action("app.browse", ("o",), "open", "Open another session."),
@@ -148,6 +150,9 @@ LIST = (
 EVERYWHERE = (
     Action("palette", ("colon", "ctrl+p"), "more", "All commands, with search.", ":"),
     Action("help", ("question_mark", "f1"), "help", "This help.", "?"),
+    Action("copy(1)", ("Y",), "", "Copy what is shown as a table (TSV): to the clipboard and into a file.", id="copy"),
+    Action("copy(0)", ("ctrl+y",), "", "Copy the selected row or cell.", "ctrl+y", id="copy_row"),
+    Action("picture", ("P",), "", "Write what the screen shows as SVG and as text beside the session."),
     Action("theme", (), "", "Theme: dark, light or the terminal's own 16 colours, in turn."),
     Action("repaint", ("ctrl+l",), "", "Paint everything again, after another program wrote over it.", "ctrl+l"),
     Action("leave", ("q",), "quit", "Leave; a run goes on without this screen if you like."),
@@ -164,6 +169,7 @@ TABLES: dict[Place, tuple[str, tuple[Action, ...]]] = {
     "prompt": ("Prompt", textactions.PROMPT),
     "prompts": ("Earlier prompts", (*textactions.PROMPTS, *SCROLLING, BACK)),
     "versus": ("Two prompts", (*textactions.VERSUS, *SCROLLING, BACK)),
+    "compare": ("Comparison of sessions", (*resultactions.COMPARE, BACK)),
     "app": ("Everywhere", EVERYWHERE),
 }
 

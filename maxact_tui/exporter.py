@@ -1,38 +1,72 @@
-"""What the key `e` does: the results in every common form, in a folder beside the session.
+"""What the key `e` does, apart from asking: documents in the formats chosen, and a folder for them.
 
-- `export_results`
+- `Export`        documents, and what could not be made
+- `make_export`   a session in some formats, in memory
+- `usual_folder`, `free_folder`  beside the session; one that does not exist yet
+- `in_the_way`    files that are there already
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.report.errors import ReportError
-from engine.report.export import export_session
+from engine.report.export import render
+from engine.report.writing import Document
 from engine.session.library import SUFFIX
 from engine.session.reader import SessionReader
 
-FORMATS = ("html", "markdown", "json", "reference")
+PRESELECTED = ("html", "markdown", "json", "reference")
 
 
-def export_results(session: Path) -> str:
-    """Write the session's results; an earlier export of the same session is replaced.
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What is to be written.
 
-    Returns:
-        One line that says what was written where, or why nothing was.
+    Attributes:
+        documents: of all formats that could be made.
+        refused: one line for each format that could not.
+        partial: the run has not finished; every document says so itself.
     """
-    folder = session.with_name(session.name.removesuffix(SUFFIX) + "-export")
-    written: list[Path] = []
+
+    documents: tuple[Document, ...]
+    refused: tuple[str, ...]
+    partial: bool
+
+
+def make_export(session: Path, formats: Sequence[str]) -> Export:
+    """The session in these formats; one that cannot be made does not keep the others away.
+
+    Raises:
+        SessionError: the session cannot be read.
+    """
+    documents: list[Document] = []
     refused: list[str] = []
-    try:
-        folder.mkdir(exist_ok=True)
-        with SessionReader(session) as reader:
-            for name in FORMATS:
-                try:
-                    written += export_session(reader, name, folder, force=True)
-                except ReportError as error:
-                    refused.append(str(error))
-    except OSError as error:
-        return f"nothing exported: {error.strerror or error}; use: maxact-tui export SESSION --output FOLDER"
-    files = f"{len(written)} file{'s' if len(written) != 1 else ''} in {folder}"
-    return f"exported {files}" + (f"; {'; '.join(refused)}" if refused else "")
+    with SessionReader(session) as reader:
+        for name in formats:
+            try:
+                documents += render(reader, name)
+            except ReportError as error:
+                refused.append(f"{name}: {error}")
+        return Export(tuple(documents), tuple(refused), reader.status().phase != "finished")
+
+
+def usual_folder(session: Path) -> Path:
+    """The folder beside the session that its results go to."""
+    return session.with_name(session.name.removesuffix(SUFFIX) + "-export")
+
+
+def free_folder(folder: Path) -> Path:
+    """A folder beside this one, numbered on, that does not exist."""
+    number = 2
+    while os.path.lexists(candidate := folder.with_name(f"{folder.name}-{number}")):
+        number += 1
+    return candidate
+
+
+def in_the_way(export: Export, folder: Path) -> list[Path]:
+    """Files of these names that the folder holds already."""
+    return [path for document in export.documents if os.path.lexists(path := folder / document.name)]

@@ -27,8 +27,8 @@ from maxact_tui.screens.reading import ReadingScreen, help_lines
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.threads import ThreadsScreen
 from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.settings import THEMES, Settings
 
-Exporter = Callable[[Path], str]
 PageMaker = Callable[[Look, int], Sequence[Strip]]
 
 
@@ -39,17 +39,13 @@ class OpeningApp(BoardActions):
 
     Args:
         session: the session file; None to choose one first.
-        exporter: writes the results and says in one line what it wrote.
         read_only: send no commands to the engine.
         ascii_only: write ASCII only.
         settings: theme, units, keys.
     """
 
-    def __init__(
-        self, session: Path | None, *, exporter: Exporter, read_only: bool, ascii_only: bool, settings: Settings
-    ) -> None:
+    def __init__(self, session: Path | None, *, read_only: bool, ascii_only: bool, settings: Settings) -> None:
         super().__init__(session, read_only=read_only, ascii_only=ascii_only, settings=settings)
-        self._exporter = exporter
         self.monitor = MonitorScreen(self.look, self.snapshot)
 
     @abstractmethod
@@ -107,14 +103,6 @@ class OpeningApp(BoardActions):
         if self._requests.toggle_pause(self.snapshot):
             self.hurry()
 
-    def action_export(self) -> None:
-        """Write the results beside the session."""
-        if self.snapshot.checkpoint == 0:
-            self.say("nothing to export before the first checkpoint")
-        elif self._session is not None:
-            self.say("exporting ...")
-            self._export(self._session)
-
     def action_ab(self) -> None:
         """Run the same samples under the other token policy, and compare when both are done."""
         if self._session is None or self._read_only:
@@ -133,14 +121,6 @@ class OpeningApp(BoardActions):
         if site is not None:
             self.monitor.place(site)
         self.redraw()
-
-    @work(thread=True, exclusive=True)
-    def _export(self, session: Path) -> None:
-        try:
-            said = self._exporter(session)
-        except (SessionError, OSError, ValueError) as error:
-            said = f"export failed: {error}"
-        self.call_from_thread(self.say, said)
 
     @work(thread=True, exclusive=True, group="partner")
     def _run_partner(self, session: Path) -> None:

@@ -65,15 +65,20 @@ def list_formats() -> int:
     return 0
 
 
-def compare(sessions: Sequence[Path], form: str, output: str, *, force: bool) -> int:
+def compare(sessions: Sequence[Path], form: str | None, output: str, *, all_sites: bool, force: bool) -> int:
     """Set sessions side by side; the first is what the others are compared with.
+
+    In a terminal, without a format, a folder or `--all`, they are shown on the screen.
 
     Raises:
         ReportError: fewer than two sessions, an unknown format, an existing file.
     """
+    paths = [find_session(session) for session in sessions]
+    if form is None and output == STDOUT and not all_sites and len(paths) > 1 and has_terminal():
+        return _show_comparison(paths)
     with ExitStack() as stack:
-        readers = [stack.enter_context(SessionReader(find_session(session))) for session in sessions]
-        documents = comparison_documents(readers, form)
+        readers = [stack.enter_context(SessionReader(path)) for path in paths]
+        documents = comparison_documents(readers, form or "markdown", all_sites=all_sites)
     if output == STDOUT:
         _to_stdout(documents)
         return 0
@@ -113,6 +118,22 @@ def _published_row(row: Checkpoint) -> tuple[str, ...]:
         f"{words[row.passes_layer_median]} / {words[row.passes_token_median]}",
         f"x{compact(row.jump_ratio)} L{row.jump_layer}",
     )
+
+
+def has_terminal() -> bool:
+    """Whether somebody sits there."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _show_comparison(paths: Sequence[Path]) -> int:
+    for path in paths:  # a file that cannot be read is refused before the screen opens
+        SessionReader(path).close()
+    from maxact_tui.preparing import prepare_terminal
+
+    prepare_terminal()
+    from maxact_tui.app import run_comparison
+
+    return run_comparison(paths)
 
 
 def _to_stdout(documents: Sequence[Document]) -> None:

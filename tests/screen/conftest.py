@@ -48,7 +48,6 @@ def shown() -> Shown:
     async def show(
         path: Path | None, columns: int = 80, rows: int = 24, **options: object
     ) -> AsyncIterator[Pilot[int]]:
-        options.setdefault("exporter", lambda session: f"exported 3 files beside {session.name}")
         app = MaxactApp(path, **options)  # type: ignore[arg-type]
         async with app.run_test(size=(columns, rows)) as pilot:
             yield pilot

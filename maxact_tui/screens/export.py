@@ -1,0 +1,163 @@
+"""Which formats to write, several at once.
+
+- `ExportScreen`  gives back the names of the chosen formats, None for esc
+- `export_lines`  what was written where, every path whole
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.strip import Strip
+
+from engine.report.export import FORMATS
+from maxact_tui.exporter import PRESELECTED, Export
+from maxact_tui.palette import Look
+from maxact_tui.text import cell_width, visible
+from maxact_tui.widgets.lines import Lines, line
+from maxact_tui.widgets.scroller import Scroller
+
+NAME_CELLS = max(map(len, FORMATS)) + 2
+
+
+class ExportScreen(ModalScreen[tuple[str, ...] | None]):
+    """A list of formats with marks.
+
+    Args:
+        look: what the terminal can show.
+        folder: where the files will go.
+        partial: the run has not finished.
+    """
+
+    CSS_PATH = "export.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", show=False),
+        Binding("up,k", "move(-1)", show=False),
+        Binding("down,j", "move(1)", show=False),
+        Binding("space,x", "mark", show=False),
+        Binding("a", "mark_all", show=False),
+        Binding("enter", "write", show=False),
+    ]
+
+    def __init__(self, look: Look, folder: Path, *, partial: bool) -> None:
+        super().__init__()
+        self._look, self._folder, self._partial = look, folder, partial
+        self._names = tuple(FORMATS)
+        self._marked = set(PRESELECTED)
+        self._selected = 0
+
+    def compose(self) -> ComposeResult:
+        """A box with the formats."""
+        with Vertical(id="export"):
+            yield Lines(self._look, id="export-head")
+            yield Scroller(self._look, id="export-list")
+            yield Lines(self._look, id="export-keys")
+
+    def on_mount(self) -> None:
+        """Make room for every format, as far as there is any."""
+        self.query_one("#export-list").styles.height = len(self._names)
+        self._draw()
+
+    def on_lines_resized(self, event: Lines.Resized) -> None:
+        """Lines depend on the width they are made for."""
+        event.stop()
+        self._draw()
+
+    def action_back(self) -> None:
+        """Write nothing."""
+        self.dismiss(None)
+
+    def action_move(self, by: int) -> None:
+        """Select another format."""
+        self._selected = (self._selected + by) % len(self._names)
+        self._draw()
+
+    def action_mark(self) -> None:
+        """Mark the selected format, or take its mark away."""
+        self._marked ^= {self._names[self._selected]}
+        self._draw()
+
+    def action_mark_all(self) -> None:
+        """Mark every format, or none."""
+        self._marked = set() if len(self._marked) == len(self._names) else set(self._names)
+        self._draw()
+
+    def action_write(self) -> None:
+        """Write the marked formats; without a mark the selected one."""
+        self.dismiss(tuple(n for n in self._names if n in self._marked) or (self._names[self._selected],))
+
+    def _draw(self) -> None:
+        look, page = self._look, self.query_one("#export-list", Scroller)
+        width = max(page.size.width, 20)
+        partial = "  partial: the run has not finished" if self._partial else ""
+        folder = visible(str(self._folder), max(width - 6, 10), space=" ", ascii_only=look.ascii_only)
+        head = [line(look, ("Export", "title"), (partial, "warn")), line(look, (f"into  {folder}", "dim")), line(look)]
+        self.query_one("#export-head", Lines).show(head)
+        page.fill([self._entry(number, width) for number in range(len(self._names))])
+        page.move(0)
+        keys = line(
+            look,
+            ("space", "key"),
+            " mark  ",
+            ("a", "key"),
+            " all  ",
+            ("enter", "key"),
+            " write  ",
+            ("esc", "key"),
+            " cancel",
+        )
+        self.query_one("#export-keys", Lines).show([line(look), keys])
+        self._reveal(page)
+
+    def _reveal(self, page: Scroller) -> None:
+        """Scroll so that the selected format is visible, where not all fit."""
+        height = page.size.height
+        if 0 < height < len(self._names):
+            page.edge(-1)
+            page.move(max(self._selected - height + 1, 0))
+
+    def _entry(self, number: int, width: int) -> Strip:
+        look, name = self._look, self._names[number]
+        mark = "[x] " if name in self._marked else "[ ] "
+        here = number == self._selected
+        text = visible(FORMATS[name].description, max(width - NAME_CELLS - 6, 8), space=" ")
+        return line(
+            look,
+            ("▸ " if here else "  ", "key"),
+            (mark, "key"),
+            (f"{name:<{NAME_CELLS}}", "title" if here else ""),
+            (text, "dim"),
+        )
+
+
+def export_lines(export: Export, written: Sequence[Path], problem: str, look: Look, width: int) -> list[Strip]:
+    """What was written, every path in full over as many lines as it takes, and what was not, and why."""
+    lines: list[Strip] = []
+    if export.partial and written:
+        lines += [line(look, ("The run has not finished: every file is marked partial.", "warn")), line(look)]
+    for path in written:
+        lines += [
+            line(look, part) for part in _pieces(visible(str(path), space=" ", ascii_only=look.ascii_only), width)
+        ]
+    for reason in (*export.refused, *([problem] if problem else [])):
+        shown = textwrap.wrap(visible(reason, space=" ", ascii_only=look.ascii_only), width)
+        lines += [line(look), *(line(look, (part, "warn")) for part in shown)]
+    return lines or [line(look, ("nothing was written", "dim"))]
+
+
+def _pieces(text: str, width: int) -> list[str]:
+    """The text cut into lines, without a blank or a hyphen of our own in it: it can be copied."""
+    pieces, current = [], ""
+    for character in text:
+        if cell_width(current + character) > width:
+            pieces.append(current)
+            current = ""
+        current += character
+    return [*pieces, current]
