@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter, validators
 
+from maxact_tui import cli_screen
 from maxact_tui.cli_sessions import register
 from maxact_tui.errors import UserError
 from maxact_tui.options import RunOptions, make_job
@@ -220,9 +221,7 @@ for _name in app:
 def main(arguments: list[str]) -> int:
     """Parse and run; every expected error is one line on stderr."""
     try:
-        command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
-        result = command(*bound.args, **bound.kwargs)
-        return result if isinstance(result, int) else 0
+        return _run(app.meta, arguments)
     except CycloptsError as error:
         print(f"maxact-tui: {_one_line(error)}; see maxact-tui --help", file=sys.stderr)
         return 2
@@ -237,6 +236,15 @@ def main(arguments: list[str]) -> int:
             raise
         print(f"maxact-tui: {error}", file=sys.stderr)
         return getattr(error, "code", 1)
+
+
+def _run(parser: App, arguments: list[str]) -> int:
+    command, bound, _ = parser.parse_args(arguments, exit_on_error=False, print_error=False)
+    result = command(*bound.args, **bound.kwargs)
+    return result if isinstance(result, int) else 0
+
+
+cli_screen.register(app, lambda arguments: _run(app, arguments))
 
 
 def _refuse_typo(model: str) -> None:

@@ -5,12 +5,14 @@
 - `SettingsError`  a settings file that cannot be used, in one line
 - `load_settings`  from the file and the environment
 - `settings_path`  the file that is read
+- `describe`       settings as a file would say them
 - `template`       a settings file with every default in it
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -95,16 +97,29 @@ def template() -> str:
     defaults = Settings()
     lines = ["# Settings of maxact-tui. Remove the # before what you want to change.", ""]
     for name, help_line in _HELP.items():
-        value = getattr(defaults, name)
-        shown = {None: "false", True: "true", False: "false"}.get(value, f'"{value}"')
-        lines += [f"# {help_line}", f"#{name} = {shown}", ""]
+        lines += [f"# {help_line}", f"#{name} = {_toml(getattr(defaults, name) or False)}", ""]
     for place, (title, _) in TABLES.items():
         lines += [f"# {title}", f"[keys.{place}]"]
         for action in actions_of(place):
-            shown = ", ".join(f'"{key}"' for key in action.keys)
-            lines.append(f"#{action.key_name} = [{shown}]  # {action.help}")
+            lines.append(f"#{action.key_name} = {_toml(action.keys)}  # {action.help}")
         lines.append("")
     return "\n".join(lines)
+
+
+def describe(settings: Settings) -> str:
+    """Settings as a settings file would say them."""
+    lines = [f"{name} = {_toml(getattr(settings, name))}" for name in _HELP if getattr(settings, name) is not None]
+    for place in TABLES:
+        chosen = {name: keys for name, keys in settings.keys.items() if name.startswith(f"{place}.")}
+        if chosen:
+            lines += ["", f"[keys.{place}]"]
+            lines += [f"{name.partition('.')[2]} = {_toml(keys)}" for name, keys in chosen.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    """A value as TOML; its strings and lists are JSON's."""
+    return json.dumps(value)
 
 
 def _read(path: Path) -> Mapping[str, Any]:
