@@ -2,11 +2,12 @@
 
 - `run_app`      show one session until the user leaves
 - `run_browser`  let the user choose a session first
+- `run_comparison`  show sessions side by side, the first of them behind it
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 from maxact_tui.preparing import prepare_terminal, wants_ascii
@@ -18,7 +19,6 @@ def run_app(
     session: Path,
     *,
     read_only: bool = False,
-    exporter: Callable[[Path], str] | None = None,
     ascii_only: bool | None = None,
 ) -> int:
     """Show a session, live or finished, until the user leaves.
@@ -26,21 +26,25 @@ def run_app(
     Args:
         session: the session file; its engine may only be starting.
         read_only: send no commands to the engine, whatever the settings say.
-        exporter: writes the results of a session and says in one line what it wrote; None for the usual formats.
         ascii_only: write ASCII only; None asks the settings, then the locale.
 
     Returns:
         0 the run is done, 1 it failed or the screen did, 3 left running, 130 interrupted.
     """
-    return _run(session, read_only=read_only, exporter=exporter or _export, ascii_only=ascii_only)
+    return _run(session, read_only=read_only, ascii_only=ascii_only)
 
 
 def run_browser(*, read_only: bool = False, ascii_only: bool | None = None) -> int:
     """Let the user choose a session and show it; arguments and exit code as for `run_app`."""
-    return _run(None, read_only=read_only, exporter=_export, ascii_only=ascii_only)
+    return _run(None, read_only=read_only, ascii_only=ascii_only)
 
 
-def _run(session: Path | None, *, read_only: bool, exporter: Callable[[Path], str], ascii_only: bool | None) -> int:
+def run_comparison(sessions: Sequence[Path], *, ascii_only: bool | None = None) -> int:
+    """Show sessions side by side; leaving that shows the first of them. Exit code as for `run_app`."""
+    return _run(sessions[0], read_only=False, ascii_only=ascii_only, compare=tuple(sessions))
+
+
+def _run(session: Path | None, *, read_only: bool, ascii_only: bool | None, compare: tuple[Path, ...] = ()) -> int:
     settings = load_settings()
     ascii_only = wants_ascii() if ascii_only is None else ascii_only
     read_only = read_only or settings.read_only
@@ -49,15 +53,10 @@ def _run(session: Path | None, *, read_only: bool, exporter: Callable[[Path], st
     try:
         from maxact_tui.application import MaxactApp
 
-        app = MaxactApp(session, read_only=read_only, exporter=exporter, ascii_only=ascii_only, settings=settings)
+        app = MaxactApp(session, read_only=read_only, ascii_only=ascii_only, settings=settings)
+        app.compare_first = compare
     except BaseException:
         take_back()
         raise
     result = app.run()
     return result if result is not None else (app.return_code or 1)
-
-
-def _export(session: Path) -> str:
-    from maxact_tui.exporter import export_results
-
-    return export_results(session)

@@ -14,13 +14,13 @@ from textual.events import CursorPosition
 from textual.message import Message
 
 from maxact_tui import actions
-from maxact_tui.opening import Exporter
 from maxact_tui.pacing import Pacer
 from maxact_tui.requests import Requests
+from maxact_tui.resultsapp import ResultsApp
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.settings import Settings
 from maxact_tui.snapshot import Snapshot
-from maxact_tui.textsapp import TextsApp
+from maxact_tui.taking import TakingApp
 from maxact_tui.thrift import Shadow, thrifty_driver
 from maxact_tui.watching import Watcher
 from maxact_tui.widgets.plot import preload
@@ -29,13 +29,12 @@ NOTICE_SECONDS = 6.0
 PACE_SECONDS = 0.25
 
 
-class MaxactApp(TextsApp):
+class MaxactApp(TakingApp, ResultsApp):
     """Shows one session at a time; its result is the exit code. What it can open is in `OpeningApp`.
 
     Args:
         session: the session file, which need not be readable yet; None to choose one first.
         read_only: send no commands to the engine.
-        exporter: writes the results and says in one line what it wrote.
         ascii_only: write ASCII only.
         settings: theme, units, keys; None for the defaults.
     """
@@ -53,13 +52,12 @@ class MaxactApp(TextsApp):
         self,
         session: Path | None,
         *,
-        exporter: Exporter,
         read_only: bool = False,
         ascii_only: bool = False,
         settings: Settings | None = None,
     ) -> None:
         chosen = settings or Settings()
-        super().__init__(session, exporter=exporter, read_only=read_only, ascii_only=ascii_only, settings=chosen)
+        super().__init__(session, read_only=read_only, ascii_only=ascii_only, settings=chosen)
         self.watcher: Watcher | None = None
         self._pacer = Pacer(self._write)
         self._waits_for_terminal = False
