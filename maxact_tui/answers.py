@@ -47,7 +47,7 @@ def answer_to(number: int, snapshot: Snapshot) -> Answer:
     if command is None:
         return Answer("waiting", ASKING)
     if command.state in ("done", "refused"):
-        return _ended(command)
+        return _ended(command, snapshot)
     if command.state == "working":
         done, total = int(command.answer.get("done") or 0), int(command.answer.get("total") or 0)
         text = str(command.answer.get("text") or "")
@@ -55,8 +55,11 @@ def answer_to(number: int, snapshot: Snapshot) -> Answer:
     return _not_taken(snapshot)
 
 
-def _ended(command: Command) -> Answer:
+def _ended(command: Command, snapshot: Snapshot) -> Answer:
     text = str(command.answer.get("text") or command.state)
+    service = snapshot.service
+    if command.state == "refused" and service is not None and service.phase == "failed" and service.ended >= command.at:
+        text = service.detail or text  # why the model could not be loaded says more than that nobody answers
     result = int(command.answer.get("result") or 0)
     return Answer("done" if command.state == "done" and result else "failed", text, result=result)
 

@@ -30,7 +30,7 @@ from maxact_tui.text import visible
 from maxact_tui.widgets.heatmap import Cell
 from maxact_tui.widgets.lines import Part, line
 
-MARKS = {"massive": "m", "outlier": "o", "mixed": "x"}
+MARKS = {"massive": "*", "outlier": "o", "mixed": "~"}
 WORDS = {"massive": "massive activation", "outlier": "outlier feature", "mixed": "between massive and outlier"}
 
 
@@ -117,7 +117,7 @@ def channel_legend(found: ChannelMap, look: Look, width: int) -> Strip:
     ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
     ends = compact_bound(scale.low), compact_bound(scale.high)
     words = (
-        "  m massive: few tokens  o outlier: most tokens  x between" if width >= 90 else "  m massive o outlier x mixed"
+        "  * massive: few tokens  o outlier: most tokens  ~ between" if width >= 90 else "  * massive o outlier ~ mixed"
     )
     return line(look, (f" max|x| {ends[0]} ", "dim"), *ramp, (f" {ends[1]}{words}", "dim"))
 

@@ -1,7 +1,7 @@
 """Tokens that are parts of characters, put together for the eye.
 
 - `ShownPiece`    what stands in the place of one token
-- `shown_pieces`  the pieces of consecutive tokens, those that only together form characters joined on the first
+- `shown_pieces`  the pieces of a text, where tokens are UTF-8 only together as the characters that begin in each
 """
 
 from __future__ import annotations
@@ -17,29 +17,32 @@ class ShownPiece:
     """What stands in the place of one token; the text is raw and must be made visible before it is shown.
 
     Attributes:
-        text: the token's bytes, or on the first token of a run those of the whole run.
-        continues: the token's bytes are shown on a token before it.
-        length: tokens whose bytes `text` holds, 0 where `continues`.
+        text: the token's bytes; within a run of tokens that are UTF-8 only together, the characters that begin in it.
+        run: the tokens of that run, half-open; the token alone where it is in none.
     """
 
     text: bytes
-    continues: bool = False
-    length: int = 1
+    run: tuple[int, int]
 
+    @property
+    def is_part(self) -> bool:
+        """Whether it is in a run."""
+        return self.run[1] - self.run[0] > 1
 
-CONTINUED = ShownPiece(b"", continues=True, length=0)
+    @property
+    def continues(self) -> bool:
+        """Whether no character begins in it."""
+        return self.is_part and not self.text
 
 
 def shown_pieces(pieces: Sequence[bytes]) -> tuple[ShownPiece, ...]:
-    """One entry per token: runs of tokens that are UTF-8 only together stand on their first token.
-
-    A token that belongs to no such run, however long, keeps its own bytes.
-    """
+    """One entry per token. A token that belongs to no run, however long, keeps its own bytes."""
     shown: list[ShownPiece] = []
     while len(shown) < len(pieces):
-        length = _run_length(pieces, len(shown))
-        shown.append(ShownPiece(b"".join(pieces[len(shown) : len(shown) + length]), length=length))
-        shown += [CONTINUED] * (length - 1)
+        start = len(shown)
+        end = start + _run_length(pieces, start)
+        texts = _beginning_in(pieces[start:end]) if end - start > 1 else [pieces[start]]
+        shown += [ShownPiece(text, (start, end)) for text in texts]
     return tuple(shown)
 
 
@@ -56,3 +59,15 @@ def _run_length(pieces: Sequence[bytes], start: int) -> int:
         else:
             return length
     return 1
+
+
+def _beginning_in(run: Sequence[bytes]) -> list[bytes]:
+    """For each token of a run the whole characters whose first byte is in it."""
+    texts = [b""] * len(run)
+    owners = [number for number, piece in enumerate(run) for _ in piece]
+    place = 0
+    for character in b"".join(run).decode("utf-8"):
+        encoded = character.encode("utf-8")
+        texts[owners[place]] += encoded
+        place += len(encoded)
+    return texts

@@ -70,7 +70,8 @@ def maximum_line(view: ProbeView, snapshot: Snapshot, look: Look, width: int) ->
         return line(look, " M ", ("no value is finite", "bad"))
     token = int(np.nanargmax(np.abs(view.maxima[maximum.site])))
     value, channel = float(view.maxima[maximum.site, token]), int(view.channels[maximum.site, token])
-    name = visible(view.tokens.shown[token].text or view.tokens.pieces[token], 16, ascii_only=look.ascii_only)
+    shown = view.tokens.shown[token]
+    name = visible(shown.text or view.tokens.pieces[token], 16, ascii_only=look.ascii_only)
     tail: list[Part] = ["  token ", (f"{token} ‹{name}›", "value"), f"  channel {channel}"]
     head = f" {exact(value)}"
     room = width - cell_width(head) - sum(cell_width(part if isinstance(part, str) else part[0]) for part in tail) - 9
@@ -130,10 +131,9 @@ def _verdict_line(layers: LayerTokens, cursor: TokenCursor, look: Look, width: i
 def _token_words(tokens: Tokens, token: int) -> str:
     """Number, id and bytes; for part of a character also the text it belongs to."""
     head = f"token {token} of {grouped(len(tokens))}, id {int(tokens.token_ids[token])} = {tokens.pieces[token]!r}"
-    start = token
-    while start and tokens.shown[start].continues:
-        start -= 1
-    run = tokens.shown[start]
-    if run.length <= 1:
+    shown = tokens.shown[token]
+    if not shown.is_part:
         return head
-    return f"{head}, part of ‹{run.text.decode('utf-8', 'replace')}› (tokens {start} to {start + run.length - 1})"
+    start, end = shown.run
+    whole = b"".join(tokens.pieces[start:end]).decode("utf-8", "replace")
+    return f"{head}, part of ‹{whole}› (tokens {start} to {end - 1})"

@@ -27,10 +27,13 @@ POLICY_WORDS = {"raw": "raw", "bos": "+BOS", "chat": "chat template"}
 FACTOR_SHOWN = 2.0  # ratios further from one than this stand out
 
 
-def prompt_head(view: ProbeView, look: Look, width: int, name: str = "Prompt") -> Strip:
-    """A prompt in a line: its text, its policy and its length."""
+def prompt_head(view: ProbeView, look: Look, width: int, name: str = "") -> Strip:
+    """A prompt in a line: its text, its policy and its length; beside a name of its own also its M."""
     cut = ", cut" if view.tokens.was_cut else ""
     facts = f"  {_policy(view.policy)}, {grouped(len(view.tokens))} tokens{cut}"
+    if name:
+        facts += f"  M {_magnitude(view.result)}"
+    name = name or "Prompt"
     text = _text(view.result)
     room = max(width - len(facts) - len(name) - 5, 8)
     return line(
@@ -45,12 +48,10 @@ def prompt_table(
     heading: list[Part] = [("     no   time tokens as      tokens          M  text", "dim")]
     rows = []
     for one in prompts:
-        found = one.data.get("maximum")
-        magnitude = exact(abs(float(found["value"]))) if isinstance(found, dict) else "-"
         mark = look.own("•") if one.number in marked else " "
         when = time.strftime("%H:%M", time.localtime(one.at))
         policy = fitted(_policy(str(one.data.get("policy", ""))), 13, ascii_only=look.ascii_only)
-        facts = f"{one.number:>5}  {when} {policy} {int(one.data.get('tokens', 0)):>6} {magnitude:>10}  "
+        facts = f"{one.number:>5}  {when} {policy} {int(one.data.get('tokens', 0)):>6} {_magnitude(one):>10}  "
         text = visible(_text(one), max(width - len(facts) - 3, 8), space=" ", ascii_only=look.ascii_only)
         rows.append(line(look, (f" {mark}", "key"), facts, text))
     return heading, rows
@@ -93,6 +94,11 @@ def _ratio(first: float, second: float) -> Part:
     ratio = abs(second / first)
     stands_out = ratio >= FACTOR_SHOWN or ratio <= 1 / FACTOR_SHOWN
     return (f"{compact(ratio):>6}", "warn" if stands_out else "")
+
+
+def _magnitude(result: Result) -> str:
+    found = result.data.get("maximum")
+    return exact(abs(float(found["value"]))) if isinstance(found, dict) else "-"
 
 
 def _policy(name: str) -> str:

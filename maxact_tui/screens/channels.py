@@ -47,6 +47,7 @@ class ChannelsScreen(WatchedScreen):
 
     CSS_PATH = "channels.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("channels")]
+    PLACES: ClassVar[tuple[actions.Place, ...]] = ("channels",)
 
     class MapRead(Message):
         """The channels of a column of the grid were read, as of a checkpoint."""
@@ -107,6 +108,13 @@ class ChannelsScreen(WatchedScreen):
         """Show a short answer in place of the keys."""
         self._notice = text
         self._draw_keys()
+
+    async def restyle(self, look: Look) -> None:
+        """Show the same in another look; the heatmap is made anew."""
+        here = self._here()
+        self._site = here.site if here is not None else self._site
+        self._heatmap, self._found, self._read_at = None, None, (-1, -1)
+        await super().restyle(look)
 
     def draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
@@ -251,7 +259,7 @@ class ChannelsScreen(WatchedScreen):
         keys = self._lines("keys")
         if self._notice:
             return keys.show([line(self.look, (f" {visible(self._notice, space=' ')}", "key"))])
-        return keys.show([footer_line(self.look, self.size.width, "channels")])
+        return keys.show([footer_line(self.look, self.size.width, *self.PLACES)])
 
     def _lines(self, name: str) -> Lines:
         return self.query_one(f"#channels-{name}", Lines)

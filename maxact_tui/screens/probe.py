@@ -42,6 +42,7 @@ class ProbeScreen(AskingScreen):
 
     CSS_PATH = "probe.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("probe")]
+    PLACES: ClassVar[tuple[actions.Place, ...]] = ("probe",)
 
     def __init__(
         self, look: Look, snapshot: Snapshot, site: int | None, *, may_ask: bool, as_map: bool = False
@@ -221,7 +222,7 @@ class ProbeScreen(AskingScreen):
         if self.view is None or self._grid is None:
             self._layers, self._layers_of = None, ()
             return None
-        key = (self.view, self._column, self.snapshot.model_at)
+        key = (self.view, self._column, self.snapshot.model_at, self.look)
         if self._layers_of != key:
             limits = thresholds_of(self.snapshot)
             self._layers = make_layers(self.view, self._grid, self._column, limits, self.look)
@@ -252,7 +253,7 @@ class ProbeScreen(AskingScreen):
         keys = self._lines("keys")
         if self._notice:
             return keys.show([line(self.look, (f" {visible(self._notice, space=' ')}", "key"))])
-        return keys.show([footer_line(self.look, self.size.width, "probe")])
+        return keys.show([footer_line(self.look, self.size.width, *self.PLACES)])
 
     def _lines(self, name: str) -> Lines:
         return self.query_one(f"#probe-{name}", Lines)

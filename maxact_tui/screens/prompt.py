@@ -32,6 +32,7 @@ class PromptScreen(ProbeScreen):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("prompt")]
+    PLACES: ClassVar[tuple[actions.Place, ...]] = ("prompt", "probe")
 
     def __init__(self, look: Look, snapshot: Snapshot, *, may_ask: bool) -> None:
         super().__init__(look, snapshot, None, may_ask=may_ask, as_map=True)

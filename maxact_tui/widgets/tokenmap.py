@@ -61,7 +61,7 @@ class TokenMap(TokenView):
         self._left = shape.first
         self._top = scrolled(self._top, self._cursor.token, self.page_rows, len(tokens))
         blank = " " * (POSITION_CELLS + shape.label)
-        head = line(self.look, blank, *_label_parts(layers, shape, self._cursor.layer), ("      max", "dim"))
+        head = line(self.look, blank, *_label_parts(layers, shape, self._cursor.layer), ("     max ", "dim"))
         rows = [head, self._summary(layers, shape)]
         rows += [
             self._row(layers, shape, token) for token in range(self._top, min(self._top + self.page_rows, len(tokens)))
