@@ -13,6 +13,7 @@
 - `reference`  the two files of the code of arXiv 2605.15572, drop-in
 - `source`     what the readable reports are made from; `sentences` and `tables` put it into words
 - `wording`    numbers and foreign text as the reports print them
+- `effects`    what changed activations do to predictions, as table, notes and JSON
 - `plain`      numbers and texts as JSON can carry them
 - `errors`     `ReportError`
 """

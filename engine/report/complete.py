@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from engine.analysis.model import ModelSummary, analyse
 from engine.analysis.site import SiteSummary
+from engine.report.effects import effects_list
 from engine.report.plain import fields, number
 from engine.report.summary import nonfinite_dict, summary_dict
 from engine.session.reader import SessionReader
@@ -40,6 +41,7 @@ def complete_dict(reader: SessionReader) -> dict[str, Any]:
         "sites": _sites(summary),
         "missing": fields(summary.plan.missing) if summary.plan else [],
         "notes": list(summary.plan.notes) if summary.plan else [],
+        "effects": effects_list(reader),
     }
 
 

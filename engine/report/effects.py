@@ -2,7 +2,7 @@
 
 - `effect_table`  one job as a table of text
 - `effect_notes`  what a reader must know of it, in lines
-- `effect_dict`   the same for JSON
+- `effect_dict`   the same for JSON; `effects_list`, all jobs of a session
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from engine.effect.results import Effect, Outcome, percent_change
+from engine.effect.results import Effect, Outcome, percent_change, read_effects
 from engine.report.plain import fields
 from engine.report.tables import Table
 from engine.report.wording import UNKNOWN, printable, short
+from engine.session.reader import SessionReader
 
 HEADINGS = ("Activations", "Perplexity", "Change", "KL mean", "KL 95 %", "KL max", "Same top token")
 
@@ -57,6 +58,11 @@ def effect_dict(effect: Effect) -> dict[str, Any]:
             pairs = outcome["massive"]["channels"]
             outcome["massive"]["channels"] = [{"channel": channel, "mean": mean} for channel, mean in pairs]
     return data
+
+
+def effects_list(reader: SessionReader) -> list[dict[str, Any]]:
+    """All jobs of a session for strict JSON, oldest first."""
+    return [effect_dict(effect) for effect in read_effects(reader)]
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:

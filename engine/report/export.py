@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from engine.analysis.model import analyse
 from engine.report.complete import complete_dict
+from engine.report.effects import effects_list
 from engine.report.errors import ReportError
 from engine.report.html import html
 from engine.report.markdown import markdown, model_card
@@ -83,7 +84,7 @@ def _json(name: str, data: dict[str, Any]) -> Document:
 
 
 def _summary(reader: SessionReader) -> list[Document]:
-    return [_json(f"{_stem(reader)}.summary.json", summary_dict(analyse(reader)))]
+    return [_json(f"{_stem(reader)}.summary.json", {**summary_dict(analyse(reader)), "effects": effects_list(reader)})]
 
 
 def _complete(reader: SessionReader) -> list[Document]:

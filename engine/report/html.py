@@ -12,6 +12,7 @@ from html import escape
 from importlib.resources import files
 
 from engine.report.charts import charts
+from engine.report.effects import effect_notes, effect_table
 from engine.report.sentences import DEFINITIONS, caveats, facts, paragraph
 from engine.report.source import Source
 from engine.report.tables import (
@@ -81,6 +82,9 @@ def _body(source: Source) -> list[str]:
             bootstrap_table(source), layer_table(source), published_table(source), all_sites_table(source),
         )  # fmt: skip
         parts += [table_html(table) for table in tables if table.rows]
+        for effect in source.effects:
+            notes = "".join(f"<li>{escape(line)}</li>" for line in effect_notes(effect))
+            parts += [table_html(effect_table(effect)), f'<ul class="note">{notes}</ul>']
     parts += [table_html(protocol_table(source)), "<h2>Before quoting a number</h2>"]
     parts.append("<ul>" + "".join(f"<li>{escape(line)}</li>" for line in warnings) + "</ul>")
     links = ", ".join(f'<a href="{address}" rel="noreferrer">{escape(title)}</a>' for title, address in DEFINITIONS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 
+from engine.report.effects import effect_notes, effect_table
 from engine.report.sentences import DEFINITIONS, caveats, facts, paragraph
 from engine.report.source import Source
 from engine.report.tables import (
@@ -45,6 +46,10 @@ def markdown(source: Source) -> str:
     ):
         if table.rows:
             parts += [f"## {table.title}", table_markdown(table)]
+    for effect in source.effects:
+        table = effect_table(effect)
+        notes = "\n".join(f"- {in_markdown(line)}" for line in effect_notes(effect))
+        parts += [f"## {in_markdown(table.title)}", table_markdown(table), notes]
     parts.append("## Before quoting a number")
     parts.append("\n".join(f"- {in_markdown(line)}" for line in caveats(source)))
     links = ", ".join(f"[{title}]({address})" for title, address in DEFINITIONS)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from engine.analysis.model import Address, ModelSummary, analyse, find_address
 from engine.analysis.stability import Stability, read_stability
+from engine.effect.results import Effect, read_effects
 from engine.quantization.board import Board, SchemeSummary, summarise_schemes
 from engine.quantization.distribution import Distribution
 from engine.quantization.populations import Populations, SiteReader, board_of
@@ -34,6 +35,7 @@ class Source:
         contexts: the largest elements at M's site, one per token, with the text around them.
         sample_labels: (number, category, tokens) of every sample.
         stability: what a rerun of the peak samples has shown; None without one.
+        effects: what changed activations do to predictions, oldest first.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Source:
     contexts: tuple[tuple[float, Address], ...]
     sample_labels: tuple[tuple[int, str, int], ...]
     stability: Stability | None
+    effects: tuple[Effect, ...]
 
     @property
     def has_numbers(self) -> bool:
@@ -66,11 +69,10 @@ def gather(reader: SessionReader) -> Source:
         populations = _collect(sites, wholes, parts, len(summary.sites))
         contexts = _contexts(reader, summary)
         labels = tuple(reader.sample_labels())
-        stability = read_stability(reader)
+        stability, effects = read_stability(reader), read_effects(reader)
     board, words = board_of(populations), populations.in_words
-    return Source(
-        reference_model_name(summary.job), summary, board, words, summarise_schemes(board), contexts, labels, stability
-    )
+    name, schemes = reference_model_name(summary.job), summarise_schemes(board)
+    return Source(name, summary, board, words, schemes, contexts, labels, stability, effects)
 
 
 def _collect(
