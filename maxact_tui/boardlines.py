@@ -4,6 +4,7 @@
 - `group_line`      the quantiser above the columns that share it
 - `sum_lines`       all sites together, under every scheme on the screen
 - `overflow_lines`  what exceeds fp16 and e4m3, in sentences
+- `headroom_lines`  the site under the cursor against either format
 - `detail_lines`    the site under the cursor under the scheme under the cursor
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 
 from textual.strip import Strip
 
-from engine.quantization.board import Overflow, SchemeSummary
+from engine.quantization.board import LIMITS, Overflow, SchemeSummary
 from engine.sites.site import HookPlan
 from maxact_tui.boardsheet import LABEL_CELLS, BoardSheet, Order, site_label
 from maxact_tui.boardview import BoardView
@@ -31,13 +32,16 @@ from maxact_tui.widgets.heatmap import CELL_WIDTH
 from maxact_tui.widgets.lines import Part, line
 
 
-def head_lines(snapshot: Snapshot, order: Order, counts: tuple[int, int], look: Look, width: int) -> list[Strip]:
+def head_lines(
+    snapshot: Snapshot, order: Order, counts: tuple[int, int], scale: str, look: Look, width: int
+) -> list[Strip]:
     """Three lines.
 
     Args:
         snapshot: what is shown.
         order: of the rows.
         counts: sites shown, of how many.
+        scale: unit and cool end of the colours, whose hot end is 0.
         look: what the terminal can show.
         width: cells there are.
     """
@@ -51,7 +55,7 @@ def head_lines(snapshot: Snapshot, order: Order, counts: tuple[int, int], look: 
     shown, of = counts
     sites = f"{of} sites" if shown == of else f"{shown} of {of} sites"
     ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
-    parts: list[Part] = [(f" {sites} {_order_words(order)}", "title"), ("  dB 50 ", "dim"), *ramp, (" 0", "dim")]
+    parts: list[Part] = [(f" {sites} {_order_words(order)}", "title"), (f"  {scale} ", "dim"), *ramp, (" 0", "dim")]
     return [title, line(look, visible(said, width, space=" ")), line(look, *parts)]
 
 
@@ -101,13 +105,33 @@ def overflow_words(overflow: Overflow, view: BoardView, plan: HookPlan) -> str:
     if math.isnan(overflow.headroom_bits):
         return f"{name}: nothing measured yet."
     known = [(m, number) for number, m in enumerate(view.magnitudes.tolist()) if not math.isnan(m)]
-    largest = site_label(plan.sites[max(known)[1]])
+    largest = site_label(plan.sites[max(known, key=lambda one: (one[0], -one[1]))[1]])
     if not overflow.sites:
         bits = "no end of bits" if math.isinf(overflow.headroom_bits) else f"{overflow.headroom_bits:.1f} bits"
         return f"{name}: every site fits, {bits} left at {largest}."
     first = site_label(plan.sites[overflow.sites[0]])
     count = f"{len(overflow.sites)} of {len(known)} sites exceed it without a scale"
     return f"{name}: {count}, first {first}, by up to {-overflow.headroom_bits:.1f} bits at {largest}."
+
+
+def headroom_lines(view: BoardView, plan: HookPlan, site: int, look: Look) -> list[Strip]:
+    """The site under the cursor against each format."""
+    if not 0 <= site < len(plan.sites):
+        return []
+    magnitude = float(view.magnitudes[site])
+    if math.isnan(magnitude):
+        return [line(look, (f" {plan.sites[site].name}", "title"), "  no finite element so far")]
+    words = [line(look, (f" {plan.sites[site].name}", "title"), f"  max|x| {exact_short(magnitude)}")]
+    for number, (name, limit) in enumerate(LIMITS):
+        over = float(view.beyond[site, number])
+        bits = math.log2(limit / magnitude) if magnitude > 0 else math.inf
+        if bits >= 0:
+            said: Part = (f" {name}: fits, {decibel_text(bits, look)} bits left", "good")
+        else:
+            count = "how many elements is not known" if math.isnan(over) else f"{grouped(int(over))} elements do"
+            said = (f" {name}: exceeds it by {-bits:.1f} bits; {count}", "bad")
+        words.append(line(look, said))
+    return words
 
 
 def detail_lines(
@@ -178,8 +202,8 @@ def _share_cell(share: float) -> str:
     if math.isnan(share):
         return "-"
     points = 100 * share
-    if 0 < points < 0.01:
-        return "<.01%"
+    if points < 0.01:
+        return "<.01%" if points > 0 else "0"
     return f"{points:.2f}%" if points < 10 else f"{points:.1f}%" if points < 1000 else f"{compact(points, 2)}%"
 
 

@@ -113,7 +113,7 @@ def overflow_sheet(view: BoardView, plan: HookPlan, look: Look) -> BoardSheet:
         cells = tuple(Cell(decibel_text(b, look), level) for b, level in zip(bits.tolist(), levels, strict=True))
         columns.append(BoardColumn(f"headroom to {name}", name, "bits", bits, cells, True))
         over = view.beyond[:, number]
-        cells = tuple(Cell(compact(n), look.levels - 1 if n > 0 else -1) for n in over.tolist())
+        cells = tuple(Cell(_count(n), look.levels - 1 if n > 0 else -1) for n in over.tolist())
         columns.append(BoardColumn(f"elements over {name}", "", "over", over, cells, False))
     return BoardSheet(tuple(columns), tuple(map(site_label, plan.sites)))
 
@@ -158,6 +158,10 @@ def sheet_cells(sheet: BoardSheet, sites: Sequence[int]) -> dict[int, Cell]:
         for row, site in enumerate(sites)
         for number, column in enumerate(sheet.columns)
     }
+
+
+def _count(number: float) -> str:
+    return f"{int(number)}" if number < 1e5 else compact(number)
 
 
 def _cell(error: QuantError | None, level: int, look: Look) -> Cell:

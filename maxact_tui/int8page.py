@@ -119,8 +119,8 @@ def share_text(share: float) -> str:
     """A share in per cent, with two decimals where it is small: `0.10 %`, `31.4 %`, `<0.01 %`."""
     if math.isnan(share):
         return "-"
-    if share == 0:
-        return "0 %"
+    if share in (0, 1):
+        return f"{100 * share:.0f} %"
     if share < 1e-4:
         return "<0.01 %"
     return f"{100 * share:.2f} %" if share < 0.1 else f"{100 * share:.1f} %"

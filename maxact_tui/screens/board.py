@@ -15,7 +15,7 @@ from textual.containers import Horizontal, Vertical
 from textual.strip import Strip
 
 from maxact_tui import actions
-from maxact_tui.boardlines import detail_lines, group_line, head_lines, overflow_lines, sum_lines
+from maxact_tui.boardlines import detail_lines, group_line, head_lines, headroom_lines, overflow_lines, sum_lines
 from maxact_tui.boardsheet import (
     LABEL_CELLS,
     BoardSheet,
@@ -61,6 +61,8 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
     def __init__(self, look: Look, snapshot: Snapshot, site: int | None = None) -> None:
         super().__init__(look, snapshot)
         self._site, self._columns = site, [0, 0]
+        self._other_site: int | None = None  # the cursor of the other section
+        self._has_moved = False
         self._section, self._orders = 0, list(_ORDERS)
         self._heatmap: Heatmap | None = None
         self._sheet: BoardSheet | None = None
@@ -97,7 +99,7 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
 
     def wish(self) -> Wish:
         """All sites, and the arrays of the one under the cursor."""
-        return Wish(self.tuned_site, model=False, board=True)
+        return Wish(self._site, model=False, board=True)
 
     def notice(self, text: str) -> None:
         """Show a short answer in place of the keys."""
@@ -109,7 +111,8 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
         changed = self._draw_keys()
         self._take_board()
         order = self._orders[self._section]
-        head = head_lines(self.snapshot, order, self.filter_counts(), self.look, self.size.width)
+        scale = "bits 8" if self._section else "dB 50"
+        head = head_lines(self.snapshot, order, self.filter_counts(), scale, self.look, self.size.width)
         changed |= self._lines("head").show(head)
         if self._heatmap is None:
             return changed
@@ -148,6 +151,7 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
         event.stop()
         if self._heatmap is None or self._sheet is None:
             return
+        self._has_moved = True
         row, column = self._heatmap.cursor
         self._columns[self._section] = column
         if self._section == 0:
@@ -156,6 +160,11 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
             self._site = self._sites[row]
             self.forget_threshold()
             self.ask()
+        self._draw_cursor()
+
+    def on_heatmap_scrolled(self, event: Heatmap.Scrolled) -> None:
+        """What stands above and below the columns goes with them."""
+        event.stop()
         self._draw_cursor()
 
     def action_cursor(self, rows: int, columns: int) -> None:
@@ -192,12 +201,13 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
     def action_section(self) -> None:
         """The other section: SQNR, or what exceeds fp16 and e4m3."""
         self._section = 1 - self._section
+        self._site, self._other_site = self._other_site, self._site
         self.draw()
 
     def action_back(self) -> None:
-        """Back, with the site under the cursor; with a filter first back to every site."""
+        """Back, with the site the user chose, if any; with a filter first back to every site."""
         if not self.clear_filter():
-            self.dismiss(self._site)
+            self.dismiss(self._site if self._has_moved else None)
 
     def place(self, site: int, tuning: Tuning) -> None:
         """Put the cursor on a site and a quantiser, as they were left on the site's own screen."""
@@ -253,9 +263,11 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
         changed = self._lines("groups").show([group_line(sheet, columns, self.look)])
         sums = overflow_lines(view, plan, self.look, width) if self._section else sum_lines(view, columns, self.look)
         changed |= self._lines("sums").show(sums)
-        tuning = self.tuning if self._section == 0 else Tuning()
         site = self._site if self._site is not None else -1
-        details = detail_lines(self.snapshot, site, self.tuner, tuning, self.look, width)
+        if self._section:
+            details = headroom_lines(view, plan, site, self.look)
+        else:
+            details = detail_lines(self.snapshot, site, self.tuner, self.tuning, self.look, width)
         changed |= self._lines("detail").show(details)
         return self._draw_page() or changed
 

@@ -156,6 +156,11 @@ class Heatmap(Horizontal):
             super().__init__()
             self.site = site
 
+    class Scrolled(Message):
+        """Other columns are on the screen than before."""
+
+    _announced: range = range(0)
+
     def __init__(self, look: Look, grid: Grid, *, id: str | None = None, label_width: int = LABEL_WIDTH) -> None:
         super().__init__(id=id)
         self._look, self.grid = look, grid
@@ -269,6 +274,9 @@ class Heatmap(Horizontal):
         self._left = _scrolled(self._left, self._column, self.page_columns, len(self.grid.columns))
         rows = range(self._top, min(self._top + self.page_rows, len(self.grid.rows)))
         changed = self._labels.show([self.grid.rows[row] for row in rows], self._row - self._top)
+        if self.visible_columns != self._announced:
+            self._announced = self.visible_columns
+            self.post_message(self.Scrolled())
         inside = {self.grid.columns[number]: number for number in self.visible_columns}
         for name, column in self._columns.items():
             number = inside.get(name)
