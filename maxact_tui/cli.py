@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter, validators
 
-from maxact_tui import cli_screen
+from maxact_tui import cli_effect, cli_screen
 from maxact_tui.cli_sessions import register
 from maxact_tui.errors import UserError
 from maxact_tui.options import RunOptions, make_job
@@ -213,6 +213,7 @@ def doctor() -> int:
 
 
 register(app)
+cli_effect.register(app)
 for _name in app:
     if not _name.startswith("-"):
         app[_name].help_epilogue = ""  # the examples are those of the whole program

@@ -21,7 +21,7 @@ HEADINGS = ("Activations", "Perplexity", "Change", "KL mean", "KL 95 %", "KL max
 
 def effect_table(effect: Effect) -> Table:
     """The unchanged model and every intervention, a row each."""
-    rows = [("unchanged", _perplexity(effect.perplexity), "", "", "", "", "")]
+    rows: list[tuple[str, ...]] = [("unchanged", _perplexity(effect.perplexity), "", "", "", "", "")]
     rows += [_row(outcome) for outcome in effect.outcomes]
     title = f"Predictions with changed activations ({printable(effect.scope.title, 80)})"
     return Table(title, HEADINGS, tuple(rows))
@@ -90,4 +90,4 @@ def _perplexity(value: float) -> str:
 def _change(value: float) -> str:
     if value >= 10:
         return f"x {value + 1:,.0f}" if value < 1e5 else f"x {value + 1:.1e}"
-    return f"{value:+.2%}".replace("%", " %")
+    return f"{100 * value:+.3g} %" if abs(value) >= 1e-4 else f"{100 * value:+.2f} %"
