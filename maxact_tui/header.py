@@ -2,6 +2,7 @@
 
 - `status_lines`    model, engine and progress, two lines
 - `maximum_lines`   M, where it is and which token carries it, two lines
+- `progress_share`, `progress_words`  how far a run is
 - `progress_bar`    a determinate bar as text
 - `state_words`     what the engine is doing, in words
 """
@@ -85,7 +86,17 @@ def _progress_line(status: Status, look: Look, width: int) -> Strip:
         return line(look, (visible(f" {reason}{advice}", width, space=" "), "bad"))
     if status.phase in ("starting", "loading"):
         return _loading_line(status, look, width)
-    share = status.tokens_done / status.tokens_total if status.tokens_total else float(status.phase == "finished")
+    return _bar_line(look, progress_share(status), progress_words(status), width)
+
+
+def progress_share(status: Status) -> float:
+    """How much of the run is done, between 0 and 1."""
+    return status.tokens_done / status.tokens_total if status.tokens_total else float(status.phase == "finished")
+
+
+def progress_words(status: Status) -> list[str]:
+    """How far a run is, the most important first."""
+    share = progress_share(status)
     samples, tokens = grouped(status.samples_done), compact(status.tokens_done)
     if status.samples_total:
         samples, tokens = f"{samples}/{grouped(status.samples_total)}", f"{tokens} of {compact(status.tokens_total)}"
@@ -101,7 +112,7 @@ def _progress_line(status: Status, look: Look, width: int) -> Strip:
         parts.append(f"padding {percent(status.padding_share)}")
     if status.detail:
         parts.append(status.detail)
-    return _bar_line(look, share, parts, width)
+    return parts
 
 
 def _loading_line(status: Status, look: Look, width: int) -> Strip:

@@ -22,6 +22,7 @@ from maxact_tui.commands.steering import go_on, newest
 from maxact_tui.errors import UserError
 from maxact_tui.finding import find_session, short_name
 from maxact_tui.options import RunOptions
+from maxact_tui.settings import load_settings
 
 
 def measure(job: Job, options: RunOptions) -> int:
@@ -114,12 +115,19 @@ def _run_pair(path: Path, options: RunOptions) -> int:
 def _launch(
     path: Path, *, headless: bool, as_json: bool, debug: bool, disposable: bool, is_started: bool = False
 ) -> int:
-    if headless or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    is_plain = not headless and load_settings().plain
+    if headless or not (is_plain or (sys.stdin.isatty() and sys.stdout.isatty())):
         if not is_started:
             _start(path)
         from maxact_tui.headless import follow
 
         return follow(path, as_json=as_json, debug=debug, disposable=disposable)
+    if is_plain:
+        from maxact_tui.plain import tell
+
+        if not is_started:
+            _start(path)
+        return tell(path)
     from maxact_tui.preparing import prepare_terminal, wants_ascii
     from maxact_tui.splash import show_splash, take_back
 

@@ -22,6 +22,7 @@ from maxact_tui.errors import UserError
 from maxact_tui.finding import find_session
 from maxact_tui.numbers import compact, duration, size
 from maxact_tui.output import console
+from maxact_tui.settings import load_settings
 from maxact_tui.text import visible
 
 MODEL_CELLS = 24
@@ -30,7 +31,8 @@ WIDE_CELLS = 110
 
 def browse() -> int:
     """The session browser in a terminal, the list elsewhere."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) or not list_sessions():
+    can_draw = sys.stdin.isatty() and sys.stdout.isatty() and not load_settings().plain
+    if not can_draw or not list_sessions():
         return list_all()
     from maxact_tui.preparing import prepare_terminal
 
@@ -63,6 +65,10 @@ def list_all() -> int:
 def open_session(session: Path) -> int:
     """Show a session on the screen; without a terminal, its summary."""
     path = find_session(session)
+    if load_settings().plain:
+        from maxact_tui.plain import tell
+
+        return tell(path)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return show(path, as_json=False)
     with SessionReader(path):  # a file that cannot be read is refused before the screen opens
