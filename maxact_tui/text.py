@@ -4,6 +4,8 @@
 - `cell_width`  cells a visible text takes
 - `fitted`      a visible text cut or padded to an exact width
 - `cut_start`   the end of a visible text
+- `cut_middle`  its beginning and its end
+- `home_path`   a path as people write it, their home as `~`
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from pathlib import Path
 
 from rich.cells import cell_len
 
@@ -65,6 +68,21 @@ def cut_start(text: str, width: int) -> str:
             break
         kept.append(character)
     return "".join(reversed(kept))
+
+
+def cut_middle(text: str, width: int, *, ascii_only: bool = False) -> str:
+    """A visible text in at most `width` cells: of a longer one the beginning and the end, which is the file of a path."""
+    if cell_width(text) <= width:
+        return text
+    tail = cut_start(text, max(width * 3 // 5, 1))
+    return _cut(text, max(width - cell_width(tail), 1), "~" if ascii_only else ELLIPSIS) + tail
+
+
+def home_path(path: Path) -> str:
+    """A path made visible, with `~` for the user's home."""
+    home = Path.home()
+    shown = Path("~") / path.relative_to(home) if path.is_relative_to(home) else path
+    return visible(str(shown), space=" ")
 
 
 @lru_cache(maxsize=4096)

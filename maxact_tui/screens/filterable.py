@@ -13,7 +13,7 @@ from textual.strip import Strip
 from maxact_tui.actions import Place
 from maxact_tui.filtering import EVERYTHING, Filter, FilterError, Record, parse_filter
 from maxact_tui.footer import footer_line
-from maxact_tui.text import cell_width, visible
+from maxact_tui.text import cell_width, cut_middle, visible
 from maxact_tui.widgets.lines import line
 from maxact_tui.widgets.prompt import PromptLine
 
@@ -103,7 +103,9 @@ class Filterable(ABC):
     def show_keys(self, notice: str, *places: Place) -> bool:
         """Show a notice in the line of keys, without one the keys."""
         if notice:
-            return self.prompt.show([line(self.look, (f" {notice}", "key"))])
+            width = max(cast("Screen[object]", self).size.width - 1, 1)
+            shown = cut_middle(visible(notice, space=" "), width, ascii_only=self.look.ascii_only)
+            return self.prompt.show([line(self.look, (f" {shown}", "key"))])
         return self.prompt.show(self.key_strips(*places))
 
     def _judge(self, text: str) -> bool:

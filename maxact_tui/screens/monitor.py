@@ -13,19 +13,18 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
 from maxact_tui import actions
-from maxact_tui.cells import CellMaker, legend_line, site_values
-from maxact_tui.filtering import EVERYTHING, Record
-from maxact_tui.grid import Grid, make_grid
+from maxact_tui.brokenoff import broken_lines
+from maxact_tui.cells import CellMaker, legend_line
+from maxact_tui.filtering import EVERYTHING
+from maxact_tui.grid import make_grid
 from maxact_tui.header import maximum_lines, status_lines
 from maxact_tui.measures import MEASURES
 from maxact_tui.palette import Look
 from maxact_tui.panel import SitePanel
-from maxact_tui.screens.filterable import Filterable
+from maxact_tui.screens.narrowed import Narrowed
 from maxact_tui.screens.reading import event_lines
-from maxact_tui.screens.watched import WatchedScreen
-from maxact_tui.sheets import as_tsv
-from maxact_tui.siterecords import kept_sites, matrix_text, site_records
 from maxact_tui.snapshot import Snapshot, Wish
+from maxact_tui.text import cut_middle, visible
 from maxact_tui.waiting import waiting_lines
 from maxact_tui.widgets.heatmap import CELL_WIDTH, LABEL_WIDTH, Heatmap
 from maxact_tui.widgets.lines import Lines, line
@@ -35,7 +34,7 @@ PANEL_LEAST = 40  # cells the panel keeps, however many components there are
 TOO_SMALL = "maxact-tui needs at least 60 columns and 16 rows; make the window larger, or q to leave."
 
 
-class MonitorScreen(Filterable, WatchedScreen):
+class MonitorScreen(Narrowed):
     """The heatmap and the site under its cursor.
 
     Args:
@@ -51,8 +50,6 @@ class MonitorScreen(Filterable, WatchedScreen):
         super().__init__(look, snapshot)
         self._maker = CellMaker(look)
         self._heatmap: Heatmap | None = None
-        self._grid: Grid | None = None
-        self._kept_sites: set[int] = set()
         self._follows = True
         self._notice = ""
         self._is_ready = False
@@ -140,7 +137,9 @@ class MonitorScreen(Filterable, WatchedScreen):
         changed |= self.show_keys("", "monitor")
         self._lines("small").show([line(self.look, row) for row in textwrap.wrap(TOO_SMALL, max(width, 10))])
         if self._heatmap is None:
-            changed |= self._lines("waiting").show(waiting_lines(snapshot, self.look, width))
+            changed |= self._lines("waiting").show(
+                waiting_lines(snapshot, self.look, width, self._lines("waiting").size.height)
+            )
         else:
             changed |= self._draw_heatmap(self._heatmap)
             panel = self.query_one(SitePanel)
@@ -224,53 +223,6 @@ class MonitorScreen(Filterable, WatchedScreen):
         model = not (measure.is_live or board) or self.query_one(SitePanel).wants_model
         return Wish(focus, model, board)
 
-    @property
-    def prompt(self) -> PromptLine:
-        """The line of keys."""
-        return self.query_one(PromptLine)
-
-    def filter_changed(self) -> None:
-        """Show the rows and columns the filter keeps."""
-        self.draw()
-
-    def example(self) -> Record | None:
-        """The first site."""
-        return next(iter(site_records(self.snapshot)), None)
-
-    def filter_counts(self) -> tuple[int, int]:
-        """How many sites are kept, of how many."""
-        plan = self.snapshot.plan
-        return len(kept_sites(self.kept, self.snapshot)), len(plan.sites) if plan is not None else 0
-
-    def copied(self, *, whole: bool) -> str:
-        """The site under the cursor, or what the heatmap shows, as tab-separated text."""
-        if self._heatmap is None:
-            return ""
-        if whole:
-            return matrix_text(self._heatmap.grid, site_values(self._maker.measure, self.snapshot))
-        return as_tsv([site_records(self.snapshot)[self._heatmap.site]])
-
-    def action_clear(self) -> None:
-        """Show every site again."""
-        self.clear_filter()
-
-    def _narrow(self) -> bool:
-        """Show only what the filter keeps, all of it if that is nothing; says whether that has changed."""
-        heatmap, grid = self._heatmap, self._grid
-        if heatmap is None or grid is None:
-            return False
-        kept = kept_sites(self.kept, self.snapshot) if self.kept else set()
-        if kept == self._kept_sites:
-            return False
-        self._kept_sites, here = kept, heatmap.site
-        shown = grid.narrowed(kept) if kept else grid
-        there = here if not kept or here in kept else grid.nearest(here, kept)
-        heatmap.reorder(shown, shown.cell_of(there) or (0, 0))
-        self._arrange()
-        if there != here:
-            self._cursor_moved()
-        return True
-
     def _lines(self, name: str) -> Lines:
         return self.query_one(f"#{name}", Lines)
 
@@ -303,7 +255,12 @@ class MonitorScreen(Filterable, WatchedScreen):
 
     def _draw_events(self) -> bool:
         lines, snapshot = self._lines("events"), self.snapshot
+        broken = broken_lines(snapshot, self.look, self.size.width, lines.size.height)
+        self.set_class(bool(broken), "-broken")
         if self._notice:
-            return lines.show([line(self.look, (f" {self._notice}", "key"))])
+            shown = cut_middle(visible(self._notice, space=" "), self.size.width - 1, ascii_only=self.look.ascii_only)
+            return lines.show([line(self.look, (f" {shown}", "key")), *broken[1:]])
+        if broken:
+            return lines.show(broken)
         started = snapshot.status.started if snapshot.status is not None else 0.0
         return lines.show(event_lines(snapshot.events, self.look, self.size.width, started, max(lines.size.height, 1)))

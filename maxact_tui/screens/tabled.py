@@ -12,7 +12,7 @@ from dataclasses import replace
 from maxact_tui.filtering import Record
 from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.listed import Listed
-from maxact_tui.sheets import Sheet, Sorting, arranged, heading
+from maxact_tui.sheets import Sheet, Sorting, arranged, as_tsv, heading
 
 
 class Tabled(Filterable, Listed):
@@ -69,11 +69,11 @@ class Tabled(Filterable, Listed):
         self.sorting = replace(self.sorting, turned=not self.sorting.turned)
         self.filter_changed()
 
-    def copied(self, *, whole: bool) -> list[Record]:
-        """The selected row as a record, or all rows that are shown, in their order."""
+    def copied(self, *, whole: bool) -> str:
+        """The selected row, or all rows that are shown in their order, as tab-separated text."""
         sheet = self.sheet()
         if sheet is None:
-            return []
+            return ""
         if whole:
-            return [sheet.record(number) for number in arranged(sheet, self.kept, self.sorting)]
-        return [] if self.chosen is None else [sheet.record(self.chosen)]
+            return as_tsv([sheet.record(number) for number in arranged(sheet, self.kept, self.sorting)])
+        return "" if self.chosen is None else as_tsv([sheet.record(self.chosen)])

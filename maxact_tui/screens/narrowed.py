@@ -1,0 +1,88 @@
+"""The heatmap's filter: rows and columns that are kept, and what copying the heatmap writes.
+
+- `Narrowed`
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from maxact_tui.cells import CellMaker, site_values
+from maxact_tui.filtering import Record
+from maxact_tui.grid import Grid
+from maxact_tui.palette import Look
+from maxact_tui.screens.filterable import Filterable
+from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.sheets import as_tsv
+from maxact_tui.siterecords import kept_sites, matrix_text, site_records
+from maxact_tui.snapshot import Snapshot
+from maxact_tui.widgets.heatmap import Heatmap
+from maxact_tui.widgets.prompt import PromptLine
+
+
+class Narrowed(Filterable, WatchedScreen):
+    """A screen whose heatmap can be filtered."""
+
+    _maker: CellMaker
+    _heatmap: Heatmap | None = None
+    _grid: Grid | None = None
+    _kept_sites: set[int]
+
+    def __init__(self, look: Look, snapshot: Snapshot) -> None:
+        super().__init__(look, snapshot)
+        self._kept_sites = set()
+
+    @abstractmethod
+    def _arrange(self) -> None:
+        """Give the heatmap as much room as it needs."""
+
+    @abstractmethod
+    def _cursor_moved(self) -> None:
+        """The cursor is on another site."""
+
+    @property
+    def prompt(self) -> PromptLine:
+        """The line of keys."""
+        return self.query_one(PromptLine)
+
+    def filter_changed(self) -> None:
+        """Show the rows and columns the filter keeps."""
+        self.draw()
+
+    def example(self) -> Record | None:
+        """The first site."""
+        return next(iter(site_records(self.snapshot)), None)
+
+    def filter_counts(self) -> tuple[int, int]:
+        """How many sites are kept, of how many."""
+        plan = self.snapshot.plan
+        return len(kept_sites(self.kept, self.snapshot)), len(plan.sites) if plan is not None else 0
+
+    def copied(self, *, whole: bool) -> str:
+        """The site under the cursor, or what the heatmap shows, as tab-separated text."""
+        if self._heatmap is None:
+            return ""
+        if whole:
+            return matrix_text(self._heatmap.grid, site_values(self._maker.measure, self.snapshot))
+        return as_tsv([site_records(self.snapshot)[self._heatmap.site]])
+
+    def action_clear(self) -> None:
+        """Show every site again."""
+        self.clear_filter()
+
+    def _narrow(self) -> bool:
+        """Show only what the filter keeps, all of it if that is nothing; says whether that has changed."""
+        heatmap, grid = self._heatmap, self._grid
+        if heatmap is None or grid is None:
+            return False
+        kept = kept_sites(self.kept, self.snapshot) if self.kept else set()
+        if kept == self._kept_sites:
+            return False
+        self._kept_sites, here = kept, heatmap.site
+        shown = grid.narrowed(kept) if kept else grid
+        there = here if not kept or here in kept else grid.nearest(here, kept)
+        heatmap.reorder(shown, shown.cell_of(there) or (0, 0))
+        self._arrange()
+        if there != here:
+            self._cursor_moved()
+        return True
