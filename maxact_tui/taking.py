@@ -55,8 +55,9 @@ class TakingApp(LeavingApp):
         strips = self.screen._compositor.render_strips()
         text = "\n".join(strip.text.rstrip() for strip in strips) + "\n"
         name = time.strftime("screen-%Y%m%d-%H%M%S")
-        svg = self._written(f"{name}.svg", picture_of(self.export_screenshot(title=title)))
-        self.say(f"{svg}; {self._written(f'{name}.txt', text)}")
+        self._written(f"{name}.txt", text)
+        said = self._written(f"{name}.svg", picture_of(self.export_screenshot(title=title)))
+        self.say(f"picture and .txt beside it {said}")
 
     def _written(self, ending: str, text: str) -> str:
         """Write a file beside the session, and say so."""

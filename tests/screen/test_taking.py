@@ -40,7 +40,8 @@ async def test_the_filtered_table_goes_to_the_clipboard_and_into_a_file(
         await settle(pilot, lambda app: isinstance(app.screen, SiteScreen) and "x = " in screen_text(app))
         await pilot.press("slash", *"cat:code", "enter", "s", "S", "Y")
         file = session.with_name("run-copy.tsv")
-        await settle(pilot, lambda app: "15 rows sent to the terminal's clipboard; written to" in screen_text(app))
+        await settle(pilot, lambda app: "15 rows sent to the terminal's" in screen_text(app))
+        assert "run-copy.tsv" in screen_text(pilot.app)
         text = file.read_text()
         assert text == sent(writes)
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -100,7 +101,9 @@ async def test_a_picture_is_written_as_svg_and_as_text(shown: Shown, session: Pa
         await settle(pilot, is_complete)
         before = screen_text(pilot.app)
         await pilot.press("P")
-        await settle(pilot, lambda app: ".svg; written to" in screen_text(app))
+        await settle(
+            pilot, lambda app: "picture and .txt beside it written" in screen_text(app) and ".svg" in screen_text(app)
+        )
     (svg,), (text,) = session.parent.glob("run-screen-*.svg"), session.parent.glob("run-screen-*.txt")
     assert text.read_text() == before
     drawn = svg.read_text()
