@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,19 @@ from numpy.typing import NDArray
 from engine.analysis.site import summarise
 from engine.session.reader import SessionMeta, SessionReader
 from engine.session.records import LIVE_FIELDS, SampleRecord, Status
+from engine.session.splits import CALIBRATION, CLOSED, CLOSED_OWNER, EVALUATION, IN_PASS, META, REST, SplitRecord
 from engine.session.writer import SessionWriter
 from engine.statistics.experts import ExpertTotals, merge_experts
+from engine.statistics.pass_sums import PassSums, merge_sums
 from engine.statistics.totals import SiteTotals, merge
+
+# How the arrays kept of a part of a run combine.
+_MERGED: Final[Mapping[str, Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]]] = {
+    "histogram": np.add,
+    "extremes": lambda a, b: np.array([max(a[0], b[0]), min(a[1], b[1])]),
+    "channel_max": np.maximum,
+    "weight_max": np.maximum,
+}
 
 
 class MergeError(Exception):
@@ -39,13 +50,18 @@ class _Part:
     samples: list[SampleRecord]
     order: NDArray[np.int64]
     first: int
+    split: SplitRecord | None
+    further: dict[str, dict[str, NDArray[Any]]]
 
 
 def merge_sessions(paths: Sequence[Path], target: Path) -> None:
     """Write `target`, which reads as if its samples had been measured in one run.
 
     Counts, histograms, maxima and top lists are exact; ties go to the sessions given first. Only finished samples
-    are taken over; how far each session was does not matter.
+    are taken over; how far each session was does not matter. Calibration and evaluation samples stay what they were:
+    thresholds of the merged session come from the calibration samples of all. What was summed in the pass is added
+    up as it is, so quantisers with static scales keep each session's own. A session that had not finished its
+    evaluation brings nothing to the parts.
 
     Raises:
         MergeError: models, settings or hook plans differ, or a sample was measured in more than one of them.
@@ -73,7 +89,8 @@ def merge_sessions(paths: Sequence[Path], target: Path) -> None:
     writer.add_samples((replace(s, number=p.first + i) for p in parts for i, s in enumerate(p.samples)), vocabulary)
     writer.set_batches([tuple(int(number) for number in order)])
     writer.tick(status, _live(totals))
-    writer.checkpoint(status, totals, order, _merged_experts(parts))
+    writer.set_meta(**{META: _merged_split(parts)})
+    writer.checkpoint(status, totals, order, _merged_experts(parts), _merged_further(parts))
     writer.close(final=True)
 
 
@@ -89,7 +106,26 @@ def _read(reader: SessionReader, first: int) -> _Part:
     status = reader.checkpoint_status() or reader.status()
     totals = [t and _renumbered(t, numbers, place) for t in reader.all_totals()]
     experts = {layer: _readdressed(one, place) for layer, one in reader.expert_totals().items()}
-    return _Part(reader.path, meta, status, totals, experts, samples, order, first)
+    split, further = _read_parts_of_run(reader, place, len(totals))
+    return _Part(reader.path, meta, status, totals, experts, samples, order, first, split, further)
+
+
+def _read_parts_of_run(
+    reader: SessionReader, place: Mapping[int, int], sites: int
+) -> tuple[SplitRecord | None, dict[str, dict[str, NDArray[Any]]]]:
+    """The samples of both parts by their new numbers and the arrays kept of them; nothing if they are not complete."""
+    recorded = reader.meta().raw.get(META)
+    if not recorded or int(reader.extra(CLOSED_OWNER).get(CLOSED, 0)) < REST:
+        return None, {}
+    split = SplitRecord.from_json(recorded)
+    owners = [f"{kind}{site}" for kind in (CALIBRATION, EVALUATION, IN_PASS) for site in range(sites)]
+    found = {owner: arrays for owner in owners if (arrays := reader.extra(owner))}
+    # A sample that never fitted in memory is in no part.
+    calibration, evaluation = (
+        tuple(place[number] for number in numbers if number in place)
+        for numbers in (split.calibration, split.evaluation)
+    )
+    return replace(split, calibration=calibration, evaluation=evaluation), found
 
 
 def _renumbered(totals: SiteTotals, numbers: Sequence[int], place: Mapping[int, int]) -> SiteTotals:
@@ -140,6 +176,33 @@ def _merged_experts(parts: Sequence[_Part]) -> dict[int, ExpertTotals]:
         for layer, one in part.experts.items():
             shifted = _readdressed(one, place)
             result[layer] = merge_experts(result[layer], shifted) if layer in result else shifted
+    return result
+
+
+def _merged_split(parts: Sequence[_Part]) -> dict[str, Any] | None:
+    """All calibration and all evaluation samples; the paper's protocol only if all followed it."""
+    splits = [(part.first, part.split) for part in parts if part.split is not None]
+    if not splits:
+        return None
+    return SplitRecord(
+        tuple(first + number for first, split in splits for number in split.calibration),
+        tuple(first + number for first, split in splits for number in split.evaluation),
+        "paper" if all(split.protocol == "paper" for _, split in splits) else "exact",
+    ).to_json()
+
+
+def _merged_further(parts: Sequence[_Part]) -> dict[str, dict[str, NDArray[Any]]]:
+    result: dict[str, dict[str, NDArray[Any]]] = {}
+    for owner, arrays in ((owner, arrays) for part in parts for owner, arrays in part.further.items()):
+        held = result.get(owner)
+        if held is None:
+            result[owner] = dict(arrays)
+        elif owner.startswith(IN_PASS):
+            result[owner] = merge_sums(PassSums.from_arrays(held), PassSums.from_arrays(arrays)).to_arrays()
+        else:
+            held.update({name: _MERGED[name](held[name], array) for name, array in arrays.items() if name in held})
+    if result:
+        result[CLOSED_OWNER] = {CLOSED: np.asarray(REST, np.int64)}
     return result
 
 

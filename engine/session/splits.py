@@ -2,7 +2,8 @@
 
 - `SplitRecord`  the two lists of samples and how they were asked for (meta entry `split`)
 - `CALIBRATION`, `EVALUATION`, `IN_PASS`  owners of a site's arrays over those samples: these and the site's number
-- `CLOSED_OWNER`, `CLOSED`  the array that says how many of the two parts are complete
+- `CLOSED_OWNER`, `CLOSED`  the array that says how many of the two parts are complete; `REST` when both are
+- `META`  name of the meta entry
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ IN_PASS: Final = "in_pass/"
 CLOSED_OWNER: Final = "split"
 CLOSED: Final = "closed"
 META: Final = "split"
+REST: Final = 2  # `CLOSED` once both parts are complete
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
-from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job
+from tests.engine.running import assert_equal_parts, assert_equal_totals, new_session, read_totals, tiny_job
 
 
 def _run(path: str) -> None:
@@ -40,7 +40,7 @@ class Killer:
 
     def __init__(self, folder: Path, model: Path, corpus: Path, seed: int) -> None:
         self._folder = folder
-        self._job = tiny_job(model, corpus, checkpoint_seconds=0.0, batch_tokens=256)
+        self._job = tiny_job(model, corpus, checkpoint_seconds=0.0, batch_tokens=256, quant="full")
         self._random = random.Random(seed)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["engine.runner", "transformers.models.llama.modeling_llama"])
@@ -74,6 +74,7 @@ class Killer:
             numbers = reader.samples_done().tolist()
         assert Counter(numbers).most_common(1)[0][1] == 1, "a sample was counted twice"
         assert_equal_totals(read_totals(path), read_totals(self._whole))
+        assert_equal_parts(path, self._whole)
         path.unlink()
         return Round(moment, phase, lost, done, kills)
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from engine.job import Job
 from engine.session.reader import SessionReader
+from engine.session.splits import CALIBRATION, EVALUATION, IN_PASS
 from engine.session.writer import SessionWriter
+from engine.statistics.pass_sums import PassSums
 from engine.statistics.patterns import moments
 from engine.statistics.totals import ARRAY_FIELDS, SiteTotals
 
@@ -79,3 +81,25 @@ def assert_equal_moments(a: SiteTotals, b: SiteTotals) -> None:
     np.testing.assert_allclose(one.mean, other.mean, rtol=0, atol=1e-12 * one.rms)
     for name in ("std", "abs_mean", "rms", "kurtosis"):
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-12, err_msg=name)
+
+
+def read_parts(path: Path) -> tuple[dict[str, np.ndarray], dict[int, PassSums]]:
+    """dict[str, np.ndarray] of both parts by owner, and the sums taken in the pass by site."""
+    with SessionReader(path) as reader:
+        plan = reader.meta().plan
+        assert plan is not None
+        owners = [f"{kind}{site}" for kind in (CALIBRATION, EVALUATION) for site in range(len(plan.sites))]
+        sums = {site: reader.extra(f"{IN_PASS}{site}") for site in range(len(plan.sites))}
+        histograms = {owner: reader.extra(owner).get("histogram", np.zeros(0)) for owner in owners}
+        return histograms, {site: PassSums.from_arrays(one) for site, one in sums.items() if one}
+
+
+def assert_equal_parts(left: Path, right: Path) -> None:
+    """dict[str, np.ndarray] exactly, sums as far as the order of float64 additions goes."""
+    (histograms, sums), (others, other_sums) = read_parts(left), read_parts(right)
+    for owner, histogram in histograms.items():
+        np.testing.assert_array_equal(histogram, others[owner], err_msg=owner)
+    assert sums.keys() == other_sums.keys()
+    for site, one in sums.items():
+        assert one.names == other_sums[site].names
+        np.testing.assert_allclose(one.table, other_sums[site].table, rtol=1e-12)
