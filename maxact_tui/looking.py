@@ -18,14 +18,16 @@ import numpy as np
 from engine.analysis.maximum import find_maximum
 from engine.analysis.model import ModelSummary, analyse
 from engine.analysis.site import TopEntry, summarise
+from engine.process import describe_death
 from engine.session.reader import SessionMeta, SessionReader
-from engine.session.records import LIVE_FIELDS, LiveTable
+from engine.session.records import BROKEN_OFF, LIVE_FIELDS, LiveTable
 from engine.session.schema import SessionError
 from engine.statistics.totals import TotalsMismatchError
 from maxact_tui.boardview import read_board, read_site_quant
 from maxact_tui.places import Places, TokenPlace
 from maxact_tui.snapshot import THREADS_SHOWN, SiteView, Snapshot, Wish
 
+LAST_WORDS = 12
 STATUS_SECONDS = 1.0
 MODEL_DUTY = 40.0  # the model is analysed again after this many times what it took
 _READ_ERRORS = (SessionError, TotalsMismatchError, sqlite3.Error, ValueError, KeyError, TypeError, OSError)
@@ -63,8 +65,15 @@ class Look:
             changed = replace(self._last, problem=problem)
         if changed is None:
             return None
-        self._last = changed
-        return changed
+        self._last = self._with_last_words(changed)
+        return self._last
+
+    def _with_last_words(self, snapshot: Snapshot) -> Snapshot:
+        """With the end of the engine's log once the run has broken off; without it when it goes on."""
+        broken = snapshot.status is not None and snapshot.status.phase in BROKEN_OFF
+        if broken == bool(snapshot.last_words):
+            return snapshot
+        return replace(snapshot, last_words=tuple(describe_death(self._path, LAST_WORDS)) if broken else ())
 
     def _read(self, wish: Wish) -> Snapshot | None:
         if self._reader is None:

@@ -72,6 +72,7 @@ class Snapshot:
         commands: what was asked of the engine, with its answers.
         results: what work on the loaded model has given, oldest first; without their arrays.
         service: the engine that answers requests about an ended run; None where there never was one.
+        last_words: the last lines of the engine's log, of a run that broke off; else empty.
         problem: why the file cannot be read at the moment, else empty.
         quiet_seconds: age of the engine's last sign of life.
     """
@@ -96,6 +97,7 @@ class Snapshot:
     commands: tuple[Command, ...] = ()
     results: tuple[Result, ...] = ()
     service: Status | None = None
+    last_words: tuple[str, ...] = ()
     problem: str = ""
     quiet_seconds: float = 0.0
 

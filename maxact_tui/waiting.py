@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from textual.strip import Strip
 
-from engine.session.library import log_path
+from maxact_tui.brokenoff import broken_lines
 from maxact_tui.palette import Look
 from maxact_tui.snapshot import Snapshot
-from maxact_tui.text import cut_start, visible
 from maxact_tui.widgets.lines import line
 
 _STEPS = (
@@ -21,19 +20,12 @@ _STEPS = (
 )
 
 
-def waiting_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
+def waiting_lines(snapshot: Snapshot, look: Look, width: int, height: int) -> list[Strip]:
     """What happens before the first number; or why there will be none."""
     status = snapshot.status
-    if status is not None and status.phase in ("failed", "gone"):
-        why = status.detail or "The engine ended without a word."
-        return [
-            line(look),
-            line(look, ("  Nothing was measured.", "title")),
-            line(look, "  ", (visible(why, width - 4, space=" "), "bad")),
-            line(look),
-            line(look, f"  The log: {cut_start(visible(str(log_path(snapshot.path)), space=' '), width - 12)}"),
-            line(look, "  q leaves."),
-        ]
+    broken = broken_lines(snapshot, look, width - 1, max(height - 4, 6))
+    if broken:
+        return [line(look), line(look, ("  Nothing was measured.", "title")), line(look), *broken]
     lines = [line(look), line(look, ("  Before the first number", "title")), line(look)]
     done = {"starting": 0, "loading": 1}.get(status.phase if status is not None else "starting", 3)
     for number, (name, what) in enumerate(_STEPS):

@@ -15,7 +15,7 @@ from pathlib import Path
 from engine.session.library import log_path, sessions_folder
 from engine.session.listing import list_sessions
 from engine.session.reader import SessionReader, send_command
-from engine.session.records import ENDED, Phase
+from engine.session.records import ENDED
 from maxact_tui.asking import is_alive
 from maxact_tui.errors import UserError
 from maxact_tui.finding import find_session, short_name
@@ -24,7 +24,7 @@ from maxact_tui.text import visible
 
 ANSWER_SECONDS = 30.0
 _POLL_SECONDS = 0.1
-_AT_WORK: Collection[Phase] = ("starting", "loading", "running", "paused")
+_AT_WORK: Collection[str] = ("starting", "loading", "running", "paused")
 
 
 def stop(session: Path | None) -> int:
@@ -76,7 +76,7 @@ def go_on(path: Path) -> None:
     print(f"{short_name(path)}: {said}", file=sys.stderr)
 
 
-def newest(phases: Collection[Phase]) -> Path:
+def newest(phases: Collection[str]) -> Path:
     """The newest session of the sessions folder in one of these phases.
 
     Raises:

@@ -255,7 +255,7 @@ class MonitorScreen(Narrowed):
 
     def _draw_events(self) -> bool:
         lines, snapshot = self._lines("events"), self.snapshot
-        broken = broken_lines(snapshot, self.look, self.size.width, lines.size.height)
+        broken = broken_lines(snapshot, self.look, self.size.width, lines.size.height) if self._heatmap else []
         self.set_class(bool(broken), "-broken")
         if self._notice:
             shown = cut_middle(visible(self._notice, space=" "), self.size.width - 1, ascii_only=self.look.ascii_only)
