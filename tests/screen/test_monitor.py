@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.session.library import log_path
 from engine.session.reader import SessionReader
 from maxact_tui.measures import MEASURES
 from maxact_tui.screens.choice import ChoiceScreen
@@ -240,3 +241,22 @@ async def test_an_alarm_is_marked_in_the_heatmap(shown: Shown, tmp_path: Path) -
         await pilot.press("m", "m", "m")
         await pilot.pause()
         assert "17!" in screen_text(pilot.app)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_a_run_whose_engine_is_gone_says_why_what_is_saved_and_how_to_go_on(
+    shown: Shown, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    script = sessions.running(tmp_path / "night run.maxact")
+    script.status = script.status.changed(boot="earlier")
+    script.writer.set_status(script.status)
+    script.writer.close()
+    log_path(script.path).write_text("loading weights\nRuntimeError: \x1b[2Jan illegal memory access\n")
+    async with shown(script.path, *size) as pilot:
+        await settle(pilot, lambda app: "saved:" in screen_text(app))
+        text = screen_text(pilot.app)
+    assert "the engine is gone" in text
+    assert "RuntimeError: \\x1b[2Jan illegal memory access" in text
+    assert f"continue: maxact-tui resume '{script.path}'".replace(" ", "") in "".join(text.split())
+    assert ".maxact.log" in text
+    assert "23.2k" in text, "the data stay"
