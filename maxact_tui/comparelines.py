@@ -41,7 +41,8 @@ def head_lines(found: Comparison, which: int, look: Look, width: int) -> list[St
     lines = []
     for number, name in enumerate(found.names):
         ratio = found.ratios[number]
-        change = "" if number == 0 else f"x {compact(ratio)}" + (" (noise)" if found.is_noise[number] else "")
+        noise = " (noise)" if found.is_noise[number] else ""
+        change = "" if number == 0 else "the same" if ratio == 1 else f"x {compact(ratio)}{noise}"
         facts = f"M {exact(found.magnitudes[number]):>10}  {change:<16}"
         shown = visible(name, max(width - len(facts) - 6, LEAST_CELLS), space=" ", ascii_only=look.ascii_only)
         here = "title" if number in (0, which) else "dim"
@@ -67,7 +68,7 @@ def summary_lines(view: ComparisonView, look: Look, width: int) -> list[Strip]:
 def page_lines(table: Table, view: ComparisonView, look: Look, width: int, empty: str) -> list[Strip]:
     """One table as a page."""
     if not table.rows:
-        return [line(look, (empty, "dim"))]
+        return [line(look, (part, "dim")) for part in textwrap.wrap(empty, max(width, 20))]
     return [line(look, (table.title, "heading")), *table_lines(_lettered(table, view), look, width)]
 
 
@@ -97,7 +98,15 @@ def profile_lines(found: Comparison, look: Look, width: int, height: int) -> lis
     logs = np.concatenate([one.y[np.isfinite(one.y)] for one in series])
     low, high = math.floor(logs.min()), math.ceil(logs.max() + 1e-9)
     ticks = [(float(n), compact(10.0**n)) for n in range(low, high + 1)]
-    rows = draw(series, width, height - 2, y_ticks=ticks, y_range=(float(low), float(high)), ascii_only=look.ascii_only)
+    rows = draw(
+        series,
+        width,
+        height - 1,
+        x_ticks=_depth_ticks(max(points[-1][0] for _, points in profiles) if alike else 0),
+        y_ticks=ticks,
+        y_range=(float(low), float(high)),
+        ascii_only=look.ascii_only,
+    )
     axis = "by layer" if alike else "by depth, from the first block (0) to the last (1)"
     parts: list[Part] = [(f"hidden max |x| {axis}", "heading")]
     for number, _ in profiles:
@@ -127,6 +136,14 @@ def site_line(row: SiteRow | None, found: Comparison, look: Look) -> Strip:
             limit = limit_text(found.limits[number]).partition(" (")[0]
             parts.append((f"  x {ratio:.4g}" + (f" (noise: within {limit})" if row.is_noise[number] else ""), "dim"))
     return line(look, *parts)
+
+
+def _depth_ticks(last: int) -> list[tuple[float, str]]:
+    """Layers in steps of one or of fives, at most nine of them; quarters of the depth without a last layer."""
+    if not last:
+        return [(n / 4, f"{n / 4:g}") for n in range(5)]
+    step = 1 if last <= 8 else 5 * math.ceil(last / 40)
+    return [(float(n), str(n)) for n in range(0, last + 1, step)]
 
 
 def _lettered(table: Table, view: ComparisonView) -> Table:

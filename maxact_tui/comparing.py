@@ -26,6 +26,7 @@ from maxact_tui.palette import Look
 from maxact_tui.widgets.heatmap import Cell
 
 LEVELS = 9
+MIDDLE = LEVELS // 2
 _CUBE = (20, 26, 68, 110, None, 216, 209, 203, 160)
 _DARK = frozenset({20, 26, 68, 203, 160})  # these take white text
 _BASIC = ("blue", "blue", "cyan", "cyan", None, "yellow", "yellow", "red", "red")
@@ -39,12 +40,18 @@ class RatioScale:
 
     bound: float
 
-    def level(self, ratio: float) -> int:
-        """0 for the bound's inverse and below, `LEVELS` - 1 for the bound and above; -1 for unknown."""
+    def level(self, ratio: float, *, is_noise: bool = False) -> int:
+        """0 for the bound's inverse and below, `LEVELS` - 1 for the bound and above; the middle is for noise alone.
+
+        -1 for unknown.
+        """
         if math.isnan(ratio):
             return -1
+        if is_noise or ratio == 1:
+            return MIDDLE
         place = 1.0 if math.isinf(ratio) else -1.0 if ratio <= 0 else math.log(ratio) / math.log(self.bound)
-        return round((max(min(place, 1.0), -1.0) + 1) / 2 * (LEVELS - 1))
+        steps = min(max(math.ceil(abs(place) * MIDDLE), 1), MIDDLE)
+        return MIDDLE + (steps if ratio > 1 else -steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +92,9 @@ class ComparisonView:
         """Ratios of one session over the first by site number; what noise explains has no colour."""
         scale, cells = self.scale(which), {}
         for number, row in self.rows().items():
-            ratio, is_noise = row.ratios[which], row.is_noise[which]
+            ratio = row.ratios[which]
             text = "=" if ratio == 1 else compact(ratio)
-            cells[number] = Cell(text, LEVELS // 2 if is_noise else scale.level(ratio))
+            cells[number] = Cell(text, scale.level(ratio, is_noise=row.is_noise[which]))
         return cells
 
 

@@ -43,6 +43,8 @@ def write_documents(documents: Sequence[Document], folder: Path, *, force: bool)
     existing = [path for path in paths if os.path.lexists(path)]
     if existing and not force:
         raise ReportError(f"{existing[0]} exists already; choose another folder, or replace it with --force")
+    if folder.exists() and not folder.is_dir():
+        raise ReportError(f"cannot write into {folder}: it is a file; choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for document, path in zip(documents, paths, strict=True):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -32,6 +33,7 @@ from maxact_tui.comparing import ComparisonView, diverging, read_comparison
 from maxact_tui.footer import footer_line
 from maxact_tui.grid import make_grid
 from maxact_tui.palette import Look
+from maxact_tui.text import visible
 from maxact_tui.widgets.heatmap import Heatmap
 from maxact_tui.widgets.lines import Lines, Part, line
 from maxact_tui.widgets.scroller import Scroller
@@ -125,14 +127,16 @@ class ComparisonScreen(Screen[None]):
     def draw(self, *, from_top: bool = False) -> None:
         """Bring every widget up to date."""
         width, view = self.size.width, self._view
-        head = [line(self.look, (f" {self._waiting}", "dim"))]
-        self._lines("head").show(head if view is None else head_lines(view.comparison, self._which, self.look, width))
+        head = [] if view is None else head_lines(view.comparison, self._which, self.look, width)
+        self._lines("head").show(head)
         self._lines("tabs").show([self._tab_line()])
         self._lines("keys").show([footer_line(self.look, width, "compare")])
         for name in ("map", "legend", "site"):
             self.query_one(f"#compare-{name}").display = self._tab == SITES
         self._page.display = self._tab != SITES
         if view is None:
+            shown = visible(self._waiting, space=" ", ascii_only=self.look.ascii_only)
+            self._page.fill([line(self.look, part) for part in textwrap.wrap(shown, max(width - 2, 20))])
             return
         if self._tab == SITES:
             self._draw_map(view)

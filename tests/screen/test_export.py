@@ -1,0 +1,139 @@
+"""`e`: formats chosen several at once, files in the way asked about, every path told whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from engine.report.export import FORMATS
+from maxact_tui.application import MaxactApp
+from maxact_tui.screens.choice import ChoiceScreen
+from maxact_tui.screens.export import ExportScreen
+from maxact_tui.screens.monitor import MonitorScreen
+from maxact_tui.screens.reading import ReadingScreen
+from tests.screen import sessions
+from tests.screen.conftest import Shown, is_complete, settle
+from tests.screen.pictures import check_picture, screen_text
+
+
+@pytest.fixture
+def session(clean_session: Path, tmp_path: Path) -> Path:
+    """A finished session in a folder of its own, deep enough that its path does not fit into a line."""
+    folder = tmp_path / ("a-folder-with-a-long-name-" * 4)
+    folder.mkdir()
+    return Path(shutil.copy(clean_session, folder / "run.maxact"))
+
+
+def is_told(app: MaxactApp) -> bool:
+    return isinstance(app.screen, ReadingScreen) and "Exported" in screen_text(app)
+
+
+def told(app: MaxactApp) -> str:
+    """The page as one text, its lines joined as they were cut."""
+    return "".join(line.strip() for line in screen_text(app).splitlines())
+
+
+async def mark_only(pilot: object, *names: str) -> None:
+    """Open the dialog and mark just these formats."""
+    await pilot.press("e")
+    await settle(pilot, lambda app: isinstance(app.screen, ExportScreen))
+    await pilot.press("a", "a")  # all, then none
+    for place, name in enumerate(FORMATS):
+        if name in names:
+            await pilot.press("space")
+        if place < len(FORMATS) - 1:
+            await pilot.press("down")
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (120, 36), (200, 60)])
+async def test_the_dialog_looks_as_pictured(shown: Shown, clean_session: Path, columns: int, rows: int) -> None:
+    async with shown(clean_session, columns, rows) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.app.push_screen(ExportScreen(pilot.app.look, Path("/results/run-export"), partial=True))
+        await pilot.press("down", "space")
+        await settle(pilot, lambda app: "▸ [x]" in screen_text(app))
+        check_picture(f"export-{columns}x{rows}", screen_text(pilot.app))
+
+
+async def test_the_chosen_formats_are_written_and_every_path_is_told_whole(shown: Shown, session: Path) -> None:
+    async with shown(session) as pilot:
+        await settle(pilot, is_complete)
+        await mark_only(pilot, "summary", "csv")
+        await pilot.press("enter")
+        await settle(pilot, is_told)
+        folder = session.with_name("run-export")
+        names = ["run.channels.csv", "run.samples.csv", "run.sites.csv", "run.summary.json", "run.top.csv"]
+        assert sorted(path.name for path in folder.iterdir()) == names
+        assert all(str(folder / name) in told(pilot.app) for name in names) and len(str(folder)) > 80
+        assert json.loads((folder / names[3]).read_text())["run"]["partial"] is False
+        await pilot.press("escape")
+        await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen))
+
+
+@pytest.mark.parametrize(("key", "replaced", "second"), [("r", True, False), ("n", False, True), ("c", False, False)])
+async def test_files_in_the_way_are_asked_about(
+    key: str, replaced: bool, second: bool, shown: Shown, session: Path
+) -> None:
+    folder = session.with_name("run-export")
+    folder.mkdir()
+    (folder / "run.summary.json").write_text("mine")
+    async with shown(session) as pilot:
+        await settle(pilot, is_complete)
+        await mark_only(pilot, "summary")
+        await pilot.press("enter")
+        await settle(pilot, lambda app: isinstance(app.screen, ChoiceScreen))
+        assert "run.summary.json is in run-export already" in screen_text(pilot.app)
+        await pilot.press(key)
+        await settle(pilot, lambda app: is_told(app) or "nothing exported" in screen_text(app))
+        assert ((folder / "run.summary.json").read_text() != "mine") is replaced
+        assert session.with_name("run-export-2").is_dir() is second
+
+
+async def test_a_format_that_needs_more_than_was_measured_is_refused_beside_the_others(
+    shown: Shown, session: Path
+) -> None:
+    async with shown(session) as pilot:
+        await settle(pilot, is_complete)
+        await mark_only(pilot, "summary", "amax")
+        await pilot.press("enter")
+        await settle(pilot, is_told)
+        assert "--sites gemm" in told(pilot.app) and "run.summary.json" in told(pilot.app)
+
+
+async def test_a_folder_that_cannot_be_made_is_one_sentence(shown: Shown, session: Path) -> None:
+    session.with_name("run-export").write_text("a file")
+    async with shown(session) as pilot:
+        await settle(pilot, is_complete)
+        await mark_only(pilot, "summary")
+        await pilot.press("enter")
+        await settle(pilot, is_told)
+        text = told(pilot.app)
+        assert "0 files" in text and "choose another folder" in text and "Traceback" not in text
+
+
+async def test_a_run_that_has_not_finished_is_exported_as_partial(shown: Shown, tmp_path: Path) -> None:
+    path = tmp_path / "half.maxact"
+    script = sessions.running(path, hostile=False)
+    script.finish("stopped", "stopped")
+    async with shown(path) as pilot:
+        await settle(pilot, is_complete)
+        await mark_only(pilot, "summary", "model-card")
+        assert "partial: the run has not finished" in screen_text(pilot.app)
+        await pilot.press("enter")
+        await settle(pilot, is_told)
+        assert "every file is marked partial" in screen_text(pilot.app)
+    written = tmp_path / "half-export"
+    assert json.loads((written / "half.summary.json").read_text())["run"]["partial"] is True
+    assert "partial: true" in (written / "half.model-card.md").read_text()
+
+
+async def test_escape_writes_nothing(shown: Shown, session: Path) -> None:
+    async with shown(session) as pilot:
+        await settle(pilot, is_complete)
+        await mark_only(pilot, "summary")
+        await pilot.press("escape")
+        await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen))
+        assert not session.with_name("run-export").exists()
