@@ -128,8 +128,8 @@ class MaxactApp(TakingApp, ResultsApp):
             self.watcher.stop()
         self._session = session
         self._requests = Requests(session, self._read_only, self.say)
-        self.snapshot = Snapshot(session)
-        self.watcher = Watcher(session, self._announce)
+        self.snapshot = Snapshot(session, read_only=self._read_only)
+        self.watcher = Watcher(session, self._announce, read_only=self._read_only)
         self.watcher.start()
 
     def hurry(self) -> None:

@@ -3,6 +3,7 @@
 - `status_lines`    model, engine and progress, two lines
 - `maximum_lines`   M, where it is and which token carries it, two lines
 - `progress_share`, `progress_words`  how far a run is
+- `usage_words`     what the engine takes of the machine
 - `progress_bar`    a determinate bar as text
 - `state_words`     what the engine is doing, in words
 """
@@ -17,7 +18,8 @@ from textual.strip import Strip
 from engine.analysis.maximum import Maximum
 from engine.session.reader import SessionMeta
 from engine.session.records import Status
-from maxact_tui.numbers import UNKNOWN, compact, duration, exact, grouped, percent, rate
+from maxact_tui.machine import Usage
+from maxact_tui.numbers import UNKNOWN, compact, duration, exact, grouped, percent, rate, size
 from maxact_tui.palette import Look
 from maxact_tui.places import TokenPlace
 from maxact_tui.snapshot import Snapshot
@@ -43,6 +45,9 @@ def status_lines(snapshot: Snapshot, look: Look, width: int, now: float | None =
     shown = [visible(left, room, space=" "), ""]
     if cell_width(left) + len(what) + 2 <= room:
         shown = [left, f"  {what}"]
+    usage = usage_words(snapshot.usage, look)
+    if usage and sum(cell_width(s) for s in shown) + len(usage) + 2 <= room:
+        shown[1] += f"  {usage}"
     gap = " " * max(width - sum(cell_width(s) for s in shown) - cell_width(words) - 1, 1)
     first = line(look, (shown[0], "title"), (shown[1], "dim"), gap, *right)
     if snapshot.problem:
@@ -67,10 +72,23 @@ def state_words(snapshot: Snapshot, now: float) -> tuple[str, str]:
         words, style = f"{words}, silent for {duration(snapshot.quiet_seconds)}", "warn"
     elif since and status.phase in ("loading", "running"):
         words += f" {since}"
+    if snapshot.read_only:
+        words += ", READ-ONLY"
     asked = [command.name for command in snapshot.commands if command.state == "new"]
     if asked and not snapshot.has_ended:
         words += f", {visible(asked[-1])} asked for"
     return words, style
+
+
+def usage_words(usage: Usage | None, look: Look) -> str:
+    """What the engine takes of the machine: `cpu 187 %  1.1 GiB`, `gpu 0  87 %  41.2 GiB of 139 GiB  61 °C`."""
+    if usage is None:
+        return ""
+    used = size(usage.used_bytes, look.units)
+    if not usage.total_bytes:
+        return f"{usage.name} {usage.percent} %  {used}"
+    degree = "C" if look.ascii_only else "°C"
+    return f"{usage.name}  {usage.percent} %  {used} of {size(usage.total_bytes, look.units)}  {usage.celsius} {degree}"
 
 
 def progress_bar(share: float, cells: int) -> str:

@@ -71,8 +71,14 @@ class LeavingApp(App[int], metaclass=AbstractMeta):
     def make_look(self, theme: str, *, ascii_only: bool) -> Look:
         """How things look in this terminal under a theme, with the user's keys."""
         no_colour = bool(os.environ.get("NO_COLOR"))
-        system, keys = self.console.color_system, self.settings.keys
-        return choose_look(system, no_colour=no_colour, ascii_only=ascii_only, theme=theme, keys=keys)
+        return choose_look(
+            self.console.color_system,
+            no_colour=no_colour,
+            ascii_only=ascii_only,
+            theme=theme,
+            keys=self.settings.keys,
+            units=self.settings.units,
+        )
 
     @abstractmethod
     def say(self, text: str) -> None:

@@ -84,13 +84,15 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 60}:{whole % 60:02d}"
 
 
-def size(count: int) -> str:
-    """Bytes in binary units: `512 B`, `1.2 GiB`."""
+def size(count: int, units: str = "binary") -> str:
+    """Bytes: `512 B`, `1.2 GiB`; with `decimal` units `1.3 GB`."""
+    step, infix = (1000, "") if units == "decimal" else (1024, "i")
     value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            return f"{count} B" if unit == "B" else f"{value:.1f} {unit}" if value < 100 else f"{value:.0f} {unit}"
-        value /= 1024
+    for prefix in ("", "k" if units == "decimal" else "K", "M", "G", "T"):
+        unit = f"{prefix}{infix}B" if prefix else "B"
+        if value < step or prefix == "T":
+            return f"{count} B" if not prefix else f"{value:.1f} {unit}" if value < 100 else f"{value:.0f} {unit}"
+        value /= step
     raise AssertionError
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from textual import work
@@ -17,7 +18,9 @@ from engine.session.schema import SessionError
 from maxact_tui import actions
 from maxact_tui.boardactions import BoardActions
 from maxact_tui.ending import EXIT_DONE
+from maxact_tui.jumps import site_jumps
 from maxact_tui.palette import Look
+from maxact_tui.requests import READ_ONLY
 from maxact_tui.screens.browser import BrowserScreen
 from maxact_tui.screens.events import EventsScreen
 from maxact_tui.screens.filterable import Filterable
@@ -96,7 +99,18 @@ class OpeningApp(BoardActions):
         """Open the command palette."""
         places = self.screen.PLACES if isinstance(self.screen, WatchedScreen) else ()
         found = actions.commands(*places, "app", keys=self.look.keys)
-        await self.push_screen(PaletteScreen(self.look, found), self._on_command_chosen)
+        await self.push_screen(
+            PaletteScreen(self.look, found, partial(site_jumps, self.snapshot.plan)), self._on_command_chosen
+        )
+
+    def action_jump(self, site: int) -> None:
+        """Go to a site, on whatever screen shows sites."""
+        if isinstance(self.screen, SiteScreen):
+            self.screen.go(site)
+        elif self.screen is self.monitor:
+            self.monitor.place(site)
+        elif isinstance(self.screen, WatchedScreen):
+            self.screen.dismiss(site)
 
     def action_pause(self) -> None:
         """Ask the engine to pause, or to go on."""
@@ -106,7 +120,7 @@ class OpeningApp(BoardActions):
     def action_ab(self) -> None:
         """Run the same samples under the other token policy, and compare when both are done."""
         if self._session is None or self._read_only:
-            self.say("this screen is read-only")
+            self.say(READ_ONLY)
         elif not self.snapshot.has_ended or not self.snapshot.checkpoint:
             self.say("the other run starts when this one has ended; two at once would share the device")
         else:

@@ -73,6 +73,7 @@ class Look:
         styles: the named styles of text.
         theme: one of `THEMES`.
         keys: the user's own keys: names of `actions.TABLES` -> Textual key names.
+        units: of memory: `binary` or `decimal`.
     """
 
     ramp: tuple[Style, ...]
@@ -81,6 +82,7 @@ class Look:
     styles: Mapping[str, Style] = field(default_factory=lambda: STYLES)
     theme: str = THEMES[0]
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    units: str = "binary"
 
     @property
     def levels(self) -> int:
@@ -99,6 +101,7 @@ def choose_look(
     ascii_only: bool = False,
     theme: str = THEMES[0],
     keys: Mapping[str, tuple[str, ...]] | None = None,
+    units: str = "binary",
 ) -> Look:
     """The look for a terminal. No theme paints a background: it is the terminal's.
 
@@ -108,6 +111,7 @@ def choose_look(
         ascii_only: the terminal has no UTF-8.
         theme: `dark` or `light`, whichever the terminal's background is; `ansi` for its own 16 colours alone.
         keys: the user's own keys.
+        units: of memory.
     """
     glyphs = _ASCII_GLYPHS if ascii_only else _GLYPHS
     styles = _LIGHT_STYLES if theme == "light" else STYLES
@@ -122,7 +126,7 @@ def choose_look(
             Style(color="black" if level // 2 == 3 else "white", bgcolor=_BASIC_RAMP[level // 2]) for level in levels
         )
         glyphs = "".join(glyphs[1 + 2 * (level % 2)] for level in levels)
-    return Look(ramp, glyphs, ascii_only, styles, theme, keys or {})
+    return Look(ramp, glyphs, ascii_only, styles, theme, keys or {}, units)
 
 
 def _cube_ramp(theme: str) -> tuple[Style, ...]:

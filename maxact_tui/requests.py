@@ -12,6 +12,8 @@ from engine.session.reader import send_command
 from engine.session.schema import SessionError
 from maxact_tui.snapshot import Snapshot
 
+READ_ONLY = "this screen is read-only (--read-only, or the settings): nothing is sent to the engine"
+
 
 class Requests:
     """Commands to one session's engine.
@@ -30,7 +32,7 @@ class Requests:
     def send(self, name: str) -> bool:
         """Ask for something; says what happens next. Returns whether it was sent."""
         if self.is_read_only:
-            self._say("this screen is read-only")
+            self._say(READ_ONLY)
             return False
         try:
             self._open[send_command(self._session, name)] = name

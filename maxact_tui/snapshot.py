@@ -21,6 +21,7 @@ from engine.session.records import ENDED, Command, Event, LiveTable, Result, Sta
 from engine.sites.site import HookPlan
 from engine.statistics.totals import SiteTotals
 from maxact_tui.boardview import BoardView, SiteQuant
+from maxact_tui.machine import Usage
 from maxact_tui.places import TokenPlace
 
 THREADS_SHOWN = 200
@@ -75,6 +76,8 @@ class Snapshot:
         last_words: the last lines of the engine's log, of a run that broke off; else empty.
         problem: why the file cannot be read at the moment, else empty.
         quiet_seconds: age of the engine's last sign of life.
+        usage: what the engine takes of this machine; None where it is elsewhere or over.
+        read_only: this screen sends nothing to the engine.
     """
 
     path: Path
@@ -100,6 +103,8 @@ class Snapshot:
     last_words: tuple[str, ...] = ()
     problem: str = ""
     quiet_seconds: float = 0.0
+    usage: Usage | None = None
+    read_only: bool = False
 
     @property
     def summaries(self) -> tuple[SiteSummary | None, ...]:

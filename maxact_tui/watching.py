@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from maxact_tui.looking import Look
+from maxact_tui.machine import Machine
 from maxact_tui.snapshot import Snapshot, Wish
 
 POLL_SECONDS = 0.25
@@ -20,18 +22,21 @@ class Watcher(threading.Thread):
 
     Args:
         path: the session file; it need not exist yet.
+        read_only: the screen sends nothing; snapshots say so.
         announce: called from the thread when there is a newer snapshot, once until it has been collected.
     """
 
-    def __init__(self, path: Path, announce: Callable[[], None]) -> None:
+    def __init__(self, path: Path, announce: Callable[[], None], *, read_only: bool = False) -> None:
         super().__init__(name="session-watcher", daemon=True)
         self._path = path
         self._announce = announce
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopped = threading.Event()
-        self._newest = Snapshot(path)
+        self._newest = Snapshot(path, read_only=read_only)
+        self._machine = Machine()
         self._announced = False
+        self._read_only = read_only
         self._wish = Wish()
         self._look = Look(path)
 
@@ -64,13 +69,20 @@ class Watcher(threading.Thread):
                 if snapshot is None:
                     break
                 self._publish(snapshot)
+            self._publish_usage()
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
         self._look.close()
 
+    def _publish_usage(self) -> None:
+        newest = self._newest
+        usage = self._machine.usage(newest.status, newest.meta)
+        if usage != newest.usage:
+            self._publish(replace(newest, usage=usage))
+
     def _publish(self, snapshot: Snapshot) -> None:
         with self._lock:
-            self._newest = snapshot
+            self._newest = replace(snapshot, usage=snapshot.usage or self._newest.usage, read_only=self._read_only)
             announced, self._announced = self._announced, True
         if not announced and not self._stopped.is_set():
             self._announce()
