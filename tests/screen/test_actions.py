@@ -15,6 +15,7 @@ from maxact_tui.footer import footer_line
 from maxact_tui.palette import choose_look
 from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.browser import BrowserScreen
+from maxact_tui.screens.compare import ComparisonScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.palette import matching
 from maxact_tui.screens.site import SiteScreen
@@ -27,6 +28,7 @@ OWNERS: dict[actions.Place, tuple[type, ...]] = {
     "board": (BoardScreen,),
     "tuning": (BoardScreen, SiteScreen),
     "list": (BrowserScreen, ThreadsScreen),
+    "compare": (ComparisonScreen,),
     "app": (MaxactApp,),
 }
 
