@@ -123,6 +123,8 @@ def share_text(share: float) -> str:
         return f"{100 * share:.0f} %"
     if share < 1e-4:
         return "<0.01 %"
+    if share > 0.9995:
+        return ">99.9 %"
     return f"{100 * share:.2f} %" if share < 0.1 else f"{100 * share:.1f} %"
 
 
@@ -155,10 +157,10 @@ def _facts(tuner: Tuner, tuning: Tuning, policy: str, width: int, look: Look) ->
     lines.append(parts)
     clipping = error.clipping_share
     lines.append([("error ", "dim"), f"clipping {share_text(clipping)}, rounding {share_text(_rest(error))}"])
-    lines += _carriers(tuner, tuned, look)
+    lines += _carriers(tuner, tuned, width, look)
     if not error.is_exact:
         lines.append([("approximate: a float32 histogram holds the upper 16 bits of each number", "warn")])
-    return [*lines, [], *_what_if_lines(tuned.what_if, tuning, policy, look), *best]
+    return [*lines, [], *_what_if_lines(tuned.what_if, tuning, policy, width, look), *best]
 
 
 def _measured(board: Board, column: int, look: Look) -> list[list[Part]]:
@@ -184,9 +186,9 @@ def _title(tuned: Tuned, look: Look) -> list[Part]:
 
 
 def exact_short(value: float) -> str:
-    """All digits where they fit ten cells."""
+    """All digits of a 16-bit number; four of a threshold that lies between two of them."""
     text = exact(value)
-    return text if len(text) <= 10 else compact(value, 4)
+    return text if len(text) <= 8 else compact(value, 4)
 
 
 def _slider(tuner: Tuner, tuned: Tuned, width: int) -> list[list[Part]]:
@@ -203,7 +205,7 @@ def _slider(tuner: Tuner, tuned: Tuned, width: int) -> list[list[Part]]:
     ]
 
 
-def _carriers(tuner: Tuner, tuned: Tuned, look: Look) -> list[list[Part]]:
+def _carriers(tuner: Tuner, tuned: Tuned, width: int, look: Look) -> list[list[Part]]:
     found = tuned.carriers
     if not found.tokens:
         return []
@@ -214,7 +216,7 @@ def _carriers(tuner: Tuner, tuned: Tuned, look: Look) -> list[list[Part]]:
     ]
     for carrier in found.channels:
         lines[1] += [f"{carrier.address[0]} ", (f"{share_text(carrier.share)}   ", "dim")]
-    for carrier in found.tokens:
+    for carrier in found.tokens[: 3 if width >= 70 else 2]:
         lines[2] += [_token(tuner.view, carrier, look), (f" {share_text(carrier.share)}   ", "dim")]
     return lines
 
@@ -229,28 +231,33 @@ def _token(view: SiteView, carrier: Carrier, look: Look) -> str:
     return address
 
 
-def _what_if_lines(what_if: WhatIf | None, tuning: Tuning, policy: str, look: Look) -> list[list[Part]]:
-    first = "x" if tuning.without_first else " "
-    kept = f"{tuning.channels} channels kept in bf16" if tuning.channels else "no channel kept in bf16"
+def _what_if_lines(what_if: WhatIf | None, tuning: Tuning, policy: str, width: int, look: Look) -> list[list[Part]]:
+    mark = "x" if tuning.without_first else " "
+    first = FIRST_WORDS.get(policy, "position 0") if width >= 60 else "position 0"
+    kept = f"{tuning.channels or 'no'} {'channel' if tuning.channels < 2 else 'channels'} in bf16"
     lines: list[list[Part]] = [
-        [("what if  ", "dim"), ("0", "key"), f" [{first}] without {FIRST_WORDS.get(policy, 'position 0')}"],
+        [("what if  ", "dim"), ("0", "key"), f" [{mark}] without {first}"],
         [("         ", "dim"), ("+ -", "key"), f" {kept}"],
     ]
     if what_if is None:
         return lines
     if what_if.channels:
-        shown = ", ".join(map(str, what_if.channels[:8])) + (" ..." if len(what_if.channels) > 8 else "")
+        most = max((width - 32) // 5, 1)
+        shown = ", ".join(map(str, what_if.channels[:most])) + (" ..." if len(what_if.channels) > most else "")
         lines[1].append(f": {shown}")
     left, at_most = what_if.remainder, "" if what_if.remainder.is_largest_exact else "at most "
-    lines.append([("         ", "dim"), f"T becomes {at_most}", (exact_short(what_if.threshold), "value")])
-    before, after = bounded_text(what_if.before, look), bounded_text(what_if.after, look)
-    lines.append([("         ", "dim"), f"what remains: {before}, then ", (after, "value")])
+    after = bounded_text(what_if.after, look)
+    if what_if.after == what_if.before:
+        lines.append([("         ", "dim"), "the rest ", (after, "value"), " at this T"])
+    else:
+        before = bounded_text(what_if.before, look) if width >= 60 else f"{error_text(what_if.before.error, look)} dB"
+        lines.append([("         ", "dim"), f"T becomes {at_most}", (exact_short(what_if.threshold), "value")])
+        lines.append([("         ", "dim"), f"the rest {before} → ", (after, "value")])
     if what_if.channels and not math.isnan(what_if.whole_db):
         whole = decibel_text(what_if.whole_db, look)
-        lines.append([("         ", "dim"), f"the whole site, those channels exact: at least {whole} dB"])
+        lines.append([("         ", "dim"), f"whole site, these channels exact: ≥ {whole} dB"])
     if left.uncertain:
-        known = f"{grouped(left.removed)} elements known; bounds for {grouped(left.uncertain)} others"
-        lines.append([(f"         {known}", "dim")])
+        lines.append([(f"         {grouped(left.uncertain)} elements only by bounds", "dim")])
     return lines
 
 

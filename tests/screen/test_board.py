@@ -1,0 +1,247 @@
+"""The board of quantisers and the INT8 tab: what they show, and that it is what the quantisers compute."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.quantization.board import compute_board
+from engine.quantization.distribution import Distribution
+from engine.quantization.removal import largest_channels, remainder_error, remove
+from engine.quantization.schemes import Scheme, evaluate
+from engine.session.reader import SessionReader
+from maxact_tui.application import MaxactApp
+from maxact_tui.boardsheet import Order, ordered, overflow_sheet, scheme_sheet, scheme_titles
+from maxact_tui.boardview import read_board
+from maxact_tui.palette import choose_look
+from maxact_tui.screens.board import BoardScreen
+from maxact_tui.screens.monitor import MonitorScreen
+from maxact_tui.screens.number import NumberScreen
+from maxact_tui.screens.site import SiteScreen
+from tests.screen import sessions
+from tests.screen.conftest import Shown, is_complete, settle
+from tests.screen.pictures import check_picture, screen_text
+from tests.screen.terminal import Terminal
+
+SIZES = [(80, 24), (120, 36), (200, 60)]
+
+
+def is_board(app: MaxactApp) -> bool:
+    screen = app.screen
+    return isinstance(screen, BoardScreen) and screen.tuner is not None and "mean dB" in screen_text(app)
+
+
+def is_int8(app: MaxactApp) -> bool:
+    return isinstance(app.screen, SiteScreen) and app.screen.tuner is not None and "what if" in screen_text(app)
+
+
+def sqnr_of(app: MaxactApp) -> float:
+    found = re.search(r"SQNR (-?[\d.]+) dB", screen_text(app))
+    assert found is not None
+    return float(found[1])
+
+
+@pytest.mark.parametrize(("columns", "rows"), SIZES)
+async def test_the_board_looks_as_pictured(shown: Shown, clean_session: Path, columns: int, rows: int) -> None:
+    async with shown(clean_session, columns, rows) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("i")
+        await settle(pilot, is_board)
+        await pilot.pause(0.1)
+        check_picture(f"board-{columns}x{rows}", screen_text(pilot.app))
+        await pilot.press("w")
+        await settle(pilot, lambda app: "exceed it without a scale" in screen_text(app))
+        await pilot.pause(0.1)
+        check_picture(f"board-limits-{columns}x{rows}", screen_text(pilot.app))
+
+
+@pytest.mark.parametrize(("columns", "rows"), SIZES)
+async def test_the_int8_tab_looks_as_pictured(shown: Shown, clean_session: Path, columns: int, rows: int) -> None:
+    async with shown(clean_session, columns, rows) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("x", "enter", "5")
+        await settle(pilot, is_int8)
+        await pilot.press(*["pageup"] * 3, *["pagedown"] * 12, "left", "plus", "plus", "0")
+        await pilot.pause(0.1)
+        check_picture(f"site-5-{columns}x{rows}", screen_text(pilot.app))
+
+
+async def test_s_sorts_by_the_column_under_the_cursor_worst_first(shown: Shown, clean_session: Path) -> None:
+    with SessionReader(clean_session) as reader:
+        board = compute_board([Distribution.of(t) for t in reader.all_totals()])
+        plan = reader.meta().plan
+    async with shown(clean_session, 120, 36) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("i")
+        await settle(pilot, is_board)
+        screen = pilot.app.screen
+        for presses, key in (([], lambda row: row[0].sqnr_db), (["right"] * 3 + ["s"], lambda row: row[3].sqnr_db)):
+            await pilot.press(*presses)
+            await pilot.pause()
+            expected = sorted(range(len(plan.sites)), key=lambda site: key(board.rows[site]))
+            assert screen._sites == expected
+            assert screen.tuned_site == expected[0]
+        assert "by int8-mse, worst first" in screen_text(pilot.app)
+        await pilot.press("S")
+        assert [key(board.rows[site]) for site in screen._sites] == sorted(map(key, board.rows), reverse=True)
+        await pilot.press("s")
+        assert screen._sites == list(range(len(plan.sites)))
+        await pilot.press("slash", *"comp:hidden L3-5", "enter")
+        await pilot.pause()
+        assert [plan.sites[site].name for site in screen._sites] == [f"layer_{n}_hidden" for n in (3, 4, 5)]
+        assert "3 of 122 sites" in screen_text(pilot.app)
+
+
+async def test_enter_opens_the_site_under_the_quantiser_and_esc_comes_back(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session, 120, 36) as pilot:
+        await settle(pilot, is_complete)
+        before = pilot.app.monitor.site
+        await pilot.press("i")
+        await settle(pilot, is_board)
+        await pilot.press("escape")
+        await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen))
+        assert pilot.app.monitor.site == before  # nothing was chosen
+        await pilot.press("i")
+        await settle(pilot, is_board)
+        await pilot.press("down", "down", "right", "right", "enter")
+        await settle(pilot, is_int8)
+        site = pilot.app.screen.site
+        assert "int8-q99.99  T" in screen_text(pilot.app)
+        await pilot.press("down", "escape")
+        await settle(pilot, is_board)
+        assert (pilot.app.screen.tuned_site, pilot.app.screen._heatmap.cursor[1]) == (site, 3)
+        await pilot.press("escape")
+        await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen))
+        assert pilot.app.monitor.site == site
+
+
+async def test_the_slider_shows_what_the_quantiser_computes(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session, 120, 36) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("x", "enter", "5")
+        await settle(pilot, is_int8)
+        screen = pilot.app.screen
+        whole = Distribution.of(screen.snapshot.view.totals)
+        assert sqnr_of(pilot.app) == pytest.approx(evaluate(whole, Scheme()).sqnr_db, abs=0.051)
+        for keys in (["left"], ["pagedown"] * 5, ["less_than_sign", "comma"], ["right"] * 7):
+            await pilot.press(*keys)
+            await pilot.pause()
+            threshold = screen.tuning.threshold
+            expected = evaluate(whole, Scheme(policy="value", value=threshold))
+            assert sqnr_of(pilot.app) == pytest.approx(expected.sqnr_db, abs=0.051)
+            assert "moved from" in screen_text(pilot.app)
+        await pilot.press("equals_sign")
+        await settle(pilot, lambda app: isinstance(app.screen, NumberScreen))
+        await pilot.press(*"-3", "enter")
+        await pilot.pause()
+        assert "a threshold of -3.0: give a number above 0" in screen_text(pilot.app)
+        await pilot.press("backspace", "backspace", *"ab", "enter")
+        await pilot.pause()
+        assert "'ab' is not a number" in screen_text(pilot.app)
+        await pilot.press("ctrl+u", *"77.5", "enter")
+        await settle(pilot, is_int8)
+        await pilot.pause()
+        assert screen.tuning.threshold == 77.5
+        assert "T 77.5" in screen_text(pilot.app)
+        await pilot.press("r")
+        await pilot.pause()
+        assert screen.tuning.threshold is None
+
+
+async def test_what_if_is_what_the_totals_tell(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session, 120, 36) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("x", "enter", "5")
+        await settle(pilot, is_int8)
+        screen = pilot.app.screen
+        totals = screen.snapshot.view.totals
+        await pilot.press("plus", "plus")
+        await pilot.pause()
+        channels = largest_channels(totals, 2)
+        left = remove(totals, channels=channels)
+        after = remainder_error(left, Scheme(), left.distribution.largest)
+        text = screen_text(pilot.app)
+        assert f"2 channels in bf16: {channels[0]}, {channels[1]}" in text
+        assert f"→ {after.error.sqnr_db:.1f} dB ({after.lowest_db:.1f} to {after.highest_db:.1f})" in text
+        whole = Distribution.of(totals).sum_squares / (after.error.rmse**2 * after.error.count)
+        assert f"≥ {10 * math.log10(whole):.1f} dB" in text
+        await pilot.press("minus", "minus", "0")
+        await pilot.pause()
+        left = remove(totals, first_tokens=len(totals.sample_max) * 1)
+        after = remainder_error(left, Scheme(), left.distribution.largest)
+        text = screen_text(pilot.app)
+        assert "[x] without position 0 (this run added no BOS)" in text
+        assert f"→ {after.error.sqnr_db:.1f} dB" in text
+        assert "whole site" not in text
+        await pilot.press("right_square_bracket")
+        await settle(pilot, is_int8)
+        assert screen.tuning.without_first
+
+
+async def test_sites_without_a_number_say_why(shown: Shown, tmp_path: Path) -> None:
+    script = sessions.SessionScript(tmp_path / "odd.maxact", layers=3, massive=None, hostile=False)
+    script.load()
+    script.tick()
+    totals = [script._totals(number) for number in range(len(script.plan.sites))]
+    totals[1].histogram[:], totals[1].extremes[:] = 0, 0
+    totals[1].histogram[0] = totals[1].elements
+    exact = np.zeros_like(totals[2].histogram)
+    exact[0x4000], exact[0] = 640, totals[2].elements - 640  # two values: 2 and 0
+    totals[2].histogram[:], totals[2].extremes[:] = exact, (2, 0)
+    totals[3].histogram[0x7FC0] += 5
+    totals[3].histogram[0] -= 5
+    totals[3].nonfinite[0] = 5
+    totals[4] = None
+    script.writer.checkpoint(script.status, totals, np.arange(len(script.samples)))
+    async with shown(script.path, 120, 36) as pilot:
+        await settle(pilot, lambda app: app.snapshot.view is not None)
+        await pilot.press("i")
+        await settle(pilot, is_board)
+        rows = {row[:13].strip(): row[14:] for row in screen_text(pilot.app).split("\n")}
+        assert rows["L0 attn"].split()[:2] == ["zero", "zero"]
+        assert "∞" in rows["L0 gate"]
+        assert "!" in rows["L0 mlp"]
+        assert rows["L0 hidden"].split()[:2] == ["-", "-"]
+        await pilot.press("end")
+        await settle(pilot, lambda app: app.snapshot.focus == app.screen.tuned_site)
+        assert "no finite element so far" in screen_text(pilot.app)
+
+
+def test_the_board_is_one_line_per_site_with_titles_that_fit(clean_session: Path) -> None:
+    look = choose_look("256")
+    with SessionReader(clean_session) as reader:
+        view, plan = read_board(reader), reader.meta().plan
+        magnitudes = [float(np.abs(t.extremes).max()) for t in reader.all_totals()]
+    sheet = scheme_sheet(view, plan, look)
+    assert view.magnitudes.tolist() == magnitudes
+    assert len(sheet.columns) == len(view.board.schemes) == 12
+    assert all(len(cell.text) <= 6 for column in sheet.columns for cell in column.cells)
+    assert all(len(label) <= 13 for label in sheet.labels)
+    titles = [scheme_titles(scheme) for scheme in view.board.schemes]
+    assert all(len(title) <= 7 for _, title in titles)
+    assert len(set(titles)) == len(titles)
+    limits = overflow_sheet(view, plan, look)
+    first = ordered(limits, Order("headroom to e4m3"))[0]
+    assert magnitudes[first] == max(magnitudes)
+    bits = limits.columns[1].values[first]
+    assert bits == pytest.approx(math.log2(65_504 / max(magnitudes)))
+
+
+def test_moving_the_cursor_or_the_threshold_does_not_redraw_the_board(clean_session: Path) -> None:
+    with Terminal(clean_session, 120, 36) as terminal:
+        terminal.wait_for("token in context")
+        terminal.press("i")
+        terminal.wait_for("worst dB")
+        terminal.read(0.6)
+        terminal.press("jjlj")
+        assert terminal.read(1.0) <= 4 * 1024
+        terminal.press("\r")
+        terminal.wait_for("what if")
+        terminal.read(0.6)
+        terminal.press(",,,,")
+        assert terminal.read(1.0) <= 4 * 1024
+        assert terminal.read(2.0) <= 2 * 200
