@@ -14,6 +14,7 @@ from textual.events import CursorPosition
 from textual.message import Message
 
 from maxact_tui import actions
+from maxact_tui.leaving import NOTICE_SECONDS
 from maxact_tui.pacing import Pacer
 from maxact_tui.requests import Requests
 from maxact_tui.resultsapp import ResultsApp
@@ -25,7 +26,6 @@ from maxact_tui.thrift import Shadow, thrifty_driver
 from maxact_tui.watching import Watcher
 from maxact_tui.widgets.plot import preload
 
-NOTICE_SECONDS = 6.0
 PACE_SECONDS = 0.25
 
 

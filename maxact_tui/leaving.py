@@ -30,7 +30,7 @@ from maxact_tui.screens.choice import ChoiceScreen, leave_choices
 from maxact_tui.settings import Settings
 from maxact_tui.snapshot import Snapshot
 
-TWICE_SECONDS = 2.0
+NOTICE_SECONDS = 6.0
 
 
 class LeavingApp(App[int], metaclass=AbstractMeta):
@@ -56,7 +56,7 @@ class LeavingApp(App[int], metaclass=AbstractMeta):
         self._requests = Requests(session or Path(), read_only, self.say)
         self._hangup = HangupWatch(self._lost)
         self._waits_for_stop = False
-        self._interrupted_at = -TWICE_SECONDS
+        self._interrupted_at = -NOTICE_SECONDS
 
     def on_mount(self) -> None:
         """Watch for signals and for the terminal's end."""
@@ -106,9 +106,9 @@ class LeavingApp(App[int], metaclass=AbstractMeta):
         await self.action_leave()
 
     def action_help_quit(self) -> None:
-        """ctrl+c: twice within two seconds leaves at once."""
+        """ctrl+c: the second one leaves at once, as long as the notice of the first is shown."""
         now = time.monotonic()
-        if now - self._interrupted_at < TWICE_SECONDS:
+        if now - self._interrupted_at < NOTICE_SECONDS:
             self.leave(EXIT_INTERRUPTED)
         self._interrupted_at = now
         self.say("ctrl+c again leaves at once; the engine is not touched")

@@ -63,7 +63,14 @@ def resolve(job: Job, reporter: Reporter) -> Source:
         return _local(path.absolute())
     if _looks_like_a_path(name):
         raise LoadError(f"{name} does not exist", hint=_nearby(path), kind="missing")
-    snapshot = fetch_snapshot(job, reporter)
+    try:
+        snapshot = fetch_snapshot(job, reporter)
+    except LoadError as error:
+        if error.kind not in ("missing", "network") or "/" not in name or job.revision:
+            raise
+        # Paths that exist were made absolute where they were typed, so this one does not.
+        either = f"{error.message} (nor is there a folder or file {name} where it was typed)"
+        raise LoadError(either, hint=error.hint, kind=error.kind) from error
     found = _local(snapshot.folder)
     return Source(found.kind, found.path, name, snapshot.commit, snapshot.notes)
 

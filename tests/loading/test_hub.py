@@ -153,6 +153,7 @@ def test_what_the_hub_refuses_is_told_apart_at_once(hub, tmp_path, model, kind, 
     found = fetch(hub.url, tmp_path, model)
     assert found["error"] == kind
     assert words in found["line"] and "\n" not in found["line"]
+    assert ("nor is there a folder" in found["line"]) == (kind in ("missing", "network"))
     assert found["seconds"] < 5
 
 
@@ -165,6 +166,7 @@ def test_no_network_is_told_from_a_missing_model_within_seconds(tmp_path):
     found = fetch("http://127.0.0.1:9", tmp_path, "org/tiny")
     assert found["error"] == "network"
     assert "cannot be reached" in found["line"]
+    assert "nor is there a folder or file org/tiny where it was typed" in found["line"]
     assert found["seconds"] < 5
 
 

@@ -167,6 +167,8 @@ def test_ctrl_c_leaves_only_when_pressed_twice(tmp_path: Path) -> None:
         terminal.wait_for("M 23,168")
         terminal.press("\x03")
         terminal.wait_for("ctrl+c again")
+        terminal.read(2.5)
+        assert "ctrl+c again" in terminal.text, "the second one counts as long as it is asked for"
         terminal.press("\x03")
         assert terminal.exit_code() == 130
         assert all(sequence in terminal.raw for sequence in RESTORED)
