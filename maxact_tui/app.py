@@ -58,5 +58,5 @@ def _run(session: Path | None, *, read_only: bool, ascii_only: bool | None, comp
     except BaseException:
         take_back()
         raise
-    result = app.run()
+    result = app.run(mouse=settings.mouse)
     return result if result is not None else (app.return_code or 1)

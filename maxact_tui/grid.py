@@ -3,6 +3,7 @@
 - `Grid`       rows, columns, and the site number of each cell
 - `make_grid`  from a hook plan
 - `site_record`  what a filter can ask of a site
+- `column_title` what stands above its column
 - `TITLES`     column titles of at most seven cells
 """
 
@@ -112,7 +113,13 @@ def make_grid(plan: HookPlan) -> Grid:
 def site_record(site: Site) -> dict[str, Value]:
     """Layer and component, the latter by its name and by the title of its column."""
     column = _column(site)
-    return {"layer": site.layer, "comp": (column, TITLES.get(column, _short(column)))}
+    return {"layer": site.layer, "comp": (column, column_title(site))}
+
+
+def column_title(site: Site) -> str:
+    """What stands above the site's column."""
+    column = _column(site)
+    return TITLES.get(column, _short(column))
 
 
 def _column(site: Site) -> str:

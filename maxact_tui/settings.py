@@ -1,7 +1,7 @@
 """What the user has chosen for good: flag > environment > settings file > default.
 
 - `THEMES`         the names of the themes
-- `Settings`       theme, ASCII, units, plain, read only, keys
+- `Settings`       theme, ASCII, units, plain, read only, mouse, keys
 - `SettingsError`  a settings file that cannot be used, in one line
 - `load_settings`  from the file and the environment
 - `settings_path`  the file that is read
@@ -49,6 +49,7 @@ class Settings:
         units: of memory: `binary` (GiB) or `decimal` (GB).
         plain: append lines instead of drawing a screen.
         read_only: send nothing to engines.
+        mouse: take the mouse, which then selects text only with shift held.
         keys: the user's own keys, by the names of `actions.setting`.
     """
 
@@ -57,17 +58,19 @@ class Settings:
     units: str = UNITS[0]
     plain: bool = False
     read_only: bool = False
+    mouse: bool = False
     keys: Keys = field(default_factory=dict)
 
 
 _CHOICES = {"theme": THEMES, "units": UNITS}
-_SWITCHES = ("ascii", "plain", "read_only")
+_SWITCHES = ("ascii", "plain", "read_only", "mouse")
 _HELP = {
     "theme": "dark, light (whichever your terminal's background is), or ansi (its own 16 colours)",
     "ascii": "true: write ASCII only; left out: as the locale says",
     "units": "of memory: binary (GiB) or decimal (GB)",
     "plain": "true: append lines instead of drawing a screen, for logs and screen readers",
     "read_only": "true: screens send nothing to engines",
+    "mouse": "true: click and wheel work; your terminal then selects text only while shift is held",
 }
 
 

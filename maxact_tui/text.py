@@ -71,7 +71,7 @@ def cut_start(text: str, width: int) -> str:
 
 
 def cut_middle(text: str, width: int, *, ascii_only: bool = False) -> str:
-    """A visible text in at most `width` cells: of a longer one the beginning and the end, which is the file of a path."""
+    """A visible text in at most `width` cells: of a longer one the beginning and the end (the file of a path)."""
     if cell_width(text) <= width:
         return text
     tail = cut_start(text, max(width * 3 // 5, 1))

@@ -18,6 +18,13 @@ class Listed(ABC):
     def picker(self) -> Picker:
         """The list."""
 
+    def on_picker_chosen(self, event: Picker.Chosen) -> None:
+        """What enter does, where it does something."""
+        event.stop()
+        choose = getattr(self, "action_choose", None)
+        if callable(choose):
+            choose()
+
     def action_scroll(self, lines: int) -> None:
         """Move the selection."""
         self.picker.move(lines)

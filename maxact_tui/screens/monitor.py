@@ -200,16 +200,22 @@ class MonitorScreen(Narrowed):
         event.stop()
         self._cursor_moved()
 
+    async def on_heatmap_opened(self, event: Heatmap.Opened) -> None:
+        """What enter does."""
+        event.stop()
+        await self.app.run_action("app.open_site")
+
     def place(self, site: int) -> None:
-        """Put the cursor on a site."""
+        """Put the cursor on a site; a filter that hides it is cleared."""
+        if self._kept_sites and site not in self._kept_sites:
+            self.clear_filter()
         if self._heatmap is not None:
             self._heatmap.place(site)
             self._cursor_moved()
 
     def sample_place(self) -> tuple[int, int] | None:
         """Where the largest value of the site under the cursor is."""
-        place = self.snapshot.focus_place
-        return (place.sample, place.position) if place is not None else None
+        return self.snapshot.peak_of(self.site) if self.site is not None else None
 
     def _cursor_moved(self) -> None:
         self._follows = False

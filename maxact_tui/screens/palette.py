@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -21,6 +22,7 @@ from maxact_tui.text import fitted, visible
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
 
+NAME_CELLS = 17
 _LONGEST_QUERY = 40
 
 
@@ -30,6 +32,7 @@ class PaletteScreen(ModalScreen[str | None]):
     Args:
         look: what the terminal can show.
         commands: what can be chosen.
+        jumps: what else a query means.
     """
 
     CSS_PATH = "palette.tcss"
@@ -42,15 +45,18 @@ class PaletteScreen(ModalScreen[str | None]):
         Binding("pagedown", "page(1)", show=False),
     ]
 
-    def __init__(self, look: Look, commands: Sequence[Action]) -> None:
+    def __init__(
+        self, look: Look, commands: Sequence[Action], jumps: Callable[[str], Sequence[Action]] = lambda _: ()
+    ) -> None:
         super().__init__()
-        self.look, self._commands = look, tuple(commands)
+        self.look, self._commands, self._jumps = look, tuple(commands), jumps
         self._query = ""
 
     def compose(self) -> ComposeResult:
-        """Query, commands, keys."""
+        """Query, commands, the selected one's sentence in full, keys."""
         yield Lines(self.look, id="palette-query")
         yield Picker(self.look, id="palette-list")
+        yield Lines(self.look, id="palette-detail")
         yield Lines(self.look, id="palette-keys")
 
     def on_mount(self) -> None:
@@ -75,6 +81,16 @@ class PaletteScreen(ModalScreen[str | None]):
         self.query_one(Picker).selected = 0
         self._draw()
 
+    def on_picker_picked(self, event: Picker.Picked) -> None:
+        """Show the sentence of the selected command."""
+        event.stop()
+        self._draw()
+
+    def on_picker_chosen(self, event: Picker.Chosen) -> None:
+        """Take the command that was clicked twice."""
+        event.stop()
+        self.action_choose()
+
     def action_move(self, by: int) -> None:
         """Select another command."""
         self.query_one(Picker).move(by)
@@ -85,7 +101,7 @@ class PaletteScreen(ModalScreen[str | None]):
 
     def action_choose(self) -> None:
         """Take the selected command."""
-        found, number = matching(self._commands, self._query), self.query_one(Picker).selected
+        found, number = self._found(), self.query_one(Picker).selected
         self.dismiss(found[number].name if number < len(found) else None)
 
     def action_back(self) -> None:
@@ -95,17 +111,25 @@ class PaletteScreen(ModalScreen[str | None]):
     def _draw(self) -> None:
         look, width = self.look, self.size.width
         typed = visible(self._query, _LONGEST_QUERY, space=" ", ascii_only=look.ascii_only)
-        hint = "" if typed else "type a few letters"
+        hint = "" if typed else "type a few letters, or a site: L12 mlp"
         self.query_one("#palette-query", Lines).show([line(look, (" : ", "key"), typed, ("_", "token"), (hint, "dim"))])
-        found = [self._entry(command, width - MARK_CELLS) for command in matching(self._commands, self._query)]
-        self.query_one(Picker).offer([] if found else [("no command holds these letters", "dim")], found)
+        found, picker = self._found(), self.query_one(Picker)
+        entries = [self._entry(command, width - MARK_CELLS) for command in found]
+        picker.offer([] if found else [("no command holds these letters", "dim")], entries)
+        sentence = found[picker.selected].help if found else ""
+        rows = [line(look, (f"  {row}", "dim")) for row in textwrap.wrap(sentence, max(width - 3, 20))]
+        self.query_one("#palette-detail", Lines).show(rows)
         keys = line(look, (" enter", "key"), " do it  ", ("↑↓", "key"), " select  ", ("esc", "key"), " back")
         self.query_one("#palette-keys", Lines).show([keys])
 
     def _entry(self, command: Action, width: int) -> Strip:
-        key = fitted(self.look.own(command.key_text), 10)
-        text = visible(command.help, max(width - 24, 10), space=" ")
-        return line(self.look, (f"{command.label or command.name.partition('(')[0]:<12}", "title"), (key, "key"), text)
+        key = fitted(self.look.own(command.key_text), 8)
+        name = fitted(command.label or command.key_name.replace("_", " "), NAME_CELLS)
+        text = visible(command.help, max(width - NAME_CELLS - 10, 10), space=" ", ascii_only=self.look.ascii_only)
+        return line(self.look, (f"{name} ", "title"), (f"{key} ", "key"), text)
+
+    def _found(self) -> list[Action]:
+        return [*self._jumps(self._query), *matching(self._commands, self._query)]
 
 
 def matching(commands: Sequence[Action], query: str) -> list[Action]:

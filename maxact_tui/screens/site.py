@@ -199,7 +199,7 @@ class SiteScreen(Tunable, Tabled, WatchedScreen):
         view = self.snapshot.view
         number = self.chosen if self._tab == TOKENS else 0
         if view is None or view.site != self.site or number is None or number >= len(view.summary.top):
-            return None
+            return self.snapshot.peak_of(self.site)
         return view.summary.top[number].sample, view.summary.top[number].position
 
     def action_back(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textual.events import Click
 from textual.message import Message
 from textual.strip import Strip
 
@@ -27,6 +28,9 @@ class Picker(Scroller):
 
     class Picked(Message):
         """Another entry is selected."""
+
+    class Chosen(Message):
+        """An entry was clicked twice."""
 
     _heading: tuple[Strip, ...] = ()
     _entries: tuple[Strip, ...] = ()
@@ -58,6 +62,15 @@ class Picker(Scroller):
             self.selected = number
             self._draw()
             self.post_message(self.Picked())
+
+    def on_click(self, event: Click) -> None:
+        """Select the clicked entry; twice opens it."""
+        event.stop()
+        number = self._top + event.y - len(self._heading)
+        if event.y - len(self._heading) >= 0 and number < len(self._entries):
+            self.select(number)
+            if event.chain == 2:
+                self.post_message(self.Chosen())
 
     @property
     def position(self) -> str:
