@@ -1,4 +1,4 @@
-"""The panel beside the heatmap: the site in three lines, and one, two or four panes, as there is room.
+"""The panel beside the heatmap: the site in three or four lines, and one, two or four panes, as there is room.
 
 - `SitePanel`
 """

@@ -1,7 +1,7 @@
 """What stands beside the heatmap: the site under the cursor, as lines of text.
 
 - `PANES`             the panes' titles, in the order of their keys
-- `site_lines`        the site in three lines
+- `site_lines`        the site in four lines
 - `tab_line`          the panes and which are open
 - `TokenData`, `token_data`, `token_lines`  the largest activations in their context
 - `channel_lines`     the largest channels
@@ -22,6 +22,7 @@ from engine.statistics.patterns import LOG_EDGES, log_bins
 from maxact_tui.cells import compact_bound, site_values
 from maxact_tui.grid import Grid
 from maxact_tui.header import token_parts
+from maxact_tui.int8page import int8_line
 from maxact_tui.measures import MEASURES
 from maxact_tui.numbers import compact, exact, grouped, percent, signed
 from maxact_tui.palette import Look
@@ -36,7 +37,7 @@ _WAITING = "comes with the first checkpoint"
 
 
 def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
-    """The focused site: its name and extremes, its moments, Sun's verdicts."""
+    """The focused site: its name and extremes, its moments, Sun's verdicts, what quantisers make of it."""
     plan = snapshot.plan
     if plan is None or snapshot.focus is None:
         return [line(look)]
@@ -54,7 +55,8 @@ def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     s = view.summary
     facts = [f"rms {compact(s.rms)}", f"crest {compact(s.crest)}", f"median {compact(s.abs_median)}"]
     facts += [f"q99.9 {compact(s.abs_q999)}", f"kurtosis {compact(s.kurtosis)}", f"{grouped(s.tokens)} tokens"]
-    return [line(look, *title), line(look, _joined(facts, width)), line(look, *verdict_parts(view, width))]
+    numbers = line(look, _joined(facts, width))
+    return [line(look, *title), numbers, line(look, *verdict_parts(view, width)), line(look, *int8_line(view, look))]
 
 
 def verdict_parts(view: SiteView, width: int) -> list[Part]:
