@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.analysis.model import Address, ModelSummary
+from engine.analysis.published import tier_range
 from engine.analysis.site import SiteSummary
 from engine.session.records import Status
 from maxact_tui.numbers import compact, duration, exact, grouped, rate, size
@@ -66,7 +67,8 @@ def _maximum_lines(summary: ModelSummary) -> list[Text]:
         lines.append(_where(summary.peak, summary.signed_maximum))
     if summary.standing is not None:
         place = summary.standing
-        lines.append(Text(f"{place.tier}; {place.larger} of the {place.of} published checkpoints have a larger M"))
+        larger = f"{place.larger} of the {place.of} published checkpoints have a larger M"
+        lines.append(Text(f"tier {place.tier} ({tier_range(place.tier)}); {larger}"))
     return lines
 
 

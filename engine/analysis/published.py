@@ -3,7 +3,7 @@
 - `SOURCE`              where the table comes from
 - `Checkpoint`          one row
 - `published`           all rows, in the paper's order
-- `tier`                T1 to T5 by M
+- `TIER_NAMES`, `tier`, `tier_range`  T1 to T5 by M; what one of them means
 - `Standing`, `standing`  where a model stands among them
 - `protocol_differences`  what was measured differently from the paper
 """
@@ -20,6 +20,7 @@ from engine.job import Job
 
 SOURCE: Final = "arXiv 2605.15572"
 TIERS: Final = ((2e3, "T1"), (5e3, "T2"), (5e4, "T3"), (2e5, "T4"))
+TIER_NAMES: Final = (*(name for _, name in TIERS), "T5")
 _PAPER_SAMPLES: Final = 5_000
 
 
@@ -90,6 +91,17 @@ def published() -> tuple[Checkpoint, ...]:
 def tier(magnitude: float) -> str:
     """T1 below 2,000, T2 below 5,000, T3 below 50,000, T4 below 200,000, T5 above."""
     return next((name for limit, name in TIERS if magnitude < limit), "T5")
+
+
+def tier_range(name: str) -> str:
+    """What a tier means: `M from 5,000 to 50,000`."""
+    limits = [limit for limit, _ in TIERS]
+    place = TIER_NAMES.index(name)
+    if place == 0:
+        return f"M below {limits[0]:,.0f}"
+    if place == len(limits):
+        return f"M of {limits[-1]:,.0f} and more"
+    return f"M from {limits[place - 1]:,.0f} to {limits[place]:,.0f}"
 
 
 def standing(magnitude: float) -> Standing:

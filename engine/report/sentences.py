@@ -15,6 +15,7 @@ import math
 from engine.analysis.emergence import Emergence
 from engine.analysis.maximum import Maximum
 from engine.analysis.model import ModelSummary
+from engine.analysis.published import tier_range
 from engine.analysis.stability import Stability
 from engine.analysis.threads import Thread
 from engine.report.source import Source
@@ -47,7 +48,8 @@ def facts(source: Source) -> list[tuple[str, str]]:
     ]
     if summary.standing is not None:
         place = summary.standing
-        rows.append(("Published checkpoints", f"{place.larger} of {place.of} have a larger M; tier {place.tier}"))
+        tier = f"tier {place.tier} ({tier_range(place.tier)})"
+        rows.append(("Published checkpoints", f"{place.larger} of {place.of} have a larger M; {tier}"))
     rows.append(("Measured on", f"{summary.samples:,} samples, {summary.tokens:,} tokens, {summary.dtype}"))
     return rows
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from engine.analysis.published import SOURCE, Checkpoint
+from engine.analysis.published import SOURCE, TIER_NAMES, Checkpoint, tier_range
 from engine.analysis.published import published as published_checkpoints
 from engine.report.comparison import comparison_documents
 from engine.report.export import FORMATS, export_session, find_format, render
@@ -105,6 +105,7 @@ def published(filter_text: str, sort: str) -> int:
     out = console()
     out.print(table)
     out.print(f"{len(rows)} checkpoints of {SOURCE}; massive: by layer median / by token median", highlight=False)
+    out.print("tiers: " + "; ".join(f"{name} {tier_range(name)}" for name in TIER_NAMES), highlight=False)
     return 0
 
 

@@ -134,34 +134,45 @@ def test_the_same_session_makes_the_same_page(session_files: dict[str, Path]) ->
     assert page_of(session_files["bfloat16"])[0] == page_of(session_files["bfloat16"])[0]
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_chromium_shows_the_page_without_a_request_or_sideways_scrolling(
-    width: int, session_files: dict[str, Path], tmp_path: Path
-) -> None:
-    browser = next(
-        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-    )
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+DARK, LIGHT = 0, 1  # of Chromium's preferredColorScheme
+
+
+def chromium(page: Path, width: int, scheme: int) -> tuple[str, list[str]]:
+    """The page's document after loading, and what the browser wrote to its console."""
+    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         pytest.skip("no Chromium here")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900", "--enable-logging=stderr"]
+    options.append("--virtual-time-budget=3000")
+    command = [browser, *options, f"--blink-settings=preferredColorScheme={scheme}", "--dump-dom", page.as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return shown.stdout, [line for line in shown.stderr.splitlines() if "CONSOLE" in line]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, DARK), (1280, LIGHT)])
+def test_chromium_shows_the_page_without_a_complaint_a_request_or_sideways_scrolling(
+    width: int, scheme: int, session_files: dict[str, Path], tmp_path: Path
+) -> None:
     text, _ = page_of(session_files["bfloat16"])
+    page = tmp_path / "page.html"
+    page.write_text(text)
+    assert chromium(page, width, scheme)[1] == []
     asked = (
         "document.documentElement.scrollWidth,innerWidth,performance.getEntriesByType('resource').length,"
-        "document.querySelectorAll('svg').length"
+        "document.querySelectorAll('svg').length,+/(\\d+)/.exec(getComputedStyle(document.body).backgroundColor)[1]"
     )
-    probe = f"<script>document.title=JSON.stringify([{asked}])</script>"
-    page = tmp_path / "page.html"
-    # The probe is the test's: with the page's own policy it would not run.
+    probe = f"<script>parent.postMessage(JSON.stringify([{asked}]),'*')</script>"
+    # The probe is the test's: with the page's own policy it would not run, and the console would say so.
+    page.write_text(text.replace("</main>", f"</main>{probe}"))
+    assert any("Content Security Policy" in line for line in chromium(page, width, scheme)[1])
     page.write_text(re.sub(r"<meta http-equiv[^>]*>", "", text).replace("</main>", f"</main>{probe}"))
-    command = [
-        browser,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--window-size={width},900",
-        "--dump-dom",
-        page.as_uri(),
-    ]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    found = re.search(r"<title>\[(\d+),(\d+),(\d+),(\d+)\]</title>", shown)
-    scroll, inner, requests, figures = map(int, found.groups())
-    assert scroll <= inner and requests == 0 and figures >= 5
+    frame = tmp_path / "frame.html"  # a window is 500 pixels wide at least, a frame as wide as it is told
+    listening = "<script>addEventListener('message',e=>{document.title=e.data})</script>"
+    frame.write_text(f'{listening}<iframe src="page.html" style="width:{width}px;height:800px;border:0"></iframe>')
+    shown, complaints = chromium(frame, 1400, scheme)
+    assert complaints == []
+    found = re.search(r"<title>\[(\d+),(\d+),(\d+),(\d+),(\d+)\]</title>", shown)
+    scroll, inner, requests, figures, red = map(int, found.groups())
+    assert inner == width and scroll <= inner and requests == 0 and figures >= 5
+    assert (red < 100) is (scheme == DARK)
