@@ -39,8 +39,3 @@ class Action:
     def key_name(self) -> str:
         """What the key map calls it within its place."""
         return self.id or self.name.partition("(")[0].removeprefix("app.")
-
-    @property
-    def opens(self) -> bool:
-        """Whether it opens a screen; it then runs before the next key is looked at, which is meant for that."""
-        return self.name.startswith("app.")

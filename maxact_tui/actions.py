@@ -76,6 +76,7 @@ MONITOR = (
     Action("pane(1)", ("2",), "", "Pane: the largest channels.", id="pane_channels"),
     Action("pane(2)", ("3",), "", "Pane: this component over the depth of the model.", id="pane_depth"),
     Action("pane(3)", ("4",), "", "Pane: histogram of |x|.", id="pane_histogram"),
+    Action("axis", ("a",), "", "Colours on a linear axis, or on a logarithmic one again."),
     Action("measure(-1)", ("M",), "", "Previous measure in the heatmap.", id="previous_measure"),
 )
 
@@ -185,7 +186,11 @@ def setting(place: Place, action: Action) -> str:
 
 
 def bindings(place: Place) -> list[Binding]:
-    """Textual's key bindings for a place; hidden, because the footer is drawn by us."""
+    """Textual's key bindings for a place; hidden, because the footer is drawn by us.
+
+    All have priority, so that keys typed in a burst are obeyed in their order: without it a key goes to the screen and
+    comes back, and what is typed after it may have opened another screen by then. Fields to type in keep their keys.
+    """
     from textual.binding import Binding  # key names are looked up before Textual is imported
 
     return [
@@ -194,7 +199,7 @@ def bindings(place: Place) -> list[Binding]:
             action.name,
             action.help,
             show=False,
-            priority=place == "app" or action.opens,
+            priority=True,
             id=setting(place, action),
         )
         for action in actions_of(place)

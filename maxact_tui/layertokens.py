@@ -64,14 +64,6 @@ class LayerTokens:
         known = self.values[np.isfinite(self.values)]
         return float(np.abs(known).max()) if known.size else float("nan")
 
-    def layer_peak(self, layer: int) -> tuple[float, int]:
-        """Signed value of the largest |x| of a layer over all tokens, and its token; (NaN, 0) where unknown."""
-        magnitudes = np.abs(self.values[layer])
-        if np.isnan(magnitudes).all():
-            return float("nan"), 0
-        token = int(np.nanargmax(magnitudes))
-        return float(self.values[layer, token]), token
-
 
 def make_layers(
     view: ProbeView, grid: Grid, column: int, thresholds: NDArray[np.float64], look: Look

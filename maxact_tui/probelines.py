@@ -22,7 +22,7 @@ from maxact_tui.grid import Grid
 from maxact_tui.layertokens import LayerTokens
 from maxact_tui.numbers import compact, exact, grouped
 from maxact_tui.palette import Look
-from maxact_tui.probes import ProbeView, Tokens
+from maxact_tui.probes import ProbeView, Tokens, peak_token
 from maxact_tui.snapshot import Snapshot
 from maxact_tui.text import cell_width, visible
 from maxact_tui.widgets.lines import Part, line
@@ -68,7 +68,7 @@ def maximum_line(view: ProbeView, snapshot: Snapshot, look: Look, width: int) ->
     maximum = text_maximum(view, snapshot)
     if maximum is None:
         return line(look, " M ", ("no value is finite", "bad"))
-    token = int(np.nanargmax(np.abs(view.maxima[maximum.site])))
+    token = peak_token(view.maxima[maximum.site])
     value, channel = float(view.maxima[maximum.site, token]), int(view.channels[maximum.site, token])
     shown = view.tokens.shown[token]
     name = visible(shown.text or view.tokens.pieces[token], 16, ascii_only=look.ascii_only)

@@ -5,6 +5,7 @@
 - `read_tokens`  a sample of the session as tokens
 - `read_probe`   a result of kind `probe`
 - `prompts_of`, `sample_result`  which results there are
+- `peak_token`   where the largest |x| of a site is
 """
 
 from __future__ import annotations
@@ -119,6 +120,11 @@ def sample_result(results: Sequence[Result], sample: int) -> Result | None:
     """The newest result of a sample, None where it was never asked for."""
     found = [one for one in results if one.kind == KIND and one.data.get("sample") == sample]
     return found[-1] if found else None
+
+
+def peak_token(maxima: NDArray[np.float32]) -> int:
+    """The first token with the largest |x|, of one site's values; 0 where nothing finite was seen."""
+    return int(np.nan_to_num(np.abs(maxima), nan=-1.0).argmax())
 
 
 def _sample_tokens(reader: SessionReader, sample: int) -> Tokens:

@@ -12,14 +12,13 @@ import time
 from collections.abc import Sequence
 from math import isnan
 
-import numpy as np
 from textual.strip import Strip
 
 from engine.session.records import Result
 from maxact_tui.grid import Grid
 from maxact_tui.numbers import compact, exact, grouped
 from maxact_tui.palette import Look
-from maxact_tui.probes import ProbeView
+from maxact_tui.probes import ProbeView, peak_token
 from maxact_tui.text import fitted, visible
 from maxact_tui.widgets.lines import Part, line
 
@@ -81,10 +80,7 @@ def compare_rows(views: tuple[ProbeView, ProbeView], grid: Grid, column: int, lo
 
 def _peak(view: ProbeView, site: int) -> tuple[float, int]:
     """Signed value and token of a site's largest |x|; (NaN, 0) where nothing finite was seen."""
-    magnitudes = np.abs(view.maxima[site])
-    if np.isnan(magnitudes).all():
-        return float("nan"), 0
-    token = int(np.nanargmax(magnitudes))
+    token = peak_token(view.maxima[site])
     return float(view.maxima[site, token]), token
 
 

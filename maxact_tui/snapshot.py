@@ -22,6 +22,7 @@ from engine.sites.site import HookPlan
 from engine.statistics.totals import SiteTotals
 from maxact_tui.boardview import BoardView, SiteQuant
 from maxact_tui.machine import Usage
+from maxact_tui.numbers import grouped
 from maxact_tui.places import TokenPlace
 
 THREADS_SHOWN = 200
@@ -38,6 +39,7 @@ class SiteView:
         summary: its fields.
         places: the token of each entry of `summary.top`, None where the session does not hold it.
         quant: what quantisers make of it.
+        tokens: seen by the run at that checkpoint.
     """
 
     site: int
@@ -46,6 +48,7 @@ class SiteView:
     summary: SiteSummary
     places: tuple[TokenPlace | None, ...]
     quant: SiteQuant
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,6 +123,18 @@ class Snapshot:
     def has_ended(self) -> bool:
         """Whether no engine works on this session any more."""
         return self.status is not None and self.status.phase in ENDED
+
+    def as_of(self, tokens: int | None) -> str:
+        """`as of N tokens` for what is of a checkpoint the run has gone on from since; else empty."""
+        seen = self.status.tokens_done if self.status is not None else 0
+        return f"as of {grouped(tokens)} tokens" if tokens and tokens < seen else ""
+
+    def peak_of(self, site: int) -> tuple[int, int] | None:
+        """(sample, position) of a site's largest |x| so far; None where nothing was seen."""
+        if self.live is None or not 0 <= site < len(self.live.data):
+            return None
+        sample, position = (int(self.live.column(name)[site]) for name in ("sample", "position"))
+        return (sample, position) if sample >= 0 else None
 
     @property
     def is_served(self) -> bool:

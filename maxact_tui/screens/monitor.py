@@ -103,14 +103,18 @@ class MonitorScreen(Narrowed):
             self._heatmap.remove()
         self._heatmap, self._grid, self._follows, self._notice = None, None, True, ""
         self.kept, self._kept_sites = EVERYTHING, set()
-        self._maker = CellMaker(self.look, self._maker.measure)
+        self._maker = CellMaker(self.look, self._maker.measure, linear=self._maker.linear)
         self.remove_class("-measuring")
         self.query_one(SitePanel).forget()
 
     async def restyle(self, look: Look) -> None:
         """Show the same in another look; cursor, pane and measure stay."""
         site, follows, pane = self.site, self._follows, self.query_one(SitePanel).active
-        self.look, self._maker, self._heatmap = look, CellMaker(look, self._maker.measure), None
+        self.look, self._maker, self._heatmap = (
+            look,
+            CellMaker(look, self._maker.measure, linear=self._maker.linear),
+            None,
+        )
         await self.recompose()
         self.query_one(SitePanel).open_pane(pane)
         self._mount_heatmap()
@@ -191,8 +195,13 @@ class MonitorScreen(Narrowed):
     def action_measure(self, by: int) -> None:
         """Show another measure in the heatmap."""
         place = MEASURES.index(self._maker.measure)
-        self._maker = CellMaker(self.look, MEASURES[(place + by) % len(MEASURES)])
+        self._maker = CellMaker(self.look, MEASURES[(place + by) % len(MEASURES)], linear=self._maker.linear)
         self.ask()
+        self.draw()
+
+    def action_axis(self) -> None:
+        """Colours on a linear axis, or on a logarithmic one again."""
+        self._maker = CellMaker(self.look, self._maker.measure, linear=not self._maker.linear)
         self.draw()
 
     def on_heatmap_cursor_moved(self, event: Heatmap.CursorMoved) -> None:

@@ -18,8 +18,8 @@ from maxact_tui.footer import footer_line
 from maxact_tui.grid import Grid, make_grid
 from maxact_tui.layertokens import LayerTokens, make_layers, massive_tokens, thresholds_of
 from maxact_tui.palette import Look
-from maxact_tui.probelines import component_line, cursor_lines, legend_line, maximum_line
-from maxact_tui.probes import ProbeView, Tokens
+from maxact_tui.probelines import component_line, cursor_lines, legend_line, maximum_line, text_maximum
+from maxact_tui.probes import ProbeView, Tokens, peak_token
 from maxact_tui.screens.asking import AskingScreen
 from maxact_tui.snapshot import Snapshot, Wish
 from maxact_tui.text import visible
@@ -119,13 +119,21 @@ class ProbeScreen(AskingScreen):
             detail = cursor_lines(self.tokens, layers, self.snapshot.plan, self.cursor, self.look, width - 2)
         return self._lines("detail").show(detail) | self._draw_keys() | changed
 
+    def take(self, view: ProbeView) -> None:
+        """Show a text with its values."""
+        self.view, self.tokens, self._notice = view, view.tokens, ""
+        self.draw()
+
     def to_maximum(self) -> None:
-        """Put the cursor on the largest value of the text that counts for M."""
-        found = self.view.result.data.get("maximum") if self.view is not None else None
-        if isinstance(found, dict):
-            self.cursor = TokenCursor(int(found["token"]), self.cursor.layer)
-            self._place()
-            self._to_site(int(found["site"]))
+        """Put the cursor on the text's M, in the residual stream where that is tied with another site."""
+        plan, maximum = self.snapshot.plan, text_maximum(self.view, self.snapshot) if self.view is not None else None
+        if plan is None or maximum is None or self.view is None:
+            return
+        streams = [site for site in maximum.plateau if plan.sites[site].component == "hidden"]
+        site = streams[0] if streams else maximum.site
+        self.cursor = TokenCursor(peak_token(self.view.maxima[site]), self.cursor.layer)
+        self._place()
+        self._to_site(site)
 
     def on_token_view_pointed(self, event: TokenView.Pointed) -> None:
         """Move the cursor to where the user clicked."""

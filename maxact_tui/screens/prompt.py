@@ -68,8 +68,8 @@ class PromptScreen(ProbeScreen):
 
     def take(self, view: ProbeView) -> None:
         """Show a prompt, with the cursor on its largest value."""
-        self.view, self.tokens = view, view.tokens
         self._typed = Typed(str(view.result.settings.get("text") or ""), view.policy)
+        super().take(view)
         self.to_maximum()
         self.draw()
 

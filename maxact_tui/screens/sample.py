@@ -14,7 +14,7 @@ from textual.strip import Strip
 from engine.session.schema import SessionError
 from maxact_tui.palette import Look
 from maxact_tui.probelines import sample_head
-from maxact_tui.probes import ProbeView, Tokens, read_tokens, sample_result
+from maxact_tui.probes import Tokens, read_tokens, sample_result
 from maxact_tui.screens.probe import ProbeScreen
 from maxact_tui.snapshot import Snapshot
 from maxact_tui.widgets.lines import line
@@ -65,11 +65,6 @@ class SampleScreen(ProbeScreen):
     def empty_words(self) -> str:
         """While the text is read."""
         return "reading the text …"
-
-    def take(self, view: ProbeView) -> None:
-        """Show the values; the cursor stays on the token it was opened for."""
-        self.view, self.tokens = view, view.tokens
-        self.draw()
 
     def on_sample_screen_tokens_read(self, event: TokensRead) -> None:
         """Show the text until its values are there."""

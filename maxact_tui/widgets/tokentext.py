@@ -129,12 +129,20 @@ def lay_out(tokens: Tokens, width: int, look: Look) -> tuple[Row, ...]:
 
 
 def _words(tokens: Tokens, texts: list[str]) -> list[list[int]]:
-    """Tokens in groups that are better not torn apart: up to the next one that begins with a space or is not Latin."""
+    """Tokens in groups that are better not torn apart: from one that begins with a space, or is not Latin, to the next.
+
+    A newline belongs to the word before it, and ends it.
+    """
     words: list[list[int]] = []
+    ended = True
     for token, text in enumerate(texts):
-        if not words or not (tokens.shown[token].continues or text[0].isascii()) or text[0].isspace():
+        piece = tokens.shown[token]
+        is_newline = piece.text.startswith(b"\n")
+        goes_on = piece.continues or is_newline or (text[0].isascii() and not text[0].isspace())
+        if ended or not goes_on:
             words.append([])
         words[-1].append(token)
+        ended = piece.text.endswith(b"\n")
     return words
 
 

@@ -80,9 +80,10 @@ class TokenView(Lines, metaclass=AbstractMeta):
     def _at(self, token: int, layer: int | None = None) -> TokenCursor:
         """A cursor within the text and its layers."""
         last = max(len(self._tokens or ()) - 1, 0)
-        layers = len(self._layers.labels) if self._layers is not None else 1
         layer = self._cursor.layer if layer is None else layer
-        return TokenCursor(min(max(token, 0), last), min(max(layer, 0), layers - 1))
+        if self._layers is not None:
+            layer = min(max(layer, 0), len(self._layers.labels) - 1)
+        return TokenCursor(min(max(token, 0), last), layer)
 
 
 def shown_text(piece: ShownPiece, look: Look, space: str) -> str:

@@ -15,9 +15,14 @@ from maxact_tui.footer import footer_line
 from maxact_tui.palette import choose_look
 from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.browser import BrowserScreen
+from maxact_tui.screens.channels import ChannelsScreen
 from maxact_tui.screens.compare import ComparisonScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.palette import matching
+from maxact_tui.screens.prompt import PromptScreen
+from maxact_tui.screens.promptcompare import PromptCompareScreen
+from maxact_tui.screens.prompthistory import PromptHistoryScreen
+from maxact_tui.screens.sample import SampleScreen
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.threads import ThreadsScreen
 
@@ -29,6 +34,11 @@ OWNERS: dict[actions.Place, tuple[type, ...]] = {
     "tuning": (BoardScreen, SiteScreen),
     "list": (BrowserScreen, ThreadsScreen),
     "compare": (ComparisonScreen,),
+    "channels": (ChannelsScreen,),
+    "probe": (SampleScreen, PromptScreen),
+    "prompt": (PromptScreen,),
+    "prompts": (PromptHistoryScreen,),
+    "versus": (PromptCompareScreen,),
     "app": (MaxactApp,),
 }
 
