@@ -9,10 +9,12 @@ Per-channel and per-sample arrays are left to the tabular exports. The keys are 
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from engine.analysis.model import ModelSummary, analyse
 from engine.analysis.site import SiteSummary
+from engine.analysis.stability import read_stability
 from engine.report.effects import effects_list
 from engine.report.plain import fields, number
 from engine.report.summary import nonfinite_dict, summary_dict
@@ -41,7 +43,25 @@ def complete_dict(reader: SessionReader) -> dict[str, Any]:
         "sites": _sites(summary),
         "missing": fields(summary.plan.missing) if summary.plan else [],
         "notes": list(summary.plan.notes) if summary.plan else [],
+        "stability": _stability(reader, summary),
         "effects": effects_list(reader),
+    }
+
+
+def _stability(reader: SessionReader, summary: ModelSummary) -> dict[str, Any] | None:
+    found = read_stability(reader)
+    if found is None:
+        return None
+    sites = summary.plan.sites if summary.plan else ()
+    return {
+        **fields(found.to_data()),
+        "batch_limit": number(found.batch_limit),
+        "dtype_limit": number(found.dtype_limit),
+        "sites": [
+            {"name": site.name, "batch": number(batch), "dtype": number(rounding)}
+            for site, batch, rounding in zip(sites, found.batch.tolist(), found.rounding.tolist(), strict=False)
+            if not math.isnan(batch)
+        ],
     }
 
 

@@ -11,7 +11,7 @@ import json
 import math
 
 from engine.report.effects import effect_notes, effect_table
-from engine.report.sentences import DEFINITIONS, caveats, facts, paragraph
+from engine.report.sentences import DEFINITIONS, caveats, facts, paragraph, standing_lines
 from engine.report.source import Source
 from engine.report.tables import (
     Table,
@@ -70,6 +70,8 @@ def model_card(source: Source) -> str:
             *_card_yaml(source),
             "```",
             "",
+            *(in_markdown(line) for line in standing_lines(source)),
+            "",
             f"Definitions: {links}. Measured with maxact-tui.",
             "",
         ]
@@ -96,6 +98,14 @@ def _card_yaml(source: Source) -> list[str]:
     ]
     if growth is not None:
         fields += [("emergence", growth.kind), ("emergence_layer", growth.layer)]
+    if summary.standing is not None:
+        fields += [("tier", summary.standing.tier), ("published_with_larger_magnitude", summary.standing.larger)]
+        fields.append(("published_checkpoints", summary.standing.of))
+    if source.stability is not None:
+        fields += [
+            ("batch_difference", _rounded(source.stability.batch_limit)),
+            ("dtype_difference", _rounded(source.stability.dtype_limit)),
+        ]
     fields += [
         ("dtype", summary.dtype),
         ("corpus", printable(summary.job.corpus.rpartition("/")[2])),
@@ -104,6 +114,11 @@ def _card_yaml(source: Source) -> list[str]:
         ("tokens", summary.tokens),
     ]
     return ["maximum_activation:", *(f"  {name}: {_scalar(value)}" for name, value in fields)]
+
+
+def _rounded(value: float) -> float:
+    """Two significant digits: a difference of differences has no more."""
+    return float(f"{value:.2g}")
 
 
 def _scalar(value: object) -> str:

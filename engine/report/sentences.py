@@ -3,6 +3,8 @@
 - `facts`       label and text of the findings, in the order one reads them
 - `caveats`     what a reader must know before quoting a number
 - `paragraph`   the findings in a few sentences, for a model card
+- `standing_lines`  where the model stands, and how its protocol differs
+- `robustness`  what `maxact-tui stability` found
 - `DEFINITIONS` where the definitions are published
 
 Foreign text in them is printable, and still to be escaped for the format.
@@ -97,6 +99,20 @@ def paragraph(source: Source) -> str:
         )
         if part
     )
+
+
+def standing_lines(source: Source) -> list[str]:
+    """Where the model stands among the published checkpoints, and what was measured differently from them."""
+    summary = source.summary
+    if summary.standing is None:
+        return []
+    place = summary.standing
+    lines = [
+        f"Of the {place.of} published checkpoints {place.larger} have a larger M; this is tier {place.tier},"
+        f" {tier_range(place.tier)}."
+    ]
+    differences = "; ".join(printable(line) for line in summary.differences)
+    return lines + ([f"Measured differently from them: {differences}."] if differences else [])
 
 
 def element(summary: ModelSummary) -> str:
