@@ -70,6 +70,15 @@ MONITOR = (
     *resultactions.OPENING,
     Action("app.ab", ("b",), "", "Run the same samples with BOS (or without, if this run had it), then compare."),
     Action("app.log", ("v",), "events", "The event log."),
+    Action(
+        "app.other_session(1)",
+        ("right_parenthesis",),
+        "",
+        "Next of the sessions opened here, with the cursor where you left it.",
+        ") (",
+        id="next_session",
+    ),
+    Action("app.other_session(-1)", ("left_parenthesis",), "", "Previous of them.", "(", id="previous_session"),
     Action("app.browse", ("o",), "open", "Open another session."),
     Action("previous_pane", ("shift+tab",), "", "Previous pane beside the heatmap."),
     Action("pane(0)", ("1",), "", "Pane: the largest activations in their context.", id="pane_tokens"),
@@ -133,6 +142,7 @@ TUNING = (
     ),
     Action("tune(-16)", ("less_than_sign", "shift+left"), "", "Threshold down as much.", "<", id="threshold_far_down"),
     Action("app.threshold", ("equals_sign",), "type it", "Type a threshold.", "="),
+    Action("app.effect", ("Q",), "effect", "Measure on held-out samples what this quantiser does to the predictions."),
     Action("own_threshold", ("r",), "", "The quantiser's own threshold again, nothing left out."),
     Action("without_first", ("0",), "", "What if position 0 of every sample were left out?"),
     Action(

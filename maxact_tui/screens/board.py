@@ -27,6 +27,7 @@ from maxact_tui.boardsheet import (
     sheet_grid,
 )
 from maxact_tui.boardview import BoardView
+from maxact_tui.effects import effect_status
 from maxact_tui.filtering import Record
 from maxact_tui.grid import site_record
 from maxact_tui.palette import Look
@@ -34,9 +35,10 @@ from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.tunable import Tunable
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.snapshot import Snapshot, Wish
+from maxact_tui.text import visible
 from maxact_tui.tuning import Tuning
 from maxact_tui.widgets.heatmap import CELL_WIDTH, Heatmap
-from maxact_tui.widgets.lines import Lines
+from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.prompt import PromptLine
 
 PAGE_CELLS = 72
@@ -80,6 +82,7 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
                 yield Lines(self.look, id="board-page")
             yield Lines(self.look, id="board-sums")
             yield Lines(self.look, id="board-detail")
+            yield Lines(self.look, id="board-effect")
             yield PromptLine(self.look, id="board-keys")
 
     def on_mount(self) -> None:
@@ -106,9 +109,14 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
         self._notice = text
         self._draw_keys()
 
+    async def restyle(self, look: Look) -> None:
+        """Show the same in another look."""
+        self._heatmap, self._sheet, self._made_for = None, None, (None, 0)
+        await super().restyle(look)
+
     def draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
-        changed = self._draw_keys()
+        changed = self._draw_keys() | self._draw_effect()
         self._take_board()
         order = self._orders[self._section]
         scale = "bits 8" if self._section else "dB 50"
@@ -277,6 +285,14 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
             return False
         shown: Sequence[Strip] | None = self.tuned_page(page.size.width, page.size.height, has_list=False)
         return page.show(shown or [])
+
+    def _draw_effect(self) -> bool:
+        """How the newest measurement of an effect is getting on; without one there is no such line."""
+        shown, (text, style) = self._lines("effect"), effect_status(self.snapshot)
+        if shown.display != bool(text):
+            shown.display = bool(text)
+        cut = visible(f" {text}", self.size.width, space=" ", ascii_only=self.look.ascii_only)
+        return shown.show([line(self.look, (cut, style))] if text else [])
 
     def _draw_keys(self) -> bool:
         return self.show_keys(self._notice, "board", "tuning")
