@@ -24,7 +24,7 @@ from maxact_tui.requests import READ_ONLY
 from maxact_tui.screens.browser import BrowserScreen
 from maxact_tui.screens.events import EventsScreen
 from maxact_tui.screens.filterable import Filterable
-from maxact_tui.screens.monitor import MonitorScreen
+from maxact_tui.screens.monitor import MonitorScreen, Spot
 from maxact_tui.screens.palette import PaletteScreen
 from maxact_tui.screens.reading import ReadingScreen, help_lines
 from maxact_tui.screens.site import SiteScreen
@@ -50,6 +50,7 @@ class OpeningApp(BoardActions):
     def __init__(self, session: Path | None, *, read_only: bool, ascii_only: bool, settings: Settings) -> None:
         super().__init__(session, read_only=read_only, ascii_only=ascii_only, settings=settings)
         self.monitor = MonitorScreen(self.look, self.snapshot)
+        self._opened: dict[Path, Spot | None] = {}
 
     @abstractmethod
     def watch_session(self, session: Path) -> None:
@@ -70,7 +71,18 @@ class OpeningApp(BoardActions):
 
     async def action_browse(self) -> None:
         """Choose another session."""
-        await self.push_screen(BrowserScreen(self.look, self._session), self._on_session_chosen)
+        opened = {*self._opened, *([self._session] if self._session is not None else [])}
+        await self.push_screen(BrowserScreen(self.look, self._session, opened), self._on_session_chosen)
+
+    def action_other_session(self, by: int) -> None:
+        """Show the next of the sessions that were opened here, where the user left it."""
+        opened = list(self._opened)
+        if self._session is None or len(opened) < 2:
+            self.say("no other session is open here; o opens one")
+            return
+        number = (opened.index(self._session) + by) % len(opened)
+        self._show_session(opened[number])
+        self.say(f"session {number + 1} of {len(opened)}: {opened[number].stem}")
 
     def action_filter(self) -> None:
         """Let the user filter what the screen shows."""
@@ -147,11 +159,17 @@ class OpeningApp(BoardActions):
 
     def _on_session_chosen(self, chosen: Path | None) -> None:
         if chosen is not None and chosen != self._session:
-            self.watch_session(chosen)
-            self.monitor.start_over(self.snapshot)
+            self._show_session(chosen)
         elif self._session is None:
             self.leave(EXIT_DONE)
         self.redraw()
+
+    def _show_session(self, session: Path) -> None:
+        if self._session is not None:
+            self._opened[self._session] = self.monitor.spot
+        spot = self._opened.setdefault(session, None)
+        self.watch_session(session)
+        self.monitor.start_over(self.snapshot, spot)
 
     async def _on_command_chosen(self, action: str | None) -> None:
         self.redraw()

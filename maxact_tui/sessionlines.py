@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from textual.strip import Strip
@@ -29,14 +29,20 @@ _COLUMNS = (
     Column("done", 5, "done", largest_first=True),
     Column("age", 8, "age"),
     Column("size", 10, "bytes", largest_first=True),
-    Column(" session", 0, "name"),
+    Column("  session", 0, "name"),
 )
 
 
-def session_sheet(sessions: Sequence[SessionInfo], look: Look, width: int, now: float | None = None) -> Sheet:
-    """State, M, progress, age, size, model and file name of each session, in the order given."""
+def session_sheet(
+    sessions: Sequence[SessionInfo],
+    look: Look,
+    width: int,
+    now: float | None = None,
+    opened: Collection[Path] = (),
+) -> Sheet:
+    """State, M, progress, age, size, model and file name of each session, in the order given; open ones marked."""
     moment = time.time() if now is None else now
-    name = max(width - 44, 16)
+    name = max(width - 45, 16)
 
     def record(number: int) -> Record:
         info = sessions[number]
@@ -58,7 +64,8 @@ def session_sheet(sessions: Sequence[SessionInfo], look: Look, width: int, now: 
             look,
             (f"{phase:<9} ", _STYLES.get(phase, "warn")),
             facts,
-            (f"{size(info.size_bytes):>10}  ", "dim"),
+            (f"{size(info.size_bytes):>10} ", "dim"),
+            ("• " if info.path in opened else "  ", "key"),
             fitted(_title(info, name), name, ascii_only=look.ascii_only),
         )
 

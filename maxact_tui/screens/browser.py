@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
@@ -37,14 +38,15 @@ class BrowserScreen(Tabled, Screen[Path | None], metaclass=AbstractMeta):
     Args:
         look: what the terminal can show.
         current: the session that is open, if any; it is selected first.
+        opened: sessions that are open in this application; they are marked.
     """
 
     CSS_PATH = "browser.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("list")]
 
-    def __init__(self, look: Look, current: Path | None = None) -> None:
+    def __init__(self, look: Look, current: Path | None = None, opened: Collection[Path] = ()) -> None:
         super().__init__()
-        self.look, self._current = look, current
+        self.look, self._current, self._opened = look, current, opened
         self._sessions: list[SessionInfo] = []
 
     def compose(self) -> ComposeResult:
@@ -76,7 +78,7 @@ class BrowserScreen(Tabled, Screen[Path | None], metaclass=AbstractMeta):
 
     def sheet(self) -> Sheet:
         """The sessions."""
-        return session_sheet(self._sessions, self.look, self.size.width - MARK_CELLS)
+        return session_sheet(self._sessions, self.look, self.size.width - MARK_CELLS, opened=self._opened)
 
     def action_choose(self) -> None:
         """Open the selected session."""

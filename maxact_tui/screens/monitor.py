@@ -1,11 +1,13 @@
 """The monitor: what a session measures, live or finished.
 
+- `Spot`           where a user is in a session
 - `MonitorScreen`  header, line of M, heatmap with a cursor, the site under it, events, keys
 """
 
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -18,7 +20,7 @@ from maxact_tui.cells import CellMaker, legend_line
 from maxact_tui.filtering import EVERYTHING
 from maxact_tui.grid import make_grid
 from maxact_tui.header import maximum_lines, status_lines
-from maxact_tui.measures import MEASURES
+from maxact_tui.measures import MEASURES, Measure
 from maxact_tui.palette import Look
 from maxact_tui.panel import SitePanel
 from maxact_tui.screens.narrowed import Narrowed
@@ -32,6 +34,16 @@ from maxact_tui.widgets.prompt import PromptLine
 
 PANEL_LEAST = 40  # cells the panel keeps, however many components there are
 TOO_SMALL = "maxact-tui needs at least 60 columns and 16 rows; make the window larger, or q to leave."
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a user is in a session: the site under the cursor (None follows M), the measure, the pane."""
+
+    site: int | None
+    measure: Measure
+    linear: bool
+    pane: int
 
 
 class MonitorScreen(Narrowed):
@@ -53,6 +65,7 @@ class MonitorScreen(Narrowed):
         self._follows = True
         self._notice = ""
         self._is_ready = False
+        self._left_at: int | None = None
 
     def compose(self) -> ComposeResult:
         """Header, body, events, keys; and the sentence for windows that are too small."""
@@ -96,8 +109,18 @@ class MonitorScreen(Narrowed):
             return True
         return self.draw(by_data=True)
 
-    def start_over(self, snapshot: Snapshot) -> None:
-        """Forget the session that was shown, for another one."""
+    @property
+    def spot(self) -> Spot:
+        """Where the user is."""
+        return Spot(
+            None if self._follows else self.site,
+            self._maker.measure,
+            self._maker.linear,
+            self.query_one(SitePanel).active,
+        )
+
+    def start_over(self, snapshot: Snapshot, spot: Spot | None = None) -> None:
+        """Forget the session that was shown, for another one, with the cursor where it was left."""
         self.snapshot = snapshot
         if self._heatmap is not None:
             self._heatmap.remove()
@@ -106,21 +129,23 @@ class MonitorScreen(Narrowed):
         self._maker = CellMaker(self.look, self._maker.measure, linear=self._maker.linear)
         self.remove_class("-measuring")
         self.query_one(SitePanel).forget()
+        self._take(spot)
 
     async def restyle(self, look: Look) -> None:
         """Show the same in another look; cursor, pane and measure stay."""
-        site, follows, pane = self.site, self._follows, self.query_one(SitePanel).active
-        self.look, self._maker, self._heatmap = (
-            look,
-            CellMaker(look, self._maker.measure, linear=self._maker.linear),
-            None,
-        )
+        spot = self.spot
+        self.look, self._heatmap = look, None
         await self.recompose()
-        self.query_one(SitePanel).open_pane(pane)
+        self._take(spot)
         self._mount_heatmap()
-        if site is not None and not follows:
-            self.place(site)
         self.call_after_refresh(self.draw)
+
+    def _take(self, spot: Spot | None) -> None:
+        """Go where the user was; the site waits until there is a heatmap."""
+        self._left_at = spot.site if spot is not None else None
+        if spot is not None:
+            self._maker = CellMaker(self.look, spot.measure, linear=spot.linear)
+            self.query_one(SitePanel).open_pane(spot.pane)
 
     def notice(self, text: str) -> None:
         """Show a short answer to the user in place of the events; an empty text brings those back."""
@@ -250,6 +275,8 @@ class MonitorScreen(Narrowed):
         self.query_one("#map").mount(self._heatmap, before="#legend")
         self.add_class("-measuring")
         self._arrange()
+        if self._left_at is not None:
+            self.place(self._left_at)
         self.ask()
         return True
 
