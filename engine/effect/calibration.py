@@ -3,7 +3,7 @@
 - `Calibration`   the totals of some sites over the calibration samples
 - `MassiveMeans`  the mean of the massive values of each channel of one site
 - `run_passes`    one batch through the model for several of them
-- `site_numbers`  what quantisers need of a site's totals
+- `stored_numbers`  what the session itself kept of its calibration samples
 - `places_of`, `run_text_model`  a batch's tokens, and its way through the text model
 """
 
@@ -24,6 +24,8 @@ from engine.hooks import attach
 from engine.job import Job
 from engine.preparation import Prepared
 from engine.quantization.distribution import Distribution
+from engine.session.reader import SessionReader
+from engine.session.splits import CALIBRATION
 from engine.sites.site import HookPlan
 from engine.statistics.meter import Meter
 from engine.statistics.totals import SiteTotals
@@ -67,6 +69,10 @@ class Calibration:
             raise
         self._meter.end_batch()
         self._meter.drain()
+
+    def numbers(self) -> dict[int, SiteNumbers]:
+        """What quantisers need of every site that saw something."""
+        return {site: SiteNumbers(Distribution.of(one), one.channel_max) for site, one in self.totals().items()}
 
     def totals(self) -> dict[int, SiteTotals]:
         """What every site saw, by its number in the whole plan; a site that saw nothing is left out."""
@@ -125,9 +131,21 @@ def run_passes(prepared: Prepared, passes: Sequence[Calibration | MassiveMeans],
         run_text_model(prepared, batch)
 
 
-def site_numbers(totals: SiteTotals) -> SiteNumbers:
-    """What quantisers need of a site's totals."""
-    return SiteNumbers(Distribution.of(totals), totals.channel_max)
+def stored_numbers(reader: SessionReader, sites: Sequence[int]) -> dict[int, SiteNumbers] | None:
+    """What the session kept of its own calibration samples at these sites; None where one of them is missing.
+
+    Then the thresholds are those of the session's board.
+    """
+    with reader.snapshot():
+        found: dict[int, SiteNumbers] = {}
+        for site in sites:
+            kept, totals = reader.extra(f"{CALIBRATION}{site}"), reader.totals(site)
+            if not kept or totals is None or not kept["histogram"].any():
+                return None
+            high, low = kept["extremes"].tolist()
+            distribution = Distribution(totals.dtype, kept["histogram"], (high, low))
+            found[site] = SiteNumbers(distribution if distribution.count else None, kept["channel_max"])
+    return found
 
 
 def places_of(batch: Batch) -> NDArray[np.bool_]:

@@ -11,23 +11,19 @@ Nothing here waits for a device.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.effect.errors import EffectError
 from engine.effect.interventions import Quantise
-from engine.effect.rounding import (
-    FLOAT_TYPES,
-    group_peaks,
-    round_asymmetric,
-    round_floats,
-    round_integers,
-    token_peaks,
-)
+from engine.effect.rounding import FORMATS, group_peaks, round_asymmetric, round_floats, token_peaks
 from engine.quantization.distribution import Distribution
 from engine.quantization.schemes import Scheme
+from engine.statistics.pass_sums import PassScheme
+from engine.statistics.quantisers import Calibration, quantise, round_integers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,10 +33,12 @@ class SiteNumbers:
     Attributes:
         distribution: all elements; None if none is finite.
         channel_max: float32 [D], the largest |x| of each channel.
+        weight_max: float32 [D], the largest |w| of each input column of the linears that read it; None where unknown.
     """
 
     distribution: Distribution | None
     channel_max: NDArray[np.float32]
+    weight_max: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,12 +50,14 @@ class _Ready:
         limits: (largest negative magnitude, largest positive value) of an asymmetric one.
         channels: float32 [D], T of each channel, for grain `channel`.
         kept: bool [D], channels that are left as they are; None for none.
+        blocks: of a quantiser with blocks or smoothing of its own.
     """
 
     threshold: float = 0.0
     limits: tuple[float, float] | None = None
     channels: torch.Tensor | None = None
     kept: torch.Tensor | None = None
+    blocks: Calibration | None = None
 
 
 class Quantiser:
@@ -70,17 +70,20 @@ class Quantiser:
 
     def __init__(self, intervention: Quantise, numbers: Mapping[int, SiteNumbers]) -> None:
         self._intervention = intervention
-        self._ready = {site: _ready(intervention, found) for site, found in numbers.items()}
-        self._default = _ready(intervention, None)
-        self._moved: dict[tuple[int, torch.device], _Ready] = {}
+        self._numbers = numbers
+        self._ready: dict[tuple[int, torch.device], _Ready] = {}
 
     def __call__(self, site: int, x: torch.Tensor) -> torch.Tensor:
         """The tensor after quantisation and back."""
         scheme = self._intervention.scheme
         if scheme is None:
             return x
-        ready = self._on(site, x.device)
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        wide = x.to(torch.float32)
+        ready = self._on(site, x)
+        if isinstance(scheme, PassScheme):
+            assert ready.blocks is not None
+            changed, _ = quantise(wide.reshape(-1, x.shape[-1]), scheme, ready.blocks)
+            return changed.reshape(x.shape).to(x.dtype)
         kept = ready.kept
         changed = self._rounded(scheme, wide if kept is None else wide.masked_fill(kept, 0.0), ready)
         return (changed if kept is None else torch.where(kept, wide, changed)).to(x.dtype)
@@ -90,7 +93,7 @@ class Quantiser:
             return round_asymmetric(x, *ready.limits, scheme.bits)
         threshold = self._threshold(x, ready)
         if scheme.kind != "int":
-            return round_floats(x, threshold / torch.finfo(FLOAT_TYPES[scheme.kind]).max, scheme.kind)
+            return round_floats(x, threshold, scheme.kind)
         level = 2 ** (scheme.bits - 1) - 1
         return round_integers(x, threshold / level, level)
 
@@ -101,19 +104,15 @@ class Quantiser:
         if self._intervention.grain == "group":
             return group_peaks(x, self._intervention.group)
         if ready.channels is not None:
-            return ready.channels.to(x.dtype)
+            return ready.channels
         return x.new_full((), ready.threshold)
 
-    def _on(self, site: int, device: torch.device) -> _Ready:
-        """The site's numbers on a device, uploaded once."""
-        known = self._moved.get((site, device))
+    def _on(self, site: int, x: torch.Tensor) -> _Ready:
+        """The site's numbers on a device, made ready and uploaded once."""
+        known = self._ready.get((site, x.device))
         if known is None:
-            ready = self._ready.get(site, self._default)
-            known = self._moved[site, device] = replace(
-                ready,
-                channels=None if ready.channels is None else ready.channels.to(device),
-                kept=None if ready.kept is None else ready.kept.to(device),
-            )
+            found = self._numbers.get(site)
+            known = self._ready[site, x.device] = _ready(self._intervention, found, x.shape[-1], x.device)
         return known
 
 
@@ -158,19 +157,26 @@ class Ablation:
         return int(massive), int(chosen)
 
 
-def _ready(intervention: Quantise, found: SiteNumbers | None) -> _Ready:
-    """One site's quantiser from its calibration; without one, what the name says."""
+def _ready(intervention: Quantise, found: SiteNumbers | None, width: int, device: torch.device) -> _Ready:
+    """One site's quantiser from its calibration; without one, what the name says.
+
+    Raises:
+        EffectError: it needs a calibration and has none.
+    """
     scheme = intervention.scheme
+    if intervention.is_calibrated and found is None:
+        raise EffectError(f"{intervention.name}: a site saw none of the calibration samples; take int8-token")
+    if isinstance(scheme, PassScheme):
+        return _Ready(blocks=_blocks(found, width, device))
     if scheme is None or found is None:
         return _Ready(threshold=_named_threshold(scheme))
-    largest, kept = found.channel_max.astype(np.float64), None
+    largest, mask = found.channel_max.astype(np.float64), None
     if intervention.keep:
         kept = np.zeros(len(largest), bool)
         kept[np.argsort(-largest, kind="stable")[: intervention.keep]] = True
-        largest = np.where(kept, 0.0, largest)
-    mask = None if kept is None else torch.from_numpy(kept)
+        largest, mask = np.where(kept, 0.0, largest), torch.from_numpy(kept).to(device)
     if intervention.grain == "channel":
-        return _Ready(channels=torch.from_numpy(largest.astype(np.float32)), kept=mask)
+        return _Ready(channels=torch.from_numpy(largest.astype(np.float32)).to(device), kept=mask)
     if intervention.grain != "tensor":
         return _Ready(kept=mask)
     distribution = found.distribution
@@ -185,10 +191,19 @@ def _ready(intervention: Quantise, found: SiteNumbers | None) -> _Ready:
     return _Ready(threshold, (low, high))
 
 
+def _blocks(found: SiteNumbers | None, width: int, device: torch.device) -> Calibration:
+    """What a quantiser with blocks or smoothing knows; without weights the smoothing does nothing."""
+    largest = found.channel_max if found is not None else np.zeros(width, np.float32)
+    weights = found.weight_max if found is not None else None
+    if weights is None or len(weights) != width:
+        weights = np.zeros(width, np.float32)
+    return Calibration.of(largest, weights, device)
+
+
 def _named_threshold(scheme: Scheme | None) -> float:
     """The threshold that a scheme's name gives, 0 if it gives none."""
     if scheme is not None and scheme.policy == "unscaled":
-        return float(torch.finfo(FLOAT_TYPES[scheme.kind]).max)
+        return FORMATS[scheme.kind].largest
     return scheme.value if scheme is not None and scheme.policy == "value" else 0.0
 
 

@@ -1,6 +1,6 @@
 """What is done to activations, by name, and at which sites (no torch: the command line reads these names, too).
 
-- `Quantise`           fake quantisation: `int8`, `int8-token`, `int4-g32`, `int8-channel`, `e4m3-q0.999`, `-keep2`
+- `Quantise`           fake quantisation: `int8`, `int8-token`, `int4-g32`, `int8-channel-keep2`, `e4m3-q0.999`, `mxfp4`
 - `Ablate`             massive activations set to zero or to their mean: `ablate-zero`, `ablate-mean@11`
 - `Intervention`       either of them
 - `parse_intervention` name -> intervention
@@ -20,6 +20,7 @@ from typing import Any, Final, Literal
 from engine.effect.errors import EffectError
 from engine.quantization.errors import QuantizationError
 from engine.quantization.schemes import Scheme, parse_scheme
+from engine.statistics.pass_sums import PassScheme, find_scheme
 
 Grain = Literal["tensor", "channel", "token", "group"]
 Substitute = Literal["zero", "mean"]
@@ -28,7 +29,8 @@ DEFAULT_NAMES: Final = ("int8", "int8-token", "ablate-zero", "ablate-mean")
 EXAMPLES: Final = (
     "none", "int8", "int8-token", "int8-channel", "int8-asym", "int8-q0.999", "int8-mse", "int8-t12.5", "int8-keep2",
     "int8-token-keep2", "int8-g32", "int8-g64", "int8-g128", "int6", "int6-token", "int4", "int4-token",
-    "int4-g32", "int4-g128", "e4m3", "e4m3-token", "e4m3-unscaled", "e5m2", "e5m2-token", "ablate-zero",
+    "int4-g32", "int4-g128", "e4m3", "e4m3-token", "e4m3-unscaled", "e5m2", "e5m2-token",
+    "mxfp8-e4m3", "mxfp8-e5m2", "mxfp4", "nvfp4", "int8-token-smooth0.5", "int8-token-smooth0.8", "ablate-zero",
     "ablate-mean",
 )  # fmt: skip
 
@@ -43,14 +45,15 @@ class Quantise:
     """Quantise and dequantise every tensor of the scope.
 
     Attributes:
-        scheme: the quantiser; its policy chooses the threshold of grain `tensor`. None changes nothing.
+        scheme: the quantiser; its policy chooses the threshold of grain `tensor`. One with blocks or smoothing of its
+            own says everything itself, and grain, group and keep are not used. None changes nothing.
         grain: what shares a scale: the whole site and each channel (static, calibrated), each token and each group
             of a token (dynamic, from the values themselves).
         group: channels per group, 0 for other grains.
         keep: this many channels of a site, those with the largest |x| at calibration, are left as they are.
     """
 
-    scheme: Scheme | None = None
+    scheme: Scheme | PassScheme | None = None
     grain: Grain = "tensor"
     group: int = 0
     keep: int = 0
@@ -62,7 +65,7 @@ class Quantise:
             EffectError: a threshold policy where the scale follows from the values, asymmetric grains other than
                 the tensor, kept channels under a policy that needs all of them, an empty group.
         """
-        if self.scheme is None:
+        if not isinstance(self.scheme, Scheme):
             return
         if self.grain != "tensor" and (self.scheme.policy != "max_abs" or not self.scheme.is_symmetric):
             raise EffectError(f"{self.name}: per {self.grain} the scale is the largest |x|, symmetric; drop the rest")
@@ -74,16 +77,21 @@ class Quantise:
     @property
     def name(self) -> str:
         """The name `parse_intervention` reads."""
-        if self.scheme is None:
-            return "none"
+        if not isinstance(self.scheme, Scheme):
+            return "none" if self.scheme is None else self.scheme.name
         grain = {"tensor": "", "group": f"-g{self.group}"}.get(self.grain, f"-{self.grain}")
         return self.scheme.name + grain + (f"-keep{self.keep}" if self.keep else "")
 
     @property
+    def smooths(self) -> bool:
+        """Whether it needs to know the weights that read its sites."""
+        return isinstance(self.scheme, PassScheme) and self.scheme.alpha is not None
+
+    @property
     def is_calibrated(self) -> bool:
         """Whether it needs numbers of other samples."""
-        if self.scheme is None:
-            return False
+        if not isinstance(self.scheme, Scheme):
+            return self.scheme is not None and (self.smooths or self.scheme.name == "nvfp4")
         static = self.grain == "channel" or (self.grain == "tensor" and self.scheme.policy not in ("value", "unscaled"))
         return static or self.keep > 0 or not self.scheme.is_symmetric
 
@@ -127,6 +135,9 @@ def parse_intervention(name: str) -> Intervention:
     if ablation is not None:
         substitute: Substitute = "zero" if ablation["substitute"] == "zero" else "mean"
         return Ablate(substitute, None if ablation["layer"] is None else int(ablation["layer"]))
+    blocks = find_scheme(text)
+    if blocks is not None and (blocks.element != "int8" or blocks.alpha is not None):
+        return Quantise(blocks)
     head, keep, group = text, 0, 0
     grain: Grain = "tensor"
     if (kept := _KEEP.fullmatch(head)) is not None:
@@ -145,7 +156,7 @@ def _unknown(text: str, error: QuantizationError) -> str:
     nearest = difflib.get_close_matches(text, EXAMPLES, n=1, cutoff=0.5)
     if nearest and nearest[0] != text:
         return f"there is no scheme '{text}'; did you mean {nearest[0]}?"
-    return f"{error}; also with -token, -channel, -g32 and -keep2, and ablate-zero, ablate-mean"
+    return f"{error}; also with -token, -channel, -g32 and -keep2, mxfp4, nvfp4, ablate-zero, ablate-mean"
 
 
 @dataclass(frozen=True, slots=True)

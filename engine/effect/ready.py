@@ -6,21 +6,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from engine.effect.batches import Passage
-from engine.effect.calibration import Calibration, MassiveMeans, run_passes, site_numbers
-from engine.effect.changes import Ablation, Change, Quantiser
+from engine.effect.calibration import Calibration, MassiveMeans, run_passes, stored_numbers
+from engine.effect.changes import Ablation, Change, Quantiser, SiteNumbers
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Ablate, Intervention, Quantise
 from engine.effect.massive import Place, Places
 from engine.effect.request import Request
 from engine.effect.results import Massive
 from engine.effect.targets import find_targets
+from engine.session.splits import META, SplitRecord
 from engine.sites.site import HookPlan
+from engine.sites.weights import input_column_maxima
 from engine.work.work import Progress, WorkContext
 
 NO_CALIBRATION = "there are no samples left to calibrate with; measure a larger corpus, or take int8-token"
@@ -36,7 +38,7 @@ class Ready:
         change: what it does there; None if it cannot be done.
         place: where an ablation works.
         massive: what is known of an ablation before it ran.
-        problem: why there is no change.
+        problem: why there is no change, or what a reader must know of it.
     """
 
     intervention: Intervention
@@ -53,22 +55,54 @@ def make_ready(
 ) -> Generator[Progress, None, list[Ready]]:
     """Prepare every intervention.
 
+    Args:
+        context: the model and the session.
+        request: what was asked for.
+        calibration: samples for what is static.
+        passage: runs them.
+
     Raises:
         EffectError: the model has no such site.
     """
     plan = context.prepared.plan
     ready = [Ready(one, plan) for one in request.interventions]
-    static: Calibration | None = None
+    passes: list[Calibration] = []
+    numbers: dict[int, SiteNumbers] | None = None
     if request.quantises:
         targets = find_targets(context.prepared.loaded.model, plan, request.scope)
+        plan = targets.plan
         ready = [
-            replace(one, plan=targets.plan, sites=targets.sites) if isinstance(one.intervention, Quantise) else one
+            replace(one, plan=plan, sites=targets.sites) if isinstance(one.intervention, Quantise) else one
             for one in ready
         ]
-        if any(_is_calibrated(one.intervention) for one in ready) and calibration:
-            static = Calibration(context.prepared, context.job, targets.plan, targets.sites)
-    ready, means = yield from _with_ablations(context, request, ready, calibration, passage, static)
-    return [_finished(one, static, means.get(number)) for number, one in enumerate(ready)]
+        if any(isinstance(one, Quantise) and one.is_calibrated for one in request.interventions) and calibration:
+            if plan is context.prepared.plan and len(calibration) == _own_calibration(context):
+                numbers = stored_numbers(context.reader, targets.sites)
+            if numbers is None:
+                passes = [Calibration(context.prepared, context.job, plan, targets.sites)]
+    ready, means = yield from _with_ablations(context, request, ready, calibration, passage, passes)
+    if passes:
+        numbers = passes[0].numbers()
+    if numbers is not None and any(isinstance(one, Quantise) and one.smooths for one in request.interventions):
+        numbers = _with_weights(context, plan, numbers)
+    return [_finished(one, numbers, means.get(number)) for number, one in enumerate(ready)]
+
+
+def _own_calibration(context: WorkContext) -> int:
+    """How many samples the session itself calibrates with; 0 without a split."""
+    recorded = context.reader.meta().raw.get(META)
+    return len(SplitRecord.from_json(recorded).calibration) if recorded else 0
+
+
+def _with_weights(context: WorkContext, plan: HookPlan, numbers: Mapping[int, SiteNumbers]) -> dict[int, SiteNumbers]:
+    """The same with the largest weights that read each site, where they can be read."""
+    model = context.prepared.loaded.model
+    return {
+        site: replace(
+            found, weight_max=input_column_maxima(model, readers) if (readers := plan.sites[site].readers) else None
+        )
+        for site, found in numbers.items()
+    }
 
 
 def _with_ablations(
@@ -77,10 +111,10 @@ def _with_ablations(
     ready: list[Ready],
     calibration: Sequence[int],
     passage: Passage,
-    static: Calibration | None,
+    static: Sequence[Calibration],
 ) -> Generator[Progress, None, tuple[list[Ready], dict[int, MassiveMeans]]]:
     """Run the calibration samples for the quantisers, and for what ablations need of them."""
-    passes: list[Calibration | MassiveMeans] = [] if static is None else [static]
+    passes: list[Calibration | MassiveMeans] = [*static]
     if not request.ablates:
         yield from _run(context, passes, calibration, passage)
         return ready, {}
@@ -129,15 +163,14 @@ def _placed(one: Ready, places: Places) -> Ready:
     return replace(one, plan=place.plan, sites=(place.site,), place=place)
 
 
-def _finished(one: Ready, static: Calibration | None, means: MassiveMeans | None) -> Ready:
+def _finished(one: Ready, numbers: Mapping[int, SiteNumbers] | None, means: MassiveMeans | None) -> Ready:
     """With its change, or with its problem."""
     if one.problem:
         return one
     if isinstance(one.intervention, Quantise):
-        if one.intervention.is_calibrated and static is None:
+        if one.intervention.is_calibrated and numbers is None:
             return replace(one, problem=NO_CALIBRATION)
-        totals = static.totals() if static is not None else {}
-        return replace(one, change=Quantiser(one.intervention, {n: site_numbers(t) for n, t in totals.items()}))
+        return replace(one, change=Quantiser(one.intervention, numbers or {}), problem=_unsmoothed(one, numbers or {}))
     assert one.place is not None
     found, place = means.means() if means is not None else None, one.place
     if means is not None and (found is None or not np.isfinite(found).any()):
@@ -147,5 +180,9 @@ def _finished(one: Ready, static: Calibration | None, means: MassiveMeans | None
     return replace(one, change=Ablation(place.threshold, found), massive=massive)
 
 
-def _is_calibrated(intervention: Intervention) -> bool:
-    return isinstance(intervention, Quantise) and intervention.is_calibrated
+def _unsmoothed(one: Ready, numbers: Mapping[int, SiteNumbers]) -> str:
+    """What a reader must know of a smoothing quantiser."""
+    missing = sum(found.weight_max is None for found in numbers.values())
+    if not isinstance(one.intervention, Quantise) or not one.intervention.smooths or not missing:
+        return ""
+    return f"{missing} of {len(numbers)} sites not smoothed: the weights that read them are not plain matrices"

@@ -1,30 +1,23 @@
 """Fake quantisation in torch: values rounded to a format and back, in float32.
 
-- `round_integers`    symmetric integers, any scale that broadcasts
 - `round_asymmetric`  all levels between two limits, zero exactly representable
 - `round_floats`      FP8, saturating
 - `token_peaks`, `group_peaks`  the largest |x| that dynamic scales come from
 
-The numpy counterpart for single numbers is `engine.quantization.schemes.fake_quantise`. A scale of 0 makes
-everything 0, never NaN.
+Symmetric integers, blocks and smoothing are those of `engine.statistics.quantisers`. The numpy counterpart for single
+numbers is `engine.quantization.schemes.fake_quantise`. A scale of 0 makes everything 0, never NaN.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 
-FLOAT_TYPES = {"e4m3": torch.float8_e4m3fn, "e5m2": torch.float8_e5m2}
+from engine.quantization.floating import E4M3, E5M2, FloatFormat
+from engine.statistics.quantisers import round_to
 
-
-def round_integers(x: torch.Tensor, scale: torch.Tensor, level: int) -> torch.Tensor:
-    """clamp(round_half_even(x / scale), -level, level) * scale.
-
-    Args:
-        x: float32.
-        scale: broadcasts against `x`.
-        level: the largest integer, 127 for INT8.
-    """
-    return torch.div(x, _divisor(scale)).round_().clamp_(-level, level).mul_(scale)
+FORMATS: Final[dict[str, FloatFormat]] = {"e4m3": E4M3, "e5m2": E5M2}
 
 
 def round_asymmetric(x: torch.Tensor, low: float, high: float, bits: int) -> torch.Tensor:
@@ -37,11 +30,10 @@ def round_asymmetric(x: torch.Tensor, low: float, high: float, bits: int) -> tor
     return torch.div(x, scale).round_().add_(zero_point).clamp_(0, levels).sub_(zero_point).mul_(scale)
 
 
-def round_floats(x: torch.Tensor, scale: torch.Tensor, name: str) -> torch.Tensor:
-    """cast(x / scale) * scale in the format `name` (`e4m3`, `e5m2`), to nearest even, saturating."""
-    target = FLOAT_TYPES[name]
-    largest = torch.finfo(target).max
-    return torch.div(x, _divisor(scale)).clamp_(-largest, largest).to(target).to(x.dtype).mul_(scale)
+def round_floats(x: torch.Tensor, threshold: torch.Tensor, name: str) -> torch.Tensor:
+    """Round to the format `name` (`e4m3`, `e5m2`), scaled so that the threshold becomes its largest number."""
+    scale = threshold / FORMATS[name].largest
+    return round_to(x / scale.where(scale > 0, torch.inf), name) * scale
 
 
 def token_peaks(x: torch.Tensor) -> torch.Tensor:
@@ -58,7 +50,3 @@ def group_peaks(x: torch.Tensor, size: int) -> torch.Tensor:
     padded = torch.nn.functional.pad(x.abs(), (0, -width % size))
     peaks = padded.unflatten(-1, (-1, size)).amax(dim=-1)
     return peaks.repeat_interleave(size, dim=-1)[..., :width]
-
-
-def _divisor(scale: torch.Tensor) -> torch.Tensor:
-    return torch.where(scale > 0, scale, 1.0)

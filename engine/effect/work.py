@@ -160,7 +160,7 @@ class _Measuring:
             return Outcome(one.intervention.name, len(one.sites), None, problem=one.problem)
         categories = dict(enumerate(self._context.prepared.tokenized.categories))
         numbers, by_category = summarise_predictions(found, samples, categories)
-        massive, problem = one.massive, ""
+        massive, problem = one.massive, one.problem
         if massive is not None:
             elements, chosen = self._counts[number]
             massive = replace(massive, elements=chosen, kept=elements - chosen)

@@ -2,8 +2,9 @@
 
 - `Calibration`     what a site's quantisers know beforehand, on its device
 - `add_errors`      all schemes on some rows, summed in float64
-- `quantised_rows`  x' of every scheme, one by one
+- `quantised_rows`  x' of every scheme, one by one; `quantise`, of one
 - `round_to`        numbers rounded to a small float format
+- `round_integers`  numbers rounded to symmetric integers and back
 
 INT8: x' = s clamp(round(x / s), -127, 127), s = max|x| / 127 of what shares the scale.
 MXFP8, MXFP4: OCP Microscaling Formats (MX) Specification v1.0, sections 5 and 6.3: blocks of 32 share an E8M0 scale
@@ -126,15 +127,19 @@ def quantised_rows(x: torch.Tensor, calibration: Calibration) -> Iterator[tuple[
         calibration: of the site.
     """
     for scheme in calibration.schemes:
-        if scheme.alpha is not None:
-            divisor = calibration.smoothing[calibration.schemes.index(scheme) - len(TENSOR_SCHEMES)]
-            yield _integer(x / divisor, _token_scale(x / divisor)) * divisor, None
-        elif scheme.scale_of == "token":
-            yield _integer(x, _token_scale(x)), None
-        elif scheme.scale_of == "channel":
-            yield _integer(x, calibration.channel_max / 127), calibration.channel_max
-        else:
-            yield _blocks(x, scheme, calibration.tensor_scale)
+        yield quantise(x, scheme, calibration)
+
+
+def quantise(x: torch.Tensor, scheme: PassScheme, calibration: Calibration) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """What one scheme makes of x, and its limit; as `quantised_rows`."""
+    if scheme.alpha is not None:
+        smooth = x / (divisor := calibration.smoothing[SMOOTH_SCHEMES.index(scheme)])
+        return round_integers(smooth, _token_scale(smooth)) * divisor, None
+    if scheme.scale_of == "token":
+        return round_integers(x, _token_scale(x)), None
+    if scheme.scale_of == "channel":
+        return round_integers(x, calibration.channel_max / 127), calibration.channel_max
+    return _blocks(x, scheme, calibration.tensor_scale)
 
 
 def round_to(y: torch.Tensor, element: str) -> torch.Tensor:
@@ -153,7 +158,7 @@ def _blocks(
     padded = torch.nn.functional.pad(x, (0, -width % scheme.block)).view(len(x), -1, scheme.block)
     largest = padded.abs().amax(-1, keepdim=True)
     if scheme.element == "int8":
-        return _integer(padded, largest / 127).view(len(x), -1)[:, :width], None
+        return round_integers(padded, largest / 127).view(len(x), -1)[:, :width], None
     form = _FORMATS[scheme.element]
     if scheme.name == "nvfp4":
         share = torch.where(tensor_scale > 0, largest / 6 / tensor_scale, 0.0)
@@ -166,8 +171,9 @@ def _blocks(
     return quantised.reshape(len(x), -1)[:, :width], limit.reshape(len(x), -1)[:, :width]
 
 
-def _integer(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    return torch.round(x / _divisible(scale)).clamp_(-127, 127) * scale
+def round_integers(x: torch.Tensor, scale: torch.Tensor, level: int = 127) -> torch.Tensor:
+    """`clamp(round(x / scale), -level, level) * scale`, ties to even; 0 where the scale is 0. Scales broadcast."""
+    return torch.round(x / _divisible(scale)).clamp_(-level, level) * scale
 
 
 def _token_scale(x: torch.Tensor) -> torch.Tensor:

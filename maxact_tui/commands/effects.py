@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from maxact_tui.awaiting import await_answer
 from maxact_tui.errors import UserError
 from maxact_tui.finding import find_session
 from maxact_tui.output import console
+
+GOODBYE_SECONDS = 15.0
 
 
 def effect(session: Path, request: Request, *, as_json: bool) -> int:
@@ -42,7 +45,7 @@ def effect(session: Path, request: Request, *, as_json: bool) -> int:
             command = await_answer(reader, path, number)
         finally:
             if not was_alive:
-                send_command(path, "stop")
+                _send_away(reader, path)
         found = next(one for one in read_effects(reader) if one.number == command.answer["result"])
     _print([found], as_json=as_json)
     return 0
@@ -85,6 +88,14 @@ def list_effects(session: Path, *, as_json: bool) -> int:
         raise UserError(f"no effect was measured yet; measure one with: maxact-tui effect {path.stem}")
     _print(found, as_json=as_json, many=True)
     return 0
+
+
+def _send_away(reader: SessionReader, path: Path) -> None:
+    """End the engine that was started for one request, so that it does not hold the device's memory for nobody."""
+    send_command(path, "stop")
+    end = time.monotonic() + GOODBYE_SECONDS
+    while is_alive(reader) and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 def _print(found: list[Effect] | tuple[Effect, ...], *, as_json: bool, many: bool = False) -> None:

@@ -297,6 +297,20 @@ def test_inputs_a_session_did_not_measure_are_found_and_calibrated(tmp_path: Pat
     assert 0 < one.outcomes[0].numbers.kl_mean < kl[3]
 
 
+def test_a_session_that_measured_its_inputs_lends_its_own_thresholds(context: WorkContext) -> None:
+    """No calibration pass: fewer steps; and the finer the format, the smaller the effect."""
+    names = ["int8", "mxfp8-e4m3", "mxfp4", "nvfp4", "int8-token-smooth0.5", "int8-channel", "int4-g16"]
+    found = measure(context, schemes=names, samples=6)
+    kl = {one.name: one.numbers.kl_mean for one in found.outcomes if one.numbers is not None}
+    assert list(kl) == names
+    assert kl["int8-token-smooth0.5"] < kl["mxfp8-e4m3"] < kl["nvfp4"] < kl["mxfp4"]
+    assert all(one.problem == "" for one in found.outcomes)
+    fewer = measure(context, schemes=["int8"], samples=6, calibration=3)
+    assert fewer.calibration_samples == 3
+    assert fewer.outcomes[0].numbers is not None
+    assert fewer.outcomes[0].numbers.kl_mean != kl["int8"]
+
+
 def test_a_batch_that_does_not_fit_is_halved_and_changes_nothing(
     context: WorkContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
