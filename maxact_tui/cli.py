@@ -85,7 +85,7 @@ def export(
     ] = ".",
     force: Annotated[bool, Parameter(negative=(), help="Replace files that exist.")] = False,
 ) -> int:
-    """Write a session as HTML, Markdown, model card, CSV, JSON, the paper's files, or scales."""
+    """Write a session as HTML, Markdown, model card, CSV, Parquet, JSON, the paper's files, scales, or a recipe."""
     from maxact_tui.commands import exporting
 
     if session is None:

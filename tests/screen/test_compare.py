@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from maxact_tui.screens.monitor import MonitorScreen
 from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import check_picture, screen_text
+from tests.screen.terminal import Terminal
 
 TABS = {"summary": "1", "sites": "2", "profile": "3", "threads": "4", "int8": "5"}
 
@@ -119,6 +121,20 @@ async def test_hostile_names_and_tokens_stay_text(shown: Shown, pair: list[Path]
             await pilot.pause(0.2)
             text = screen_text(pilot.app)
             assert "\x1b" not in text and "\u202e" not in text and "evil" in text
+
+
+def test_in_a_terminal_the_command_opens_the_screen_and_esc_the_session(pair: list[Path]) -> None:
+    command = [sys.executable, "-P", "-m", "maxact_tui", "compare", *map(str, pair)]
+    with Terminal(pair[0], 100, 30, command=command) as terminal:
+        terminal.wait_for("Findings")
+        terminal.press("2")
+        terminal.wait_for("max|x| of B / A")
+        terminal.press("\x1b")
+        terminal.wait_for("token in context")
+        terminal.read(1.0)
+        assert len(terminal.raw) < 60 * 1024
+        terminal.press("q")
+        assert terminal.exit_code() == 0
 
 
 def test_the_ramp_has_its_middle_for_noise_alone() -> None:
