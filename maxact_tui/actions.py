@@ -27,7 +27,19 @@ if TYPE_CHECKING:
     from textual.binding import Binding
 
 Place = Literal[
-    "monitor", "site", "board", "tuning", "list", "channels", "probe", "prompt", "prompts", "versus", "compare", "app"
+    "monitor",
+    "site",
+    "board",
+    "tuning",
+    "list",
+    "channels",
+    "probe",
+    "prompt",
+    "prompts",
+    "versus",
+    "threads",
+    "compare",
+    "app",
 ]
 Keys = Mapping[str, tuple[str, ...]]
 DEFAULT_KEYS: Keys = MappingProxyType({})
@@ -180,6 +192,7 @@ TABLES: dict[Place, tuple[str, tuple[Action, ...]]] = {
     "prompt": ("Prompt", textactions.PROMPT),
     "prompts": ("Earlier prompts", (*textactions.PROMPTS, *SCROLLING, BACK)),
     "versus": ("Two prompts", (*textactions.VERSUS, *SCROLLING, BACK)),
+    "threads": ("Threads", (textactions.SAMPLE,)),
     "compare": ("Comparison of sessions", (*resultactions.COMPARE, BACK)),
     "app": ("Everywhere", EVERYWHERE),
 }

@@ -2,6 +2,7 @@
 
 - `channel_grid`   layers down, channels across, as a heatmap takes it
 - `channel_cells`  the cells of that grid
+- `channel_records`  as records to copy
 - `ChannelPlace`   one channel at one site, with what is known of it
 - `place_of`, `place_lines`
 """
@@ -20,6 +21,7 @@ from engine.analysis.channels import ChannelSummary
 from engine.analysis.site import SiteSummary, TopEntry
 from engine.sites.site import Site
 from maxact_tui.cells import compact_bound
+from maxact_tui.filtering import Record
 from maxact_tui.grid import Grid
 from maxact_tui.header import token_parts
 from maxact_tui.numbers import compact, exact, grouped, signed
@@ -77,6 +79,15 @@ def channel_cells(found: ChannelMap, snapshot: Snapshot, look: Look) -> dict[int
             text = "" if isnan(value) else signed(shown)
             cells[row * len(found.channels) + column] = Cell(text, int(levels[row, column]), kinds.get(channel, " "))
     return cells
+
+
+def channel_records(found: ChannelMap, labels: Sequence[str]) -> list[Record]:
+    """One record per site, with max|x| of each channel under its number."""
+    channels = [f"channel_{channel}" for channel in found.channels.tolist()]
+    return [
+        {"layer": label, **dict(zip(channels, row, strict=True))}
+        for label, row in zip(labels, found.maxima.astype(np.float64).tolist(), strict=True)
+    ]
 
 
 def place_of(found: ChannelMap, snapshot: Snapshot, cell: int) -> ChannelPlace:

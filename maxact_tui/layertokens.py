@@ -3,6 +3,7 @@
 - `LayerTokens`      the values of one component at every token, layer by layer
 - `make_layers`      from a probe
 - `thresholds_of`    |x| above which an element is massive, of every site
+- `token_records`    the tokens as records to copy
 - `massive_tokens`   where the massive tokens of a layer are
 - `NO_VALUE`         the digit of a cell without a value
 """
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from maxact_tui.filtering import Record, Value
 from maxact_tui.grid import Grid
 from maxact_tui.palette import Look, Scale, scale_of
-from maxact_tui.probes import ProbeView
+from maxact_tui.probes import ProbeView, Tokens
 from maxact_tui.snapshot import Snapshot
 
 NO_VALUE = " "
@@ -118,6 +120,22 @@ def thresholds_of(snapshot: Snapshot) -> NDArray[np.float64]:
 def massive_tokens(layers: LayerTokens, layer: int) -> list[int]:
     """The tokens of a layer that are massive, in the order of the text."""
     return [int(token) for token in np.flatnonzero(layers.massive[layer])]
+
+
+def token_records(tokens: Tokens, layers: LayerTokens | None, layer: int) -> list[Record]:
+    """Every token as a record, with its values at one layer where they are known."""
+    records: list[Record] = []
+    for token, piece in enumerate(tokens.pieces):
+        record: dict[str, Value] = {"position": token, "token_id": int(tokens.token_ids[token]), "piece": repr(piece)}
+        if layers is not None:
+            record |= {
+                "site": f"{layers.labels[layer]} {layers.component}",
+                "value": float(layers.values[layer, token]),
+                "channel": int(layers.channels[layer, token]),
+                "massive": "yes" if layers.massive[layer, token] else "no",
+            }
+        records.append(record)
+    return records
 
 
 def _digits(magnitudes: NDArray[np.float64]) -> NDArray[np.str_]:

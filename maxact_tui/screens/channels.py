@@ -19,7 +19,15 @@ from engine.analysis.channelmap import ChannelMap, channel_map
 from engine.session.reader import SessionReader
 from engine.session.schema import SessionError
 from maxact_tui import actions
-from maxact_tui.channelcells import ChannelPlace, channel_cells, channel_grid, channel_legend, place_lines, place_of
+from maxact_tui.channelcells import (
+    ChannelPlace,
+    channel_cells,
+    channel_grid,
+    channel_legend,
+    channel_records,
+    place_lines,
+    place_of,
+)
 from maxact_tui.footer import footer_line
 from maxact_tui.grid import Grid, make_grid
 from maxact_tui.numbers import grouped
@@ -27,6 +35,7 @@ from maxact_tui.palette import Look
 from maxact_tui.places import Places, TokenPlace
 from maxact_tui.probelines import component_line
 from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.sheets import as_tsv
 from maxact_tui.snapshot import Snapshot, Wish
 from maxact_tui.text import visible
 from maxact_tui.widgets.heatmap import Heatmap
@@ -152,6 +161,14 @@ class ChannelsScreen(WatchedScreen):
         self._notice = ""
         self._draw_detail()
         self._draw_keys()
+
+    def copied(self, *, whole: bool) -> str:
+        """max|x| of every channel at the layer under the cursor, or at all layers."""
+        here = self._here()
+        if self._found is None or self._heatmap is None or here is None:
+            return ""
+        records = channel_records(self._found, self._heatmap.grid.rows)
+        return as_tsv(records if whole else [records[self._found.sites.index(here.site)]])
 
     def action_cursor(self, rows: int, columns: int) -> None:
         """Move the cursor by one layer or channel."""

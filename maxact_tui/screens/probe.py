@@ -16,11 +16,12 @@ from textual.strip import Strip
 from maxact_tui import actions
 from maxact_tui.footer import footer_line
 from maxact_tui.grid import Grid, make_grid
-from maxact_tui.layertokens import LayerTokens, make_layers, massive_tokens, thresholds_of
+from maxact_tui.layertokens import LayerTokens, make_layers, massive_tokens, thresholds_of, token_records
 from maxact_tui.palette import Look
 from maxact_tui.probelines import component_line, cursor_lines, legend_line, maximum_line, text_maximum
 from maxact_tui.probes import ProbeView, Tokens, peak_token
 from maxact_tui.screens.asking import AskingScreen
+from maxact_tui.sheets import as_tsv
 from maxact_tui.snapshot import Snapshot, Wish
 from maxact_tui.text import visible
 from maxact_tui.widgets.lines import Lines, line
@@ -123,6 +124,13 @@ class ProbeScreen(AskingScreen):
         """Show a text with its values."""
         self.view, self.tokens, self._notice = view, view.tokens, ""
         self.draw()
+
+    def copied(self, *, whole: bool) -> str:
+        """The token under the cursor, or all of them, with their values at the chosen layer."""
+        if self.tokens is None or not len(self.tokens):
+            return ""
+        records = token_records(self.tokens, self._layers, self.cursor.layer)
+        return as_tsv(records if whole else [records[self.cursor.token]])
 
     def to_maximum(self) -> None:
         """Put the cursor on the text's M, in the residual stream where that is tied with another site."""

@@ -26,7 +26,8 @@ class ThreadsScreen(Tabled, WatchedScreen):
     """A list of threads; enter jumps to the site where one peaks."""
 
     CSS_PATH = "threads.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("list")]
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("list"), *actions.bindings("threads")]
+    PLACES: ClassVar[tuple[actions.Place, ...]] = ("threads", "list")
 
     def compose(self) -> ComposeResult:
         """Title and sentences, list, detail, keys."""
@@ -57,17 +58,18 @@ class ThreadsScreen(Tabled, WatchedScreen):
 
     def notice(self, text: str) -> None:
         """Show a short answer in place of the keys; without one the keys."""
-        self.show_keys(text, "list")
+        self.show_keys(text, *self.PLACES)
 
     def draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
         width = self.size.width
-        title = line(self.look, (" Threads: massive activations through the layers", "title"))
+        stale = self.snapshot.as_of(self.snapshot.model.tokens) if self.snapshot.model is not None else ""
+        title = line(self.look, (" Threads: massive activations through the layers", "title"), (f"  {stale}", "dim"))
         changed = self._lines("head").show([title, *thread_words(self.snapshot, self.look, width)])
         changed |= self.offer(self.sheet())
         detail = [] if self.chosen is None else thread_detail(self.snapshot, self.chosen, self.look, width - 2)
         changed |= self._lines("detail").show(detail)
-        return self.show_keys("", "list") or changed
+        return self.show_keys("", *self.PLACES) or changed
 
     def sheet(self) -> Sheet:
         """The threads."""

@@ -39,6 +39,7 @@ OWNERS: dict[actions.Place, tuple[type, ...]] = {
     "prompt": (PromptScreen,),
     "prompts": (PromptHistoryScreen,),
     "versus": (PromptCompareScreen,),
+    "threads": (ThreadsScreen,),
     "app": (MaxactApp,),
 }
 
