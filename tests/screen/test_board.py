@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.effect.interventions import Scope
+from engine.effect.request import read_request
+from engine.effect.results import Effect, Numbers, Outcome
 from engine.quantization.board import compute_board
 from engine.quantization.distribution import Distribution
 from engine.quantization.removal import largest_channels, remainder_error, remove
@@ -229,6 +232,48 @@ def test_the_board_is_one_line_per_site_with_titles_that_fit(clean_session: Path
     assert magnitudes[first] == max(magnitudes)
     bits = limits.columns[1].values[first]
     assert bits == pytest.approx(math.log2(65_504 / max(magnitudes)))
+
+
+async def test_an_effect_is_asked_for_followed_and_listed(shown: Shown, tmp_path: Path) -> None:
+    script = sessions.running(tmp_path / "run.maxact", layers=4, massive=2, hostile=False)
+    async with shown(script.path, 120, 36) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("i")
+        await settle(pilot, is_board)
+        site = script.plan.sites[pilot.app.screen.tuned_site].name
+        await pilot.press("right", "right", "right", "comma", "Q")
+        await settle(pilot, lambda app: "quantised by int8-t" in screen_text(app))
+        await pilot.press("enter")
+        await settle(pilot, lambda app: f"this site: {site}" in screen_text(app))
+        await pilot.press("s")
+        await settle(pilot, lambda app: bool(script.writer.new_commands()))
+        command = script.writer.new_commands()[0]
+        asked = read_request(command.arguments)
+        assert (command.name, asked.scope.site) == ("effect", site)
+        threshold = pilot.app.screen.tuning.threshold
+        assert asked.interventions[0].scheme.value == pytest.approx(threshold, rel=1e-10)
+        script.writer.answer(command, "working", done=3, total=9, text="the unchanged model")
+        await settle(pilot, lambda app: "the engine is at it: the unchanged model" in screen_text(app))
+        numbers = Numbers(500, 0, 0.25, 0.5, 2.0, 0.875, 12.0, 10.0, 0.18, 0.01)
+        outcome = Outcome("int8-mse", 1, numbers)
+        effect = Effect(0, 0.0, Scope(site=site), 4, 504, 500, 8, 900, 10.0, (outcome,))
+        result = script.writer.add_result("effect", effect.title, command.arguments, effect.to_json())
+        script.writer.answer(command, "done", result=result)
+        await settle(pilot, lambda app: "perplexity 10.00; int8-mse 12.00 (+20 %), KL 0.25" in screen_text(app))
+        await pilot.press("Q", "l")
+        await settle(pilot, lambda app: "4 held-out samples, 500 predicted tokens" in screen_text(app))
+        assert "87.5 %" in screen_text(pilot.app)
+
+
+async def test_a_read_only_screen_asks_for_no_effect(shown: Shown, tmp_path: Path) -> None:
+    script = sessions.running(tmp_path / "run.maxact", layers=4, massive=2, hostile=False)
+    async with shown(script.path, 120, 36, read_only=True) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("i")
+        await settle(pilot, is_board)
+        await pilot.press("Q", "a")
+        await settle(pilot, lambda app: "read-only" in screen_text(app))
+        assert script.writer.new_commands() == []
 
 
 def test_moving_the_cursor_or_the_threshold_does_not_redraw_the_board(clean_session: Path) -> None:
