@@ -15,7 +15,7 @@ from textual.strip import Strip
 
 from maxact_tui.measures import MEASURES, SQNR_SCALE, Measure, board_values, live_values, summary_values
 from maxact_tui.numbers import UNKNOWN, compact, grouped, signed
-from maxact_tui.palette import Look, Scale, scale_of
+from maxact_tui.palette import Look, Scale, from_zero, scale_of
 from maxact_tui.snapshot import Snapshot
 from maxact_tui.widgets.heatmap import Cell
 from maxact_tui.widgets.lines import Part, line
@@ -24,18 +24,20 @@ from maxact_tui.widgets.lines import Part, line
 class CellMaker:
     """The cells of one measure."""
 
-    def __init__(self, look: Look, measure: Measure = MEASURES[0]) -> None:
-        self._look, self.measure = look, measure
+    def __init__(self, look: Look, measure: Measure = MEASURES[0], *, linear: bool = False) -> None:
+        self._look, self.measure, self.linear = look, measure, linear
         self.scale = Scale(1.0, 10.0)
         self.has_values = False
+        self.stale = ""
         self._made: dict[int, tuple[tuple[float | None, int, str], Cell]] = {}
 
     def make(self, snapshot: Snapshot) -> dict[int, Cell]:
         """The cell of every site of the plan."""
         values = site_values(self.measure, snapshot)
         self.has_values = bool(np.isfinite(values).any())
-        self.scale = SQNR_SCALE if self.measure.name == "sqnr" else scale_of(values, log=self.measure.log)
+        self.scale = self._scale(values)
         levels = self._levels(values)
+        self.stale = snapshot.as_of(snapshot.model.tokens) if snapshot.model and not self.measure.is_live else ""
         tied = set(snapshot.maximum.plateau) if snapshot.maximum is not None else set()
         alarms = _alarms(snapshot)
         for site, (value, level) in enumerate(zip(values.tolist(), levels.tolist(), strict=True)):
@@ -49,7 +51,12 @@ class CellMaker:
     def _levels(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
         if self.measure.name == "nonfinite":
             return np.where(values > 0, self._look.levels - 1, -1)
-        return self.scale.levels(values, self._look.levels)
+        return self.scale.levels(np.abs(values) if self.linear else values, self._look.levels)
+
+    def _scale(self, values: NDArray[np.float64]) -> Scale:
+        if self.measure.name == "sqnr":
+            return SQNR_SCALE
+        return from_zero(values) if self.linear and self.measure.log else scale_of(values, log=self.measure.log)
 
     def _text(self, value: float) -> str:
         if math.isnan(value):
@@ -92,7 +99,9 @@ def legend_line(look: Look, maker: CellMaker) -> Strip:
     ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
     scale = maker.scale
     low, high = compact_bound(scale.low), compact_bound(scale.high)
-    return line(look, title, (f"{low} ", "dim"), *ramp, (f" {high}", "dim"), ("  * M", "dim"))
+    kind = "" if scale.log or not maker.measure.log else " linear"
+    tail = f"  {maker.stale}" if maker.stale else "  * M"
+    return line(look, title, (f"{low} ", "dim"), *ramp, (f" {high}{kind}", "dim"), (tail, "dim"))
 
 
 def compact_bound(value: float) -> str:

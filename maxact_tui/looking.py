@@ -185,7 +185,10 @@ class Look:
         summary = summarise(totals)
         places = tuple(self._places.at(entry.sample, entry.position) for entry in summary.top)
         quant = read_site_quant(reader, snapshot.focus, totals)
-        return replace(snapshot, view=SiteView(snapshot.focus, snapshot.checkpoint, totals, summary, places, quant))
+        saved = reader.checkpoint_status()
+        seen = saved.tokens_done if saved is not None else 0
+        view = SiteView(snapshot.focus, snapshot.checkpoint, totals, summary, places, quant, seen)
+        return replace(snapshot, view=view)
 
     def _focus(self, wish: Wish, snapshot: Snapshot) -> int | None:
         if wish.focus is not None:

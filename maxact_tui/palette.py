@@ -4,6 +4,7 @@
 - `choose_look`  the look for a colour system
 - `Scale`        values to levels, on a log or linear axis between whole bounds
 - `scale_of`     a scale that holds all of these values
+- `from_zero`    a linear one of magnitudes
 - `STYLES`       the named styles of text, in the terminal's own colours
 """
 
@@ -176,3 +177,13 @@ def scale_of(values: NDArray[np.float64], *, log: bool = True) -> Scale:
         return Scale(10.0**low, 10.0**high, True)
     low, high = 10 * math.floor(finite.min() / 10), 10 * (math.floor(finite.max() / 10) + 1)
     return Scale(float(low), float(high), False)
+
+
+def from_zero(values: NDArray[np.float64]) -> Scale:
+    """A linear scale from zero to the largest finite |value|, widened to 1, 2 or 5 of a decade."""
+    finite = np.abs(values[np.isfinite(values)])
+    largest = float(finite.max()) if finite.size else 0.0
+    if largest <= 0:
+        return Scale(0.0, 1.0, False)
+    decade = 10.0 ** math.floor(math.log10(largest))
+    return Scale(0.0, next(step * decade for step in (1, 2, 5, 10) if step * decade >= largest), False)

@@ -55,6 +55,8 @@ def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     s = view.summary
     facts = [f"rms {compact(s.rms)}", f"crest {compact(s.crest)}", f"median {compact(s.abs_median)}"]
     facts += [f"q99.9 {compact(s.abs_q999)}", f"kurtosis {compact(s.kurtosis)}", f"{grouped(s.tokens)} tokens"]
+    if stale := snapshot.as_of(view.tokens):
+        facts = [stale, *facts[:-1]]
     numbers = line(look, _joined(facts, width))
     return [line(look, *title), numbers, line(look, *verdict_parts(view, width)), line(look, *int8_line(view, look))]
 
@@ -155,11 +157,13 @@ class DepthData:
         component: the column's name.
         rows: x of each site: its layer, -1 for what comes before the blocks, the number of layers for what comes after.
         curves: (title, marker, |value| of each site) of each measure that is known.
+        stale: `as of N tokens` where all but the maxima are of an earlier checkpoint.
     """
 
     component: str
     rows: tuple[int, ...]
     curves: tuple[tuple[str, str, tuple[float, ...]], ...]
+    stale: str = ""
 
 
 def depth_data(snapshot: Snapshot, grid: Grid) -> DepthData | None:
@@ -180,7 +184,8 @@ def depth_data(snapshot: Snapshot, grid: Grid) -> DepthData | None:
         if (values > 0).any():
             # Zero stands for unknown: a NaN would make two equal pictures unequal.
             curves.append((title, marker, tuple(np.where(values > 0, values, 0.0).tolist())))
-    return DepthData(grid.columns[cell[1]], rows, tuple(curves))
+    stale = snapshot.as_of(snapshot.model.tokens) if snapshot.model is not None and len(curves) > 1 else ""
+    return DepthData(grid.columns[cell[1]], rows, tuple(curves), stale)
 
 
 def depth_lines(data: DepthData | None, look: Look, width: int, height: int) -> list[Strip]:
@@ -205,7 +210,7 @@ def depth_lines(data: DepthData | None, look: Look, width: int, height: int) -> 
         ascii_only=look.ascii_only,
     )
     names = ", ".join(title if marker == "hd" else f"{marker} {title}" for title, marker, _ in data.curves)
-    title = visible(f"{data.component} by layer: {names}", width, space=" ")
+    title = visible(f"{data.component} by layer: {names} {data.stale}", width, space=" ")
     return [line(look, (title, "dim")), *[line(look, row) for row in plot]]
 
 

@@ -21,7 +21,7 @@ from maxact_tui.palette import Look
 from maxact_tui.places import place_record
 from maxact_tui.sheets import Column, Sheet
 from maxact_tui.snapshot import THREADS_SHOWN, Snapshot
-from maxact_tui.text import fitted, visible
+from maxact_tui.text import cell_width, fitted, visible
 from maxact_tui.widgets.lines import Part, line
 
 
@@ -32,14 +32,18 @@ def thread_words(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
         return [line(look, (" comes with the first checkpoint", "dim")), line(look)]
     if not model.threads:
         return [line(look, " No activation is massive (|x| > 100 and > 1000 x the layer's median)."), line(look)]
-    channels = Counter(t.channel for t in model.threads).most_common(3)
+    channels = Counter(t.channel for t in model.threads).most_common()
     tokens = len({(t.sample, t.position) for t in model.threads})
     first = sum(1 for t in model.threads if t.position == 0)
-    share = tokens / model.tokens if model.tokens else float("nan")
-    said = f" {grouped(len(model.threads))} threads in {grouped(tokens)} tokens ({percent(share)} of all), "
-    said += f"{grouped(first)} of them at position 0; mostly in "
-    said += ", ".join(f"channel {channel} ({count})" for channel, count in channels) + "."
-    note = " A full list of 100 can hide smaller ones: ? marks a birth or death that may lie elsewhere."
+    share = percent(tokens / model.tokens) if model.tokens else "-"
+    many, words = len(model.threads), "token" if tokens == 1 else "tokens"
+    said = f" {grouped(many)} {'thread' if many == 1 else 'threads'} in {grouped(tokens)} {words} ({share} of all)"
+    said += f", {grouped(first)} at position 0; channels"
+    for channel, count in channels:
+        if cell_width(more := f" {channel} ({count})") + cell_width(said) > width:
+            break
+        said += more
+    note = " ? marks a birth or death that may lie elsewhere: a full list of 100 hides smaller ones."
     return [line(look, visible(said, width, space=" ")), line(look, (visible(note, width, space=" "), "dim"))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -205,3 +206,56 @@ async def test_a_filter_that_keeps_nothing_leaves_the_heatmap_whole(shown: Shown
         assert "gate" in screen_text(pilot.app)
         await pilot.press("slash")
         await settle(pilot, lambda app: "nothing here has token" in screen_text(app))
+
+
+async def test_the_event_log_grows_while_it_is_open_and_leads_to_the_site(shown: Shown, tmp_path: Path) -> None:
+    script = sessions.running(tmp_path / "run.maxact")
+    script.event("maximum", "new maximum 23,168 at layer_11_hidden", after=3, site=48)
+    async with shown(script.path) as pilot:
+        await settle(pilot, lambda app: app.snapshot.live is not None and len(app.snapshot.events) == 1)
+        await pilot.press("v")
+        await settle(pilot, lambda app: "1 event, the newest first" in screen_text(app))
+        script.event("memory", "out of memory; token budget halved to 1,024", after=9)
+        script.event("nonfinite", "3 non-finite values at L2_\x1b[2Jattn", after=12, site=9)
+        await settle(pilot, lambda app: "3 events" in screen_text(app))
+        assert [row.split()[-1] for row in rows(pilot)] == ["L2_\\x1b[2Jattn", "1,024", "layer_11_hidden"]
+        await pilot.press("down", "down")
+        script.event("warning", "one more", after=15)
+        await settle(pilot, lambda app: "4 events" in screen_text(app))
+        assert rows(pilot)[3].startswith("▸")  # the selected event has moved down with the others
+        check_picture("events-80x24", _dateless(screen_text(pilot.app)))
+        await pilot.press("slash", *"kind:warning,memory", "enter")
+        await settle(pilot, lambda app: "2 of 4" in screen_text(app))
+        await pilot.press("enter")
+        await settle(pilot, lambda app: "not about one site" in screen_text(app))
+        await pilot.press("escape", "end", "enter")
+        await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen))
+        assert pilot.app.screen.site == 48
+
+
+def _dateless(text: str) -> str:
+    return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "DATE AND TIME      ", text)
+
+
+async def test_what_is_of_an_earlier_checkpoint_says_so(shown: Shown, tmp_path: Path) -> None:
+    script = sessions.running(tmp_path / "run.maxact")
+    async with shown(script.path, 120, 36) as pilot:
+        await settle(pilot, lambda app: app.snapshot.view is not None)
+        assert "as of" not in screen_text(pilot.app)
+        saved = script.status.tokens_done
+        script.tick()
+        await settle(pilot, lambda app: screen_text(app).count(f"as of {saved} tokens") == 1)
+        await pilot.press("enter")
+        await settle(pilot, lambda app: isinstance(app.screen, SiteScreen) and f"as of {saved}" in screen_text(app))
+        script.checkpoint()
+        await settle(pilot, lambda app: "as of" not in screen_text(app))
+
+
+async def test_a_switches_the_colours_to_a_linear_axis(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session) as pilot:
+        await settle(pilot, is_complete)
+        assert "max|x| 1 " in screen_text(pilot.app)
+        await pilot.press("a")
+        await settle(pilot, lambda app: "max|x| 0 " in screen_text(app) and " 50k linear" in screen_text(app))
+        await pilot.press("a")
+        await settle(pilot, lambda app: "max|x| 1 " in screen_text(app))
