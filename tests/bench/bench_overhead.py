@@ -3,10 +3,13 @@
     python tests/bench/bench_overhead.py                          the demo model, bf16, 8 x 256 tokens, two threads
     python tests/bench/bench_overhead.py --preset qwen3-8b --device cuda --samples 4 --length 4096
     python tests/bench/bench_overhead.py --only numba-standard,numba-lean --rounds 9
+    python tests/bench/bench_overhead.py --quant --only numba-standard,numba-full     `full` over the standard tier
 
 Every round runs each variant once, between two bare forwards; a variant's ratio is taken within the round, so that
 a machine that is busy with other things shifts both. Given are the medians over the rounds, of wall time and of the
-process's CPU time. "Alone" is the accumulators on the captured tensors of one batch, without a model.
+process's CPU time. With --quant, `BACKEND-full` is standard detail with the errors of quantisers summed in the pass,
+as for an evaluation batch of `--quant full` (`basic` does nothing during a batch). "Alone" is the accumulators on the
+captured tensors of one batch, without a model.
 """
 
 from __future__ import annotations
@@ -25,8 +28,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import torch
 
 from engine.hooks import attach
+from engine.sites.weights import input_column_maxima
 from engine.statistics.backends import BackendError, check_backend, choose_backend
 from engine.statistics.meter import Meter
+from engine.statistics.pass_meter import PassMeter
 from tests.bench.naive import NaiveMeter
 from tests.bench.shares import shares
 from tests.bench.workload import PRESETS, Workload, local_workload, random_workload
@@ -38,7 +43,7 @@ Variant = Callable[[], None]
 def main() -> None:
     options = _options()
     torch.set_num_threads(options.threads)
-    size = (options.device, options.dtype, options.samples, options.length, options.ragged)
+    size = (options.device, options.dtype, options.samples, options.length, options.ragged, options.sites)
     work = random_workload(options.preset, *size) if options.preset else local_workload(options.model, *size)
     captured = _capture(work)
     elements = sum(int(work.lengths.sum()) * x.shape[-1] for x in captured.values())
@@ -47,10 +52,13 @@ def main() -> None:
         f"tokens, {len(captured)} sites, {elements / 1e6:.0f} M elements, torch {torch.__version__}, "
         f"{torch.get_num_threads()} threads"
     )
-    variants = {name: make for name, make in _variants(work).items() if not options.only or name in options.only}
+    made = _variants(work, captured if options.quant else None)
+    variants = {name: make for name, make in made.items() if not options.only or name in options.only}
     _warm(work, variants)
     if not options.alone:
-        _print_rounds(_rounds(work, variants, options.rounds), int(work.lengths.sum()))
+        found = _rounds(work, variants, options.rounds)
+        _print_rounds(found, int(work.lengths.sum()))
+        _print_full_over_standard(found)
     _print_alone(work, captured, elements, variants)
     for line in shares(work, captured, elements):
         print(line)
@@ -68,12 +76,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", type=lambda names: names.split(","), help="these variants, comma separated")
+    parser.add_argument("--quant", action="store_true", help="quantiser errors summed in the pass, too")
+    parser.add_argument("--sites", default="paper", choices=["paper", "gemm", "all"])
     parser.add_argument("--alone", action="store_true", help="skip the forward passes")
     return parser.parse_args()
 
 
-def _variants(work: Workload) -> dict[str, Callable[[], Any]]:
-    """Name -> a function that makes a fresh meter; `none` hooks every site and does nothing."""
+def _variants(work: Workload, captured: dict[int, torch.Tensor] | None) -> dict[str, Callable[[], Any]]:
+    """Name -> a function that makes a fresh meter; `none` hooks every site and does nothing.
+
+    With tensors to calibrate on, each backend also has a variant that sums the errors of quantisers.
+    """
     census = [site.counts_for_m for site in work.plan.sites]
     found: dict[str, Callable[[], Any]] = {"none": _Nothing, "naive": lambda: NaiveMeter(census)}
     for backend in ("torch", "numba", "triton"):
@@ -86,7 +99,22 @@ def _variants(work: Workload) -> dict[str, Callable[[], Any]]:
             found[f"{backend}-{detail}"] = lambda backend=backend, detail=detail: Meter(
                 len(census), len(work.lengths), detail, backend, census, _complain
             )
+        if captured is not None:
+            found[f"{backend}-full"] = lambda backend=backend: _with_quantisers(work, captured, backend)
     return found
+
+
+def _with_quantisers(work: Workload, captured: dict[int, torch.Tensor], backend: str) -> Meter:
+    """Standard detail, and the sums of quantisers that were calibrated on the batch itself."""
+    census = [site.counts_for_m for site in work.plan.sites]
+    meter = Meter(len(census), len(work.lengths), "standard", backend, census, _complain)
+    quantisers = PassMeter(len(census), backend)
+    for site, x in captured.items():
+        largest = x.reshape(-1, x.shape[-1]).float().abs().amax(0).cpu().numpy()
+        readers = work.plan.sites[site].readers
+        quantisers.calibrate(site, largest, input_column_maxima(work.model, readers) if readers else None)
+    meter.also = quantisers.update
+    return meter
 
 
 class _Nothing:
@@ -175,6 +203,19 @@ def _print_rounds(found: dict[str, list[Any]], tokens: int) -> None:
             f"{name:<18}{seconds:>9.3f}{statistics.median(wall):>9.3f}{min(wall):>8.2f}{max(wall):>8.2f}"
             f"{statistics.median(cpu):>9.3f}"
         )
+
+
+def _print_full_over_standard(found: dict[str, list[Any]]) -> None:
+    """Within each round, `full` over the standard tier of the same backend."""
+    for name in [name for name in found if name.endswith("-full")]:
+        standard = found.get(name.replace("full", "standard"))
+        if standard:
+            # Each is over its own bare forwards, so that a busy machine shifts both.
+            pairs = zip(found[name], standard, strict=True)
+            ratios = [(a[0][0] / a[1][0]) / (b[0][0] / b[1][0]) for a, b in pairs]
+            print(
+                f"{name} over standard: median {statistics.median(ratios):.3f}, {min(ratios):.2f} to {max(ratios):.2f}"
+            )
 
 
 def _print_alone(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.job import Job
+from engine.job import Job, SiteSet
 from engine.sites.discovery import find_sites
 from engine.sites.site import HookPlan
 
@@ -62,7 +62,9 @@ class Workload:
             torch.cuda.synchronize()
 
 
-def local_workload(name: str, device: str, dtype: str, samples: int, length: int, ragged: bool) -> Workload:
+def local_workload(
+    name: str, device: str, dtype: str, samples: int, length: int, ragged: bool, sites: SiteSet = "paper"
+) -> Workload:
     """A hub id, folder or GGUF file; `demo` is the demo model. The tokens are those of the oracles, repeated."""
     from engine.loading.load import load_model
 
@@ -73,10 +75,12 @@ def local_workload(name: str, device: str, dtype: str, samples: int, length: int
     loaded = load_model(Job(model=name, device=device, dtype=dtype), lambda _progress: None)
     lines = (ORACLES / "smollm2_tokens.jsonl").read_text().splitlines()
     stream = np.concatenate([json.loads(line)["input_ids"] for line in lines]) % loaded.model.config.vocab_size
-    return _with_batch(loaded.model, stream, samples, length, ragged)
+    return _with_batch(loaded.model, stream, samples, length, ragged, sites)
 
 
-def random_workload(preset: str, device: str, dtype: str, samples: int, length: int, ragged: bool) -> Workload:
+def random_workload(
+    preset: str, device: str, dtype: str, samples: int, length: int, ragged: bool, sites: SiteSet = "paper"
+) -> Workload:
     """A Qwen3 of the preset's dimensions with random weights, made on the device."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -88,11 +92,11 @@ def random_workload(preset: str, device: str, dtype: str, samples: int, length: 
         model = Qwen3ForCausalLM(config).eval()
         torch.set_default_dtype(before)
     stream = np.random.default_rng(0).integers(0, config.vocab_size, samples * length)
-    return _with_batch(model, stream, samples, length, ragged)
+    return _with_batch(model, stream, samples, length, ragged, sites)
 
 
-def _with_batch(model: Any, stream: np.ndarray, samples: int, length: int, ragged: bool) -> Workload:
-    plan = find_sites(model, "paper")
+def _with_batch(model: Any, stream: np.ndarray, samples: int, length: int, ragged: bool, sites: SiteSet) -> Workload:
+    plan = find_sites(model, sites)
     tokens = torch.from_numpy(np.resize(stream, (samples, length))).to(model.device)
     lengths = np.full(samples, length)
     if ragged:

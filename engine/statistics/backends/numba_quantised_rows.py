@@ -1,14 +1,14 @@
-"""One row through every quantiser, in flat loops that compile to vector instructions.
+"""One row through every quantiser, in loops that compile to vector instructions.
 
-- `widen`, `block_maxima`, `halve`   a row as float32 patterns, and the largest |x| of its blocks
+- `widen`, `block_maxima`, `halve`, `largest_of`   a row as float32 patterns, and the largest |x| of its blocks
 - `add_signal`                       sums of x^2 and |x|
-- `per_token`, `per_channel`, `per_group`, `smoothed`   INT8
-- `spread_fields`, `scaled_float`    MXFP8 and MXFP4
+- `per_token`, `per_channel`, `per_group32`, `64` and `128`, `smoothed`   INT8
+- `scaled_float`                     MXFP8 and MXFP4
 - `narrow_float`                     NVFP4
 
-Short inner loops are not vectorised: scales of blocks are spread out to one per channel first. Rounding to a small
-float works on bits: the exponent field of a number, at least that of the format's smallest normal number, less the
-fraction bits, is that of the spacing around it.
+A loop over a block is vectorised where its length is written in the code and its sums are its own, hence a function
+for each length. Rounding to a small float works on bits: the exponent field of a number, at least that of the
+format's smallest normal number, less the fraction bits, is that of the spacing around it.
 """
 
 # numba takes the types of these functions from each call.
@@ -57,7 +57,17 @@ def block_maxima(patterns, largest):
 def halve(maxima, count):
     """In place, the maxima of blocks twice as wide, of which there are `count`."""
     for b in range(count):
-        maxima[b] = max(maxima[2 * b], maxima[2 * b + 1])
+        one, other = maxima[2 * b], maxima[2 * b + 1]
+        maxima[b] = one if one > other else other
+
+
+@njit(nogil=True, cache=True)
+def largest_of(largest):
+    """The largest of some patterns without sign, as a number."""
+    most = np.int32(0)
+    for b in range(largest.size):
+        most = largest[b] if largest[b] > most else most
+    return np.int32(most).view(np.float32)
 
 
 @njit(nogil=True, cache=True, fastmath=SUMS)
@@ -106,70 +116,41 @@ def per_channel(x, channel, out):
     out[CLIPPED] += clipped
 
 
-@njit(nogil=True, cache=True)
-def spread_narrow(values, out):
-    """One value per 16 channels to one per channel."""
-    rows = out.reshape(-1, 16)
-    for b in range(values.size):
-        value = values[b]
-        for i in range(16):
-            rows[b, i] = value
+def group_quantiser(block):
+    """INT8 with a scale for each `block` channels of a row, from their own maximum: nothing is clipped."""
+
+    @njit(nogil=True, cache=True, fastmath=SUMS, error_model="numpy")
+    def per_group(row, maxima, out):  # noqa: ANN202
+        squares, total = ZERO, ZERO
+        for b in range(row.size // block):
+            most = maxima[b]
+            scale = np.float32(most / LEVELS)
+            inverse = np.float32(LEVELS / most) if most > NEGLIGIBLE else ZERO
+            part = row[b * block : (b + 1) * block]
+            part_squares, part_total = ZERO, ZERO
+            for c in range(block):
+                error = np.rint(part[c] * inverse) * scale - part[c]
+                part_squares += error * error
+                part_total += abs(error)
+            squares += part_squares
+            total += part_total
+        out[SQUARED] += squares
+        out[ABSOLUTE] += total
+
+    return per_group
 
 
-@njit(nogil=True, cache=True)
-def spread_wide(values, repeats, out):
-    """One value per 32 channels, or several times 32, to one per channel."""
-    rows = out.reshape(-1, 32)
-    for b in range(values.size * repeats):
-        value = values[b // repeats]
-        for i in range(32):
-            rows[b, i] = value
-
-
-@njit(nogil=True, cache=True)
-def spread_fields(largest, out):
-    """The exponent field of each 32 channels' largest, one per channel."""
-    rows = out.reshape(-1, 32)
-    for b in range(largest.size):
-        field = max(largest[b] & EXPONENT, TINY_FIELD)
-        for i in range(32):
-            rows[b, i] = field
-
-
-@njit(nogil=True, cache=True, fastmath=SUMS, error_model="numpy")
-def per_group(x, maxima, scales, inverses, spread, inverse, out):
-    """A scale for each block of a row, from its own maximum: nothing is clipped."""
-    for b in range(maxima.size):
-        most = maxima[b]
-        counted = most if most > NEGLIGIBLE else ONE_ELEMENT
-        scales[b] = np.float32(most / LEVELS)
-        inverses[b] = np.float32(LEVELS / counted)
-    repeats = spread.size // (32 * maxima.size)
-    spread_wide(scales[: maxima.size], repeats, spread)
-    spread_wide(inverses[: maxima.size], repeats, inverse)
-    by_scale(x, inverse, spread, out)
+per_group32, per_group64, per_group128 = (group_quantiser(block) for block in (32, 64, 128))
 
 
 @njit(nogil=True, cache=True, fastmath=SUMS)
-def by_scale(x, inverse, scale, out):
-    """INT8 with each channel's scale at hand."""
-    squares, total = ZERO, ZERO
-    for c in range(x.size):
-        error = np.rint(x[c] * inverse[c]) * scale[c] - x[c]
-        squares += error * error
-        total += abs(error)
-    out[SQUARED] += squares
-    out[ABSOLUTE] += total
-
-
-@njit(nogil=True, cache=True, fastmath=SUMS)
-def scaled_float(x, patterns, fields, depth, fraction_bits, top, out):
+def scaled_float(row, patterns, largest, depth, fraction_bits, top, out):
     """A small float under a power of two per 32 channels (MXFP8, MXFP4), which saturates.
 
     Args:
-        x: the row.
+        row: float32, a whole number of blocks.
         patterns: its bits.
-        fields: exponent field of each channel's block maximum.
+        largest: pattern of the largest |x| of each block.
         depth: octaves from the format's largest power of two down to its smallest normal number.
         fraction_bits: of the format.
         top: its largest number over its largest power of two.
@@ -177,20 +158,26 @@ def scaled_float(x, patterns, fields, depth, fraction_bits, top, out):
     """
     below, less = np.int32(depth) * ONE, np.int32(fraction_bits) * ONE
     squares, total, clipped_squares, clipped = ZERO, ZERO, ZERO, ZERO
-    for c in range(x.size):
-        magnitude = abs(x[c])
-        limit = np.int32(fields[c]).view(np.float32) * top
-        own, least = patterns[c] & EXPONENT, fields[c] - below
-        field = np.int32((own if own > least else least) - less)
-        step, inverse = field.view(np.float32), np.int32(INVERSE - field).view(np.float32)
-        kept = magnitude if magnitude < limit else limit
-        error = np.rint(kept * inverse) * step - magnitude
-        square = error * error
-        beyond = magnitude > limit
-        squares += square
-        total += abs(error)
-        clipped_squares += square if beyond else ZERO
-        clipped += ONE_ELEMENT if beyond else ZERO
+    for b in range(row.size // 32):
+        power = max(largest[b] & EXPONENT, TINY_FIELD)
+        limit, least = np.int32(power).view(np.float32) * top, np.int32(power - below)
+        part, bits = row[b * 32 : (b + 1) * 32], patterns[b * 32 : (b + 1) * 32]
+        part_squares, part_total, beyond_squares, beyond_count = ZERO, ZERO, ZERO, ZERO
+        for c in range(32):
+            magnitude, own = abs(part[c]), bits[c] & EXPONENT
+            field = np.int32((own if own > least else least) - less)
+            step, finer = field.view(np.float32), np.int32(INVERSE - field).view(np.float32)
+            kept = magnitude if magnitude < limit else limit
+            error = np.rint(kept * finer) * step - magnitude
+            square, beyond = error * error, magnitude > limit
+            part_squares += square
+            part_total += abs(error)
+            beyond_squares += square if beyond else ZERO
+            beyond_count += ONE_ELEMENT if beyond else ZERO
+        squares += part_squares
+        total += part_total
+        clipped_squares += beyond_squares
+        clipped += beyond_count
     out[SQUARED] += squares
     out[ABSOLUTE] += total
     out[CLIPPED_SQUARED] += clipped_squares
@@ -198,52 +185,57 @@ def scaled_float(x, patterns, fields, depth, fraction_bits, top, out):
 
 
 @njit(nogil=True, cache=True, fastmath=SUMS, error_model="numpy")
-def narrow_scales(maxima, global_scale, scales, inverses):
+def narrow_scales(maxima, tensor_scale, scales, inverses):
     """The E4M3 scales of NVFP4's blocks times that of the tensor, and their reciprocals."""
     largest, least = np.float32(448), np.int32((127 - 6) << 23)
     for b in range(maxima.size):
-        share = np.float32(np.float32(maxima[b] / SIX) / global_scale)
+        share = np.float32(np.float32(maxima[b] / SIX) / tensor_scale)
         wanted = np.float32(share if share < largest else largest)
         own = wanted.view(np.int32) & EXPONENT
         field = np.int32((own if own > least else least) - np.int32(3 << 23))
         step, finer = field.view(np.float32), np.int32(INVERSE - field).view(np.float32)
-        scale = np.float32(np.rint(wanted * finer) * step * global_scale)
+        scale = np.float32(np.rint(wanted * finer) * step * tensor_scale)
         scales[b] = scale
         counted = scale if scale > NEGLIGIBLE else np.float32(np.inf)
         inverses[b] = np.float32(ONE_ELEMENT / counted)
 
 
 @njit(nogil=True, cache=True)
-def narrow_float(x, maxima, global_scale, scales, inverses, spread, inverse, out):
+def narrow_float(row, maxima, tensor_scale, scales, inverses, out):
     """NVFP4: E2M1 under an E4M3 scale per 16 channels and one scale of the tensor."""
-    if global_scale > ZERO:
-        narrow_scales(maxima, global_scale, scales, inverses)
+    if tensor_scale > ZERO:
+        narrow_scales(maxima, tensor_scale, scales, inverses)
     else:
         scales.fill(ZERO)
         inverses.fill(ZERO)
-    spread_narrow(scales, spread)
-    spread_narrow(inverses, inverse)
-    four_bits(x, inverse, spread, out)
+    four_bits(row, scales, inverses, out)
 
 
 @njit(nogil=True, cache=True, fastmath=SUMS)
-def four_bits(x, inverse, scale, out):
-    """E2M1 with each channel's scale at hand, saturated."""
+def four_bits(row, scales, inverses, out):
+    """E2M1 under a scale per 16 channels, saturated."""
     squares, total, clipped_squares, clipped = ZERO, ZERO, ZERO, ZERO
-    for c in range(x.size):
-        magnitude = abs(x[c])
-        wanted = np.float32(magnitude * inverse[c])
-        y = np.float32(wanted if wanted < SIX else SIX)
-        own = y.view(np.int32) & EXPONENT
-        field = np.int32((own if own > LEAST_NORMAL else LEAST_NORMAL) - ONE)
-        step, finer = field.view(np.float32), np.int32(INVERSE - field).view(np.float32)
-        error = np.rint(y * finer) * step * scale[c] - magnitude
-        square = error * error
-        beyond = magnitude > SIX * scale[c]
-        squares += square
-        total += abs(error)
-        clipped_squares += square if beyond else ZERO
-        clipped += ONE_ELEMENT if beyond else ZERO
+    for b in range(row.size // NARROW):
+        scale, inverse = scales[b], inverses[b]
+        part, limit = row[b * NARROW : (b + 1) * NARROW], SIX * scale
+        part_squares, part_total, beyond_squares, beyond_count = ZERO, ZERO, ZERO, ZERO
+        for c in range(NARROW):
+            magnitude = abs(part[c])
+            wanted = np.float32(magnitude * inverse)
+            y = np.float32(wanted if wanted < SIX else SIX)
+            own = y.view(np.int32) & EXPONENT
+            field = np.int32((own if own > LEAST_NORMAL else LEAST_NORMAL) - ONE)
+            step, finer = field.view(np.float32), np.int32(INVERSE - field).view(np.float32)
+            error = np.rint(y * finer) * step * scale - magnitude
+            square, beyond = error * error, magnitude > limit
+            part_squares += square
+            part_total += abs(error)
+            beyond_squares += square if beyond else ZERO
+            beyond_count += ONE_ELEMENT if beyond else ZERO
+        squares += part_squares
+        total += part_total
+        clipped_squares += beyond_squares
+        clipped += beyond_count
     out[SQUARED] += squares
     out[ABSOLUTE] += total
     out[CLIPPED_SQUARED] += clipped_squares
@@ -256,10 +248,11 @@ def smoothed(x, reciprocal, divisor, smooth, out):
     peak = ZERO
     for c in range(x.size):
         smooth[c] = x[c] * reciprocal[c]
+    for c in range(x.size):
         magnitude = abs(smooth[c])
         peak = magnitude if magnitude > peak else peak
     if peak == ZERO:
-        peak = np.float32(1)
+        peak = ONE_ELEMENT
     scale, inverse = np.float32(peak / LEVELS), np.float32(LEVELS / peak)
     squares, total = ZERO, ZERO
     for c in range(x.size):

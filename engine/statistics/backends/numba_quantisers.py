@@ -25,13 +25,15 @@ from engine.statistics.backends.numba_quantised_rows import (
     add_signal,
     block_maxima,
     halve,
+    largest_of,
     narrow_float,
     per_channel,
-    per_group,
+    per_group32,
+    per_group64,
+    per_group128,
     per_token,
     scaled_float,
     smoothed,
-    spread_fields,
     widen,
 )
 
@@ -47,14 +49,13 @@ class Workspace:
     """A thread's buffers for rows of one width, and what it has summed.
 
     Attributes:
-        row, spread, inverse: float32 [D rounded up to 128].
+        row, scratch: float32 [D rounded up to 128].
         blocks: float32 [3, the same / 16].
         errors: float64 [schemes, 4]; signal: float64 [2], sums of x^2 and |x|.
     """
 
     row: NDArray[np.float32]
-    spread: NDArray[np.float32]
-    inverse: NDArray[np.float32]
+    scratch: NDArray[np.float32]
     blocks: NDArray[np.float32]
     errors: NDArray[np.float64]
     signal: NDArray[np.float64]
@@ -63,13 +64,13 @@ class Workspace:
     def of(cls, width: int, schemes: int) -> Workspace:
         """Empty buffers."""
         size = -(-width // PAD) * PAD
-        row, spread, inverse = (np.zeros(size, np.float32) for _ in range(3))
+        row, scratch = np.zeros(size, np.float32), np.zeros(size, np.float32)
         blocks = np.zeros((3, size // NARROW), np.float32)
-        return cls(row, spread, inverse, blocks, np.zeros((schemes, 4)), np.zeros(2))
+        return cls(row, scratch, blocks, np.zeros((schemes, 4)), np.zeros(2))
 
     def buffers(self) -> tuple[Any, ...]:
         """The arrays in the order `sweep_rows` takes them."""
-        return self.row, self.spread, self.inverse, self.blocks, self.errors, self.signal
+        return self.row, self.scratch, self.blocks, self.errors, self.signal
 
 
 def prepare_scales(channel_max: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -84,7 +85,7 @@ def prepare_scales(channel_max: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @njit(nogil=True, cache=True)
 def sweep_rows(
-    first, last, bits, index, shift, channel, global_scale, smooth, left, row, spread, inverse, blocks, errors, signal
+    first, last, bits, index, shift, channel, tensor_scale, smooth, left, row, scratch, blocks, errors, signal
 ):
     """All schemes over the rows from `first` to before `last`.
 
@@ -95,12 +96,11 @@ def sweep_rows(
         index: int64 rows that count, empty if all R do.
         shift: 16 for bfloat16, 0 for float32.
         channel: float32 [3, D] of `prepare_scales`.
-        global_scale: NVFP4's scale of the tensor.
+        tensor_scale: NVFP4's scale of the tensor.
         smooth: float32 [alphas, 2, D], each channel's divisor's reciprocal and the divisor; empty without smoothing.
         left: bool [n], set for rows that must be swept elsewhere.
-        row: float32 [P], as the following arrays of a `Workspace`.
-        spread: float32 [P].
-        inverse: float32 [P].
+        row: float32 [P], as the following arrays of a `Workspace`; zeros from D on.
+        scratch: float32 [P].
         blocks: float32 [3, P / 16].
         errors: float64 [schemes, 4], raised.
         signal: float64 [2], raised.
@@ -113,7 +113,7 @@ def sweep_rows(
     for r in range(first, last):
         widen(bits[index[r] if index.size else r], shift, patterns)
         block_maxima(patterns, largest)
-        peak = maxima.max()
+        peak = largest_of(largest)
         if peak == ZERO:
             continue
         if not LEAST <= peak <= MOST:
@@ -122,17 +122,15 @@ def sweep_rows(
         add_signal(x, signal)
         per_token(x, peak, errors[TOKEN])
         per_channel(x, channel, errors[CHANNEL])
-        count = maxima.size
-        narrow_float(x, maxima, global_scale, blocks[1], blocks[2], spread, inverse, errors[NVFP4])
-        for place in range(GROUP32, GROUP128 + 1):
-            count //= 2
-            halve(maxima, count)
-            per_group(x, maxima[:count], blocks[1], blocks[2], spread, inverse, errors[place])
-            if place == GROUP32:
-                spread_fields(largest[:count], spread.view(np.int32))
-                fields = spread.view(np.int32)
-                scaled_float(x, patterns, fields, 14, 3, np.float32(1.75), errors[E4M3])
-                scaled_float(x, patterns, fields, 29, 2, np.float32(1.75), errors[E5M2])
-                scaled_float(x, patterns, fields, 2, 1, np.float32(1.5), errors[MXFP4])
+        narrow_float(row, maxima, tensor_scale, blocks[1], blocks[2], errors[NVFP4])
+        halve(maxima, maxima.size // 2)
+        per_group32(row, maxima, errors[GROUP32])
+        scaled_float(row, patterns, largest, 14, 3, np.float32(1.75), errors[E4M3])
+        scaled_float(row, patterns, largest, 29, 2, np.float32(1.75), errors[E5M2])
+        scaled_float(row, patterns, largest, 2, 1, np.float32(1.5), errors[MXFP4])
+        halve(maxima, maxima.size // 4)
+        per_group64(row, maxima, errors[GROUP64])
+        halve(maxima, maxima.size // 8)
+        per_group128(row, maxima, errors[GROUP128])
         for number in range(smooth.shape[0]):
-            smoothed(x, smooth[number, 0], smooth[number, 1], inverse, errors[SMOOTH + number])
+            smoothed(x, smooth[number, 0], smooth[number, 1], scratch, errors[SMOOTH + number])
