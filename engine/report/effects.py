@@ -13,7 +13,7 @@ from typing import Any
 from engine.effect.results import Effect, Outcome, percent_change, read_effects
 from engine.report.plain import fields
 from engine.report.tables import Table
-from engine.report.wording import UNKNOWN, printable, short
+from engine.report.wording import UNKNOWN, exact, printable, short
 from engine.session.reader import SessionReader
 
 HEADINGS = ("Activations", "Perplexity", "Change", "KL mean", "KL 95 %", "KL max", "Same top token")
@@ -73,7 +73,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     return (
         outcome.name,
         _perplexity(numbers.perplexity),
-        UNKNOWN if math.isnan(change) else _change(change),
+        _change(change),
         short(numbers.kl_mean),
         short(numbers.kl_q95),
         short(numbers.kl_max),
@@ -82,12 +82,14 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
 
 
 def _perplexity(value: float) -> str:
-    if math.isnan(value):
-        return UNKNOWN
+    if not math.isfinite(value):
+        return exact(value)
     return f"{value:,.2f}" if value < 1e5 else f"{value:.2e}"
 
 
 def _change(value: float) -> str:
+    if not math.isfinite(value):
+        return exact(value)
     if value >= 10:
         return f"x {value + 1:,.0f}" if value < 1e5 else f"x {value + 1:.1e}"
     return f"{100 * value:+.3g} %" if abs(value) >= 1e-4 else f"{100 * value:+.2f} %"

@@ -2,14 +2,15 @@
 
 - `effect`        measure and print
 - `list_effects`  print what was measured before
+- `print_effects` as tables
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
@@ -47,7 +48,10 @@ def effect(session: Path, request: Request, *, as_json: bool) -> int:
             if not was_alive:
                 _send_away(reader, path)
         found = next(one for one in read_effects(reader) if one.number == command.answer["result"])
-    _print([found], as_json=as_json)
+    if as_json:
+        print(json.dumps(effect_dict(found), allow_nan=False))
+    else:
+        print_effects([found])
     return 0
 
 
@@ -86,7 +90,10 @@ def list_effects(session: Path, *, as_json: bool) -> int:
         found = read_effects(reader)
     if not found and not as_json:
         raise UserError(f"no effect was measured yet; measure one with: maxact-tui effect {path.stem}")
-    _print(found, as_json=as_json, many=True)
+    if as_json:
+        print(json.dumps([effect_dict(one) for one in found], allow_nan=False))
+    else:
+        print_effects(found)
     return 0
 
 
@@ -98,11 +105,8 @@ def _send_away(reader: SessionReader, path: Path) -> None:
         time.sleep(0.1)
 
 
-def _print(found: list[Effect] | tuple[Effect, ...], *, as_json: bool, many: bool = False) -> None:
-    if as_json:
-        data: Any = [effect_dict(one) for one in found]
-        print(json.dumps(data if many else data[0], allow_nan=False))
-        return
+def print_effects(found: Sequence[Effect]) -> None:
+    """Print one table for each job, with its notes."""
     out = console()
     for place, one in enumerate(found):
         if place:

@@ -103,19 +103,26 @@ def show(session: Path, *, as_json: bool) -> int:
         UserError: nothing has been measured yet.
     """
     from engine.analysis.model import analyse
+    from engine.effect.results import read_effects
 
     with SessionReader(find_session(session)) as reader:
         if not len(reader.samples_done()):
             raise UserError(f"{reader.path.name} holds no results yet ({reader.status().phase})")
-        summary = analyse(reader)
+        summary, effects = analyse(reader), read_effects(reader)
     if as_json:
+        from engine.report.effects import effect_dict
         from engine.report.summary import summary_dict
 
-        print(json.dumps(summary_dict(summary), allow_nan=False))
+        document = {**summary_dict(summary), "effects": [effect_dict(one) for one in effects]}
+        print(json.dumps(document, allow_nan=False))
     else:
+        from maxact_tui.commands.effects import print_effects
         from maxact_tui.summary_view import print_summary
 
         print_summary(summary, console())
+        if effects:
+            print()
+            print_effects(effects)
     return 0
 
 
