@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +37,10 @@ class Export:
     partial: bool
 
 
-def make_export(session: Path, formats: Sequence[str]) -> Export:
+def make_export(session: Path, formats: Sequence[str], tell: Callable[[str], None]) -> Export:
     """The session in these formats; one that cannot be made does not keep the others away.
+
+    `tell` is given a line before each of them.
 
     Raises:
         SessionError: the session cannot be read.
@@ -46,7 +48,8 @@ def make_export(session: Path, formats: Sequence[str]) -> Export:
     documents: list[Document] = []
     refused: list[str] = []
     with SessionReader(session) as reader:
-        for name in formats:
+        for number, name in enumerate(formats, 1):
+            tell(f"exporting {name} ({number} of {len(formats)}) ...")
             try:
                 documents += render(reader, name)
             except ReportError as error:

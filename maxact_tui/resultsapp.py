@@ -26,6 +26,7 @@ class ResultsApp(TextsApp):
     """Exports and compares; arguments as for `OpeningApp`."""
 
     compare_first: tuple[Path, ...] = ()
+    _is_exporting = False
 
     def on_mount(self) -> None:
         """Open the comparison that the command line asked for."""
@@ -45,6 +46,8 @@ class ResultsApp(TextsApp):
         """Choose formats and write them beside the session."""
         if self.snapshot.checkpoint == 0:
             self.say("nothing to export before the first checkpoint")
+        elif self._is_exporting:
+            self.say("an export is under way; what it wrote is told at its end")
         elif self._session is not None:
             partial = self.snapshot.status is None or self.snapshot.status.phase != "finished"
             asked = ExportScreen(self.look, usual_folder(self._session), partial=partial)
@@ -53,15 +56,15 @@ class ResultsApp(TextsApp):
     def _on_formats_chosen(self, names: tuple[str, ...] | None) -> None:
         self.redraw()
         if names and self._session is not None:
-            self.say(f"exporting {', '.join(names)} ...")
+            self._is_exporting = True
             self._make(self._session, names)
 
-    @work(thread=True, exclusive=True, group="export")
+    @work(thread=True, group="export")
     def _make(self, session: Path, names: Sequence[str]) -> None:
         try:
-            made = make_export(session, names)
+            made = make_export(session, names, lambda text: self.call_from_thread(self.say, text))
         except (SessionError, OSError) as error:
-            self.call_from_thread(self.say, f"export failed: {error}")
+            self.call_from_thread(self._end_export, f"export failed: {error}")
         else:
             self.call_from_thread(self._made, made, usual_folder(session))
 
@@ -84,11 +87,11 @@ class ResultsApp(TextsApp):
             if answer in ("overwrite", "new"):
                 self._write_files(export, free if answer == "new" else folder, force=answer == "overwrite")
             else:
-                self.say("nothing exported")
+                self._end_export("nothing exported")
 
         self.push_screen(ChoiceScreen(self.look, f"{count} in {folder.name} already", choices), answered)
 
-    @work(thread=True, exclusive=True, group="export")
+    @work(thread=True, group="export")
     def _write_files(self, export: Export, folder: Path, *, force: bool) -> None:
         written: list[Path] = []
         problem = ""
@@ -100,8 +103,14 @@ class ResultsApp(TextsApp):
 
     def _tell_written(self, export: Export, written: Sequence[Path], problem: str) -> None:
         title = f"Exported: {len(written)} file{'s' if len(written) != 1 else ''}"
+        self._end_export("")
         page = ReadingScreen(self.look, title, lambda width: export_lines(export, written, problem, self.look, width))
         self.push_screen(page, self.redraw)
+
+    def _end_export(self, text: str) -> None:
+        self._is_exporting = False
+        if text:
+            self.say(text)
 
     async def _on_other_chosen(self, chosen: Path | None) -> None:
         if chosen is not None and self._session is not None and chosen != self._session:
