@@ -140,7 +140,7 @@ def compute_board(
 def pass_error(sums: PassSums | None, scheme: PassScheme) -> QuantError | None:
     """The error of a scheme that was applied in the pass; None where it was not, or saw no element."""
     row = None if sums is None else sums.row(scheme.name)
-    return None if row is None or not row.any() else QuantError.of_sums(row)
+    return None if row is None or not row[-2:].any() else QuantError.of_sums(row)
 
 
 def summarise_schemes(board: Board) -> tuple[SchemeSummary, ...]:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.quantization.distribution import Distribution
-from engine.statistics.pass_sums import SUM_FIELDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +93,21 @@ class QuantError:
     @classmethod
     def of_sums(cls, sums: NDArray[np.float64]) -> QuantError:
         """The metrics that follow from sums taken in the pass, float64 [len(SUM_FIELDS)]."""
-        found = dict(zip(SUM_FIELDS, sums.tolist(), strict=True))
-        count, squares, absolute = int(found["elements"]), found["squared_error"], found["absolute_error"]
-        signal_abs, signal_squares = found["absolute_signal"], found["signal_squares"]
+        # In the order of SUM_FIELDS; by name it would take a tenth of a board's time.
+        squares, absolute, signal_squares, signal_abs, clipped_squares, clipped, elements, nonfinite = sums.tolist()
+        count = int(elements)
         return cls(
             threshold=math.nan,
             scale=math.nan,
             count=count,
-            nonfinite=int(found["nonfinite"]),
+            nonfinite=int(nonfinite),
             mae=absolute / count if count else 0.0,
             rmse=math.sqrt(squares / count) if count else 0.0,
             rel_mae=absolute / signal_abs if signal_abs > 0 else 0.0,
             rel_rmse=math.sqrt(squares / signal_squares) if signal_squares > 0 else 0.0,
             sqnr_db=10 * math.log10(signal_squares / squares) if squares > 0 and signal_squares > 0 else math.inf,
-            clip_rate=found["clipped"] / count if count else 0.0,
-            clipping_share=found["clipped_squares"] / squares if squares > 0 else 0.0,
+            clip_rate=clipped / count if count else 0.0,
+            clipping_share=clipped_squares / squares if squares > 0 else 0.0,
             is_zero=signal_abs == 0,
             is_exact=True,
         )
