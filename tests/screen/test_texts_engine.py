@@ -1,0 +1,87 @@
+"""Prompts and samples through a real engine: beside its run, and after it has ended."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.process import start_engine
+from engine.session.reader import SessionReader, send_command
+from engine.session.records import ENDED
+from maxact_tui.application import MaxactApp
+from maxact_tui.asking import is_alive
+from maxact_tui.screens.prompt import PromptScreen
+from maxact_tui.screens.prompteditor import PromptEditor
+from maxact_tui.screens.sample import SampleScreen
+from tests.engine.running import new_session, tiny_job, write_corpus
+from tests.models import tiny_llama_folder
+from tests.screen.conftest import Shown, settle
+from tests.screen.pictures import screen_text
+
+PATIENCE_SECONDS = 90.0
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Path]:
+    """A run of a tiny model; its engine is a process of its own, and is gone afterwards."""
+    folder = tiny_llama_folder(tmp_path / "llama")
+    job = tiny_job(folder, write_corpus(tmp_path / "c.jsonl"), max_length=48)
+    path = new_session(tmp_path / "run.maxact", job)
+    start_engine(path)
+    yield path
+    stop_service(path)
+
+
+def stop_service(path: Path) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    with SessionReader(path) as reader:
+        if is_alive(reader):
+            send_command(path, "stop")
+        while (service := reader.service()) is not None and service.phase not in ENDED:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
+def has_values(app: MaxactApp) -> bool:
+    screen = app.screen
+    return isinstance(screen, PromptScreen | SampleScreen) and screen.view is not None and screen.answer is None
+
+
+async def test_prompts_and_samples_from_the_first_second_to_the_copied_file(
+    shown: Shown, session: Path, tmp_path: Path
+) -> None:
+    async with shown(session, 100, 30) as pilot:
+        await pilot.press("p")
+        await settle(pilot, lambda app: isinstance(app.screen, PromptEditor))
+        await pilot.press(*"river ", "enter")
+        await settle(pilot, has_values, PATIENCE_SECONDS)
+        assert "river   raw" in screen_text(pilot.app)
+        await settle(pilot, lambda app: app.snapshot.has_ended, PATIENCE_SECONDS)
+        # The run has ended; another engine is started to answer.
+        await pilot.press("p")
+        await settle(pilot, lambda app: isinstance(app.screen, PromptEditor))
+        await pilot.press(*"snow " * 60, "tab", "enter")
+        await settle(pilot, lambda app: "the engine loads the model" in screen_text(app), PATIENCE_SECONDS)
+        await settle(pilot, lambda app: has_values(app) and app.screen.view.policy == "bos", PATIENCE_SECONDS)
+        assert "+BOS, 48 tokens, cut" in screen_text(pilot.app)
+        await pilot.press("escape")
+        await settle(pilot, lambda app: app.snapshot.view is not None)
+        await pilot.press("y")
+        await settle(pilot, has_values, PATIENCE_SECONDS)
+        sample = pilot.app.screen.tokens.sample
+    stop_service(session)
+    copied = tmp_path / "elsewhere.maxact"
+    shutil.copy(session, copied)
+    async with shown(copied, 100, 30, read_only=True) as pilot:
+        await settle(pilot, lambda app: app.snapshot.view is not None)
+        await pilot.press("y")
+        await settle(pilot, has_values)
+        assert pilot.app.screen.tokens.sample == sample
+        await pilot.press("escape", "p")
+        await settle(pilot, has_values)
+        await pilot.press("p")
+        await settle(pilot, lambda app: "read-only" in screen_text(app))
