@@ -52,8 +52,9 @@ def _follow(reader: SessionReader, number: int) -> Command:
             return command
         text, done, total = _progress(reader, command)
         began = began or (time.monotonic() if done else 0.0)
-        if text.split(":")[0] != said or time.monotonic() - said_at > QUIET_LINE_SECONDS:
-            said, said_at = text.split(":")[0], time.monotonic()
+        phase = command.state if total and command.state == "working" else text
+        if phase != said or time.monotonic() - said_at > QUIET_LINE_SECONDS:
+            said, said_at = phase, time.monotonic()
             count = f" {done}/{total}" if total else ""
             left = (time.monotonic() - began) / (done - 1) * (total - done) if total and done > 1 else None
             print(text + count + (f", {duration(left)} left" if left is not None else ""), file=sys.stderr, flush=True)
