@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.analysis.site import summarise
+from engine.report.wording import counted
 from engine.session.reader import SessionMeta, SessionReader
 from engine.session.records import LIVE_FIELDS, SampleRecord, Status
 from engine.session.splits import CALIBRATION, CLOSED, CLOSED_OWNER, EVALUATION, IN_PASS, META, REST, SplitRecord
@@ -64,9 +65,13 @@ def merge_sessions(paths: Sequence[Path], target: Path) -> None:
     evaluation brings nothing to the parts.
 
     Raises:
-        MergeError: models, settings or hook plans differ, or a sample was measured in more than one of them.
+        MergeError: models, settings or hook plans differ, a sample was measured in more than one of them, or one was
+            given twice.
         SessionError: a file cannot be read, or `target` cannot be written or exists.
     """
+    twice = [path for number, path in enumerate(paths) if path.resolve() in {p.resolve() for p in paths[:number]}]
+    if twice:
+        raise MergeError(f"{twice[0].name} was given twice; merge takes different sessions")
     parts: list[_Part] = []
     vocabulary: dict[int, bytes] = {}
     for path in paths:
@@ -228,32 +233,34 @@ def _require_disjoint(parts: Sequence[_Part]) -> None:
     seen: dict[bytes, str] = {}
     for part in parts:
         own = {hashlib.sha256(sample.token_ids.tobytes()).digest(): sample.number for sample in part.samples}
-        for key, number in own.items():
-            if key in seen:
-                raise MergeError(
-                    f"sample {number} of {part.path.name} was measured in {seen[key]}, too; merge neither twice"
-                )
+        common = [(number, seen[key]) for key, number in own.items() if key in seen]
+        if common:
+            (first, where), share = common[0], f"{len(common):,} of the {counted(len(own), 'sample')}"
+            raise MergeError(
+                f"{share} of {part.path.name} were measured in {where}, too (the first is number {first}); "
+                "merge takes sessions over different samples"
+            )
         seen.update(dict.fromkeys(own, part.path.name))
 
 
 def _merged_status(parts: Sequence[_Part]) -> Status:
     now = time.time()
-    counted = {
+    sums = {
         name: sum(getattr(part.status, name) for part in parts)
         for name in ("samples_done", "tokens_done", "padded_tokens", "batches_done", "running_seconds")
     }
-    seconds = counted["running_seconds"]
+    seconds = sums["running_seconds"]
     return Status(
         phase="finished",
         detail=f"merged from {len(parts)} sessions",
         started=now,
         heartbeat=now,
         ended=now,
-        samples_total=counted["samples_done"],
-        tokens_total=counted["tokens_done"],
-        batches_total=counted["batches_done"],
-        tokens_per_second=counted["tokens_done"] / seconds if seconds else 0.0,
-        **counted,
+        samples_total=sums["samples_done"],
+        tokens_total=sums["tokens_done"],
+        batches_total=sums["batches_done"],
+        tokens_per_second=sums["tokens_done"] / seconds if seconds else 0.0,
+        **sums,
     )
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from engine.duty import Duty
 from engine.loading.progress import LoadProgress
+from engine.report.wording import counted
 from engine.session.library import boot_identity
 from engine.session.records import Phase, Status
 from engine.session.writer import SessionWriter
@@ -218,7 +219,7 @@ class RunRecorder:
     def end(self, phase: Phase, detail: str = "") -> None:
         """The last status of this engine, and the last event."""
         now = time.time()
-        reason = f": {detail}" if phase == "failed" else f" after {self.status.samples_done:,} samples"
+        reason = f": {detail}" if phase == "failed" else f" after {counted(self.status.samples_done, 'sample')}"
         self.event("run", phase + reason)
         self.status = self.status.changed(
             phase=phase, detail=detail, ended=now, heartbeat=now, peak_bytes=_peak_bytes()

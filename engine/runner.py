@@ -24,6 +24,7 @@ from engine.measuring import Measurement
 from engine.memory import is_out_of_memory, split_batches
 from engine.preparation import Prepared, extend, prepare
 from engine.recording import RunRecorder, StorageError
+from engine.report.wording import counted
 from engine.restoring import (
     ADDITIONS,
     ResumeError,
@@ -189,9 +190,9 @@ class _Loop:
         """What the run begins with, as an event."""
         status = self._recorder.status
         if done:
-            return f"resumed after {done:,} of {status.samples_total:,} samples"
-        samples, batches = f"{status.samples_total:,} samples", f"{status.batches_total:,} batches"
-        return f"started: {samples}, {status.tokens_total:,} tokens in {batches}"
+            return f"resumed after {done:,} of {counted(status.samples_total, 'sample')}"
+        samples, tokens = counted(status.samples_total, "sample"), counted(status.tokens_total, "token")
+        return f"started: {samples}, {tokens} in {counted(status.batches_total, 'batch')}"
 
     def _announce(self) -> None:
         lengths = self._measurement.prepared.tokenized.lengths
@@ -243,4 +244,4 @@ class _Loop:
         write_inputs(self._writer, prepared, self._job, every, new_samples=first, addition=addition)
         self._todo.extend(batches)
         self._announce()
-        return f"{len(prepared.corpus.samples) - first} samples added from {addition.corpus}"
+        return f"{counted(len(prepared.corpus.samples) - first, 'sample')} added from {addition.corpus}"

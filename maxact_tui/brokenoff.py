@@ -9,10 +9,11 @@ import textwrap
 
 from textual.strip import Strip
 
+from engine.report.wording import counted
 from engine.session.library import log_path
 from engine.session.records import BROKEN_OFF
 from maxact_tui.finding import short_name
-from maxact_tui.numbers import counted, grouped
+from maxact_tui.numbers import grouped
 from maxact_tui.palette import Look
 from maxact_tui.snapshot import Snapshot
 from maxact_tui.text import cut_start, visible

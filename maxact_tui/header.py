@@ -16,6 +16,7 @@ from pathlib import Path
 from textual.strip import Strip
 
 from engine.analysis.maximum import Maximum
+from engine.report.wording import counted
 from engine.session.reader import SessionMeta
 from engine.session.records import Status
 from maxact_tui.machine import Usage
@@ -116,10 +117,11 @@ def progress_words(status: Status) -> list[str]:
     """How far a run is, the most important first."""
     share = progress_share(status)
     samples, tokens = grouped(status.samples_done), compact(status.tokens_done)
+    words = counted(status.samples_total or status.samples_done, "sample").split()[1]
     if status.samples_total:
         samples, tokens = f"{samples}/{grouped(status.samples_total)}", f"{tokens} of {compact(status.tokens_total)}"
     parts = [percent(share)] if status.tokens_total else []
-    parts += [f"{samples} samples", f"{tokens} tokens"]
+    parts += [f"{samples} {words}", f"{tokens} tokens"]
     if status.phase == "running" and status.batches_done:
         parts += [rate(status.tokens_per_second, "tok"), f"ETA {duration(status.eta_seconds)}"]
     elif status.tokens_per_second:

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from engine.analysis.maximum import Maximum, find_maximum
 from engine.process import describe_death
+from engine.report.wording import counted
 from engine.session.library import log_path
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED, Status
@@ -140,7 +141,7 @@ def _update_bar(progress: Progress, task: TaskID, status: Status, maximum: Maxim
         step = label + (status.detail or "starting")
         progress.update(task, description=step, completed=status.done, total=status.total or None, note="")
         return
-    note = f"{status.samples_done}/{status.samples_total} samples  {status.tokens_per_second:,.0f} tok/s"
+    note = f"{status.samples_done}/{counted(status.samples_total, 'sample')}  {status.tokens_per_second:,.0f} tok/s"
     if maximum is not None:
         note += f"  M {compact(maximum.magnitude)} {maximum.label}"
     progress.update(
@@ -156,9 +157,8 @@ def _line(status: Status, maximum: Maximum | None) -> str:
     if status.phase in ("starting", "loading"):
         amount = f" {status.done:,}/{status.total:,} {status.unit}" if status.total else ""
         return f"{status.detail or 'starting'}{amount}"
-    line = (
-        f"{status.phase}: {status.samples_done}/{status.samples_total} samples, {status.tokens_per_second:,.0f} tok/s"
-    )
+    samples = f"{status.samples_done}/{counted(status.samples_total, 'sample')}"
+    line = f"{status.phase}: {samples}, {status.tokens_per_second:,.0f} tok/s"
     if status.eta_seconds is not None:
         line += f", {status.eta_seconds:.0f} s left"
     return line if maximum is None else f"{line}, M {compact(maximum.magnitude)} at {maximum.label}"

@@ -57,11 +57,6 @@ def grouped(value: int) -> str:
     return f"{value:,}"
 
 
-def counted(number: int, what: str) -> str:
-    """A number with its word in the right form: `1 sample`, `5,067 tokens`."""
-    return f"{grouped(number)} {what}{'' if number == 1 else 's'}"
-
-
 def percent(share: float) -> str:
     """A share as whole per cent, with a decimal below one: `34 %`, `0.4 %`; never 100 % before it is."""
     if math.isnan(share):

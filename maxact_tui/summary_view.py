@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +15,7 @@ from rich.text import Text
 from engine.analysis.model import Address, ModelSummary
 from engine.analysis.published import tier_range
 from engine.analysis.site import SiteSummary
+from engine.report.wording import counted
 from engine.session.records import Status
 from maxact_tui.numbers import compact, duration, exact, grouped, rate, size
 from maxact_tui.text import visible
@@ -38,8 +40,9 @@ def print_summary(summary: ModelSummary, console: Console) -> None:
 
 def _title(summary: ModelSummary) -> Text:
     status = summary.status
-    text = Text(visible(summary.job.model, space=" "), "bold")
-    text.append(f"  {summary.dtype}, {summary.samples} samples, {grouped(summary.tokens)} tokens", "default")
+    text = Text(visible(_model_name(summary.job.model), space=" "), "bold")
+    seen = f"{counted(summary.samples, 'sample')}, {counted(summary.tokens, 'token')}"
+    text.append(f"  {summary.dtype}, {seen}", "default")
     if not summary.is_partial:
         text.append(f", {duration(status.running_seconds)} at {rate(status.tokens_per_second, 'tok')}", "default")
     if status.peak_bytes:
@@ -49,10 +52,15 @@ def _title(summary: ModelSummary) -> Text:
     return text
 
 
+def _model_name(model: str) -> str:
+    """A hub id whole, of a path what it is called."""
+    return Path(model).name.removesuffix(".gguf") if Path(model).is_absolute() else model
+
+
 def _partial(status: Status) -> str:
     words = {"gone": "the engine is gone", "failed": "the run failed", "stopped": "the run was stopped"}
     state = words.get(status.phase, f"the run is {status.phase}")
-    return f"{state}, it had reached {status.samples_done} of {status.samples_total} samples"
+    return f"{state}, it had reached {status.samples_done} of {counted(status.samples_total, 'sample')}"
 
 
 def _maximum_lines(summary: ModelSummary) -> list[Text]:
@@ -153,7 +161,7 @@ def _remarks(summary: ModelSummary) -> list[Text]:
     rises = summary.convergence.points
     if rises:
         lines.append(
-            Text(f"M last grew after {grouped(rises[-1].tokens)} of {grouped(summary.convergence.tokens)} tokens")
+            Text(f"M last grew after {grouped(rises[-1].tokens)} of {counted(summary.convergence.tokens, 'token')}")
         )
     lines += _expert_lines(summary)
     if summary.nonfinite_sites and summary.plan is not None:

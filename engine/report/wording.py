@@ -1,6 +1,7 @@
 r"""Numbers and foreign text as the reports print them.
 
 - `exact`, `short`    numbers: every digit of a float32, or three digits
+- `counted`           a number with its noun
 - `printable`         foreign text with everything that does not print as `\xNN` or `\u{N}`
 - `in_markdown`, `in_csv`  that text where it cannot be taken for markup, a link, a mention or a formula
 
@@ -49,6 +50,12 @@ def short(value: float, digits: int = 3) -> str:
 def share(value: float) -> str:
     """A share as per cent with honest digits: `12 %`, `0.034 %`."""
     return UNKNOWN if math.isnan(value) else f"{short(100 * value, 2)} %"
+
+
+def counted(number: int, what: str) -> str:
+    """A number with thousands separators and its noun in the right form: `1 sample`, `5,067 batches`."""
+    ending = "" if number == 1 else "es" if what.endswith(("s", "x", "ch", "sh")) else "s"
+    return f"{number:,} {what}{ending}"
 
 
 def printable(foreign: str | bytes, limit: int | None = None) -> str:

@@ -10,12 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.report.wording import counted
 from engine.session.library import log_path
 from engine.session.reader import SessionReader
 from maxact_tui.asking import is_alive
 from maxact_tui.errors import UserError
 from maxact_tui.finding import find_session, short_name
-from maxact_tui.numbers import counted, size
+from maxact_tui.numbers import size
 from maxact_tui.text import visible
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from engine.report.wording import counted
 from engine.session.library import log_path, sessions_folder
 from engine.session.listing import list_sessions
 from engine.session.reader import SessionReader, send_command
@@ -19,7 +20,6 @@ from engine.session.records import ENDED
 from maxact_tui.asking import is_alive
 from maxact_tui.errors import UserError
 from maxact_tui.finding import find_session, short_name
-from maxact_tui.numbers import counted
 from maxact_tui.text import visible
 
 ANSWER_SECONDS = 30.0

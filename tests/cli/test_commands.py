@@ -165,7 +165,12 @@ def test_published_checkpoints_are_listed_and_searched(home: Path) -> None:
 
 def test_merge_of_one_session_with_itself_is_refused(finished: Path, home: Path, tmp_path: Path) -> None:
     result = maxact("merge", finished, finished, "-o", tmp_path / "c.maxact", home=home)
-    assert_one_line_error(result, "measured in")
+    assert_one_line_error(result, "given twice")
+    copy = tmp_path / "copy.maxact"
+    copy.write_bytes(finished.read_bytes())
+    result = maxact("merge", finished, copy, "-o", tmp_path / "c.maxact", home=home)
+    assert_one_line_error(result, "24 of the 24 samples of copy.maxact were measured in tiny.maxact")
+    assert not (tmp_path / "c.maxact").exists()
 
 
 def test_the_hook_plan_is_printed_from_the_config_alone(home: Path, tmp_path: Path, tiny_model_folder: Path) -> None:
