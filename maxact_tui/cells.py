@@ -99,7 +99,7 @@ def legend_line(look: Look, maker: CellMaker) -> Strip:
     ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
     scale = maker.scale
     low, high = compact_bound(scale.low), compact_bound(scale.high)
-    kind = "" if scale.log or not maker.measure.log else " linear"
+    kind = "" if scale.log or not maker.measure.log else " lin"
     tail = f"  {maker.stale}" if maker.stale else "  * M"
     return line(look, title, (f"{low} ", "dim"), *ramp, (f" {high}{kind}", "dim"), (tail, "dim"))
 

@@ -23,16 +23,14 @@ from maxact_tui.sheets import Column, Sheet
 from maxact_tui.text import fitted, visible
 from maxact_tui.widgets.lines import line
 
-_COLUMNS = (
-    Column("time", 8, "seconds"),
-    Column("tokens", 11, "tokens"),
-    Column(" kind", 12, "kind", right=False),
-    Column("event", 0, "event"),
-)
+_WHEN = (Column("time", 8, "seconds"), Column("tokens", 11, "tokens"))
+_KIND, _EVENT = Column(" kind", 12, "kind", right=False), Column(" event", 0, "event")
+_KIND_FROM = 100  # cells; narrower tables have no room for a column of what the text says anyway
 
 
 def event_sheet(events: Sequence[Event], plan: HookPlan | None, started: float, look: Look, width: int) -> Sheet:
     """Time since the start, tokens seen by then, kind and text of each event, the newest first."""
+    has_kind = width >= _KIND_FROM
 
     def record(number: int) -> Record:
         event = events[-1 - number]
@@ -45,12 +43,13 @@ def event_sheet(events: Sequence[Event], plan: HookPlan | None, started: float, 
     def row(number: int) -> Strip:
         event = events[-1 - number]
         tokens = grouped(event.tokens) if event.tokens else ""
-        kind = fitted(visible(event.kind), 11, ascii_only=look.ascii_only)
-        text = visible(event.text, max(width - 33, 10), space=" ", ascii_only=look.ascii_only)
+        kind = f"{fitted(visible(event.kind), 11, ascii_only=look.ascii_only)} " if has_kind else ""
+        text = visible(event.text, max(width - 22 - len(kind), 10), space=" ", ascii_only=look.ascii_only)
         style = EVENT_STYLES.get(event.kind, "")
-        return line(look, (f"{event_time(event, started):>8} {tokens:>11}  {kind} ", "dim"), (text, style))
+        return line(look, (f"{event_time(event, started):>8} {tokens:>11}  {kind}", "dim"), (text, style))
 
-    return Sheet(_COLUMNS, len(events), record, row)
+    columns = (*_WHEN, _KIND, _EVENT) if has_kind else (*_WHEN, _EVENT)
+    return Sheet(columns, len(events), record, row)
 
 
 def event_detail(event: Event, look: Look, width: int, height: int) -> list[Strip]:

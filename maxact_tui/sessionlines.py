@@ -17,7 +17,7 @@ from maxact_tui.filtering import Record
 from maxact_tui.numbers import compact, duration, percent, size
 from maxact_tui.palette import Look
 from maxact_tui.sheets import Column, Sheet
-from maxact_tui.text import cut_start, fitted, visible
+from maxact_tui.text import cut_middle, fitted, visible
 from maxact_tui.widgets.lines import line
 
 _STYLES = {"running": "good", "finished": "", "failed": "bad", "gone": "bad", "paused": "warn"}
@@ -79,4 +79,4 @@ def _share(info: SessionInfo) -> float:
 def _title(info: SessionInfo, width: int) -> str:
     file = visible(info.path.stem, space=" ")
     model = visible(Path(info.model).name, space=" ")
-    return cut_start(file, width) if file.startswith(model[:8]) else f"{model}  {file}"
+    return cut_middle(file if file.startswith(model[:8]) else f"{model}  {file}", width)

@@ -37,13 +37,13 @@ def thread_words(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     first = sum(1 for t in model.threads if t.position == 0)
     share = percent(tokens / model.tokens) if model.tokens else "-"
     many, words = len(model.threads), "token" if tokens == 1 else "tokens"
-    said = f" {grouped(many)} {'thread' if many == 1 else 'threads'} in {grouped(tokens)} {words} ({share} of all)"
-    said += f", {grouped(first)} at position 0; channels"
+    said = f" {grouped(many)} {'thread' if many == 1 else 'threads'} in {grouped(tokens)} {words} ({share})"
+    said += f", {grouped(first)} at position 0; mostly in channels"
     for channel, count in channels:
         if cell_width(more := f" {channel} ({count})") + cell_width(said) > width:
             break
         said += more
-    note = " ? marks a birth or death that may lie elsewhere: a full list of 100 hides smaller ones."
+    note = " ? marks a birth or death that a full list of 100 may hide."
     return [line(look, visible(said, width, space=" ")), line(look, (visible(note, width, space=" "), "dim"))]
 
 

@@ -15,7 +15,7 @@ from maxact_tui.widgets.lines import line
 _STEPS = (
     ("engine", "a process of its own: closing this screen does not end the run"),
     ("model", "weights and tokenizer are loaded; the LM head is skipped"),
-    ("sites", "every layer's attention, MLP and residual stream is found and hooked"),
+    ("sites", "every layer's attention, MLP and residual stream gets its hook"),
     ("numbers", "the first maxima appear with the first batch"),
 )
 

@@ -123,9 +123,9 @@ class PaletteScreen(ModalScreen[str | None]):
         self.query_one("#palette-keys", Lines).show([keys])
 
     def _entry(self, command: Action, width: int) -> Strip:
-        key = fitted(self.look.own(command.key_text), 8)
+        key = fitted(self.look.own(command.key_text), 10)
         name = fitted(command.label or command.key_name.replace("_", " "), NAME_CELLS)
-        text = visible(command.help, max(width - NAME_CELLS - 10, 10), space=" ", ascii_only=self.look.ascii_only)
+        text = visible(command.help, max(width - NAME_CELLS - 12, 10), space=" ", ascii_only=self.look.ascii_only)
         return line(self.look, (f"{name} ", "title"), (f"{key} ", "key"), text)
 
     def _found(self) -> list[Action]:

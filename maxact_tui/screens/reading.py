@@ -107,9 +107,7 @@ def help_lines(look: Look, width: int, here: Sequence[Place] = ()) -> list[Strip
     for title, entries in help_sections(*here, keys=look.keys):
         lines.append(line(look, (title, "heading")))
         for key, sentence in entries:
-            lines.append(
-                line(look, (f"  {fitted(look.own(key), 11)}", "key"), visible(sentence, width - 14, space=" "))
-            )
+            lines += _paragraph(look, key, sentence, width)
         lines.append(line(look))
     lines.append(line(look, ("What the heatmap can show", "heading")))
     for measure in MEASURES:
@@ -147,9 +145,9 @@ _SIGNS = (
 def _paragraph(look: Look, head: str, text: str, width: int) -> list[Strip]:
     import textwrap
 
-    rows = textwrap.wrap(text, max(width - 15, 20)) or [""]
-    lines = [line(look, (f"  {fitted(look.own(head), 11)}", "key"), rows[0])]
-    return lines + [line(look, " " * 13, row) for row in rows[1:]]
+    rows = textwrap.wrap(text, max(width - 16, 20)) or [""]
+    lines = [line(look, (f"  {fitted(look.own(head), 11)} ", "key"), rows[0])]
+    return lines + [line(look, " " * 14, row) for row in rows[1:]]
 
 
 def event_lines(

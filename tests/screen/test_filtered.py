@@ -256,6 +256,6 @@ async def test_a_switches_the_colours_to_a_linear_axis(shown: Shown, clean_sessi
         await settle(pilot, is_complete)
         assert "max|x| 1 " in screen_text(pilot.app)
         await pilot.press("a")
-        await settle(pilot, lambda app: "max|x| 0 " in screen_text(app) and " 50k linear" in screen_text(app))
+        await settle(pilot, lambda app: "max|x| 0 " in screen_text(app) and " 50k lin" in screen_text(app))
         await pilot.press("a")
         await settle(pilot, lambda app: "max|x| 1 " in screen_text(app))
