@@ -170,7 +170,7 @@ def compare(
 def _limit(first: ModelSummary, other: ModelSummary, measured: Sequence[Stability | None]) -> Limit:
     """What is noise between two sessions; a rerun on one device says nothing about another's kernels."""
     best: Limit | None = None
-    for summary, stability, dtype in zip((first, other), measured, (other.dtype, first.dtype), strict=True):
+    for summary, stability, dtype in zip((first, other), measured, (_dtype(other), _dtype(first)), strict=True):
         value = stability.explains(dtype) if stability is not None else math.nan
         if stability is None or math.isnan(value) or _kernels(first) != _kernels(other) or summary.plan is None:
             continue
@@ -181,7 +181,12 @@ def _limit(first: ModelSummary, other: ModelSummary, measured: Sequence[Stabilit
             best = Limit(value, True, larger)
     if best is not None:
         return best
-    return Limit(SAME_DTYPE_NOISE if first.dtype == other.dtype else OTHER_DTYPE_NOISE, False, {})
+    return Limit(SAME_DTYPE_NOISE if _dtype(first) == _dtype(other) else OTHER_DTYPE_NOISE, False, {})
+
+
+def _dtype(summary: ModelSummary) -> str:
+    """Of the activations, also of a run over GEMM inputs alone, where no site counts for M."""
+    return summary.dtype or str(summary.provenance.get("dtype", ""))
 
 
 def _kernels(summary: ModelSummary) -> tuple[str, frozenset[str]]:
@@ -197,7 +202,8 @@ def _differences(summaries: Sequence[ModelSummary]) -> tuple[Difference, ...]:
         "revision": [str(s.provenance.get("commit") or s.job.revision or "default") for s in summaries],
         "weights": [str(s.provenance.get("weight_hash", "unknown")) for s in summaries],
         "checkpoint's quantisation": [str(s.provenance.get("quantization") or "none") for s in summaries],
-        "dtype": [s.dtype or "unknown" for s in summaries],
+        "dtype": [_dtype(s) or "unknown" for s in summaries],
+        "sites": [s.job.sites for s in summaries],
         "attention": [str(s.provenance.get("attention", "unknown")) for s in summaries],
         "corpus": [str(s.corpus.get("hash") or s.job.corpus) for s in summaries],
         "tokenizer": [str(s.provenance.get("tokenizer_hash", "unknown")) for s in summaries],

@@ -101,9 +101,10 @@ def comparison_html(found: Comparison, sources: Sequence[Source]) -> str:
     Raises:
         ReportError: matplotlib is not installed.
     """
-    body = [figure_html(_profile_svg(found), "Largest |x| of the hidden state after each block.")]
-    tables = (*comparison_tables(found, sources), site_table(found), every_site_table(found))
-    body += [table_html(table) for table in tables if table.rows]
+    first, found_out, *rest = comparison_tables(found, sources)
+    body = [table_html(table) for table in (first, found_out) if table.rows]
+    body.append(figure_html(_profile_svg(found), "Largest |x| of the hidden state after each block."))
+    body += [table_html(table) for table in (*rest, site_table(found), every_site_table(found)) if table.rows]
     body.append(f'<p class="note">{escape(note(found))}</p>')
     return page(_title(found), body)
 
