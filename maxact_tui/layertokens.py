@@ -42,6 +42,8 @@ class LayerTokens:
         massive: bool [L, T], |x| is above it.
         scale: what the levels mean.
         peaks: int64 [T], the layer (row) where |x| of each token is largest.
+        layer_peaks: int64 [L], the token where |x| of each layer is largest.
+        largest: the largest |x| of all, NaN where nothing is known.
     """
 
     component: str
@@ -55,16 +57,12 @@ class LayerTokens:
     massive: NDArray[np.bool_]
     scale: Scale
     peaks: NDArray[np.int64]
+    layer_peaks: NDArray[np.int64]
+    largest: float
 
     def peak_value(self, token: int) -> float:
         """Signed value of the largest |x| of a token over all layers, NaN where unknown."""
         return float(self.values[self.peaks[token], token])
-
-    @property
-    def largest(self) -> float:
-        """The largest |x| of all layers and tokens, NaN where nothing is known."""
-        known = self.values[np.isfinite(self.values)]
-        return float(np.abs(known).max()) if known.size else float("nan")
 
 
 def make_layers(
@@ -85,7 +83,10 @@ def make_layers(
         return None
     values = view.maxima[sites]
     magnitudes = np.abs(values).astype(np.float64)
-    scale = scale_of(magnitudes)
+    known = np.where(np.isnan(magnitudes), -1.0, magnitudes)
+    largest = float(known.max(initial=-1.0))
+    # The bounds alone decide the scale, and two numbers are quicker to look at than all.
+    scale = scale_of(np.array([known.min(where=known > 0, initial=np.inf), largest]) if largest > 0 else magnitudes)
     limits = thresholds[sites]
     with np.errstate(invalid="ignore"):
         massive = magnitudes > limits[:, None]
@@ -100,7 +101,9 @@ def make_layers(
         thresholds=limits,
         massive=massive,
         scale=scale,
-        peaks=np.nan_to_num(magnitudes, nan=-1.0).argmax(axis=0),
+        peaks=known.argmax(axis=0),
+        layer_peaks=known.argmax(axis=1),
+        largest=largest if largest >= 0 else float("nan"),
     )
 
 
@@ -140,7 +143,6 @@ def token_records(tokens: Tokens, layers: LayerTokens | None, layer: int) -> lis
 
 def _digits(magnitudes: NDArray[np.float64]) -> NDArray[np.str_]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        power = np.floor(np.log10(magnitudes))
-    place = np.clip(np.nan_to_num(power, nan=0.0, neginf=-1.0, posinf=10.0) + 1, BELOW_ONE, ABOVE_ALL).astype(np.int64)
-    found: NDArray[np.str_] = _DIGITS[np.where(np.isnan(magnitudes), UNKNOWN, place)]
+        place = np.clip(np.floor(np.log10(magnitudes)) + 1, BELOW_ONE, ABOVE_ALL)
+    found: NDArray[np.str_] = _DIGITS[np.where(np.isnan(place), UNKNOWN, place).astype(np.int64)]
     return found

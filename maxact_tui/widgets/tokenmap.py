@@ -136,9 +136,8 @@ def slider_lines(look: Look, layers: LayerTokens, layer: int, width: int) -> lis
 
 def layer_maxima(layers: LayerTokens) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
     """(levels, digits) of the largest |x| of each layer over the whole text."""
-    tokens = np.nan_to_num(np.abs(layers.values), nan=-1.0).argmax(axis=1)
-    rows = np.arange(len(tokens))
-    return layers.levels[rows, tokens], layers.digits[rows, tokens]
+    rows = np.arange(len(layers.labels))
+    return layers.levels[rows, layers.layer_peaks], layers.digits[rows, layers.layer_peaks]
 
 
 def _label_parts(layers: LayerTokens, shape: Shape, chosen: int) -> list[Part]:
