@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.screen import sessions
-from tests.screen.terminal import PROGRAM, Terminal, sequences
+from tests.screen.terminal import PROGRAM, Terminal
 
 # Everything the app itself may write; a token's title, clear or clipboard sequence is not among them.
 OWN_SEQUENCES = {
@@ -120,21 +120,6 @@ def test_a_terminal_that_never_answers_is_drawn_to_all_the_same(tmp_path: Path) 
         script.status = script.status.changed(samples_done=12)
         script.tick()
         terminal.wait_for("13/14 samples")
-
-
-@pytest.mark.parametrize("keys", ["", "2", "3", "4", "v", "?", ":"])
-def test_hostile_tokens_send_no_escape_of_their_own(finished_session: Path, keys: str) -> None:
-    with Terminal(finished_session, 120, 36) as terminal:
-        terminal.wait_for("token in context")
-        terminal.press(keys)
-        terminal.read(1.5)
-        assert sequences(bytes(terminal.raw)) <= OWN_SEQUENCES
-        assert b"\x1b]0;" not in terminal.raw
-        assert b"]52;c;b3duZWQ=\x07" not in terminal.raw
-        terminal.press("\x1b")
-        terminal.read(0.5)
-        terminal.press("q")
-        assert terminal.exit_code() == 0
 
 
 def test_columns_stay_aligned_beside_hostile_tokens(finished_session: Path) -> None:
