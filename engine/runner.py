@@ -51,7 +51,7 @@ def run(path: Path) -> int:
     Returns:
         0 when the run finished or was stopped, 1 when it failed; the reason is in the session's status.
     """
-    writer = SessionWriter.open(path)
+    writer = SessionWriter.open(path, live=True)
     with SessionReader(path) as reader:
         job = reader.meta().job
         recorder = RunRecorder(writer, job.checkpoint_seconds)

@@ -40,7 +40,7 @@ def serve(path: Path, idle_seconds: float = IDLE_SECONDS) -> int:
     Returns:
         0 when it left in order, 1 when the model could not be loaded; the reason is in the service's status.
     """
-    writer = SessionWriter.open(path)
+    writer = SessionWriter.open(path, live=True)
     with SessionReader(path) as reader:
         other = reader.service()
         if other is not None and other.phase not in ENDED and other.pid not in (0, os.getpid()):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 SCHEMA_VERSION = 2
@@ -82,8 +83,13 @@ def create(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_writable(path: Path) -> sqlite3.Connection:
+def open_writable(path: Path, *, live: bool = False) -> sqlite3.Connection:
     """Open an existing session file for writing (the engine, or a screen sending a command).
+
+    Args:
+        path: the file.
+        live: others will read while much is written. A session that ended is one file without a write-ahead log;
+            going on without one, every tick would wait for the disk and for whoever reads.
 
     Raises:
         SessionError: not there, not a session, of a newer version, or not writable.
@@ -98,6 +104,9 @@ def open_writable(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         connection.close()
         raise SessionError(f"cannot bring {path} from schema {version} to {SCHEMA_VERSION}: {error}") from error
+    if live:
+        with suppress(sqlite3.OperationalError):  # somebody reads it right now: the journal stays as it is
+            _choose_journal(connection)
     return connection
 
 

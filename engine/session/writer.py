@@ -51,13 +51,13 @@ class SessionWriter:
         return writer
 
     @classmethod
-    def open(cls, path: Path) -> SessionWriter:
-        """Open an existing session file for writing.
+    def open(cls, path: Path, *, live: bool = False) -> SessionWriter:
+        """Open an existing session file for writing; `live` by an engine, which others watch.
 
         Raises:
             SessionError: not there, not a session, or not writable.
         """
-        return cls(path, schema.open_writable(path))
+        return cls(path, schema.open_writable(path, live=live))
 
     def set_meta(self, **values: Any) -> None:
         """Store JSON values under these names (`job`, `provenance`, `plan`, `corpus`, `tokenizer`, ...)."""

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -21,6 +22,7 @@ from engine.preparation import Prepared
 from engine.process import start_engine
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED
+from engine.session.schema import JOURNAL_VARIABLE
 from engine.session.writer import SessionWriter
 from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
 
@@ -65,6 +67,33 @@ def test_a_finished_run_has_counted_every_token_at_every_site(whole: Path) -> No
         assert np.abs(one.extremes).max() == np.abs(one.top["value"][0]) == np.nanmax(one.sample_max)
     assert live is not None
     assert live.magnitude.tolist() == [np.abs(one.extremes).max() for one in totals if one is not None]
+
+
+def test_a_run_without_a_write_ahead_log_ends_the_same_while_a_screen_reads_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model_folder: Path, corpus: Path, whole: Path
+) -> None:
+    """As on a network file system, where readers and the writer lock each other out."""
+    monkeypatch.setenv(JOURNAL_VARIABLE, "delete")
+    path = new_session(tmp_path / "far away.maxact", tiny_job(tiny_model_folder, corpus))
+    over, looks = threading.Event(), []
+
+    def watch() -> None:
+        with SessionReader(path) as reader:
+            while not over.is_set():
+                looks.append((reader.status().phase, len([one for one in reader.all_totals() if one is not None])))
+
+    screen = threading.Thread(target=watch)
+    screen.start()
+    code = runner.run(path)
+    over.set()
+    screen.join(30)
+    assert code == 0
+    assert not path.with_name(path.name + "-wal").exists()
+    assert len(looks) > 3
+    assert any(sites for _, sites in looks)
+    assert_equal_totals(read_totals(path), read_totals(whole))
+    with SessionReader(path) as reader:
+        assert [event.text for event in reader.events() if event.kind == "run"][-1] == "finished after 24 samples"
 
 
 def test_the_maximum_is_the_one_transformers_returns(whole: Path, tiny_model_folder: Path) -> None:

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,31 @@ def test_both_journal_modes_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with SessionReader(path) as reader:
         assert reader.checkpoint_number() == 1
     writer.close()
+
+
+def journal_of(path: Path) -> str:
+    with closing(sqlite3.connect(path)) as db:
+        return str(db.execute("PRAGMA journal_mode").fetchone()[0])
+
+
+def test_an_engine_that_goes_on_with_an_ended_session_writes_ahead_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every tick of a resumed run would wait for the disk and for its readers."""
+    path = tmp_path / "run.maxact"
+    fill(path).close(final=True)
+    assert journal_of(path) == "delete"
+    send_command(path, "stop")
+    assert journal_of(path) == "delete", "only an engine changes it"
+    with SessionReader(path) as reader:
+        writer = SessionWriter.open(path, live=True)
+        assert journal_of(path) == "wal"
+        writer.add_event("run", "resumed")
+        assert reader.events()[-1].text == "resumed"
+        writer.close(final=True)
+    monkeypatch.setenv(schema.JOURNAL_VARIABLE, "delete")
+    SessionWriter.open(path, live=True).close()
+    assert journal_of(path) == "delete"
 
 
 def test_a_finished_session_is_one_file(tmp_path: Path) -> None:
