@@ -5,6 +5,7 @@
 - `overflow_sheet`  how far each site is from the largest number of fp16 and e4m3
 - `Order`, `ordered`  sorted by a column, or as the model computes
 - `sheet_grid`, `sheet_cells`  the order as rows of a heatmap, and what they hold
+- `sheet_records`  rows to copy
 - `site_label`, `scheme_titles`  their short names
 """
 
@@ -22,6 +23,7 @@ from engine.quantization.metrics import QuantError
 from engine.sites.site import HookPlan, Site
 from maxact_tui.boardview import BoardView
 from maxact_tui.cells import decibel_text
+from maxact_tui.filtering import Value
 from maxact_tui.grid import TITLES, Grid
 from maxact_tui.measures import SQNR_SCALE, board_values
 from maxact_tui.numbers import compact
@@ -162,6 +164,17 @@ def sheet_cells(sheet: BoardSheet, sites: Sequence[int]) -> dict[int, Cell]:
 
 def _count(number: float) -> str:
     return f"{int(number)}" if number < 1e5 else compact(number)
+
+
+def sheet_records(sheet: BoardSheet, sites: Sequence[int], plan: HookPlan) -> list[dict[str, Value]]:
+    """Name, layer, component and every column of these sites, the numbers in full."""
+    records = []
+    for number in sites:
+        site = plan.sites[number]
+        record: dict[str, Value] = {"site": site.name, "layer": site.layer, "component": site.component}
+        record |= {column.name: float(column.values[number]) for column in sheet.columns}
+        records.append(record)
+    return records
 
 
 def _cell(error: QuantError | None, level: int, look: Look) -> Cell:

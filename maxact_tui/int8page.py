@@ -93,19 +93,18 @@ def int8_line(view: SiteView, look: Look) -> list[Part]:
 
 def best_words(board: Board, row: int, look: Look) -> str:
     """The best scheme for each number of bits: `8 bits: e4m3 31.4 dB; 6 bits: int6 18.7 dB; ...`."""
-    said: list[str] = []
-    for bits in sorted({scheme.bits for scheme in board.schemes}, reverse=True):
+    said: dict[str, str] = {}  # a scheme that is best with fewer bits, too, is named with those
+    for bits in sorted({scheme.bits for scheme in board.schemes}):
         best = best_within(board, row, bits)
-        if best is not None:
-            scheme, error = best
-            said.append(f"{bits} bits: {short_name(scheme)} {error_text(error, look)} dB")
-    return "; ".join(said)
+        if best is not None and best[0].name not in said:
+            said[best[0].name] = f"{bits} bits: {short_name(best[0])} {error_text(best[1], look)} dB"
+    return "; ".join(reversed(said.values()))
 
 
 def short_name(scheme: Column) -> str:
-    """A scheme's name with its quantile in per cent: `int8-q99.9`."""
+    """A scheme's name with its quantile in per cent, and shorter: `int8-q99.9`, `int8-smooth0.5`."""
     head, dash, level = scheme.name.partition("-q0.")
-    return f"{head}-q{100 * float('0.' + level):.6g}" if dash else scheme.name
+    return f"{head}-q{100 * float('0.' + level):.6g}" if dash else scheme.name.replace("-token-smooth", "-smooth")
 
 
 def error_text(error: QuantError | None, look: Look) -> str:

@@ -25,6 +25,7 @@ from maxact_tui.boardsheet import (
     scheme_sheet,
     sheet_cells,
     sheet_grid,
+    sheet_records,
 )
 from maxact_tui.boardview import BoardView
 from maxact_tui.effects import effect_status
@@ -34,6 +35,7 @@ from maxact_tui.palette import Look
 from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.tunable import Tunable
 from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.sheets import as_tsv
 from maxact_tui.snapshot import Snapshot, Wish
 from maxact_tui.text import visible
 from maxact_tui.tuning import Tuning
@@ -153,6 +155,13 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
     def example(self) -> Record | None:
         """The first site."""
         return self._record(0) if self.snapshot.plan is not None else None
+
+    def copied(self, *, whole: bool) -> str:
+        """The site under the cursor, or every site that is shown in its order, as tab-separated text."""
+        plan = self.snapshot.plan
+        if plan is None or self._sheet is None or self._site is None:
+            return ""
+        return as_tsv(sheet_records(self._sheet, self._sites if whole else [self._site], plan))
 
     def on_heatmap_cursor_moved(self, event: Heatmap.CursorMoved) -> None:
         """Another site or another scheme."""

@@ -97,6 +97,10 @@ async def test_s_sorts_by_the_column_under_the_cursor_worst_first(shown: Shown, 
         await pilot.pause()
         assert [plan.sites[site].name for site in screen._sites] == [f"layer_{n}_hidden" for n in (3, 4, 5)]
         assert "3 of 122 sites" in screen_text(pilot.app)
+        heading, *rows = [row.split("\t") for row in screen.copied(whole=True).splitlines()]
+        assert heading[:4] == ["site", "layer", "component", "int8"]
+        assert [row[0] for row in rows] == [plan.sites[site].name for site in screen._sites]
+        assert float(rows[0][3]) == pytest.approx(board.rows[screen._sites[0]][0].sqnr_db)
 
 
 async def test_enter_opens_the_site_under_the_quantiser_and_esc_comes_back(shown: Shown, clean_session: Path) -> None:
