@@ -103,12 +103,13 @@ def show(session: Path, *, as_json: bool) -> int:
         UserError: nothing has been measured yet.
     """
     from engine.analysis.model import analyse
+    from engine.analysis.stability import read_stability
     from engine.effect.results import read_effects
 
     with SessionReader(find_session(session)) as reader:
         if not len(reader.samples_done()):
             raise UserError(f"{reader.path.name} holds no results yet ({reader.status().phase})")
-        summary, effects = analyse(reader), read_effects(reader)
+        summary, effects, stability = analyse(reader), read_effects(reader), read_stability(reader)
     if as_json:
         from engine.report.effects import effect_dict
         from engine.report.summary import summary_dict
@@ -116,10 +117,13 @@ def show(session: Path, *, as_json: bool) -> int:
         document = {**summary_dict(summary), "effects": [effect_dict(one) for one in effects]}
         print(json.dumps(document, allow_nan=False))
     else:
+        from engine.report.sentences import robustness
         from maxact_tui.commands.effects import print_effects
         from maxact_tui.summary_view import print_summary
 
         print_summary(summary, console())
+        if stability is not None:
+            console().print(Text(f"robustness: {robustness(stability)}"), soft_wrap=True)
         if effects:
             print()
             print_effects(effects)

@@ -155,7 +155,9 @@ def _rerun(job: Job, path: Path, label: str) -> Iterator[SessionReader]:
 
 def _keep(path: Path, found: Stability) -> None:
     settings = {"samples": len(found.samples), "dtype": found.other_dtype}
-    title = f"{len(found.samples)} peak samples alone" + (f" and in {found.other_dtype}" if found.other_dtype else "")
+    title = f"{len(found.samples)} peak sample{'s' if len(found.samples) > 1 else ''} alone" + (
+        f" and in {found.other_dtype}" if found.other_dtype else ""
+    )
     arrays = {"batch": found.batch.astype(np.float32), "rounding": found.rounding.astype(np.float32)}
     writer = SessionWriter.open(path)
     try:
@@ -167,7 +169,8 @@ def _keep(path: Path, found: Stability) -> None:
 def _print(found: Stability, names: Sequence[str]) -> None:
     out = console()
     first, alone, other = found.maximum
-    out.print(f"{len(found.samples)} samples run again; they hold the peaks of {found.sites} of {len(names)} sites")
+    samples = f"{len(found.samples)} sample{'s' if len(found.samples) > 1 else ''} run again"
+    out.print(f"{samples}, in which {found.sites} of {len(names)} sites have their peak", highlight=False)
     if not np.isnan(first):  # no site of a run over GEMM inputs counts for M
         line = f"M        {exact(first)} in its batch, {exact(alone)} alone"
         out.print(line + (f", {exact(other)} in {found.other_dtype}" if found.other_dtype else ""), highlight=False)

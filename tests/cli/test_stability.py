@@ -49,7 +49,7 @@ def test_the_peaks_are_what_the_model_gives_for_the_sample_alone(
 
 def test_it_says_what_differs_and_where(rerun: str) -> None:
     lines = rerun.splitlines()
-    assert lines[0].startswith("6 samples run again; they hold the peaks of ")
+    assert lines[0].startswith("6 samples run again, in which ")
     assert lines[1].startswith("M ") and "alone" in lines[1] and "in bfloat16" in lines[1]
     assert lines[2].startswith("batch") and lines[3].startswith("bfloat16") and "95 % of the sites" in lines[3]
 
@@ -58,6 +58,7 @@ def test_comparisons_and_reports_use_it(rerun: str, finished: Path, home: Path) 
     compared = maxact("compare", finished, finished, home=home)
     assert compared.returncode == 0 and "(measured on 95 % of the sites" in compared.stdout
     assert "peak samples run alone" in maxact("export", finished, "--format", "markdown", "-o", "-", home=home).stdout
+    assert "robustness: peak samples run alone" in maxact("show", finished, home=home).stdout
 
 
 def test_a_session_without_results_or_corpus_is_refused_in_one_line(tmp_path: Path, home: Path) -> None:  # noqa: F811
