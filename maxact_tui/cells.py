@@ -28,7 +28,7 @@ class CellMaker:
         self._look, self.measure, self.linear = look, measure, linear
         self.scale = Scale(1.0, 10.0)
         self.has_values = False
-        self.stale = ""
+        self.tokens: int | None = None  # of the checkpoint the values are of, where the run has gone on since
         self._made: dict[int, tuple[tuple[float | None, int, str], Cell]] = {}
 
     def make(self, snapshot: Snapshot) -> dict[int, Cell]:
@@ -37,7 +37,9 @@ class CellMaker:
         self.has_values = bool(np.isfinite(values).any())
         self.scale = self._scale(values)
         levels = self._levels(values)
-        self.stale = snapshot.as_of(snapshot.model.tokens) if snapshot.model and not self.measure.is_live else ""
+        of_checkpoint = snapshot.model is not None and not self.measure.is_live
+        tokens = snapshot.model.tokens if snapshot.model is not None and of_checkpoint else None
+        self.tokens = tokens if snapshot.as_of(tokens) else None
         tied = set(snapshot.maximum.plateau) if snapshot.maximum is not None else set()
         alarms = _alarms(snapshot)
         for site, (value, level) in enumerate(zip(values.tolist(), levels.tolist(), strict=True)):
@@ -88,20 +90,23 @@ def site_values(measure: Measure, snapshot: Snapshot) -> NDArray[np.float64]:
     return values
 
 
-def legend_line(look: Look, maker: CellMaker) -> Strip:
-    """The measure, its ramp from low to high, and the marks."""
+def legend_line(look: Look, maker: CellMaker, width: int = 80) -> Strip:
+    """The measure, its ramp from low to high, and the marks or how old the values are, in `width` cells."""
     title: Part = (f" {maker.measure.title} ", "title")
+    room = width - len(title[0]) - 1
     if not maker.has_values:
-        waiting = "comes with the first checkpoint" if not maker.measure.is_live else "no numbers yet"
-        return line(look, title, (waiting, "dim"))
+        waiting = "comes with the first checkpoint" if room > 30 else "waits for a checkpoint"
+        return line(look, title, (waiting if not maker.measure.is_live else "no numbers yet", "dim"))
     if maker.measure.name == "nonfinite":
-        return line(look, title, ("! marks sites with NaN or infinity", "dim"))
-    ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
+        return line(look, title, ("! marks sites with NaN or infinity" if room > 34 else "! NaN or infinity", "dim"))
     scale = maker.scale
     low, high = compact_bound(scale.low), compact_bound(scale.high)
-    kind = "" if scale.log or not maker.measure.log else " lin"
-    tail = f"  {maker.stale}" if maker.stale else "  * M"
-    return line(look, title, (f"{low} ", "dim"), *ramp, (f" {high}{kind}", "dim"), (tail, "dim"))
+    high += "" if scale.log or not maker.measure.log else " lin"
+    tail = "  * M" if maker.tokens is None else f"  as of {compact(maker.tokens)}" + " tokens" * (room > 50)
+    glyphs = max(min(room - len(low) - len(high) - len(tail) - 2, look.levels), 3)
+    levels = np.linspace(0, look.levels - 1, glyphs).round().astype(int).tolist()
+    ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in levels]
+    return line(look, title, (f"{low} ", "dim"), *ramp, (f" {high}", "dim"), (tail, "dim"))
 
 
 def compact_bound(value: float) -> str:

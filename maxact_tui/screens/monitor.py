@@ -293,7 +293,10 @@ class MonitorScreen(Narrowed):
         changed = heatmap.show(self._maker.make(self.snapshot))
         if self._follows and self.snapshot.focus is not None:
             changed |= heatmap.place(self.snapshot.focus)
-        return self._lines("legend").show([legend_line(self.look, self._maker)]) or changed
+        return (
+            self._lines("legend").show([legend_line(self.look, self._maker, self._lines("legend").size.width)])
+            or changed
+        )
 
     def _draw_events(self) -> bool:
         lines, snapshot = self._lines("events"), self.snapshot
