@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -86,17 +87,17 @@ def effect_status(snapshot: Snapshot) -> tuple[str, str]:
         if answer.state != "done":
             scope = Scope.from_json(asked[-1].arguments.get("scope") or {}).title
             return f"effect at {scope}: {answer.words()}", "bad" if answer.state == "failed" else "key"
-    found = _effects(snapshot)
-    if not found:
+    newest = next(_effects(snapshot), None)
+    if newest is None:
         return "", ""
-    shown = [f"{row[0]} {row[1]} ({row[2]}), KL {row[3]}" for row in effect_table(found[0]).rows[1:]]
-    plain = effect_table(found[0]).rows[0][1]
-    return f"effect at {found[0].scope.title}: perplexity {plain}; {'; '.join(shown)}", ""
+    plain, *changed = effect_table(newest).rows
+    shown = [f"{row[0]} {row[1]} ({row[2]}), KL {row[3]}" for row in changed]
+    return f"effect at {newest.scope.title}: perplexity {plain[1]}; {'; '.join(shown)}", ""
 
 
 def effect_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     """A table and its notes for each job."""
-    found = _effects(snapshot)
+    found = list(_effects(snapshot))
     if not found:
         return [line(look, ("No effect was measured yet: Q on the board asks for one.", "dim"))]
     lines: list[Strip] = []
@@ -113,6 +114,6 @@ def effect_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     return lines
 
 
-def _effects(snapshot: Snapshot) -> list[Effect]:
+def _effects(snapshot: Snapshot) -> Iterator[Effect]:
     """Newest first."""
-    return [Effect.from_result(result) for result in reversed(snapshot.results) if result.kind == KIND]
+    return (Effect.from_result(result) for result in reversed(snapshot.results) if result.kind == KIND)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -16,18 +15,8 @@ from textual.strip import Strip
 
 from maxact_tui import actions
 from maxact_tui.boardlines import detail_lines, group_line, head_lines, headroom_lines, overflow_lines, sum_lines
-from maxact_tui.boardsheet import (
-    LABEL_CELLS,
-    BoardSheet,
-    Order,
-    ordered,
-    overflow_sheet,
-    scheme_sheet,
-    sheet_cells,
-    sheet_grid,
-    sheet_records,
-)
-from maxact_tui.boardview import BoardView
+from maxact_tui.boardsheet import LABEL_CELLS, sheet_records
+from maxact_tui.boardtable import LIMITS, SCHEMES, BoardTable
 from maxact_tui.effects import effect_status
 from maxact_tui.filtering import Record
 from maxact_tui.grid import site_record
@@ -44,7 +33,6 @@ from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.prompt import PromptLine
 
 PAGE_CELLS = 72
-_ORDERS = (Order("int8"), Order("headroom to fp16"))  # of either section at first
 
 
 class BoardScreen(Filterable, Tunable, WatchedScreen):
@@ -64,14 +52,9 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
 
     def __init__(self, look: Look, snapshot: Snapshot, site: int | None = None) -> None:
         super().__init__(look, snapshot)
-        self._site, self._columns = site, [0, 0]
-        self._other_site: int | None = None  # the cursor of the other section
-        self._has_moved = False
-        self._section, self._orders = 0, list(_ORDERS)
+        self.table = BoardTable(site)
         self._heatmap: Heatmap | None = None
-        self._sheet: BoardSheet | None = None
-        self._made_for: tuple[BoardView | None, int] = (None, 0)
-        self._sites: list[int] = []
+        self._has_moved = False
         self._notice = ""
 
     def compose(self) -> ComposeResult:
@@ -104,7 +87,7 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
 
     def wish(self) -> Wish:
         """All sites, and the arrays of the one under the cursor."""
-        return Wish(self._site, model=False, board=True)
+        return Wish(self.table.site, model=False, board=True)
 
     def notice(self, text: str) -> None:
         """Show a short answer in place of the keys."""
@@ -113,16 +96,15 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
 
     async def restyle(self, look: Look) -> None:
         """Show the same in another look."""
-        self._heatmap, self._sheet, self._made_for = None, None, (None, 0)
+        self._heatmap = None
         await super().restyle(look)
 
     def draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
         changed = self._draw_keys() | self._draw_effect()
         self._take_board()
-        order = self._orders[self._section]
-        scale = "bits 8" if self._section else "dB 50"
-        head = head_lines(self.snapshot, order, self.filter_counts(), scale, self.look, self.size.width)
+        scale = "bits 8" if self.table.section == LIMITS else "dB 50"
+        head = head_lines(self.snapshot, self.table.order, self.filter_counts(), scale, self.look, self.size.width)
         changed |= self._lines("head").show(head)
         if self._heatmap is None:
             return changed
@@ -136,7 +118,7 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
     @property
     def tuned_site(self) -> int | None:
         """The site under the cursor."""
-        return self._site
+        return self.table.site
 
     def tuning_changed(self) -> None:
         """Show the new threshold."""
@@ -144,13 +126,13 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
 
     def filter_changed(self) -> None:
         """Show the rows the filter keeps."""
-        self._arrange_rows(self._site)
+        self._arrange_rows()
         self.draw()
 
     def filter_counts(self) -> tuple[int, int]:
         """How many sites are kept, of how many."""
         plan = self.snapshot.plan
-        return len(self._sites), len(plan.sites) if plan is not None else 0
+        return len(self.table.sites), len(plan.sites) if plan is not None else 0
 
     def example(self) -> Record | None:
         """The first site."""
@@ -158,23 +140,22 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
 
     def copied(self, *, whole: bool) -> str:
         """The site under the cursor, or every site that is shown in its order, as tab-separated text."""
-        plan = self.snapshot.plan
-        if plan is None or self._sheet is None or self._site is None:
+        plan, table = self.snapshot.plan, self.table
+        if plan is None or table.sheet is None or table.site is None:
             return ""
-        return as_tsv(sheet_records(self._sheet, self._sites if whole else [self._site], plan))
+        return as_tsv(sheet_records(table.sheet, table.sites if whole else [table.site], plan))
 
     def on_heatmap_cursor_moved(self, event: Heatmap.CursorMoved) -> None:
         """Another site or another scheme."""
         event.stop()
-        if self._heatmap is None or self._sheet is None:
+        if self._heatmap is None:
             return
         self._has_moved = True
-        row, column = self._heatmap.cursor
-        self._columns[self._section] = column
-        if self._section == 0:
-            self.choose_column(column)
-        if row < len(self._sites) and self._sites[row] != self._site:
-            self._site = self._sites[row]
+        row, self.table.column = self._heatmap.cursor
+        if self.table.section == SCHEMES:
+            self.choose_column(self.table.column)
+        if row < len(self.table.sites) and self.table.sites[row] != self.table.site:
+            self.table.site = self.table.sites[row]
             self.forget_threshold()
             self.ask()
         self._draw_cursor()
@@ -201,68 +182,59 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
 
     def action_sort(self) -> None:
         """Sort by the cursor's column, worst first; again as the model computes."""
-        if self._sheet is None:
-            return
-        name = self._sheet.columns[self._columns[self._section]].name
-        self._orders[self._section] = Order(None if self._orders[self._section].column == name else name)
-        self._arrange_rows(None)
+        self.table.sort()
+        self._arrange_rows()
         self.draw()
 
     def action_reverse(self) -> None:
         """Turn the order round."""
-        order = self._orders[self._section]
-        self._orders[self._section] = replace(order, is_reversed=not order.is_reversed)
-        self._arrange_rows(None)
+        self.table.reverse()
+        self._arrange_rows()
         self.draw()
 
     def action_section(self) -> None:
         """The other section: SQNR, or what exceeds fp16 and e4m3."""
-        self._section = 1 - self._section
-        self._site, self._other_site = self._other_site, self._site
+        self.table.turn()
         self.draw()
 
     def action_back(self) -> None:
         """Back, with the site the user chose, if any; with a filter first back to every site."""
         if not self.clear_filter():
-            self.dismiss(self._site if self._has_moved else None)
+            self.dismiss(self.table.site if self._has_moved else None)
 
     def place(self, site: int, tuning: Tuning) -> None:
         """Put the cursor on a site and a quantiser, as they were left on the site's own screen."""
-        self.tuning, self._columns[0] = tuning, tuning.column
-        self._arrange_rows(site)
+        self.tuning, self.table.column, self.table.site = tuning, tuning.column, site
+        self._arrange_rows()
         self.ask()
         self.draw()
 
     def _take_board(self) -> None:
         """Make the table anew where the numbers or the section have changed."""
-        view, plan = self.snapshot.board, self.snapshot.plan
-        if view is None or plan is None or self._made_for == (view, self._section):
+        view, plan, table = self.snapshot.board, self.snapshot.plan, self.table
+        if view is None or plan is None:
             return
-        make = overflow_sheet if self._section else scheme_sheet
-        old, self._sheet = self._sheet, make(view, plan, self.look)
-        self._made_for = (view, self._section)
-        if old is None or old.names != self._sheet.names:
+        is_new = table.take(view, plan, self.look)
+        if self._heatmap is None or (table.sheet is not None and self._heatmap.grid.columns != table.sheet.names):
             if self._heatmap is not None:
                 self._heatmap.remove()
-            grid = sheet_grid(self._sheet, range(len(self._sheet.labels)))
-            self._heatmap = Heatmap(self.look, grid, label_width=LABEL_CELLS)
+            self._heatmap = Heatmap(self.look, table.grid, label_width=LABEL_CELLS)
             self.query_one("#board-map").mount(self._heatmap)
             self._arrange()
-        self._arrange_rows(self._site)
+            is_new = True
+        if is_new:
+            self._arrange_rows()
 
-    def _arrange_rows(self, site: int | None) -> None:
-        """Filter and sort; the cursor goes to this site, or to the first."""
-        if self._sheet is None or self._heatmap is None:
+    def _arrange_rows(self) -> None:
+        """Filter and sort; the cursor stays on its site, or goes to the first."""
+        if self._heatmap is None:
             return
-        found = ordered(self._sheet, self._orders[self._section])
-        self._sites = [one for one in found if self.kept.holds(self._record(one))]
-        row = self._sites.index(site) if site in self._sites else 0
-        new = self._sites[row] if self._sites else None
-        if new != self._site:
-            self._site = new
+        before = self.snapshot.focus
+        self.table.arrange(lambda site: self.kept.holds(self._record(site)))
+        if self.table.site != before:
             self.ask()
-        self._heatmap.reorder(sheet_grid(self._sheet, self._sites), (row, self._columns[self._section]))
-        self._heatmap.show(sheet_cells(self._sheet, self._sites))
+        self._heatmap.reorder(self.table.grid, (self.table.row, self.table.column))
+        self._heatmap.show(self.table.cells)
 
     def _arrange(self) -> None:
         """Give the table whole columns, as many as leave room for the page where there is one."""
@@ -273,18 +245,19 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
 
     def _draw_cursor(self) -> bool:
         """Everything that depends on where the cursor is."""
-        view, plan, sheet, heatmap = self.snapshot.board, self.snapshot.plan, self._sheet, self._heatmap
+        view, plan, sheet, heatmap = self.snapshot.board, self.snapshot.plan, self.table.sheet, self._heatmap
         if view is None or plan is None or sheet is None or heatmap is None:
             return False
         columns, width = heatmap.visible_columns, self.size.width
         changed = self._lines("groups").show([group_line(sheet, columns, self.look)])
-        sums = overflow_lines(view, plan, self.look, width) if self._section else sum_lines(view, columns, self.look)
-        changed |= self._lines("sums").show(sums)
-        site = self._site if self._site is not None else -1
-        if self._section:
+        site = self.table.site if self.table.site is not None else -1
+        if self.table.section == LIMITS:
+            sums = overflow_lines(view, plan, self.look, width)
             details = headroom_lines(view, plan, site, self.look)
         else:
+            sums = sum_lines(view, columns, self.look)
             details = detail_lines(self.snapshot, site, self.tuner, self.tuning, self.look, width)
+        changed |= self._lines("sums").show(sums)
         changed |= self._lines("detail").show(details)
         return self._draw_page() or changed
 

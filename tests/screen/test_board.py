@@ -86,21 +86,21 @@ async def test_s_sorts_by_the_column_under_the_cursor_worst_first(shown: Shown, 
             await pilot.press(*presses)
             await pilot.pause()
             expected = sorted(range(len(plan.sites)), key=lambda site: key(board.rows[site]))
-            assert screen._sites == expected
+            assert screen.table.sites == expected
             assert screen.tuned_site == expected[0]
         assert "by int8-mse, worst first" in screen_text(pilot.app)
         await pilot.press("S")
-        assert [key(board.rows[site]) for site in screen._sites] == sorted(map(key, board.rows), reverse=True)
+        assert [key(board.rows[site]) for site in screen.table.sites] == sorted(map(key, board.rows), reverse=True)
         await pilot.press("s")
-        assert screen._sites == list(range(len(plan.sites)))
+        assert screen.table.sites == list(range(len(plan.sites)))
         await pilot.press("slash", *"comp:hidden L3-5", "enter")
         await pilot.pause()
-        assert [plan.sites[site].name for site in screen._sites] == [f"layer_{n}_hidden" for n in (3, 4, 5)]
+        assert [plan.sites[site].name for site in screen.table.sites] == [f"layer_{n}_hidden" for n in (3, 4, 5)]
         assert "3 of 122 sites" in screen_text(pilot.app)
         heading, *rows = [row.split("\t") for row in screen.copied(whole=True).splitlines()]
         assert heading[:4] == ["site", "layer", "component", "int8"]
-        assert [row[0] for row in rows] == [plan.sites[site].name for site in screen._sites]
-        assert float(rows[0][3]) == pytest.approx(board.rows[screen._sites[0]][0].sqnr_db)
+        assert [row[0] for row in rows] == [plan.sites[site].name for site in screen.table.sites]
+        assert float(rows[0][3]) == pytest.approx(board.rows[screen.table.sites[0]][0].sqnr_db)
 
 
 async def test_enter_opens_the_site_under_the_quantiser_and_esc_comes_back(shown: Shown, clean_session: Path) -> None:
