@@ -2,9 +2,11 @@
 
 - `channel_grid`   layers down, channels across, as a heatmap takes it
 - `channel_cells`  the cells of that grid
+- `channel_title`, `channel_legend`  what is shown, and what colours and marks mean
 - `channel_records`  as records to copy
 - `ChannelPlace`   one channel at one site, with what is known of it
 - `place_of`, `place_lines`
+- `nearest_row`    the row of a site, or of its layer
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from textual.strip import Strip
 from engine.analysis.channelmap import ChannelMap
 from engine.analysis.channels import ChannelSummary
 from engine.analysis.site import SiteSummary, TopEntry
-from engine.sites.site import Site
+from engine.sites.site import HookPlan, Site
 from maxact_tui.cells import compact_bound
 from maxact_tui.filtering import Record
 from maxact_tui.grid import Grid
@@ -90,6 +92,16 @@ def channel_records(found: ChannelMap, labels: Sequence[str]) -> list[Record]:
     ]
 
 
+def nearest_row(found: ChannelMap, plan: HookPlan | None, site: int | None) -> int:
+    """The row of a site, or of the same layer's where it is of another component; else the first."""
+    if plan is None or site is None:
+        return 0
+    if site in found.sites:
+        return found.sites.index(site)
+    layers = [plan.sites[number].layer for number in found.sites]
+    return layers.index(plan.sites[site].layer) if plan.sites[site].layer in layers else 0
+
+
 def place_of(found: ChannelMap, snapshot: Snapshot, cell: int) -> ChannelPlace:
     """What is known of a cell."""
     row, column = divmod(cell, len(found.channels))
@@ -120,6 +132,15 @@ def place_lines(here: ChannelPlace, site: Site, token: TokenPlace | None, look: 
         return [*lines, line(look, facts)]
     room = max(width - len(facts), 12)
     return [*lines, line(look, (facts, "dim"), *token_parts(token, look, room, lead=room // 3))]
+
+
+def channel_title(found: ChannelMap | None, component: str, look: Look) -> Strip:
+    """What the screen shows."""
+    parts: list[Part] = [(" Channels across layers", "title")]
+    if found is not None:
+        count = f"the {len(found.channels)} largest of {grouped(found.width)}"
+        parts.append((f"  {count} in {visible(component)}, the largest first", "dim"))
+    return line(look, *parts)
 
 
 def channel_legend(found: ChannelMap, look: Look, width: int) -> Strip:

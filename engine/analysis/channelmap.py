@@ -33,6 +33,16 @@ class ChannelMap:
     maxima: NDArray[np.float32]
     width: int
 
+    def holds_the_same(self, other: ChannelMap) -> bool:
+        """Whether both are of the same channels, in whatever order."""
+        return set(self.channels.tolist()) == set(other.channels.tolist())
+
+    def in_order_of(self, other: ChannelMap) -> ChannelMap:
+        """The same with the channels in the order of another map of the same channels."""
+        places = {channel: place for place, channel in enumerate(self.channels.tolist())}
+        order = [places[channel] for channel in other.channels.tolist()]
+        return ChannelMap(self.sites, self.channels[order], self.maxima[:, order], self.width)
+
 
 def channel_map(reader: SessionReader, sites: Sequence[int], count: int) -> ChannelMap:
     """The `count` largest channels over these sites; ties go to the lower channel."""

@@ -25,12 +25,13 @@ from maxact_tui.channelcells import (
     channel_grid,
     channel_legend,
     channel_records,
+    channel_title,
+    nearest_row,
     place_lines,
     place_of,
 )
 from maxact_tui.footer import footer_line
 from maxact_tui.grid import Grid, make_grid
-from maxact_tui.numbers import grouped
 from maxact_tui.palette import Look
 from maxact_tui.places import Places, TokenPlace
 from maxact_tui.probelines import component_line
@@ -87,6 +88,7 @@ class ChannelsScreen(WatchedScreen):
         self._found: ChannelMap | None = None
         self._read_at = (-1, -1)
         self._heatmap: Heatmap | None = None
+        self._drawn: tuple[object, ...] = ()
         self._tokens: dict[Address, TokenPlace | None] = {}
         self._notice = self._problem = ""
 
@@ -127,28 +129,34 @@ class ChannelsScreen(WatchedScreen):
 
     def draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
+        if not self.query("#channels-keys"):
+            return False  # not composed yet, or taken down already
         self._read_if_new()
         changed = self._lines("head").show(self._head(self.size.width))
         if self._found is not None and self._heatmap is not None and self._heatmap.is_mounted:
-            changed |= self._heatmap.show(channel_cells(self._found, self.snapshot, self.look))
+            changed |= self._draw_cells(self._found, self._heatmap)
             changed |= self._lines("legend").show([channel_legend(self._found, self.look, self.size.width)])
             changed |= self._draw_detail()
         return self._draw_keys() or changed
 
     async def on_channels_screen_map_read(self, event: MapRead) -> None:
         """Show the channels; columns are made anew only where they are others."""
-        if event.column != self._column:
+        if event.column != self._column or not self.query("#channels-map"):
             return
-        before, self._found, self._problem = self._found, event.found, ""
-        same = before is not None and before.channels.tolist() == event.found.channels.tolist()
-        if not same or self._heatmap is None or before is None or before.sites != event.found.sites:
+        before, self._problem = self._found, ""
+        if not event.found.channels.size:
+            self._problem = "no channel of this component was seen yet"
+        elif before is not None and before.sites == event.found.sites and before.holds_the_same(event.found):
+            self._found = event.found.in_order_of(before)
+        else:
+            self._found = event.found
             await self._mount_heatmap(event.found)
         self.draw()
 
     def on_channels_screen_token_read(self, event: TokenRead) -> None:
         """Show the token of the channel under the cursor."""
         self._tokens[event.address] = event.token
-        self._draw_detail()
+        self.draw()
 
     def on_channels_screen_failed(self, event: Failed) -> None:
         """Say what is wrong."""
@@ -219,28 +227,26 @@ class ChannelsScreen(WatchedScreen):
         assert self._grid is not None
         channel = self._here_channel()
         rows = [self._grid.rows[row] for row in range(len(self._grid.rows)) if self._grid.sites[row, self._column] >= 0]
-        old, self._heatmap = self._heatmap, Heatmap(self.look, channel_grid(found, rows), id=None)
+        old, self._heatmap = self._heatmap, Heatmap(self.look, channel_grid(found, rows))
         with self.app.batch_update():
             if old is not None:
                 await old.remove()
             await self.query_one("#channels-map").mount(self._heatmap)
-        row = self._nearest_row(found)
+        row = nearest_row(found, self.snapshot.plan, self._site)
         columns = found.channels.tolist()
         column = columns.index(channel) if channel in columns else 0
         self._heatmap.place(row * len(columns) + column)
 
-    def _here_channel(self) -> int | None:
-        title = self._heatmap.grid.columns[self._heatmap.cursor[1]] if self._heatmap is not None else ""
-        return int(title) if title else None
+    def _draw_cells(self, found: ChannelMap, heatmap: Heatmap) -> bool:
+        """Cells change with the channels that were read, and with the summary that tells their signs and kinds."""
+        key = (found, heatmap, self.snapshot.model_at)
+        if key == self._drawn:
+            return False
+        self._drawn = key
+        return heatmap.show(channel_cells(found, self.snapshot, self.look))
 
-    def _nearest_row(self, found: ChannelMap) -> int:
-        """The row of the site the user comes from, or of the same layer in this component."""
-        plan, site = self.snapshot.plan, self._site
-        if site in found.sites:
-            return found.sites.index(site)
-        layer = plan.sites[site].layer if plan is not None and site is not None else None
-        layers = [plan.sites[s].layer for s in found.sites] if plan is not None else []
-        return layers.index(layer) if layer in layers else 0
+    def _here_channel(self) -> int | None:
+        return int(self._heatmap.grid.columns[self._heatmap.cursor[1]]) if self._heatmap is not None else None
 
     def _here(self) -> ChannelPlace | None:
         if self._found is None or self._heatmap is None or not self._found.channels.size:
@@ -256,16 +262,12 @@ class ChannelsScreen(WatchedScreen):
             self._tokens[address] = None
             self._read_token(self.snapshot.path, address)
         token = self._tokens.get(address) if address is not None else None
-        return self._lines("detail").show(
-            place_lines(here, plan.sites[here.site], token, self.look, self.size.width - 2)
-        )
+        shown = place_lines(here, plan.sites[here.site], token, self.look, self.size.width - 2)
+        return self._lines("detail").show(shown)
 
     def _head(self, width: int) -> list[Strip]:
-        title: list[tuple[str, str]] = [(" Channels across layers", "title")]
-        if self._found is not None and self._grid is not None:
-            count = f"the {len(self._found.channels)} largest of {grouped(self._found.width)}"
-            title.append((f"  {count} in {visible(self._grid.columns[self._column])}, the largest first", "dim"))
-        lines = [line(self.look, *title)]
+        component = self._grid.columns[self._column] if self._grid is not None else ""
+        lines = [channel_title(self._found, component, self.look)]
         if self._problem:
             return [*lines, line(self.look, (f" {visible(self._problem, width - 2, space=' ')}", "bad"))]
         if self._grid is None or not self.snapshot.checkpoint:

@@ -57,6 +57,7 @@ class ProbeScreen(AskingScreen):
         self._grid: Grid | None = None
         self._layers: LayerTokens | None = None
         self._layers_of: tuple[object, ...] = ()
+        self._maximum: tuple[object, Strip] = (None, Strip([]))
         self._notice = ""
 
     @property
@@ -104,6 +105,8 @@ class ProbeScreen(AskingScreen):
 
     def draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
+        if not self.query("#probe-keys"):
+            return False  # not composed yet, or taken down already
         self._place()
         width, layers = self.size.width, self._make_layers()
         changed = self._lines("head").show(self._head(width, layers))
@@ -251,7 +254,10 @@ class ProbeScreen(AskingScreen):
             style = "bad" if self.answer.state == "failed" else "key"
             lines.append(line(self.look, " ", (visible(self.answer.words(), width - 2, space=" "), style)))
         elif self.view is not None:
-            lines.append(maximum_line(self.view, self.snapshot, self.look, width))
+            key = (self.view, self.look, width)
+            if self._maximum[0] != key:  # every snapshot of a run comes by here, and the text has many values
+                self._maximum = (key, maximum_line(self.view, self.snapshot, self.look, width))
+            lines.append(self._maximum[1])
         elif self.tokens is None:
             lines.append(line(self.look, " ", (visible(self.empty_words(), width - 2, space=" "), "dim")))
         if layers is not None and self._grid is not None:

@@ -117,6 +117,8 @@ class PromptCompareScreen(Screen[None]):
         return self.query_one(Scroller)
 
     def _draw(self) -> None:
+        if not self.query("#versus-keys"):
+            return  # taken down already
         width, look = self.size.width, self.look
         head = [line(look, (" Two prompts", "title"), ("  largest |x| over their tokens; ratio = B / A", "dim"))]
         if self._views is not None and self._grid is not None:

@@ -24,8 +24,9 @@ from maxact_tui.screens.prompteditor import PromptArea, PromptEditor
 from maxact_tui.screens.prompthistory import PromptHistoryScreen
 from maxact_tui.screens.sample import SampleScreen
 from maxact_tui.screens.site import SiteScreen
+from maxact_tui.widgets.heatmap import Heatmap
 from maxact_tui.widgets.tokentext import lay_out
-from tests.screen import probed
+from tests.screen import probed, sessions
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import check_picture, screen_text
 from tests.screen.probed import SAMPLE
@@ -218,6 +219,23 @@ class TestChannels:
         assert found.channels.tolist() == sorted(range(64), key=lambda c: (-overall[c], c))[:8]
         np.testing.assert_array_equal(found.maxima, arrays[:, found.channels])
         assert (found.width, found.sites) == (64, tuple(sites))
+
+    async def test_channels_keep_their_columns_while_a_run_goes_on(self, shown: Shown, tmp_path: Path) -> None:
+        script = sessions.running(tmp_path / "run.maxact")
+        async with shown(script.path, 100, 30) as pilot:
+            await settle(pilot, lambda app: app.snapshot.view is not None)
+            await pilot.press("c")
+            await settle(pilot, shows("channel 50"))
+            heatmap = pilot.app.screen.query_one(Heatmap)
+            await pilot.press("right", "right")
+            before = heatmap.grid.titles
+            number = pilot.app.snapshot.checkpoint
+            script.tick().checkpoint()
+            await settle(pilot, lambda app: app.screen._read_at[1] > number)
+            await pilot.pause(0.2)
+            after = pilot.app.screen.query_one(Heatmap)
+            assert after.grid.titles[0] == before[0]
+            assert (after is heatmap) == (set(after.grid.titles) == set(before))
 
     async def test_the_component_turns_and_enter_opens_the_site(self, shown: Shown, clean: Path) -> None:
         async with shown(clean) as pilot:
