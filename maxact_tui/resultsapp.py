@@ -1,25 +1,27 @@
 """What becomes of results: exporting them, and comparing the session with another.
 
 - `ResultsApp`  the part of the application that opens these dialogs
+
+What makes reports is imported when it is asked for: the first frame does not wait for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual import work
 
 from engine.report.errors import ReportError
-from engine.report.writing import write_documents
 from engine.session.schema import SessionError
-from maxact_tui.exporter import Export, free_folder, in_the_way, make_export, usual_folder
 from maxact_tui.screens.browser import BrowserScreen
 from maxact_tui.screens.choice import Choice, ChoiceScreen
-from maxact_tui.screens.compare import ComparisonScreen
-from maxact_tui.screens.export import ExportScreen, export_lines
 from maxact_tui.screens.reading import ReadingScreen
 from maxact_tui.textsapp import TextsApp
+
+if TYPE_CHECKING:
+    from maxact_tui.exporter import Export
 
 
 class ResultsApp(TextsApp):
@@ -40,10 +42,15 @@ class ResultsApp(TextsApp):
 
     async def open_comparison(self, sessions: Sequence[Path]) -> None:
         """Show sessions side by side; the first is what the others are compared with."""
+        from maxact_tui.screens.compare import ComparisonScreen
+
         await self.push_screen(ComparisonScreen(self.look, sessions), self.redraw)
 
     async def action_export(self) -> None:
         """Choose formats and write them beside the session."""
+        from maxact_tui.exporter import usual_folder
+        from maxact_tui.screens.export import ExportScreen
+
         if self.snapshot.checkpoint == 0:
             self.say("nothing to export before the first checkpoint")
         elif self._is_exporting:
@@ -61,6 +68,8 @@ class ResultsApp(TextsApp):
 
     @work(thread=True, group="export")
     def _make(self, session: Path, names: Sequence[str]) -> None:
+        from maxact_tui.exporter import make_export, usual_folder
+
         try:
             made = make_export(session, names, lambda text: self.call_from_thread(self.say, text))
         except (SessionError, OSError) as error:
@@ -70,6 +79,8 @@ class ResultsApp(TextsApp):
 
     def _made(self, export: Export, folder: Path) -> None:
         """Ask if files are in the way, else write."""
+        from maxact_tui.exporter import free_folder, in_the_way
+
         existing = in_the_way(export, folder)
         if not existing:
             self._write_files(export, folder, force=False)
@@ -93,6 +104,8 @@ class ResultsApp(TextsApp):
 
     @work(thread=True, group="export")
     def _write_files(self, export: Export, folder: Path, *, force: bool) -> None:
+        from engine.report.writing import write_documents
+
         written: list[Path] = []
         problem = ""
         try:
@@ -103,6 +116,8 @@ class ResultsApp(TextsApp):
 
     def _tell_written(self, export: Export, written: Sequence[Path], problem: str) -> None:
         title = f"Exported: {len(written)} file{'s' if len(written) != 1 else ''}"
+        from maxact_tui.screens.export import export_lines
+
         self._end_export("")
         page = ReadingScreen(self.look, title, lambda width: export_lines(export, written, problem, self.look, width))
         self.push_screen(page, self.redraw)
