@@ -43,8 +43,10 @@ class Passage:
         """Say that these samples will be run, with so many steps a batch."""
         self._total += len(self._plan(samples)) * steps
 
-    def run(self, samples: Sequence[int], work: Callable[[Batch], Iterator[str]]) -> Iterator[Progress]:
-        """Do the work on every batch; each string it yields ends a step. It keeps nothing of an unfinished batch.
+    def run(self, samples: Sequence[int], work: Callable[[Batch], Iterator[str | None]]) -> Iterator[Progress]:
+        """Do the work on every batch. It keeps nothing of a batch that it does not finish.
+
+        Each string it yields ends a step; None only lets others go on, within a long one.
 
         Raises:
             EffectError: not one sample fits in memory.
@@ -52,12 +54,13 @@ class Passage:
         todo = deque(self._plan(samples))
         fitted = not todo
         while todo:
-            numbers, failed, steps = todo.popleft(), False, 0
+            numbers, failed, steps, said = todo.popleft(), False, 0, "running"
             try:
                 for text in work(numbers):
-                    steps += 1
-                    self._done += 1
-                    yield Progress(self._done, max(self._total, self._done), text)
+                    steps += text is not None
+                    self._done += text is not None
+                    said = text or said
+                    yield Progress(self._done, max(self._total, self._done), said)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,8 +46,8 @@ class Predictions:
 
 def compare(
     head: LanguageHead, reference: torch.Tensor, changed: Sequence[torch.Tensor], targets: torch.Tensor
-) -> list[Predictions]:
-    """Compare hidden states through the head.
+) -> Generator[None, None, list[Predictions]]:
+    """Compare hidden states through the head; yields after each piece.
 
     Args:
         head: of the model.
@@ -58,20 +58,32 @@ def compare(
     Returns:
         One `Predictions` for every change. KL is taken over the whole vocabulary; rounding below zero is cut off.
     """
-    pieces: list[list[tuple[torch.Tensor, ...]]] = [[] for _ in changed]
+    pieces: list[list[tuple[torch.Tensor, ...]]] = []
     for part in head.chunks(len(reference)):
-        wanted = targets[part, None]
-        expected = torch.log_softmax(head.logits(reference[part]).float(), dim=-1)
-        wanted = wanted.to(expected.device)
-        weights, best = expected.exp(), expected.argmax(dim=-1)
-        expected_nll = -expected.gather(-1, wanted)[:, 0]
-        for number, hidden in enumerate(changed):
-            found = torch.log_softmax(head.logits(hidden[part]).float(), dim=-1)
-            agrees, nll = found.argmax(dim=-1) == best, -found.gather(-1, wanted)[:, 0]
-            # Where a token is impossible its weight is 0 and the difference of logarithms may be NaN.
-            terms = torch.where(weights > 0, found.neg_().add_(expected).mul_(weights), 0.0)
-            pieces[number].append((terms.sum(dim=-1).clamp_min(0.0), agrees, nll, expected_nll))
-    return [Predictions(*(torch.cat([piece[i] for piece in one]).cpu().numpy() for i in range(4))) for one in pieces]
+        pieces.append(_piece(head, reference[part], [hidden[part] for hidden in changed], targets[part, None]))
+        yield
+    return [
+        Predictions(*(torch.cat([piece[number][i] for piece in pieces]).cpu().numpy() for i in range(4)))
+        for number in range(len(changed))
+    ]
+
+
+def _piece(
+    head: LanguageHead, reference: torch.Tensor, changed: Sequence[torch.Tensor], targets: torch.Tensor
+) -> list[tuple[torch.Tensor, ...]]:
+    """The fields of `Predictions` for a few rows under every change; the logits are gone when it returns."""
+    expected = torch.log_softmax(head.logits(reference).float(), dim=-1)
+    wanted = targets.to(expected.device)
+    weights, best = expected.exp(), expected.argmax(dim=-1)
+    expected_nll = -expected.gather(-1, wanted)[:, 0]
+    rows = []
+    for hidden in changed:
+        found = torch.log_softmax(head.logits(hidden).float(), dim=-1)
+        agrees, nll = found.argmax(dim=-1) == best, -found.gather(-1, wanted)[:, 0]
+        # Where a token is impossible its weight is 0 and the difference of logarithms may be NaN.
+        terms = torch.where(weights > 0, found.neg_().add_(expected).mul_(weights), 0.0)
+        rows.append((terms.sum(dim=-1).clamp_min(0.0), agrees, nll, expected_nll))
+    return rows
 
 
 def summarise_predictions(

@@ -79,7 +79,7 @@ class _Measuring:
         if not self._usable:
             raise EffectError(ready[0].problem)
 
-    def run_batch(self, numbers: tuple[int, ...]) -> Iterator[str]:
+    def run_batch(self, numbers: tuple[int, ...]) -> Iterator[str | None]:
         """The unchanged model, every change, the comparison; a step each."""
         batch = collate(self._context.prepared.tokenized, numbers)
         where = targets_of(batch)
@@ -95,7 +95,7 @@ class _Measuring:
                 changed.append(self._hidden(batch, rows))
             yield one.intervention.name
         targets = torch.from_numpy(where.tokens)
-        found = compare(self._head, reference, changed, targets)
+        found = yield from compare(self._head, reference, changed, targets)
         self._keep(where, found)
         yield "comparing predictions"
 
