@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
 
@@ -20,6 +21,7 @@ from engine.session.writer import SessionWriter
 from engine.work.work import Progress, Work, WorkContext, WorkError
 
 _log = logging.getLogger(__name__)
+LEAST_SECONDS = 0.05
 OUT_OF_MEMORY = "out of memory; give less text, or wait until the run has ended"
 
 
@@ -76,6 +78,16 @@ class WorkQueue:
         return True
 
     def step(self) -> None:
+        """Run a step of the oldest work, with those before it that only announced something.
+
+        A batch lies between two calls, so that a prompt must not need two of them.
+        """
+        end = time.monotonic() + LEAST_SECONDS
+        self._step()
+        while self._current is not None and time.monotonic() < end:
+            self._step()
+
+    def _step(self) -> None:
         """Run one step of the oldest work; a work that fails is answered, and never ends the run."""
         if self._current is None:
             if not self._waiting:
