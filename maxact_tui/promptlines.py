@@ -16,7 +16,7 @@ from textual.strip import Strip
 
 from engine.session.records import Result
 from maxact_tui.grid import Grid
-from maxact_tui.numbers import compact, exact, grouped
+from maxact_tui.numbers import UNKNOWN, compact, exact, grouped
 from maxact_tui.palette import Look
 from maxact_tui.probes import ProbeView, peak_token
 from maxact_tui.text import fitted, visible
@@ -68,12 +68,10 @@ def compare_rows(views: tuple[ProbeView, ProbeView], grid: Grid, column: int, lo
         first, second = (_peak(view, site) for view in views)
         parts: list[Part] = [(f"{grid.rows[row]:>6} ", "dim")]
         for view, (value, token) in zip(views, (first, second), strict=True):
-            shown = (
-                "" if isnan(value) else f"{token} {visible(view.tokens.shown[token].text or view.tokens.pieces[token])}"
-            )
-            parts.append(
-                f"{'-' if isnan(value) else exact(value):>10}  {fitted(shown, room, ascii_only=look.ascii_only)} "
-            )
+            piece = view.tokens.shown[token].text or view.tokens.pieces[token]
+            shown = "" if isnan(value) else f"{token} {visible(piece, ascii_only=look.ascii_only)}"
+            number = UNKNOWN if isnan(value) else exact(value)
+            parts.append(f"{number:>10}  {fitted(look.own(shown), room, ascii_only=look.ascii_only)} ")
         rows.append(line(look, *parts, _ratio(first[0], second[0])))
     return rows
 
