@@ -28,6 +28,7 @@ class EventsScreen(Tabled, WatchedScreen):
 
     CSS_PATH = "events.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("list")]
+    PLACES: ClassVar[tuple[actions.Place, ...]] = ("list",)
 
     def compose(self) -> ComposeResult:
         """Title, list, the selected event in full, keys."""

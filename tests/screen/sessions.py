@@ -179,7 +179,8 @@ class SessionScript:
         values = np.clip(values, -limit, limit)
         values[0] = magnitude if is_massive else -magnitude
         if is_massive:  # the first token of every other sample carries nearly as much in the same channel
-            values[50 :: 4 * self.width][: len(self.samples)] = magnitude * np.linspace(0.98, 0.5, len(self.samples))
+            places = values[50 :: 4 * self.width][: len(self.samples)]
+            places[:] = magnitude * np.linspace(0.98, 0.5, len(self.samples))[: len(places)]
             values[[0, 50]] = values[[50, 0]]
             values[50] = magnitude
         patterns = (values.view(np.uint32) >> 16).astype(np.int64)
