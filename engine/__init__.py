@@ -7,6 +7,8 @@ One straight line, each step a module a newcomer can read in a sitting:
 - `engine.sites`        where to look: the hook plan                                       (torch)
 - `engine.hooks`        attach to the sites, as a context manager                          (torch)
 - `engine.statistics`   what to keep of each site; `totals` and `patterns` are numpy only  (torch)
+- `engine.splitting`    calibration samples, evaluation samples, the rest: chosen, and batches in that order
+- `engine.parts`        what is kept where one of these ends, and the sums taken in the pass (torch)
 - `engine.runner`       the loop: batch, forward, tick, checkpoint, command                (torch)
 - `engine.work`         what else the loaded model is asked for, between batches           (torch)
 - `engine.serving`      the same for the model of an ended run                             (torch)

@@ -9,6 +9,9 @@
 - `accumulator`   `SiteAccumulator`: one site on its device, updated without a host sync    (torch)
 - `live`          the scalars of every site between checkpoints                             (torch)
 - `meter`         `Meter`: all sites; what the hooks feed and the loop reads                (torch)
+- `pass_sums`     quantisers whose scales change within a tensor: names, mergeable sums    (numpy only)
+- `quantisers`    their errors, the torch judge; `backends.numba_errors` is the compiled one (torch)
+- `pass_meter`    the sums of all sites over evaluation samples                           (torch)
 - `expert_meter`  the counts of the experts, fed during the forward                         (torch)
 
 This file imports nothing, so that the numpy-only modules load without torch.

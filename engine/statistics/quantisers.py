@@ -107,8 +107,11 @@ def add_errors(table: torch.Tensor, x: torch.Tensor, calibration: Calibration) -
         finite = wide.isfinite()
         wide = wide.where(finite, 0.0)
         elements = finite.sum(dtype=torch.float64)
-        signal = torch.stack([_squares(wide), _absolute(wide), elements, part.numel() - elements])
-        table[:, [_SIGNAL_SQUARES, _SIGNAL, _ELEMENTS, _NONFINITE]] += signal
+        # Plain columns: an index made of a list would be an upload for every tensor.
+        table[:, _SIGNAL_SQUARES] += _squares(wide)
+        table[:, _SIGNAL] += _absolute(wide)
+        table[:, _ELEMENTS] += elements
+        table[:, _NONFINITE] += part.numel() - elements
         for number, (quantised, limit) in enumerate(quantised_rows(wide, calibration)):
             error = quantised - wide
             table[number, _SQUARED] += _squares(error)
