@@ -105,9 +105,10 @@ class MaxactApp(TakingApp, ResultsApp):
             self._try_again()
 
     def on_watched_screen_view_wished(self, event: WatchedScreen.ViewWished) -> None:
-        """The watcher reads what the screen shows."""
+        """The watcher reads what the uppermost screen shows; the ones below ask, too, when the window changes."""
+        shown = next((one for one in reversed(self.screen_stack) if isinstance(one, WatchedScreen)), None)
         if self.watcher is not None:
-            self.watcher.wish(event.wish)
+            self.watcher.wish(shown.wish() if shown is not None and shown.is_mounted else event.wish)
 
     def say(self, text: str) -> None:
         """Show a line for some seconds."""
