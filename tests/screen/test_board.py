@@ -238,6 +238,25 @@ def test_the_board_is_one_line_per_site_with_titles_that_fit(clean_session: Path
     assert bits == pytest.approx(math.log2(65_504 / max(magnitudes)))
 
 
+async def test_the_board_survives_an_empty_filter_another_theme_and_any_size(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session, 120, 36) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("i")
+        await settle(pilot, is_board)
+        await pilot.press("slash", *"L99", "enter", "down", "end", "pageup", "right", "s", "w", "Y", "w")
+        await pilot.pause()
+        assert "0 of 122 sites" in screen_text(pilot.app)
+        assert pilot.app.screen.tuned_site is None
+        await pilot.press("enter", "Q", "equals_sign", "comma", "escape")
+        await settle(pilot, lambda app: " 122 sites as the model computes" in screen_text(app))
+        await pilot.app.action_theme()
+        await settle(pilot, is_board)
+        for size in ((200, 60), (60, 16), (10, 3), (300, 100), (80, 24)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+        await settle(pilot, lambda app: is_board(app) and "▸" in screen_text(app))
+
+
 async def test_an_effect_is_asked_for_followed_and_listed(shown: Shown, tmp_path: Path) -> None:
     script = sessions.running(tmp_path / "run.maxact", layers=4, massive=2, hostile=False)
     async with shown(script.path, 120, 36) as pilot:
