@@ -57,10 +57,10 @@ class Distribution:
         folded: both signs together.
     """
 
-    __slots__ = ("_histogram", "_limits", "_sides", "count", "dtype", "folded", "nonfinite")
+    __slots__ = ("_counts", "_limits", "_patterns", "_sides", "count", "dtype", "folded", "nonfinite")
 
     def __init__(self, dtype: str, histogram: NDArray[np.int64], limits: tuple[float, float] | None = None) -> None:
-        """Take over a pattern histogram.
+        """Take a pattern histogram.
 
         Args:
             dtype: `bfloat16`, `float16` or `float32`.
@@ -72,7 +72,9 @@ class Distribution:
         self.dtype = dtype
         self.nonfinite = int(both[~finite].sum())
         self.count = int(both.sum()) - self.nonfinite
-        self._histogram = histogram
+        # A board holds these of every site: the patterns that occur are a small part of all.
+        self._patterns = np.flatnonzero(histogram).astype(np.uint16)
+        self._counts = histogram[self._patterns]
         self._limits = limits
         self._sides: tuple[Side, Side] | None = None
         self.folded = self._side(both, None if limits is None else max(abs(limits[0]), abs(limits[1])))
@@ -94,9 +96,11 @@ class Distribution:
         """Positive elements, and the magnitudes of the negative ones."""
         if self._sides is None:
             high, low = self._limits if self._limits is not None else (None, None)
+            histogram = np.zeros(2 * MAGNITUDES, np.int64)
+            histogram[self._patterns] = self._counts
             self._sides = (
-                self._side(self._histogram[:MAGNITUDES], None if high is None else max(high, 0.0)),
-                self._side(self._histogram[MAGNITUDES:], None if low is None else max(-low, 0.0)),
+                self._side(histogram[:MAGNITUDES], None if high is None else max(high, 0.0)),
+                self._side(histogram[MAGNITUDES:], None if low is None else max(-low, 0.0)),
             )
         return self._sides
 
