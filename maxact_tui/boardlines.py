@@ -153,7 +153,8 @@ def detail_lines(
         head.append(f"{threshold}, clips {share_text(error.clip_rate)}, rel. rmse {share_text(error.rel_rmse)}")
         if error.nonfinite:
             head.append((f"  {grouped(error.nonfinite)} non-finite left out", "bad"))
-    words = [line(look, *head), line(look, (" best  ", "dim"), best_words(view.board, site, look))]
+    best = visible(best_words(view.board, site, look), max(width - 7, 10), space=" ", ascii_only=look.ascii_only)
+    words = [line(look, *head), line(look, (" best  ", "dim"), best)]
     tuned = tuner.tune(tuning) if tuner is not None else None
     if tuned is not None:
         words += [line(look, visible(f" {row}", width, space=" ")) for row in _tuned_words(tuned, look)]

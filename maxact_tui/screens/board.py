@@ -146,19 +146,9 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
         return as_tsv(sheet_records(table.sheet, table.sites if whole else [table.site], plan))
 
     def on_heatmap_cursor_moved(self, event: Heatmap.CursorMoved) -> None:
-        """Another site or another scheme."""
+        """Another site or another scheme was clicked."""
         event.stop()
-        if self._heatmap is None:
-            return
-        self._has_moved = True
-        row, self.table.column = self._heatmap.cursor
-        if self.table.section == SCHEMES:
-            self.choose_column(self.table.column)
-        if row < len(self.table.sites) and self.table.sites[row] != self.table.site:
-            self.table.site = self.table.sites[row]
-            self.forget_threshold()
-            self.ask()
-        self._draw_cursor()
+        self._take_cursor()
 
     def on_heatmap_scrolled(self, event: Heatmap.Scrolled) -> None:
         """What stands above and below the columns goes with them."""
@@ -169,16 +159,19 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
         """Move the cursor by one cell."""
         if self._heatmap is not None:
             self._heatmap.move(rows, columns)
+            self._take_cursor()
 
     def action_page(self, direction: int) -> None:
         """Move the cursor by a page of sites."""
         if self._heatmap is not None:
             self._heatmap.page(direction)
+            self._take_cursor()
 
     def action_edge(self, direction: int) -> None:
         """Move the cursor to the first or last site."""
         if self._heatmap is not None:
             self._heatmap.edge(direction)
+            self._take_cursor()
 
     def action_sort(self) -> None:
         """Sort by the cursor's column, worst first; again as the model computes."""
@@ -208,6 +201,20 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
         self._arrange_rows()
         self.ask()
         self.draw()
+
+    def _take_cursor(self) -> None:
+        """Follow the heatmap's cursor at once: the next key may already open what is under it."""
+        if self._heatmap is None or self._heatmap.cursor == (self.table.row, self.table.column):
+            return
+        self._has_moved = True
+        row, self.table.column = self._heatmap.cursor
+        if self.table.section == SCHEMES:
+            self.choose_column(self.table.column)
+        if row < len(self.table.sites) and self.table.sites[row] != self.table.site:
+            self.table.site = self.table.sites[row]
+            self.forget_threshold()
+            self.ask()
+        self._draw_cursor()
 
     def _take_board(self) -> None:
         """Make the table anew where the numbers or the section have changed."""

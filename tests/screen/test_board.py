@@ -307,8 +307,8 @@ def test_moving_the_cursor_or_the_threshold_does_not_redraw_the_board(clean_sess
         terminal.read(0.6)
         terminal.press("jjlj")
         assert terminal.read(1.0) <= 4 * 1024
-        terminal.press("\r")
-        terminal.wait_for("what if")
+        terminal.press("ll\r")  # typed ahead: enter opens what the cursor is on by then
+        terminal.wait_for("int8-mse  T")
         terminal.read(0.6)
         terminal.press(",,,,")
         assert terminal.read(1.0) <= 4 * 1024
