@@ -16,7 +16,7 @@ _LAYER = re.compile(r"[lL]?(\d+)")
 
 
 def site_jumps(plan: HookPlan | None, query: str) -> list[Action]:
-    """Actions that put the cursor on a site, in the order of the model.
+    """Actions that put the cursor on a site, in the order of the model, the one named in full before the others.
 
     Args:
         plan: the sites there are.
@@ -29,10 +29,11 @@ def site_jumps(plan: HookPlan | None, query: str) -> list[Action]:
     if plan is None or len(layers) > 1 or not (layers or any(len(word) > 2 for word in others)):
         return []
     wanted = layers[0] if layers else None
-    found = []
+    found: list[tuple[bool, Action]] = []
     for number, site in enumerate(plan.sites):
         names = f"{site.component} {site.name} {column_title(site)}".lower()
         if site.layer == wanted and all(word in names for word in others):
             where = "" if site.layer is None else f"L{site.layer} "
-            found.append(Action(f"app.jump({number})", ("",), f"{where}{site.component}", f"Go to {site.name}."))
-    return found[:MOST]
+            action = Action(f"app.jump({number})", ("",), f"{where}{site.component}", f"Go to {site.name}.")
+            found.append((column_title(site) in others or site.component in others, action))
+    return [action for _, action in sorted(found, key=lambda pair: not pair[0])][:MOST]

@@ -56,7 +56,7 @@ class Filterable(ABC):
     def open_filter(self) -> None:
         """Let the user type a filter, beginning with the one in force."""
         self._before = self.kept
-        self.prompt.open("/ ", self.kept.text, _HISTORY)
+        self.prompt.open("/ ", self.kept.text, _HISTORY, self._submit)
         self._judge(self.kept.text)
 
     def clear_filter(self) -> bool:
@@ -71,16 +71,6 @@ class Filterable(ABC):
         """Show what the text keeps as it is typed."""
         event.stop()
         self._judge(event.text)
-
-    def on_prompt_line_submitted(self, event: PromptLine.Submitted) -> None:
-        """Keep the filter; one that cannot be read stays open to be mended."""
-        event.stop()
-        if not self._judge(event.text):
-            return
-        if self.kept:
-            _HISTORY[:] = [*(text for text in _HISTORY if text != self.kept.text), self.kept.text][-_KEPT:]
-        self.prompt.close()
-        self.filter_changed()
 
     def on_prompt_line_cancelled(self, event: PromptLine.Cancelled) -> None:
         """Back to the filter before."""
@@ -107,6 +97,14 @@ class Filterable(ABC):
             shown = cut_middle(visible(notice, space=" "), width, ascii_only=self.look.ascii_only)
             return self.prompt.show([line(self.look, (f" {shown}", "key"))])
         return self.prompt.show(self.key_strips(*places))
+
+    def _submit(self, text: str) -> bool:
+        """Keep the filter; one that cannot be read stays open to be mended."""
+        if not self._judge(text):
+            return False
+        if self.kept:
+            _HISTORY[:] = [*(old for old in _HISTORY if old != self.kept.text), self.kept.text][-_KEPT:]
+        return True
 
     def _judge(self, text: str) -> bool:
         """Put the filter that was typed in force; says whether it could be read."""

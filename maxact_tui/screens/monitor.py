@@ -232,6 +232,7 @@ class MonitorScreen(Narrowed):
     def on_heatmap_cursor_moved(self, event: Heatmap.CursorMoved) -> None:
         """From the first move on the cursor belongs to the user and follows M no more."""
         event.stop()
+        self._origin = None
         self._cursor_moved()
 
     async def on_heatmap_opened(self, event: Heatmap.Opened) -> None:

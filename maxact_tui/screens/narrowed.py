@@ -27,6 +27,7 @@ class Narrowed(Filterable, WatchedScreen):
     _heatmap: Heatmap | None = None
     _grid: Grid | None = None
     _kept_sites: set[int]
+    _origin: int | None = None  # where the cursor was before a filter was typed
 
     def __init__(self, look: Look, snapshot: Snapshot) -> None:
         super().__init__(look, snapshot)
@@ -44,6 +45,11 @@ class Narrowed(Filterable, WatchedScreen):
     def prompt(self) -> PromptLine:
         """The line of keys."""
         return self.query_one(PromptLine)
+
+    def open_filter(self) -> None:
+        """Let the user type a filter; what is typed on the way to it does not move the cursor for good."""
+        self._origin = self._heatmap.site if self._heatmap is not None else None
+        super().open_filter()
 
     def filter_changed(self) -> None:
         """Show the rows and columns the filter keeps."""
@@ -80,7 +86,8 @@ class Narrowed(Filterable, WatchedScreen):
             return False
         self._kept_sites, here = kept, heatmap.site
         shown = grid.narrowed(kept) if kept else grid
-        there = here if not kept or here in kept else grid.nearest(here, kept)
+        wanted = here if self._origin is None else self._origin
+        there = wanted if not kept or wanted in kept else grid.nearest(wanted, kept)
         heatmap.reorder(shown, shown.cell_of(there) or (0, 0))
         self._arrange()
         if there != here:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from textual.events import Key, Paste
 from textual.message import Message
@@ -26,13 +26,6 @@ class PromptLine(Lines):
             super().__init__()
             self.text = text
 
-    class Submitted(Message):
-        """The user pressed enter; the line stays open until `close`."""
-
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
-
     class Cancelled(Message):
         """The user pressed esc; the line is closed."""
 
@@ -40,6 +33,7 @@ class PromptLine(Lines):
     _mark: str = ""
     _remark: tuple[str, str] = ("", "")
     _resting: tuple[Strip, ...] = ()
+    _submit: Callable[[str], bool] = staticmethod(lambda _: True)
 
     @property
     def is_open(self) -> bool:
@@ -51,9 +45,18 @@ class PromptLine(Lines):
         self._resting = tuple(lines)
         return False if self.is_open else super().show(lines)
 
-    def open(self, mark: str, text: str, history: Sequence[str]) -> None:
-        """Let the user type, beginning with this text."""
+    def open(self, mark: str, text: str, history: Sequence[str], submit: Callable[[str], bool]) -> None:
+        """Let the user type.
+
+        Args:
+            mark: what stands before the text.
+            text: what it begins with.
+            history: what the arrows bring back, the oldest first.
+            submit: takes what was typed; False keeps the line open. It is called at once, not by a message, so that
+                keys typed ahead of it are not taken for more text.
+        """
         self._editor, self._mark, self._remark = LineEditor(text, history), mark, ("", "")
+        self._submit = submit
         self.can_focus = True
         self.screen.set_focus(self)
         self._draw()
@@ -77,12 +80,15 @@ class PromptLine(Lines):
 
     def on_key(self, event: Key) -> None:
         """Edit; enter and esc end it."""
-        if self._editor is None or event.key == "ctrl+c":
+        if event.key == "ctrl+c":
             return
         event.stop()
         event.prevent_default()
-        if event.key == "enter":
-            self.post_message(self.Submitted(self._editor.text))
+        if self._editor is None:  # typed ahead of the end: meant for the screen
+            self.app.post_message(Key(event.key, event.character))
+        elif event.key == "enter":
+            if self._submit(self._editor.text):
+                self.close()
         elif event.key == "escape":
             self.close()
             self.post_message(self.Cancelled())

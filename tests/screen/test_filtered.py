@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 
 from engine.session.library import FOLDER_VARIABLE
@@ -187,6 +188,20 @@ async def test_the_heatmap_shows_the_rows_and_columns_a_filter_keeps(shown: Show
         await pilot.press("escape")
         await settle(pilot, lambda app: "esc clears" not in screen_text(app) and "gate" in screen_text(app))
         assert pilot.app.snapshot.plan.sites[pilot.app.screen.site].name == "layer_14_attn_output"
+
+
+async def test_keys_typed_ahead_of_the_filter_reach_the_heatmap_and_the_cursor_stays(
+    shown: Shown, clean_session: Path
+) -> None:
+    async with shown(clean_session) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("x")
+        app, here = pilot.app, pilot.app.screen.site
+        for key in ("slash", "L", "1", "0", "hyphen", "1", "3", "enter", "down", "left"):
+            app.post_message(Key(key, {"hyphen": "-"}.get(key, key if len(key) == 1 else None)))
+        await settle(pilot, lambda app: "/ L10-13  " in screen_text(app) and app.screen.site != here)
+        names = [app.snapshot.plan.sites[site].name for site in (here, app.screen.site)]
+        assert names == ["layer_12_hidden", "layer_13_mlp_output"]
 
 
 async def test_x_stays_within_the_filter_and_says_why(shown: Shown, clean_session: Path) -> None:
