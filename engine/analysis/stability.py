@@ -23,6 +23,8 @@ from engine.session.reader import SessionReader
 
 KIND: Final = "stability"
 LEVEL: Final = 0.95  # of the sites lie within a limit
+# The largest relative distance of neighbouring numbers: a maximum that moves at all moves by one of these.
+STEPS: Final = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,8 +55,11 @@ class Stability:
 
     @property
     def batch_limit(self) -> float:
-        """What batch composition explains: 95 % of the sites differ by no more; NaN if unknown."""
-        return _limit(self.batch)
+        """What batch composition explains: 95 % of the sites differ by no more; one step of the dtype at least.
+
+        NaN if unknown.
+        """
+        return float(np.maximum(_limit(self.batch), STEPS.get(self.dtype, 0.0)))
 
     @property
     def dtype_limit(self) -> float:
