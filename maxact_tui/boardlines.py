@@ -83,6 +83,7 @@ def sum_lines(view: BoardView, columns: Sequence[int], look: Look) -> list[Strip
         ("rel. rmse", [_share_cell(one.rel_rmse) for one in chosen], ""),
         ("clipped", [_share_cell(one.clip_rate) for one in chosen], ""),
         ("worst dB", [decibel_text(one.worst_sqnr_db, look) for one in chosen], "warn"),
+        ("rel. mae", [_share_cell(one.rel_mae) for one in chosen], ""),  # the last: short windows leave it out
     ]
     return [
         line(look, (f"{name:>{LABEL_CELLS - 1}} ", "dim"), (_cells_of(texts), style)) for name, texts, style in rows
