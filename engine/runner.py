@@ -140,7 +140,7 @@ class _Loop:
         write_inputs(writer, prepared, job, batches, new_samples=0 if not done else None)
         if not done:
             record_split(writer, prepared.split.record)
-            if prepared.split.note:
+            if prepared.split.note and not any(event.kind == "split" for event in reader.events()):
                 recorder.event("split", prepared.split.note)
         left = [tuple(number for number in batch if number not in done) for batch in batches]
         self._todo = deque(self._measurement.arrange(left))
@@ -172,6 +172,8 @@ class _Loop:
         """The next batch, and a tick or checkpoint where one is due."""
         self._measurement.enter(self._todo[0])
         self._run_batch(self._todo.popleft())
+        if not self._todo:
+            self._measurement.enter(None)
         if self._recorder.tick_due():
             self._measurement.tick()
         if self._recorder.checkpoint_due() or (self._works and not self._todo):

@@ -2,6 +2,7 @@
 
 - `records`   Status, Event, Command, SampleRecord, LiveTable: frozen records that cross the boundary
 - `schema`    tables, version, journal mode, opening and creating; `SessionError`
+- `splits`    which samples calibrate and evaluate, and where their arrays are
 - `codec`     numpy arrays <-> compact blobs
 - `writer`    `SessionWriter`: what the engine writes
 - `reader`    `SessionReader`: what everything else reads; `send_command`
