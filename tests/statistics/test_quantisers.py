@@ -256,3 +256,13 @@ def test_parts_add_up_to_the_whole(cut: int, seed: int) -> None:
     add_errors(parts, x[:cut], calibration)
     add_errors(parts, x[cut:], calibration)
     np.testing.assert_allclose(parts.numpy(), whole.numpy(), rtol=1e-12)
+
+
+def test_no_number_is_read_back_from_the_device() -> None:
+    """Tensors without data refuse whatever would have to wait for a value."""
+    meta = torch.device("meta")
+    calibration = Calibration.of(np.ones(100, np.float32), np.ones(100, np.float32), meta)
+    table = torch.zeros(len(calibration.schemes), len(SUM_FIELDS), dtype=torch.float64, device=meta)
+    add_errors(table, torch.zeros(40, 100, dtype=torch.bfloat16, device=meta), calibration)
+    with pytest.raises(RuntimeError):
+        table.sum().item()
