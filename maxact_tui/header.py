@@ -138,22 +138,29 @@ def progress_words(status: Status) -> list[str]:
 def _loading_line(status: Status, look: Look, width: int) -> Strip:
     what = status.detail or "starting the engine"
     if not status.total:
-        return line(look, f" {what}")
+        return line(look, visible(f" {what}", width - 1, space=" ", ascii_only=look.ascii_only))
     # A loader that counts bytes would fill the line with digits.
     done, total = (
         (compact(status.done), compact(status.total)) if status.total > 99_999 else (status.done, status.total)
     )
-    return _bar_line(look, status.done / status.total, [what, f"{done} of {total} {status.unit}".strip()], width)
+    amount = f"{done} of {total} {status.unit}".strip()
+    room = max(width - _bar_cells(width) - cell_width(amount) - 7, 10)
+    shown = visible(what, room, space=" ", ascii_only=look.ascii_only)
+    return _bar_line(look, status.done / status.total, [shown, amount], width)
 
 
 def _bar_line(look: Look, share: float, parts: list[str], width: int) -> Strip:
-    cells = 10 if width < 110 else 24
+    cells = _bar_cells(width)
     words, used = [], cells + 3
     for part in parts:
         if used + cell_width(part) + 2 <= width:
             words.append(part)
             used += cell_width(part) + 2
     return line(look, " ", (progress_bar(share, cells), "bar"), " ", "  ".join(words))
+
+
+def _bar_cells(width: int) -> int:
+    return 10 if width < 110 else 24
 
 
 def maximum_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:

@@ -30,7 +30,7 @@ from maxact_tui.sheets import Column, Sheet, Sorting, arranged, heading
 from maxact_tui.snapshot import SiteView, Snapshot
 from maxact_tui.text import fitted, visible
 from maxact_tui.widgets.lines import Part, line
-from maxact_tui.widgets.plot import Series, draw
+from maxact_tui.widgets.plot import Series, draw, round_ticks
 
 TABS = ("Tokens", "Channels", "Distribution", "Samples", "INT8")
 CHANNELS_SHOWN = 200
@@ -236,8 +236,8 @@ def sample_page(
         [Series(xs, ys)],
         width,
         height - len(lines) - 1,
-        x_ticks=[(float(t), compact(t)) for t in np.linspace(0, whole.tokens, 5)],
-        y_ticks=[(float(v), compact(v)) for v in np.linspace(0, last.magnitude, 4)],
+        x_ticks=round_ticks(whole.tokens, max(width // 12, 3)),
+        y_ticks=round_ticks(last.magnitude, 4),
         x_range=(0.0, float(whole.tokens)),
         y_range=(0.0, top),
         ascii_only=look.ascii_only,

@@ -2,12 +2,14 @@
 
 - `Series`   one curve
 - `draw`     curves and labelled ticks to lines of text
+- `round_ticks`  ticks at round numbers from zero on
 - `preload`  load plotext while nobody waits for it
 - `pooled`   at most a few points per column, keeping every extreme
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,6 +86,16 @@ def draw(
         text = figure.build().string(colorless=True)
     lines = text.rstrip("\n").split("\n")
     return [fitted(row, width) for row in (lines + [""] * height)[:height]]
+
+
+def round_ticks(high: float, most: int) -> Ticks:
+    """At most so many ticks from 0 to `high`, apart by 1, 2 or 5 of a decade."""
+    if not high > 0 or not math.isfinite(high):
+        return [(0.0, "0")]
+    decade = 10.0 ** math.floor(math.log10(high / max(most - 1, 1)))
+    step = next(s * decade for s in (1, 2, 5, 10, 20) if high / (s * decade) <= most - 1)
+    values = [step * i for i in range(int(high / step) + 1)]
+    return [(value, f"{value / 1000:g}k" if 1000 <= value < 1e6 else f"{value:g}") for value in values]
 
 
 def pooled(

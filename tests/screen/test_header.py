@@ -71,6 +71,16 @@ def test_no_header_line_is_wider_than_the_screen(width: int, phase: str) -> None
         assert one.cell_length <= width + 1
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("total", [0, 272])
+def test_a_long_step_of_loading_is_cut_and_its_progress_stays(width: int, total: int) -> None:
+    loading = RUNNING.changed(phase="loading", detail="reading " + "a/very/long/path/" * 9, total=total, done=17)
+    shown = status_lines(snapshot(loading.changed(unit="tensors")), LOOK, width, NOW)[1]
+    assert shown.cell_length <= width
+    assert "reading a/very" in shown.text and "…" in shown.text
+    assert ("17 of 272 tensors" in shown.text) == bool(total)
+
+
 def test_a_run_whose_engine_died_names_the_way_on() -> None:
     assert "maxact-tui resume" in status_lines(snapshot(RUNNING.changed(phase="gone")), LOOK, 100, NOW)[1].text
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maxact_tui import numbers
+from maxact_tui.widgets.plot import round_ticks
 
 
 @pytest.mark.parametrize(
@@ -76,3 +77,18 @@ def test_a_share_is_never_called_complete_before_it_is(share: float, text: str) 
 @pytest.mark.parametrize(("count", "text"), [(512, "512 B"), (1536, "1.5 KiB"), (2**31, "2.0 GiB"), (2**47, "128 TiB")])
 def test_sizes_use_binary_units(count: int, text: str) -> None:
     assert numbers.size(count) == text
+
+
+@given(st.floats(1e-6, 1e7), st.integers(2, 12))
+def test_round_ticks_begin_at_zero_stay_inside_and_are_few(high: float, most: int) -> None:
+    ticks = round_ticks(high, most)
+    assert ticks[0] == (0.0, "0")
+    assert 1 <= len(ticks) <= most
+    assert all(0 <= place <= high * (1 + 1e-9) for place, _ in ticks)
+    assert len({text for _, text in ticks}) == len(ticks)
+
+
+def test_round_ticks_are_round() -> None:
+    assert [text for _, text in round_ticks(29_440, 4)] == ["0", "10k", "20k"]
+    assert [text for _, text in round_ticks(14_474, 7)] == ["0", "5k", "10k"]
+    assert round_ticks(0, 4) == [(0.0, "0")]
