@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from maxact_tui.opening import OpeningApp
+from maxact_tui.screens.asking import AskingScreen
 from maxact_tui.screens.channels import ChannelsScreen
 from maxact_tui.screens.prompt import PromptScreen
 from maxact_tui.screens.sample import SampleScreen
@@ -46,6 +47,10 @@ class TextsApp(OpeningApp):
     async def action_channels(self) -> None:
         """Show the largest channels of the component under the cursor, across the layers."""
         await self.push_screen(ChannelsScreen(self.look, self.snapshot, self._site_here()), self._jump)
+
+    def on_asking_screen_uncovered(self, event: AskingScreen.Uncovered) -> None:
+        """Show what came while the screen was covered, the engine's answer among it."""
+        self.redraw()
 
     def _site_here(self) -> int | None:
         return self.screen.site if isinstance(self.screen, SiteScreen) else self.monitor.site

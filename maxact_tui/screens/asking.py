@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,9 @@ class AskingScreen(WatchedScreen):
             super().__init__()
             self.text = text
 
+    class Uncovered(Message):
+        """The screen is on top again, and wants what came meanwhile."""
+
     def __init__(self, look: Look, snapshot: Snapshot, *, may_ask: bool) -> None:
         super().__init__(look, snapshot)
         self.may_ask = may_ask
@@ -91,6 +94,15 @@ class AskingScreen(WatchedScreen):
         if self.answer.state == "done":
             self.load(self.answer.result)
 
+    def join(self, is_wanted: Callable[[Mapping[str, Any]], bool]) -> bool:
+        """Wait for what was asked already, of this screen before it was left or of another; says whether there is."""
+        waiting = [c for c in self.snapshot.commands if c.name == KIND and c.state in ("new", "working")]
+        found = [command.number for command in waiting if is_wanted(command.arguments)]
+        if found and answer_to(found[-1], self.snapshot).state == "waiting":
+            self._asked = found[-1]
+            self.follow()
+        return bool(self._asked)
+
     def request(self, arguments: Mapping[str, Any]) -> None:
         """Ask the engine for the values of a text, starting it where the run has ended."""
         self._asked = self._wanted = 0
@@ -105,6 +117,10 @@ class AskingScreen(WatchedScreen):
         """Read a result of the session; of several only the last one wanted is shown."""
         self._wanted = result
         self._read(self.path, result)
+
+    def on_screen_resume(self) -> None:
+        """Another screen has closed."""
+        self.post_message(self.Uncovered())
 
     def on_asking_screen_probe_read(self, event: ProbeRead) -> None:
         """The values are here."""

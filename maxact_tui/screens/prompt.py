@@ -40,7 +40,7 @@ class PromptScreen(ProbeScreen):
 
     def on_mount(self) -> None:
         """Show the newest prompt, if there is one."""
-        if self.has_history:
+        if not self.join(lambda asked: asked.get("text") is not None) and self.has_history:
             self.load(prompts_of(self.snapshot.results)[-1].number)
 
     @property

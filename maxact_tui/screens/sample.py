@@ -53,7 +53,7 @@ class SampleScreen(ProbeScreen):
         known = sample_result(self.snapshot.results, self._sample)
         if known is not None:
             self.load(known.number)
-        else:
+        elif not self.join(lambda asked: asked.get("sample") == self._sample):
             self.request({"sample": self._sample})
 
     def title_line(self, width: int) -> Strip:
