@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.screen import sessions
@@ -76,6 +77,7 @@ def test_a_live_heatmap_stays_within_its_budget(tmp_path: Path, share: float, mo
         terminal.read(2.0)
         seconds = 6.0
         assert terminal.read(seconds) / seconds <= most
+        assert psutil.Process(terminal.pid).memory_info().rss < 120e6
 
 
 def test_a_paused_run_costs_nearly_nothing(tmp_path: Path) -> None:
