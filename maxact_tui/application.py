@@ -26,8 +26,6 @@ from maxact_tui.thrift import Shadow, thrifty_driver
 from maxact_tui.watching import Watcher
 from maxact_tui.widgets.plot import preload
 
-PACE_SECONDS = 0.25
-
 
 class MaxactApp(TakingApp, ResultsApp):
     """Shows one session at a time; its result is the exit code. What it can open is in `OpeningApp`.
@@ -147,7 +145,7 @@ class MaxactApp(TakingApp, ResultsApp):
             self._draw_newest()
         elif not self._waits_for_terminal:
             self._waits_for_terminal = True
-            self.set_timer(PACE_SECONDS, self._try_again)
+            self.set_timer(self._pacer.rest_seconds, self._try_again)
 
     def _try_again(self) -> None:
         self._waits_for_terminal = False
