@@ -22,7 +22,7 @@ OWN_SEQUENCES = {
     b"\x1b[m", b"\x1b[H", b"\x1b[?h", b"\x1b[?l", b"\x1b[?$p", b"\x1b[>u", b"\x1b[<u", b"\x1b[n", b"\x1b[J", b"\x1b[X",
     b"\x1b]default\x07",
 }  # fmt: skip
-RESTORED = (b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1000l", b"\x1b[?2004l")
+RESTORED = (b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?2004l")
 TEN_COMPONENTS = (
     "attn_input", "o_proj_input", "attn_output", "attn_post_norm", "mlp_input",
     "mlp_gate", "down_proj_input", "mlp_output", "mlp_post_norm", "hidden",
