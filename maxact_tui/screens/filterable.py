@@ -70,7 +70,8 @@ class Filterable(ABC):
     def on_prompt_line_changed(self, event: PromptLine.Changed) -> None:
         """Show what the text keeps as it is typed."""
         event.stop()
-        self._judge(event.text)
+        if event.text == self.prompt.text:  # else more has been typed since, or it has been submitted
+            self._judge(event.text)
 
     def on_prompt_line_cancelled(self, event: PromptLine.Cancelled) -> None:
         """Back to the filter before."""

@@ -40,6 +40,11 @@ class PromptLine(Lines):
         """Whether the user is typing."""
         return self._editor is not None
 
+    @property
+    def text(self) -> str | None:
+        """What has been typed; None while nobody types."""
+        return self._editor.text if self._editor is not None else None
+
     def show(self, lines: Sequence[Strip]) -> bool:
         """Show these lines, now or when the user has finished typing."""
         self._resting = tuple(lines)

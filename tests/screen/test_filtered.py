@@ -195,13 +195,12 @@ async def test_keys_typed_ahead_of_the_filter_reach_the_heatmap_and_the_cursor_s
 ) -> None:
     async with shown(clean_session) as pilot:
         await settle(pilot, is_complete)
-        await pilot.press("x")
         app, here = pilot.app, pilot.app.screen.site
         for key in ("slash", "L", "1", "0", "hyphen", "1", "3", "enter", "down", "left"):
             app.post_message(Key(key, {"hyphen": "-"}.get(key, key if len(key) == 1 else None)))
         await settle(pilot, lambda app: "/ L10-13  " in screen_text(app) and app.screen.site != here)
         names = [app.snapshot.plan.sites[site].name for site in (here, app.screen.site)]
-        assert names == ["layer_12_hidden", "layer_13_mlp_output"]
+        assert names == ["layer_11_hidden", "layer_12_mlp_output"]
 
 
 async def test_x_stays_within_the_filter_and_says_why(shown: Shown, clean_session: Path) -> None:
