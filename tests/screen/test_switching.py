@@ -27,7 +27,8 @@ async def test_each_session_is_shown_where_it_was_left(
         await settle(pilot, lambda app: app.monitor._maker.measure.name == "rms")
         left_at = app.monitor.site
         await pilot.press("o")
-        await settle(pilot, lambda app: isinstance(app.screen, BrowserScreen) and "• SmolLM2-135M-Instruct  one" in screen_text(app))
+        await settle(pilot, lambda app: "• SmolLM2-135M-Instruct  one" in screen_text(app))
+        assert isinstance(app.screen, BrowserScreen)
         assert "• SmolLM2-135M-Instruct  two" not in screen_text(app)
         await pilot.press("up", "down", "home")
         rows = [row for row in screen_text(app).split("\n") if row.startswith("▸")]
