@@ -10,6 +10,7 @@ closes, paints everything, several times over. Three quarters of that are blanks
 from __future__ import annotations
 
 import re
+import unicodedata
 from itertools import pairwise
 
 from rich.cells import cell_len
@@ -27,6 +28,7 @@ _TOKENS = re.compile(
 )
 _NOWHERE = (-1, -1)
 _UNKNOWN = "?unknown"  # no cell holds as much
+_EMOJI = 0x1F000
 _BRIDGE = 8  # moving the cursor costs about as much as writing so many cells again
 _BLANKS = 7  # from so many on, erasing (ECH) is shorter than blanks
 
@@ -38,6 +40,7 @@ class Shadow:
         self._characters: dict[int, list[str]] = {}
         self._styles: dict[int, list[str]] = {}
         self._out: list[str] = []
+        self._adrift: dict[int, int] = {}  # row -> first cell of this frame's that the terminal may show elsewhere
         self._style, self._written_style = "", ""
         self._at, self._written_at = _NOWHERE, _NOWHERE
 
@@ -53,10 +56,13 @@ class Shadow:
             frame: what would be written; it begins and ends without a style.
         """
         self._out = []
+        self._adrift.clear()
         self._at = self._written_at = _NOWHERE
         for token in _TOKENS.finditer(frame):
             self._take(token)
         self._set_style("")
+        for row, column in self._adrift.items():
+            self._lose(row, column)
         return "".join(self._out)
 
     def _take(self, token: re.Match[str]) -> None:
@@ -105,6 +111,14 @@ class Shadow:
             self._put(row, start, "".join(cells[start - column : stop - column]), stop)
         if not is_narrow:
             self._written_at = _NOWHERE
+        if _is_disputed(text):
+            self._lose(row, end)
+            self._adrift[row] = min(column, self._adrift.get(row, column))
+
+    def _lose(self, row: int, column: int) -> None:
+        """From here to the end of the row nobody knows what the terminal shows."""
+        characters = self._characters[row]
+        characters[column:] = [_UNKNOWN] * (len(characters) - column)
 
     def _spread(self, row: int, start: int, end: int) -> None:
         """Half of a wide character next to what is written is not known to be whole any more."""
@@ -150,6 +164,7 @@ def _cells(text: str) -> tuple[list[str], bool]:
         width = cell_len(character)
         if width == 1:
             cells.append(character)
+            is_narrow &= unicodedata.category(character) != "Mc"
             continue
         is_narrow = False
         if width == 0 and cells:
@@ -157,6 +172,13 @@ def _cells(text: str) -> tuple[list[str], bool]:
         else:
             cells += [character, ""]
     return cells, is_narrow
+
+
+def _is_disputed(text: str) -> bool:
+    """Whether terminals disagree about the width of a text, so that what stands after it can be shifted."""
+    return not text.isascii() and any(
+        ord(character) >= _EMOJI or unicodedata.category(character) in ("Mn", "Mc") for character in text
+    )
 
 
 def _stretches(places: list[int]) -> list[tuple[int, int]]:

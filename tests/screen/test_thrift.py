@@ -99,3 +99,14 @@ def test_what_leaves_the_picture_alone_is_passed_on(other: str) -> None:
     shadow, frame = Shadow(), part(2, 3, "", "token")
     shadow.reduced(frame)
     assert shadow.reduced(other + frame) == other
+
+
+@pytest.mark.parametrize("text", ["\u0b95\u0bbe\u0baf", "e\u0301x", "\U0001f44d ok"])
+def test_what_terminals_show_in_other_widths_is_wiped_to_the_end_of_the_row(text: str) -> None:
+    """A terminal that takes more cells than we think has pushed its end beyond ours."""
+    shadow = Shadow()
+    shadow.reduced(part(0, 0, "", text) + part(0, cell_len(text), "", " " * 12))
+    wiped = Screen()
+    wiped.stream.feed("#" * COLUMNS)
+    wiped.stream.feed(shadow.reduced(part(0, 0, "", " " * (cell_len(text) + 12))))
+    assert [cell[0] for cell in wiped.cells()[0][: cell_len(text) + 12]] == [" "] * (cell_len(text) + 12)
