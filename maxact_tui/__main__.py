@@ -13,7 +13,7 @@ def main() -> None:
     if stray:
         print(stray, file=sys.stderr)
         sys.exit(2)
-    from maxact_tui.cli import main as command_line
+    from maxact_tui.cli.main import main as command_line
 
     sys.exit(command_line(sys.argv[1:]))
 

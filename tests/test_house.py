@@ -15,6 +15,9 @@ HEAVY = {"torch", "transformers", "accelerate"}
 # The rooms of the engine that a screen may use; the others need torch.
 LIGHT = ("engine.session", "engine.analysis", "engine.quantization", "engine.report")
 
+# The rooms of the screen; each may use those before it.
+SCREEN_ROOMS = ("texts", "keymap", "watching", "terminal", "widgets", "pages", "screens", "shell", "cli")
+
 
 def imported_names(path: Path) -> set[str]:
     names: set[str] = set()
@@ -58,6 +61,17 @@ def test_no_module_imports_against_the_house(room: str, forbidden: set[str]) -> 
         for path in sorted((HOME / room).rglob("*.py"))
         for name in imported_names(path)
         if name.partition(".")[0] in forbidden
+    ]
+    assert not wrong
+
+
+def test_the_rooms_of_the_screen_use_only_those_before_them() -> None:
+    wrong = [
+        f"{path.relative_to(HOME)}: {name}"
+        for place, room in enumerate(SCREEN_ROOMS)
+        for path in sorted((HOME / "maxact_tui" / room).rglob("*.py"))
+        for name in imported_names(path)
+        if name.startswith("maxact_tui.") and name.split(".")[1] in SCREEN_ROOMS[place + 1 :]
     ]
     assert not wrong
 

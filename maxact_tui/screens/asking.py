@@ -14,12 +14,12 @@ from textual import work
 from textual.message import Message
 
 from engine.session.schema import SessionError
-from maxact_tui.answers import ASKING, Answer, answer_to
-from maxact_tui.asking import ask
-from maxact_tui.palette import Look
-from maxact_tui.probes import KIND, ProbeView, read_probe
+from maxact_tui.pages.answers import ASKING, Answer, answer_to
 from maxact_tui.screens.watched import WatchedScreen
-from maxact_tui.snapshot import Snapshot
+from maxact_tui.terminal.palette import Look
+from maxact_tui.watching.asking import ask
+from maxact_tui.watching.probes import KIND, ProbeView, read_probe
+from maxact_tui.watching.snapshot import Snapshot
 
 READ_ONLY = "this screen is read-only: it shows what was asked for before, and asks for nothing"
 

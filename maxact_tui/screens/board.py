@@ -13,21 +13,21 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.strip import Strip
 
-from maxact_tui import actions
-from maxact_tui.boardlines import detail_lines, group_line, head_lines, headroom_lines, overflow_lines, sum_lines
-from maxact_tui.boardsheet import LABEL_CELLS, sheet_records
-from maxact_tui.boardtable import LIMITS, SCHEMES, BoardTable
-from maxact_tui.effects import effect_status
-from maxact_tui.filtering import Record
-from maxact_tui.grid import site_record
-from maxact_tui.palette import Look
+from maxact_tui.keymap import actions
+from maxact_tui.pages.boardlines import detail_lines, group_line, head_lines, headroom_lines, overflow_lines, sum_lines
+from maxact_tui.pages.boardsheet import LABEL_CELLS, sheet_records
+from maxact_tui.pages.boardtable import LIMITS, SCHEMES, BoardTable
+from maxact_tui.pages.effects import effect_status
+from maxact_tui.pages.sheets import as_tsv
+from maxact_tui.pages.tuning import Tuning
 from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.tunable import Tunable
 from maxact_tui.screens.watched import WatchedScreen
-from maxact_tui.sheets import as_tsv
-from maxact_tui.snapshot import Snapshot, Wish
-from maxact_tui.text import visible
-from maxact_tui.tuning import Tuning
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.filtering import Record
+from maxact_tui.texts.visible import visible
+from maxact_tui.watching.snapshot import Snapshot, Wish
+from maxact_tui.widgets.grid import site_record
 from maxact_tui.widgets.heatmap import CELL_WIDTH, Heatmap
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.prompt import PromptLine

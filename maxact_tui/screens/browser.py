@@ -18,13 +18,13 @@ from textual.screen import Screen
 from engine.session.library import sessions_folder
 from engine.session.listing import list_sessions
 from engine.session.records import SessionInfo
-from maxact_tui import actions
-from maxact_tui.abstract import AbstractMeta
-from maxact_tui.palette import Look
+from maxact_tui.keymap import actions
+from maxact_tui.pages.sessionlines import session_sheet
+from maxact_tui.pages.sheets import Sheet, arranged
 from maxact_tui.screens.tabled import Tabled
-from maxact_tui.sessionlines import session_sheet
-from maxact_tui.sheets import Sheet, arranged
-from maxact_tui.text import visible
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.visible import visible
+from maxact_tui.widgets.abstract import AbstractMeta
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
 from maxact_tui.widgets.prompt import PromptLine

@@ -18,8 +18,8 @@ from textual.strip import Strip
 from engine.analysis.channelmap import ChannelMap, channel_map
 from engine.session.reader import SessionReader
 from engine.session.schema import SessionError
-from maxact_tui import actions
-from maxact_tui.channelcells import (
+from maxact_tui.keymap import actions
+from maxact_tui.pages.channelcells import (
     ChannelPlace,
     channel_cells,
     channel_grid,
@@ -30,15 +30,15 @@ from maxact_tui.channelcells import (
     place_lines,
     place_of,
 )
-from maxact_tui.footer import footer_line
-from maxact_tui.grid import Grid, make_grid
-from maxact_tui.palette import Look
-from maxact_tui.places import Places, TokenPlace
-from maxact_tui.probelines import component_line
+from maxact_tui.pages.footer import footer_line
+from maxact_tui.pages.probelines import component_line
+from maxact_tui.pages.sheets import as_tsv
 from maxact_tui.screens.watched import WatchedScreen
-from maxact_tui.sheets import as_tsv
-from maxact_tui.snapshot import Snapshot, Wish
-from maxact_tui.text import visible
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.visible import visible
+from maxact_tui.watching.places import Places, TokenPlace
+from maxact_tui.watching.snapshot import Snapshot, Wish
+from maxact_tui.widgets.grid import Grid, make_grid
 from maxact_tui.widgets.heatmap import Heatmap
 from maxact_tui.widgets.lines import Lines, line
 

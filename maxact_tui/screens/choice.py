@@ -1,6 +1,5 @@
 """A question with a few answers, each with a letter.
 
-- `Choice`        one answer
 - `ChoiceScreen`  asks; gives back the chosen name, None for esc
 - `leave_choices` what leaving a running session can mean
 """
@@ -8,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -17,17 +15,9 @@ from textual.containers import Vertical
 from textual.events import Key
 from textual.screen import ModalScreen
 
-from maxact_tui.palette import Look
+from maxact_tui.terminal.palette import Look
 from maxact_tui.widgets.lines import Lines, line
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One answer: what it is called in code, the letter that picks it, and what it says."""
-
-    name: str
-    letter: str
-    text: str
+from maxact_tui.widgets.picker import Choice
 
 
 class ChoiceScreen(ModalScreen[str | None]):

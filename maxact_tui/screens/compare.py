@@ -19,8 +19,8 @@ from textual.strip import Strip
 
 from engine.report.errors import ReportError
 from engine.session.schema import SessionError
-from maxact_tui import actions
-from maxact_tui.comparelines import (
+from maxact_tui.keymap import actions
+from maxact_tui.pages.comparelines import (
     head_lines,
     legend_line,
     letter,
@@ -29,11 +29,11 @@ from maxact_tui.comparelines import (
     site_line,
     summary_lines,
 )
-from maxact_tui.comparing import ComparisonView, diverging, read_comparison
-from maxact_tui.footer import footer_line
-from maxact_tui.grid import make_grid
-from maxact_tui.palette import Look
-from maxact_tui.text import visible
+from maxact_tui.pages.comparing import ComparisonView, diverging, read_comparison
+from maxact_tui.pages.footer import footer_line
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.visible import visible
+from maxact_tui.widgets.grid import make_grid
 from maxact_tui.widgets.heatmap import Heatmap
 from maxact_tui.widgets.lines import Lines, Part, line
 from maxact_tui.widgets.scroller import Scroller

@@ -12,12 +12,12 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 
 from engine.session.records import Event
-from maxact_tui import actions
-from maxact_tui.eventlines import event_detail, event_sheet
+from maxact_tui.keymap import actions
+from maxact_tui.pages.eventlines import event_detail, event_sheet
+from maxact_tui.pages.sheets import Sheet
 from maxact_tui.screens.tabled import Tabled
 from maxact_tui.screens.watched import WatchedScreen
-from maxact_tui.sheets import Sheet
-from maxact_tui.snapshot import Wish
+from maxact_tui.watching.snapshot import Wish
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
 from maxact_tui.widgets.prompt import PromptLine

@@ -18,9 +18,9 @@ from textual.screen import ModalScreen
 from textual.strip import Strip
 
 from engine.report.export import FORMATS
-from maxact_tui.exporter import PRESELECTED, Export
-from maxact_tui.palette import Look
-from maxact_tui.text import cell_width, visible
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.visible import cell_width, visible
+from maxact_tui.watching.exporter import PRESELECTED, Export
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.scroller import Scroller
 

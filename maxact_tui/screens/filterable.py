@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, cast
 
 from textual.strip import Strip
 
-from maxact_tui.actions import Place
-from maxact_tui.filtering import EVERYTHING, Filter, FilterError, Record, parse_filter
-from maxact_tui.footer import footer_line
-from maxact_tui.text import cell_width, cut_middle, visible
+from maxact_tui.keymap.actions import Place
+from maxact_tui.pages.footer import footer_line
+from maxact_tui.texts.filtering import EVERYTHING, Filter, FilterError, Record, parse_filter
+from maxact_tui.texts.visible import cell_width, cut_middle, visible
 from maxact_tui.widgets.lines import line
 from maxact_tui.widgets.prompt import PromptLine
 
 if TYPE_CHECKING:
     from textual.screen import Screen
 
-    from maxact_tui.palette import Look
+    from maxact_tui.terminal.palette import Look
 
 _HISTORY: list[str] = []  # of every screen: what was asked of one table is often asked of the next
 _KEPT = 50

@@ -14,20 +14,20 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
-from maxact_tui import actions
-from maxact_tui.brokenoff import broken_lines
-from maxact_tui.cells import CellMaker, legend_line
-from maxact_tui.filtering import EVERYTHING
-from maxact_tui.grid import make_grid
-from maxact_tui.header import maximum_lines, status_lines
-from maxact_tui.measures import MEASURES, Measure
-from maxact_tui.palette import Look
-from maxact_tui.panel import SitePanel
+from maxact_tui.keymap import actions
+from maxact_tui.pages.brokenoff import broken_lines
+from maxact_tui.pages.cells import CellMaker, legend_line
+from maxact_tui.pages.header import maximum_lines, status_lines
+from maxact_tui.pages.measures import MEASURES, Measure
+from maxact_tui.pages.waiting import waiting_lines
 from maxact_tui.screens.narrowed import Narrowed
+from maxact_tui.screens.panel import SitePanel
 from maxact_tui.screens.reading import event_lines
-from maxact_tui.snapshot import Snapshot, Wish
-from maxact_tui.text import cut_middle, visible
-from maxact_tui.waiting import waiting_lines
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.filtering import EVERYTHING
+from maxact_tui.texts.visible import cut_middle, visible
+from maxact_tui.watching.snapshot import Snapshot, Wish
+from maxact_tui.widgets.grid import make_grid
 from maxact_tui.widgets.heatmap import CELL_WIDTH, LABEL_WIDTH, Heatmap
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.prompt import PromptLine

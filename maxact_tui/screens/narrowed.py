@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from maxact_tui.cells import CellMaker, site_values
-from maxact_tui.filtering import Record
-from maxact_tui.grid import Grid
-from maxact_tui.palette import Look
+from maxact_tui.pages.cells import CellMaker, site_values
+from maxact_tui.pages.sheets import as_tsv
+from maxact_tui.pages.siterecords import kept_sites, matrix_text, site_records
 from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.watched import WatchedScreen
-from maxact_tui.sheets import as_tsv
-from maxact_tui.siterecords import kept_sites, matrix_text, site_records
-from maxact_tui.snapshot import Snapshot
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.filtering import Record
+from maxact_tui.watching.snapshot import Snapshot
+from maxact_tui.widgets.grid import Grid
 from maxact_tui.widgets.heatmap import Heatmap
 from maxact_tui.widgets.prompt import PromptLine
 

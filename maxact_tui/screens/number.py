@@ -14,9 +14,9 @@ from textual.containers import Vertical
 from textual.events import Key
 from textual.screen import ModalScreen
 
-from maxact_tui.editing import LineEditor
-from maxact_tui.palette import Look
-from maxact_tui.text import visible
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.editing import LineEditor
+from maxact_tui.texts.visible import visible
 from maxact_tui.widgets.lines import Lines, line
 
 

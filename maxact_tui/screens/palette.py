@@ -16,9 +16,9 @@ from textual.events import Key
 from textual.screen import ModalScreen
 from textual.strip import Strip
 
-from maxact_tui.action import Action
-from maxact_tui.palette import Look
-from maxact_tui.text import fitted, visible
+from maxact_tui.keymap.action import Action
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.visible import fitted, visible
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
 

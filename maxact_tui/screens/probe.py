@@ -13,17 +13,17 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.strip import Strip
 
-from maxact_tui import actions
-from maxact_tui.footer import footer_line
-from maxact_tui.grid import Grid, make_grid
-from maxact_tui.layertokens import LayerTokens, make_layers, massive_tokens, thresholds_of, token_records
-from maxact_tui.palette import Look
-from maxact_tui.probelines import component_line, cursor_lines, legend_line, maximum_line, text_maximum
-from maxact_tui.probes import ProbeView, Tokens, peak_token
+from maxact_tui.keymap import actions
+from maxact_tui.pages.footer import footer_line
+from maxact_tui.pages.probelines import component_line, cursor_lines, legend_line, maximum_line, text_maximum
+from maxact_tui.pages.sheets import as_tsv
 from maxact_tui.screens.asking import AskingScreen
-from maxact_tui.sheets import as_tsv
-from maxact_tui.snapshot import Snapshot, Wish
-from maxact_tui.text import visible
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.visible import visible
+from maxact_tui.watching.probes import ProbeView, Tokens, peak_token
+from maxact_tui.watching.snapshot import Snapshot, Wish
+from maxact_tui.widgets.grid import Grid, make_grid
+from maxact_tui.widgets.layertokens import LayerTokens, make_layers, massive_tokens, thresholds_of, token_records
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.tokenmap import TokenMap, slider_lines
 from maxact_tui.widgets.tokentext import TokenText

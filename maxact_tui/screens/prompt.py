@@ -10,15 +10,15 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.strip import Strip
 
-from maxact_tui import actions
-from maxact_tui.palette import Look
-from maxact_tui.probes import ProbeView, prompts_of
-from maxact_tui.promptlines import POLICY_WORDS, prompt_head
+from maxact_tui.keymap import actions
+from maxact_tui.pages.promptlines import POLICY_WORDS, prompt_head
 from maxact_tui.screens.probe import ProbeScreen
 from maxact_tui.screens.promptcompare import PromptCompareScreen
 from maxact_tui.screens.prompteditor import PromptEditor, Typed
 from maxact_tui.screens.prompthistory import PromptHistoryScreen
-from maxact_tui.snapshot import Snapshot
+from maxact_tui.terminal.palette import Look
+from maxact_tui.watching.probes import ProbeView, prompts_of
+from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.lines import line
 
 

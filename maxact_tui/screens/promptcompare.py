@@ -16,15 +16,15 @@ from textual.message import Message
 from textual.screen import Screen
 
 from engine.session.schema import SessionError
-from maxact_tui import actions
-from maxact_tui.footer import footer_line
-from maxact_tui.grid import make_grid
-from maxact_tui.palette import Look
-from maxact_tui.probelines import component_line
-from maxact_tui.probes import ProbeView, read_probe
-from maxact_tui.promptlines import compare_rows, prompt_head
-from maxact_tui.snapshot import Snapshot
-from maxact_tui.text import visible
+from maxact_tui.keymap import actions
+from maxact_tui.pages.footer import footer_line
+from maxact_tui.pages.probelines import component_line
+from maxact_tui.pages.promptlines import compare_rows, prompt_head
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.visible import visible
+from maxact_tui.watching.probes import ProbeView, read_probe
+from maxact_tui.watching.snapshot import Snapshot
+from maxact_tui.widgets.grid import make_grid
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.scroller import Scroller
 

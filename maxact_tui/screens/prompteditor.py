@@ -17,9 +17,9 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import TextArea
 
-from maxact_tui.numbers import grouped
-from maxact_tui.palette import Look
-from maxact_tui.promptlines import POLICY_WORDS
+from maxact_tui.pages.promptlines import POLICY_WORDS
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.numbers import grouped
 from maxact_tui.widgets.lines import Lines, Part, line
 
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})

@@ -12,14 +12,14 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
 
-from maxact_tui import actions
-from maxact_tui.abstract import AbstractMeta
-from maxact_tui.footer import footer_line
-from maxact_tui.palette import Look
-from maxact_tui.probes import prompts_of
-from maxact_tui.promptlines import prompt_table
+from maxact_tui.keymap import actions
+from maxact_tui.pages.footer import footer_line
+from maxact_tui.pages.promptlines import prompt_table
 from maxact_tui.screens.listed import Listed
-from maxact_tui.snapshot import Snapshot
+from maxact_tui.terminal.palette import Look
+from maxact_tui.watching.probes import prompts_of
+from maxact_tui.watching.snapshot import Snapshot
+from maxact_tui.widgets.abstract import AbstractMeta
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
 

@@ -17,16 +17,15 @@ from textual.screen import ModalScreen
 from textual.strip import Strip
 
 from engine.session.records import Event
-from maxact_tui.actions import Place, help_sections
-from maxact_tui.filtering import EXAMPLES, FIELDS, GRAMMAR
-from maxact_tui.measures import MEASURES
-from maxact_tui.numbers import duration, grouped
-from maxact_tui.palette import Look
-from maxact_tui.text import fitted, visible
+from maxact_tui.keymap.actions import Place, help_sections
+from maxact_tui.pages.eventlines import EVENT_STYLES
+from maxact_tui.pages.measures import MEASURES
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.filtering import EXAMPLES, FIELDS, GRAMMAR
+from maxact_tui.texts.numbers import duration, grouped
+from maxact_tui.texts.visible import fitted, visible
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.scroller import Scroller
-
-EVENT_STYLES = {"nonfinite": "bad", "fp16": "bad", "maximum": "warn", "problem": "warn", "memory": "warn"}
 
 
 class ReadingScreen(ModalScreen[None]):

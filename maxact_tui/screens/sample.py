@@ -12,11 +12,11 @@ from textual.message import Message
 from textual.strip import Strip
 
 from engine.session.schema import SessionError
-from maxact_tui.palette import Look
-from maxact_tui.probelines import sample_head
-from maxact_tui.probes import Tokens, read_tokens, sample_result
+from maxact_tui.pages.probelines import sample_head
 from maxact_tui.screens.probe import ProbeScreen
-from maxact_tui.snapshot import Snapshot
+from maxact_tui.terminal.palette import Look
+from maxact_tui.watching.probes import Tokens, read_tokens, sample_result
+from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.lines import line
 from maxact_tui.widgets.tokenview import TokenCursor
 

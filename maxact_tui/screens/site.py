@@ -12,16 +12,10 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.strip import Strip
 
-from maxact_tui import actions
-from maxact_tui.filtering import Value
-from maxact_tui.grid import make_grid, site_record
-from maxact_tui.palette import Look
-from maxact_tui.panes import site_lines
-from maxact_tui.screens.tabled import Tabled
-from maxact_tui.screens.tunable import Tunable
-from maxact_tui.screens.watched import WatchedScreen
-from maxact_tui.sheets import Sheet
-from maxact_tui.sitetabs import (
+from maxact_tui.keymap import actions
+from maxact_tui.pages.panes import site_lines
+from maxact_tui.pages.sheets import Sheet
+from maxact_tui.pages.sitetabs import (
     TABS,
     UNSORTED,
     categories_of,
@@ -32,8 +26,14 @@ from maxact_tui.sitetabs import (
     token_detail,
     token_sheet,
 )
-from maxact_tui.snapshot import Snapshot, Wish
-from maxact_tui.text import visible
+from maxact_tui.screens.tabled import Tabled
+from maxact_tui.screens.tunable import Tunable
+from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.filtering import Value
+from maxact_tui.texts.visible import visible
+from maxact_tui.watching.snapshot import Snapshot, Wish
+from maxact_tui.widgets.grid import make_grid, site_record
 from maxact_tui.widgets.lines import Lines, Part, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
 from maxact_tui.widgets.prompt import PromptLine

@@ -9,10 +9,10 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
-from maxact_tui.filtering import Record
+from maxact_tui.pages.sheets import Sheet, Sorting, arranged, as_tsv, heading
 from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.listed import Listed
-from maxact_tui.sheets import Sheet, Sorting, arranged, as_tsv, heading
+from maxact_tui.texts.filtering import Record
 
 
 class Tabled(Filterable, Listed):

@@ -12,10 +12,10 @@ from textual.strip import Strip
 
 from engine.quantization.board import Column
 from engine.quantization.schemes import Scheme
-from maxact_tui.int8page import int8_page
-from maxact_tui.palette import Look
-from maxact_tui.snapshot import Snapshot
-from maxact_tui.tuning import FINE, MOST_CHANNELS, Tuner, Tuning, make_tuner
+from maxact_tui.pages.int8page import int8_page
+from maxact_tui.pages.tuning import FINE, MOST_CHANNELS, Tuner, Tuning, make_tuner
+from maxact_tui.terminal.palette import Look
+from maxact_tui.watching.snapshot import Snapshot
 
 
 class Tunable(ABC):

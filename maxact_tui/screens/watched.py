@@ -11,10 +11,10 @@ from typing import ClassVar
 from textual.message import Message
 from textual.screen import Screen
 
-from maxact_tui.abstract import AbstractMeta
-from maxact_tui.actions import Place
-from maxact_tui.palette import Look
-from maxact_tui.snapshot import Snapshot, Wish
+from maxact_tui.keymap.actions import Place
+from maxact_tui.terminal.palette import Look
+from maxact_tui.watching.snapshot import Snapshot, Wish
+from maxact_tui.widgets.abstract import AbstractMeta
 
 
 class WatchedScreen(Screen[int | None], metaclass=AbstractMeta):

@@ -20,8 +20,8 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from maxact_tui.palette import STYLES, Look
-from maxact_tui.text import fitted
+from maxact_tui.terminal.palette import STYLES, Look
+from maxact_tui.texts.visible import fitted
 
 CELL_WIDTH = 8
 LABEL_WIDTH = 6

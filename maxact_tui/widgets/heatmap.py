@@ -11,8 +11,8 @@ from textual.containers import Horizontal
 from textual.events import MouseScrollDown, MouseScrollUp, Resize
 from textual.message import Message
 
-from maxact_tui.grid import NOWHERE, Grid
-from maxact_tui.palette import Look
+from maxact_tui.terminal.palette import Look
+from maxact_tui.widgets.grid import NOWHERE, Grid
 from maxact_tui.widgets.heatcolumn import BLANK, CELL_WIDTH, LABEL_WIDTH, Cell, HeatColumn, RowLabels
 
 __all__ = ["BLANK", "CELL_WIDTH", "LABEL_WIDTH", "Cell", "HeatColumn", "Heatmap", "RowLabels"]

@@ -16,8 +16,8 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from maxact_tui.palette import Look
-from maxact_tui.text import visible
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.visible import visible
 
 Part = str | tuple[str, str] | tuple[str, Style]
 EMPTY = Strip([])

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from textual.events import Click
 from textual.message import Message
 from textual.strip import Strip
 
-from maxact_tui.palette import Look
+from maxact_tui.terminal.palette import Look
 from maxact_tui.widgets.lines import Part, line
 from maxact_tui.widgets.scroller import Scroller
 
@@ -21,6 +22,15 @@ MARK_CELLS = 2
 def joined(look: Look, mark: str, strip: Strip) -> Strip:
     """A strip with a mark of two cells before it."""
     return Strip.join([line(look, (f"{mark:<{MARK_CELLS}}", "key")), strip])
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One answer: what it is called in code, the letter that picks it, and what it says."""
+
+    name: str
+    letter: str
+    text: str
 
 
 class Picker(Scroller):

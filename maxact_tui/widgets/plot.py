@@ -18,7 +18,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from maxact_tui.text import fitted
+from maxact_tui.texts.visible import fitted
 
 Ticks = Sequence[tuple[float, str]]
 _plotext_lock = threading.Lock()  # plotext draws on one global figure

@@ -11,8 +11,8 @@ from textual.events import Key, Paste
 from textual.message import Message
 from textual.strip import Strip
 
-from maxact_tui.editing import LineEditor
-from maxact_tui.text import cell_width, cut_start, visible
+from maxact_tui.texts.editing import LineEditor
+from maxact_tui.texts.visible import cell_width, cut_start, visible
 from maxact_tui.widgets.lines import Lines, line
 
 

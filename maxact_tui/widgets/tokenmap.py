@@ -15,10 +15,10 @@ from rich.style import Style
 from textual.events import Click
 from textual.strip import Strip
 
-from maxact_tui.layertokens import LayerTokens
-from maxact_tui.numbers import signed
-from maxact_tui.palette import Look
-from maxact_tui.text import fitted
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.numbers import signed
+from maxact_tui.texts.visible import fitted
+from maxact_tui.widgets.layertokens import LayerTokens
 from maxact_tui.widgets.lines import Part, line
 from maxact_tui.widgets.tokenview import CURSOR_STYLE, MASSIVE_STYLE, TokenCursor, TokenView, scrolled, shown_text
 

@@ -12,9 +12,9 @@ from rich.style import Style
 from textual.events import Click
 from textual.strip import Strip
 
-from maxact_tui.palette import STYLES, Look
-from maxact_tui.probes import Tokens
-from maxact_tui.text import cell_width
+from maxact_tui.terminal.palette import STYLES, Look
+from maxact_tui.texts.visible import cell_width
+from maxact_tui.watching.probes import Tokens
 from maxact_tui.widgets.lines import Part, line
 from maxact_tui.widgets.tokenview import (
     CURSOR_STYLE,

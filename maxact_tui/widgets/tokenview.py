@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from rich.style import Style
 from textual.message import Message
 
-from maxact_tui.abstract import AbstractMeta
-from maxact_tui.layertokens import LayerTokens
-from maxact_tui.palette import Look
-from maxact_tui.pieces import ShownPiece
-from maxact_tui.probes import Tokens
-from maxact_tui.text import visible
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.pieces import ShownPiece
+from maxact_tui.texts.visible import visible
+from maxact_tui.watching.probes import Tokens
+from maxact_tui.widgets.abstract import AbstractMeta
+from maxact_tui.widgets.layertokens import LayerTokens
 from maxact_tui.widgets.lines import Lines
 
 CONTINUATION = "·"

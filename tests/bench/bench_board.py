@@ -20,12 +20,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from engine.quantization.board import compute_board, summarise_schemes
 from engine.quantization.distribution import Distribution
 from engine.session.reader import SessionReader
-from maxact_tui.boardview import read_board
-from maxact_tui.int8page import int8_page
-from maxact_tui.looking import Look
-from maxact_tui.palette import choose_look
-from maxact_tui.snapshot import Wish
-from maxact_tui.tuning import FINE, Tuning, make_tuner
+from maxact_tui.pages.int8page import int8_page
+from maxact_tui.pages.tuning import FINE, Tuning, make_tuner
+from maxact_tui.terminal.palette import choose_look
+from maxact_tui.watching.boardview import read_board
+from maxact_tui.watching.looking import Look
+from maxact_tui.watching.snapshot import Wish
 
 MOVES = 200
 

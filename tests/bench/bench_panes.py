@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from maxact_tui.preparing import prepare_terminal
+from maxact_tui.terminal.preparing import prepare_terminal
 
 prepare_terminal()
 
@@ -32,7 +32,7 @@ import psutil
 
 from engine.session.records import SampleRecord
 from engine.statistics.totals import SiteTotals
-from maxact_tui.application import MaxactApp
+from maxact_tui.shell.application import MaxactApp
 from tests.screen.sessions import CATEGORIES, SessionScript
 
 LAYERS, SAMPLES, VOCABULARY, WIDTH, LENGTH = 96, 5_000, 150_000, 4_096, 64

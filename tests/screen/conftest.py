@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from maxact_tui.preparing import prepare_terminal
+from maxact_tui.terminal.preparing import prepare_terminal
 
 prepare_terminal()
 os.environ["TEXTUAL_COLOR_SYSTEM"] = "standard"  # the pictures then show the ramp as glyphs
 os.environ.pop("NO_COLOR", None)
 
-from maxact_tui.application import MaxactApp  # noqa: E402
-from maxact_tui.panel import SitePanel  # noqa: E402
 from maxact_tui.screens.monitor import MonitorScreen  # noqa: E402
+from maxact_tui.screens.panel import SitePanel  # noqa: E402
+from maxact_tui.shell.application import MaxactApp  # noqa: E402
 from tests.screen import sessions  # noqa: E402
 
 Shown = Callable[..., AbstractAsyncContextManager[Pilot[int]]]

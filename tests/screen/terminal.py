@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import sys
 from pathlib import Path
-from maxact_tui.app import run_app
+from maxact_tui.shell.app import run_app
 sys.exit(run_app(Path(sys.argv[1]), read_only="--read-only" in sys.argv))
 """
 _CURSOR_QUERY = b"\x1b[6n"

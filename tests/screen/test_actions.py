@@ -8,11 +8,9 @@ from abc import abstractmethod
 
 import pytest
 
-from maxact_tui import actions
-from maxact_tui.actions import TABLES, actions_of, commands, footer, help_sections
-from maxact_tui.application import MaxactApp
-from maxact_tui.footer import footer_line
-from maxact_tui.palette import choose_look
+from maxact_tui.keymap import actions
+from maxact_tui.keymap.actions import TABLES, actions_of, commands, footer, help_sections
+from maxact_tui.pages.footer import footer_line
 from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.browser import BrowserScreen
 from maxact_tui.screens.channels import ChannelsScreen
@@ -25,6 +23,8 @@ from maxact_tui.screens.prompthistory import PromptHistoryScreen
 from maxact_tui.screens.sample import SampleScreen
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.threads import ThreadsScreen
+from maxact_tui.shell.application import MaxactApp
+from maxact_tui.terminal.palette import choose_look
 
 FORBIDDEN = re.compile(r"ctrl\+(enter|m|h|i|j|a|b|s|z)$|shift\+enter")
 OWNERS: dict[actions.Place, tuple[type, ...]] = {

@@ -17,14 +17,14 @@ from engine.quantization.distribution import Distribution
 from engine.quantization.removal import largest_channels, remainder_error, remove
 from engine.quantization.schemes import Scheme, evaluate
 from engine.session.reader import SessionReader
-from maxact_tui.application import MaxactApp
-from maxact_tui.boardsheet import Order, ordered, overflow_sheet, scheme_sheet, scheme_titles
-from maxact_tui.boardview import read_board
-from maxact_tui.palette import choose_look
+from maxact_tui.pages.boardsheet import Order, ordered, overflow_sheet, scheme_sheet, scheme_titles
 from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.number import NumberScreen
 from maxact_tui.screens.site import SiteScreen
+from maxact_tui.shell.application import MaxactApp
+from maxact_tui.terminal.palette import choose_look
+from maxact_tui.watching.boardview import read_board
 from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import check_picture, screen_text

@@ -10,12 +10,12 @@ import pytest
 from rich.style import Style
 
 from engine.session.library import FOLDER_VARIABLE
-from maxact_tui.application import MaxactApp
-from maxact_tui.comparing import LEVELS, MIDDLE, RatioScale, diverging, read_comparison
-from maxact_tui.palette import choose_look
+from maxact_tui.pages.comparing import LEVELS, MIDDLE, RatioScale, diverging, read_comparison
 from maxact_tui.screens.browser import BrowserScreen
 from maxact_tui.screens.compare import ComparisonScreen
 from maxact_tui.screens.monitor import MonitorScreen
+from maxact_tui.shell.application import MaxactApp
+from maxact_tui.terminal.palette import choose_look
 from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import check_picture, screen_text

@@ -19,8 +19,7 @@ from textual.screen import Screen
 
 import maxact_tui.screens
 from engine.session.writer import SessionWriter
-from maxact_tui.actions import actions_of
-from maxact_tui.application import MaxactApp
+from maxact_tui.keymap.actions import actions_of
 from maxact_tui.screens.asking import AskingScreen
 from maxact_tui.screens.export import ExportScreen
 from maxact_tui.screens.monitor import MonitorScreen
@@ -28,6 +27,7 @@ from maxact_tui.screens.narrowed import Narrowed
 from maxact_tui.screens.palette import PaletteScreen
 from maxact_tui.screens.probe import ProbeScreen
 from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.shell.application import MaxactApp
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.probed import probed
 from tests.screen.sessions import HOSTILE

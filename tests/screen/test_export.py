@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from engine.report.export import FORMATS
-from maxact_tui.application import MaxactApp
 from maxact_tui.screens.choice import ChoiceScreen
 from maxact_tui.screens.export import ExportScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.reading import ReadingScreen
+from maxact_tui.shell.application import MaxactApp
 from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import check_picture, screen_text

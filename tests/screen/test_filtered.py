@@ -10,12 +10,12 @@ from textual.events import Key
 from textual.pilot import Pilot
 
 from engine.session.library import FOLDER_VARIABLE
-from maxact_tui.editing import LineEditor
 from maxact_tui.screens import filterable
 from maxact_tui.screens.browser import BrowserScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.threads import ThreadsScreen
+from maxact_tui.texts.editing import LineEditor
 from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import check_picture, screen_text

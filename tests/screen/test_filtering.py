@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maxact_tui.filtering import EXAMPLES, FIELDS, Filter, FilterError, Record, parse_filter
+from maxact_tui.texts.filtering import EXAMPLES, FIELDS, Filter, FilterError, Record, parse_filter
 
 ROW: Record = {
     "layer": 12.0,

@@ -12,10 +12,10 @@ from engine.job import Job
 from engine.session.reader import SessionMeta
 from engine.session.records import LIVE_FIELDS, Command, LiveTable, Status
 from engine.sites.site import HookPlan, Site
-from maxact_tui.header import maximum_lines, progress_bar, state_words, status_lines, token_parts
-from maxact_tui.palette import choose_look
-from maxact_tui.places import TokenPlace
-from maxact_tui.snapshot import Snapshot
+from maxact_tui.pages.header import maximum_lines, progress_bar, state_words, status_lines, token_parts
+from maxact_tui.terminal.palette import choose_look
+from maxact_tui.watching.places import TokenPlace
+from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.lines import line
 from tests.screen.sessions import HOSTILE
 

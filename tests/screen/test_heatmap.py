@@ -8,8 +8,8 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 
 from engine.sites.site import HookPlan, Site
-from maxact_tui.grid import make_grid
-from maxact_tui.palette import choose_look
+from maxact_tui.terminal.palette import choose_look
+from maxact_tui.widgets.grid import make_grid
 from maxact_tui.widgets.heatmap import Cell, HeatColumn, Heatmap
 
 PICTURE = """\

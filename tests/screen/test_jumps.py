@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maxact_tui.jumps import site_jumps
+from maxact_tui.pages.jumps import site_jumps
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.threads import ThreadsScreen

@@ -16,10 +16,10 @@ import pytest
 from engine.session.library import boot_identity
 from engine.session.reader import SessionMeta, SessionReader
 from engine.session.records import Status
-from maxact_tui.header import status_lines, usage_words
-from maxact_tui.machine import Machine, Usage, cuda_numbers
-from maxact_tui.palette import choose_look
-from maxact_tui.snapshot import Snapshot
+from maxact_tui.pages.header import status_lines, usage_words
+from maxact_tui.terminal.palette import choose_look
+from maxact_tui.watching.machine import Machine, Usage, cuda_numbers
+from maxact_tui.watching.snapshot import Snapshot
 from tests.screen import sessions
 
 LOOK = choose_look("256")

@@ -8,7 +8,7 @@ import pytest
 
 from engine.session.library import log_path
 from engine.session.reader import SessionReader
-from maxact_tui.measures import MEASURES
+from maxact_tui.pages.measures import MEASURES
 from maxact_tui.screens.choice import ChoiceScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.reading import ReadingScreen

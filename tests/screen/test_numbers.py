@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maxact_tui import numbers
+from maxact_tui.texts import numbers
 from maxact_tui.widgets.plot import round_ticks
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maxact_tui.pacing import (
+from maxact_tui.terminal.pacing import (
     FIRST_ANSWER_SECONDS,
     LONGEST_REST_SECONDS,
     LOST_ANSWER_SECONDS,

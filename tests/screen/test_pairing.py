@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine import runner
 from engine.session.reader import SessionReader
-from maxact_tui.pairing import partner_path, partner_policy, run_partner
+from maxact_tui.watching.pairing import partner_path, partner_policy, run_partner
 from tests.engine.running import new_session, tiny_job, write_corpus
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.color import ColorSystem
 
-from maxact_tui.palette import Scale, choose_look, scale_of
+from maxact_tui.terminal.palette import Scale, choose_look, scale_of
 
 LOOKS = [("truecolor", False), ("256", False), ("standard", False), (None, False), ("256", True)]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from maxact_tui.looking import Look
-from maxact_tui.plain import Narrator
-from maxact_tui.snapshot import Wish
+from maxact_tui.cli.plain import Narrator
+from maxact_tui.watching.looking import Look
+from maxact_tui.watching.snapshot import Wish
 from tests.screen import sessions
 
 PROGRAM = "import sys; from maxact_tui.__main__ import main; main()"

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from maxact_tui.actions import TABLES, actions_of, help_sections
-from maxact_tui.footer import footer_line
-from maxact_tui.keys import known_key
-from maxact_tui.palette import STYLES, choose_look
+from maxact_tui.keymap.actions import TABLES, actions_of, help_sections
+from maxact_tui.keymap.keys import known_key
+from maxact_tui.keymap.settings import THEMES, Settings, SettingsError, load_settings, template
+from maxact_tui.pages.footer import footer_line
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.reading import ReadingScreen
-from maxact_tui.settings import THEMES, Settings, SettingsError, load_settings, template
+from maxact_tui.terminal.palette import STYLES, choose_look
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import screen_text
 

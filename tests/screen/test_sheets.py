@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.strip import Strip
 
-from maxact_tui.filtering import Record, parse_filter
-from maxact_tui.sheets import Column, Sheet, Sorting, arranged, as_tsv, heading
+from maxact_tui.pages.sheets import Column, Sheet, Sorting, arranged, as_tsv, heading
+from maxact_tui.texts.filtering import Record, parse_filter
 
 COLUMNS = (
     Column("rank", 5, "rank"),

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from engine.session.library import FOLDER_VARIABLE
-from maxact_tui.application import MaxactApp
 from maxact_tui.screens.browser import BrowserScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.threads import ThreadsScreen
+from maxact_tui.shell.application import MaxactApp
 from maxact_tui.widgets.picker import Picker
 from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle

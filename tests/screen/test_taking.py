@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from maxact_tui.clipboard import LONGEST, clipboard_sequence, picture_of
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.threads import ThreadsScreen
+from maxact_tui.terminal.clipboard import LONGEST, clipboard_sequence, picture_of
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import screen_text
 
@@ -88,7 +88,7 @@ async def test_a_folder_that_cannot_be_written_is_said_and_the_clipboard_still_h
         def full(*_: object) -> Path:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("maxact_tui.taking.write_beside", full)
+        monkeypatch.setattr("maxact_tui.shell.taking.write_beside", full)
         await pilot.press("t")
         await settle(pilot, lambda app: isinstance(app.screen, ThreadsScreen) and "L11-L28" in screen_text(app))
         await pilot.press("Y")

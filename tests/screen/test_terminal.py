@@ -214,7 +214,7 @@ def test_plainer_terminals_get_glyphs_beside_the_numbers(clean_session: Path, en
 
 def test_the_screen_never_loads_torch_or_transformers() -> None:
     code = (
-        "import maxact_tui.application, maxact_tui.app, maxact_tui.exporter, sys, plotext;"
+        "import maxact_tui.shell.application, maxact_tui.shell.app, maxact_tui.watching.exporter, sys, plotext;"
         "print([m for m in ('torch', 'transformers', 'tokenizers', 'numba') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

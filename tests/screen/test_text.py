@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from maxact_tui.text import cell_width, fitted, visible
+from maxact_tui.texts.visible import cell_width, fitted, visible
 from tests.screen.sessions import HOSTILE
 
 ANYTHING = st.text(st.characters(codec=None), max_size=40) | st.binary(max_size=40)

@@ -12,10 +12,6 @@ from textual.events import Key, Paste
 
 from engine.analysis.channelmap import channel_map
 from engine.session.reader import SessionReader
-from maxact_tui.application import MaxactApp
-from maxact_tui.palette import choose_look
-from maxact_tui.pieces import shown_pieces
-from maxact_tui.probes import Tokens
 from maxact_tui.screens.channels import ChannelsScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.prompt import PromptScreen
@@ -24,6 +20,10 @@ from maxact_tui.screens.prompteditor import PromptArea, PromptEditor
 from maxact_tui.screens.prompthistory import PromptHistoryScreen
 from maxact_tui.screens.sample import SampleScreen
 from maxact_tui.screens.site import SiteScreen
+from maxact_tui.shell.application import MaxactApp
+from maxact_tui.terminal.palette import choose_look
+from maxact_tui.texts.pieces import shown_pieces
+from maxact_tui.watching.probes import Tokens
 from maxact_tui.widgets.heatmap import Heatmap
 from maxact_tui.widgets.tokentext import lay_out
 from tests.screen import probed, sessions

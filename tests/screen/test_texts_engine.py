@@ -12,11 +12,11 @@ import pytest
 from engine.process import start_engine
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED
-from maxact_tui.application import MaxactApp
-from maxact_tui.asking import is_alive
 from maxact_tui.screens.prompt import PromptScreen
 from maxact_tui.screens.prompteditor import PromptEditor
 from maxact_tui.screens.sample import SampleScreen
+from maxact_tui.shell.application import MaxactApp
+from maxact_tui.watching.asking import is_alive
 from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.models import tiny_llama_folder
 from tests.screen.conftest import Shown, settle

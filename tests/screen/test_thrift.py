@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from maxact_tui.thrift import Shadow
+from maxact_tui.terminal.thrift import Shadow
 
 COLUMNS, ROWS = 30, 6
 STYLES = ("", "1", "2", "7", "49", "1;36", "38;5;231;48;5;91", "4")

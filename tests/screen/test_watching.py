@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from maxact_tui.snapshot import Snapshot, Wish
-from maxact_tui.watching import Watcher
+from maxact_tui.watching.snapshot import Snapshot, Wish
+from maxact_tui.watching.watcher import Watcher
 from tests.screen import sessions
 
 

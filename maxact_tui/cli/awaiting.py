@@ -1,0 +1,119 @@
+"""Waiting for the engine's answer without a screen: progress on stderr, the answer at the end.
+
+- `await_answer`  follow a command until it is answered; ctrl+c gives it up
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from engine.session.reader import SessionReader, send_command
+from engine.session.records import ENDED, Command, Status
+from maxact_tui.errors import UserError
+from maxact_tui.texts.numbers import duration
+
+POLL_SECONDS = 0.1
+QUIET_LINE_SECONDS = 10.0
+
+
+def await_answer(reader: SessionReader, path: Path, number: int) -> Command:
+    """The command, once it is done.
+
+    Args:
+        reader: of the session.
+        path: of the session, for giving the command up.
+        number: of the command.
+
+    Raises:
+        UserError: it was refused, or nobody is there any more who could answer; one line.
+        KeyboardInterrupt: after it was given up.
+    """
+    try:
+        command = _follow_with_bar(reader, number) if sys.stderr.isatty() else _follow(reader, number)
+    except KeyboardInterrupt:
+        send_command(path, "cancel", {"command": number})
+        raise
+    if command.state != "done":
+        raise UserError(str(command.answer.get("text") or "refused"))
+    return command
+
+
+def _follow(reader: SessionReader, number: int) -> Command:
+    """A line now and then."""
+    began, said, said_at = 0.0, "", 0.0
+    while True:
+        command = _look(reader, number)
+        if command.state in ("done", "refused"):
+            return command
+        text, done, total = _progress(reader, command)
+        began = began or (time.monotonic() if done else 0.0)
+        phase = command.state if total and command.state == "working" else text
+        if phase != said or time.monotonic() - said_at > QUIET_LINE_SECONDS:
+            said, said_at = phase, time.monotonic()
+            count = f" {done}/{total}" if total else ""
+            left = (time.monotonic() - began) / (done - 1) * (total - done) if total and done > 1 else None
+            print(text + count + (f", {duration(left)} left" if left is not None else ""), file=sys.stderr, flush=True)
+        time.sleep(POLL_SECONDS)
+
+
+def _follow_with_bar(reader: SessionReader, number: int) -> Command:
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=28),
+        TextColumn("{task.fields[count]}", markup=False),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("asking the engine", total=None, count="")
+        while True:
+            command = _look(reader, number)
+            if command.state in ("done", "refused"):
+                return command
+            text, done, total = _progress(reader, command)
+            progress.update(
+                task, description=text, completed=done, total=total or None, count=f"{done}/{total}" if total else ""
+            )
+            time.sleep(POLL_SECONDS)
+
+
+def _look(reader: SessionReader, number: int) -> Command:
+    """The command as it is.
+
+    Raises:
+        UserError: the engine has ended without an answer.
+    """
+    found = reader.commands(number - 1)[:1]
+    if not found:
+        raise UserError("the session was replaced while it was waited for; ask again")
+    if found[0].state == "new" and (ended := _ended(reader)) is not None:
+        (command,) = reader.commands(number - 1)[:1]
+        if command.state == "new":
+            raise UserError(ended.detail or "the engine ended without an answer; its log is beside the session")
+        return command
+    return found[0]
+
+
+def _ended(reader: SessionReader) -> Status | None:
+    """The status of the engine that should answer, if it has ended."""
+    if reader.status().phase not in ENDED:
+        return None
+    service = reader.service()
+    return service if service is not None and service.phase in ENDED else None
+
+
+def _progress(reader: SessionReader, command: Command) -> tuple[str, int, int]:
+    """(words, steps done, steps in all)."""
+    if command.state == "working":
+        answer = command.answer
+        return str(answer.get("text") or "working"), int(answer.get("done") or 0), int(answer.get("total") or 0)
+    status = reader.status()
+    service = reader.service() if status.phase in ENDED else status
+    if service is None or service.phase == "running":
+        return "waiting for the batch in hand", 0, 0
+    return service.detail or service.phase, service.done, service.total

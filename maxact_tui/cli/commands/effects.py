@@ -1,0 +1,122 @@
+"""`effect`: what quantising or ablating activations does to the model's predictions.
+
+- `effect`        measure and print
+- `list_effects`  print what was measured before
+- `print_effects` as tables
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from engine.effect.errors import EffectError
+from engine.effect.interventions import Scope, parse_layers
+from engine.effect.request import Request, read_request
+from engine.effect.results import Effect, read_effects
+from engine.report.effects import effect_dict, effect_notes, effect_table
+from engine.session.reader import SessionReader, send_command
+from maxact_tui.cli.awaiting import await_answer
+from maxact_tui.cli.output import console
+from maxact_tui.errors import UserError
+from maxact_tui.watching.asking import ask, is_alive
+from maxact_tui.watching.finding import find_session
+
+GOODBYE_SECONDS = 15.0
+
+
+def effect(session: Path, request: Request, *, as_json: bool) -> int:
+    """Measure a request on the session's model, keep the result in the session, print it.
+
+    An engine that was started only for this is sent away afterwards.
+
+    Raises:
+        UserError: it cannot be measured; one line.
+        SessionError: the session cannot be written.
+    """
+    path = find_session(session)
+    with SessionReader(path) as reader:
+        was_alive = is_alive(reader)
+        number = ask(path, "effect", request.to_json())
+        try:
+            command = await_answer(reader, path, number)
+        finally:
+            if not was_alive:
+                _send_away(reader, path)
+        found = next(one for one in read_effects(reader) if one.number == command.answer["result"])
+    if as_json:
+        print(json.dumps(effect_dict(found), allow_nan=False))
+    else:
+        print_effects([found])
+    return 0
+
+
+def make_request(
+    *,
+    schemes: list[str],
+    site: str | None,
+    component: str | None,
+    layers: str | None,
+    gemm: bool,
+    amounts: dict[str, int | None],
+) -> Request:
+    """The request of the command line's options.
+
+    Raises:
+        UserError: an unknown scheme, or options that exclude each other.
+    """
+    if gemm and (site or component):
+        raise UserError("--gemm means all GEMM inputs; leave --site and --component away", code=2)
+    names = [name.strip() for text in schemes for name in text.split(",") if name.strip()]
+    try:
+        scope = Scope(site, component, None if layers is None else parse_layers(layers))
+        return read_request({"schemes": names, "scope": scope.to_json(), **amounts})
+    except EffectError as error:
+        raise UserError(str(error), code=2) from None
+
+
+def list_effects(session: Path, *, as_json: bool) -> int:
+    """Print every effect that was measured on a session.
+
+    Raises:
+        UserError: none was.
+    """
+    path = find_session(session)
+    with SessionReader(path) as reader:
+        found = read_effects(reader)
+    if not found and not as_json:
+        raise UserError(f"no effect was measured yet; measure one with: maxact-tui effect {path.stem}")
+    if as_json:
+        print(json.dumps([effect_dict(one) for one in found], allow_nan=False))
+    else:
+        print_effects(found)
+    return 0
+
+
+def _send_away(reader: SessionReader, path: Path) -> None:
+    """End the engine that was started for one request, so that it does not hold the device's memory for nobody."""
+    send_command(path, "stop")
+    end = time.monotonic() + GOODBYE_SECONDS
+    while is_alive(reader) and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def print_effects(found: Sequence[Effect]) -> None:
+    """Print one table for each job, with its notes."""
+    out = console()
+    for place, one in enumerate(found):
+        if place:
+            out.print()
+        shown = effect_table(one)
+        table = Table(title=shown.title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        for column, heading in enumerate(shown.headings):
+            table.add_column(heading, justify="right" if column else "left", no_wrap=True)
+        for row in shown.rows:
+            table.add_row(*row)
+        out.print(table)
+        for line in effect_notes(one):
+            out.print(line, highlight=False, markup=False)

@@ -1,0 +1,145 @@
+"""Commands that write sessions in other forms, or set them against others.
+
+- `export`     one session in one or more formats
+- `compare`    sessions side by side
+- `published`  the checkpoints of the paper
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.table import Table
+
+from engine.analysis.published import SOURCE, TIER_NAMES, Checkpoint, tier_range
+from engine.analysis.published import published as published_checkpoints
+from engine.report.comparison import comparison_documents
+from engine.report.export import FORMATS, export_session, find_format, render
+from engine.report.writing import Document, write_documents
+from engine.session.reader import SessionReader
+from maxact_tui.cli.output import console
+from maxact_tui.errors import UserError
+from maxact_tui.texts.numbers import compact, exact
+from maxact_tui.watching.finding import find_session
+
+STDOUT = "-"
+SORTS = {
+    "m": lambda row: -row.magnitude,
+    "name": lambda row: row.name.lower(),
+    "ratio": lambda row: -row.layer_median_ratio,
+    "jump": lambda row: -row.jump_ratio,
+    "layers": lambda row: -row.layers,
+}
+
+
+def export(session: Path, formats: list[str], output: str, *, force: bool) -> int:
+    """Write a session into the folder `output`, or to stdout if that is `-`; prints the path of every file.
+
+    Raises:
+        ReportError: an unknown format, an existing file without `force`, a folder that cannot be written.
+        UserError: several files for stdout.
+    """
+    for name in formats:
+        find_format(name)
+    if Path(output).exists() and not Path(output).is_dir():
+        raise UserError(f"{output} is a file; -o names a folder, or `-` for stdout", code=2)
+    with SessionReader(find_session(session)) as reader:
+        if output == STDOUT:
+            _to_stdout([document for name in formats for document in render(reader, name)])
+            return 0
+        for name in formats:
+            for path in export_session(reader, name, Path(output), force=force):
+                print(path)
+    return 0
+
+
+def list_formats() -> int:
+    """Print the export formats."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for one in FORMATS.values():
+        table.add_row(one.name, one.description)
+    console().print(table)
+    return 0
+
+
+def compare(sessions: Sequence[Path], form: str | None, output: str, *, all_sites: bool, force: bool) -> int:
+    """Set sessions side by side; the first is what the others are compared with.
+
+    In a terminal, without a format, a folder or `--all`, they are shown on the screen.
+
+    Raises:
+        ReportError: fewer than two sessions, an unknown format, an existing file.
+    """
+    paths = [find_session(session) for session in sessions]
+    if form is None and output == STDOUT and not all_sites and len(paths) > 1 and has_terminal():
+        return _show_comparison(paths)
+    with ExitStack() as stack:
+        readers = [stack.enter_context(SessionReader(path)) for path in paths]
+        documents = comparison_documents(readers, form or "markdown", all_sites=all_sites)
+    if output == STDOUT:
+        _to_stdout(documents)
+        return 0
+    for path in write_documents(documents, Path(output), force=force):
+        print(path)
+    return 0
+
+
+def published(filter_text: str, sort: str) -> int:
+    """Print the checkpoints of the paper whose name or family holds `filter_text`."""
+    wanted = filter_text.lower()
+    rows = [row for row in published_checkpoints() if wanted in f"{row.name} {row.family} {row.model_type}".lower()]
+    if not rows:
+        raise UserError(f"no published checkpoint is called '{filter_text}'; maxact-tui published lists them all")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("checkpoint", no_wrap=True)
+    table.add_column("M", justify="right", no_wrap=True)
+    table.add_column("where", no_wrap=True)
+    table.add_column("tier", no_wrap=True)
+    table.add_column("massive", no_wrap=True)
+    table.add_column("largest step", no_wrap=True)
+    for row in sorted(rows, key=SORTS[sort]):
+        table.add_row(*_published_row(row))
+    out = console()
+    out.print(table)
+    out.print(f"{len(rows)} checkpoints of {SOURCE}; massive: by layer median / by token median", highlight=False)
+    out.print("tiers: " + "; ".join(f"{name} {tier_range(name)}" for name in TIER_NAMES), highlight=False)
+    return 0
+
+
+def _published_row(row: Checkpoint) -> tuple[str, ...]:
+    words = {True: "yes", False: "no"}
+    return (
+        row.name,
+        exact(row.signed_maximum),
+        row.location,
+        row.tier,
+        f"{words[row.passes_layer_median]} / {words[row.passes_token_median]}",
+        f"x{compact(row.jump_ratio)} L{row.jump_layer}",
+    )
+
+
+def has_terminal() -> bool:
+    """Whether somebody sits there."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _show_comparison(paths: Sequence[Path]) -> int:
+    for path in paths:  # a file that cannot be read is refused before the screen opens
+        SessionReader(path).close()
+    from maxact_tui.terminal.preparing import prepare_terminal
+
+    prepare_terminal()
+    from maxact_tui.shell.app import run_comparison
+
+    return run_comparison(paths)
+
+
+def _to_stdout(documents: Sequence[Document]) -> None:
+    if len(documents) > 1:
+        names = ", ".join(document.name for document in documents)
+        raise UserError(f"this gives several files ({names}); name a folder with -o", code=2)
+    sys.stdout.buffer.write(documents[0].content)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,62 @@
+"""Removing sessions.
+
+- `remove`          delete session files and what the engine left beside them
+- `files_of`        those files
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine.report.wording import counted
+from engine.session.library import log_path
+from engine.session.reader import SessionReader
+from maxact_tui.errors import UserError
+from maxact_tui.texts.numbers import size
+from maxact_tui.texts.visible import visible
+from maxact_tui.watching.asking import is_alive
+from maxact_tui.watching.finding import find_session, short_name
+
+
+def remove(sessions: Sequence[Path], *, yes: bool) -> int:
+    """Delete sessions; all of them or, where one is refused, none.
+
+    Raises:
+        UserError: an engine runs for one of them, nobody can be asked, or the answer was no.
+        SessionError: one is not a session file.
+    """
+    if not sessions:
+        raise UserError("which session? maxact-tui sessions rm SESSION ...", code=2)
+    paths = list(dict.fromkeys(find_session(session) for session in sessions))
+    for path in paths:
+        with SessionReader(path) as reader:
+            if is_alive(reader):
+                name = short_name(path)
+                raise UserError(f"an engine runs for {name}; first: maxact-tui stop {name}")
+    if not yes:
+        _confirm(paths)
+    for path in paths:
+        for file in files_of(path):
+            file.unlink(missing_ok=True)
+        print(f"removed {path}")
+    return 0
+
+
+def files_of(session: Path) -> list[Path]:
+    """The session file, SQLite's files beside it, and the log; those that exist."""
+    beside = [session.with_name(session.name + suffix) for suffix in ("-wal", "-shm", "-journal")]
+    return [path for path in (session, *beside, log_path(session)) if path.exists()]
+
+
+def _confirm(paths: Sequence[Path]) -> None:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UserError("nobody is here to ask; to remove without asking add --yes", code=2)
+    for path in paths:
+        with SessionReader(path) as reader:
+            done = counted(len(reader.samples_done()), "sample")
+        print(f"{visible(str(path), space=' ')}  {done}, {size(path.stat().st_size)}", file=sys.stderr)
+    print(f"remove {counted(len(paths), 'session')} for good? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UserError("nothing was removed")

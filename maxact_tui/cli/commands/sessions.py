@@ -1,0 +1,159 @@
+"""Commands about sessions that exist: list, open, attach, show.
+
+- `browse`, `list_all`, `open_session`, `attach`, `show`, `merge`
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from engine.session.library import sessions_folder
+from engine.session.listing import list_sessions
+from engine.session.reader import SessionReader
+from engine.session.records import ENDED, SessionInfo
+from maxact_tui.cli.output import console
+from maxact_tui.errors import UserError
+from maxact_tui.keymap.settings import load_settings
+from maxact_tui.texts.numbers import compact, duration, size
+from maxact_tui.texts.visible import visible
+from maxact_tui.watching.finding import find_session
+
+MODEL_CELLS = 24
+WIDE_CELLS = 110
+
+
+def browse() -> int:
+    """The session browser in a terminal, the list elsewhere."""
+    can_draw = sys.stdin.isatty() and sys.stdout.isatty() and not load_settings().plain
+    if not can_draw or not list_sessions():
+        return list_all()
+    from maxact_tui.terminal.preparing import prepare_terminal
+
+    prepare_terminal()
+    from maxact_tui.shell.app import run_browser
+
+    return run_browser()
+
+
+def list_all() -> int:
+    """Print every session, newest first."""
+    found = list_sessions()
+    if not found:
+        print(f"no sessions yet in {sessions_folder()}; make one with: maxact-tui demo")
+        return 0
+    out = console()
+    wide = out.width >= WIDE_CELLS
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("session", no_wrap=True, overflow="ellipsis")
+    if wide:
+        table.add_column("model", no_wrap=True, overflow="ellipsis")
+    for heading in ("state", "M", "progress", "age", *(("size",) if wide else ())):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
+    for info in found:
+        table.add_row(*_row(info, wide=wide))
+    out.print(table)
+    return 0
+
+
+def open_session(session: Path) -> int:
+    """Show a session on the screen; without a terminal, its summary."""
+    path = find_session(session)
+    if load_settings().plain:
+        from maxact_tui.cli.plain import tell
+
+        return tell(path)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return show(path, as_json=False)
+    with SessionReader(path):  # a file that cannot be read is refused before the screen opens
+        pass
+    from maxact_tui.terminal.preparing import prepare_terminal
+
+    prepare_terminal()
+    from maxact_tui.cli.commands.running import say_goodbye
+    from maxact_tui.shell.app import run_app
+
+    code = run_app(path)
+    say_goodbye(path)
+    return code
+
+
+def attach() -> int:
+    """Open the newest running session.
+
+    Raises:
+        UserError: none is running.
+    """
+    running = [info for info in list_sessions() if info.status.phase not in ENDED]
+    if not running:
+        raise UserError("no run is going on; maxact-tui sessions lists the finished ones")
+    return open_session(running[0].path)
+
+
+def show(session: Path, *, as_json: bool) -> int:
+    """Print the summary of a session, also of an unfinished one.
+
+    Raises:
+        UserError: nothing has been measured yet.
+    """
+    from engine.analysis.model import analyse
+    from engine.analysis.stability import read_stability
+    from engine.effect.results import read_effects
+
+    with SessionReader(find_session(session)) as reader:
+        if not len(reader.samples_done()):
+            raise UserError(f"{reader.path.name} holds no results yet ({reader.status().phase})")
+        summary, effects, stability = analyse(reader), read_effects(reader), read_stability(reader)
+    if as_json:
+        from engine.report.effects import effect_dict
+        from engine.report.summary import summary_dict
+
+        document = {**summary_dict(summary), "effects": [effect_dict(one) for one in effects]}
+        print(json.dumps(document, allow_nan=False))
+    else:
+        from engine.report.sentences import robustness
+        from maxact_tui.cli.commands.effects import print_effects
+        from maxact_tui.cli.summary_view import print_summary
+
+        print_summary(summary, console())
+        if stability is not None:
+            console().print(Text(f"robustness: {robustness(stability)}"), soft_wrap=True)
+        if effects:
+            print()
+            print_effects(effects)
+    return 0
+
+
+def merge(sessions: list[Path], output: Path) -> int:
+    """Merge sessions into a new one.
+
+    Raises:
+        UserError: fewer than two were given.
+        MergeError, SessionError: they do not belong together, or a file cannot be used.
+    """
+    from engine.merging import merge_sessions
+
+    if len(sessions) < 2:
+        raise UserError("merge needs at least two sessions: maxact-tui merge A B -o C", code=2)
+    target = output.expanduser().absolute()
+    merge_sessions([find_session(session) for session in sessions], target)
+    print(target)
+    return 0
+
+
+def _row(info: SessionInfo, *, wide: bool) -> list[Text]:
+    status = info.status
+    share = f"{status.samples_done}/{status.samples_total}" if status.samples_total else "-"
+    magnitude = "-" if math.isnan(info.magnitude) else compact(info.magnitude)
+    model = Path(info.model).name if Path(info.model).is_absolute() else info.model
+    cells = [info.path.stem, status.phase, magnitude, share, duration(time.time() - info.created)]
+    if wide:
+        cells[1:1] = [visible(model, MODEL_CELLS)]
+        cells.append(size(info.size_bytes))
+    return [Text(cell) for cell in cells]

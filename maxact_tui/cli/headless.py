@@ -1,0 +1,169 @@
+"""A run without the screen: progress on stderr, the summary on stdout.
+
+- `follow`  watch a session until its engine ends; returns the exit code
+- `watch`   show the progress alone
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from engine.analysis.maximum import Maximum, find_maximum
+from engine.process import describe_death
+from engine.report.wording import counted
+from engine.session.library import log_path
+from engine.session.reader import SessionReader, send_command
+from engine.session.records import ENDED, Status
+from maxact_tui.cli.output import console
+from maxact_tui.errors import UserError
+from maxact_tui.texts.numbers import compact
+from maxact_tui.texts.visible import visible
+
+POLL_SECONDS = 0.2
+QUIET_LINE_SECONDS = 10.0
+
+
+def follow(path: Path, *, as_json: bool, debug: bool, disposable: bool, summary: bool = True) -> int:
+    """Show a run's progress until it ends, then its summary.
+
+    ctrl+c asks the engine to stop after the batch in hand; a second one leaves it running.
+
+    Args:
+        path: the session file, whose engine has just been started.
+        as_json: one JSON object on stdout instead of the tables.
+        debug: on failure, print the engine's log.
+        summary: print the summary at the end.
+        disposable: remove the session if the run failed before it measured anything.
+
+    Returns:
+        0 done, 1 failed, 130 interrupted.
+
+    Raises:
+        UserError: the run failed; the reason in one line.
+    """
+    interrupted = False
+    with SessionReader(path) as reader:
+        try:
+            status = watch(reader)
+        except KeyboardInterrupt:
+            interrupted = True
+            print("stopping after this batch; ctrl+c again leaves it running in the background", file=sys.stderr)
+            send_command(path, "stop")
+            try:
+                status = watch(reader)
+            except KeyboardInterrupt:
+                print(f"left running; come back with: maxact-tui open {path.stem}", file=sys.stderr)
+                return 130
+        measured = len(reader.samples_done()) > 0
+        if measured and summary:
+            _print_summary(reader, as_json=as_json)
+    if not path.exists():
+        raise UserError(f"the session file {path} was removed while it ran; nothing was kept")
+    if status.phase in ("failed", "gone"):
+        _fail(path, status, debug=debug, remove=disposable and not measured)
+    print(f"session: {path}", file=sys.stderr)
+    return 130 if interrupted else 0
+
+
+def _print_summary(reader: SessionReader, *, as_json: bool) -> None:
+    from engine.analysis.model import analyse
+
+    summary = analyse(reader)
+    if as_json:
+        from engine.report.summary import summary_dict
+
+        print(json.dumps(summary_dict(summary), allow_nan=False))
+        return
+    from maxact_tui.cli.summary_view import print_summary
+
+    print_summary(summary, console())
+
+
+def _fail(path: Path, status: Status, *, debug: bool, remove: bool) -> None:
+    """Raise the run's failure as one line; a session that holds nothing is not left lying about."""
+    log = log_path(path)
+    if debug:
+        with suppress(OSError):
+            print(log.read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
+    reason = status.detail
+    if status.phase == "gone":
+        reason = "the engine ended without a word" + "".join(f"; {visible(line)}" for line in describe_death(path, 1))
+    if remove:
+        for leftover in (path, log, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+            leftover.unlink(missing_ok=True)
+        raise UserError(reason)
+    raise UserError(f"{reason} (session: {path})")
+
+
+def watch(reader: SessionReader, label: str = "") -> Status:
+    """Follow the engine to its end: a bar in a terminal, a line now and then elsewhere, each after `label`."""
+    if sys.stderr.isatty():
+        return _watch_with_bar(reader, label)
+    said, said_at = "", 0.0
+    while True:
+        status = reader.status()
+        if status.phase in ENDED:
+            return status
+        phase = status.detail if status.phase == "loading" else status.phase
+        if phase != said or time.monotonic() - said_at > QUIET_LINE_SECONDS:
+            said, said_at = phase, time.monotonic()
+            print(label + _line(status, _maximum(reader)), file=sys.stderr, flush=True)
+        time.sleep(POLL_SECONDS)
+
+
+def _watch_with_bar(reader: SessionReader, label: str) -> Status:
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=28),
+        TextColumn("{task.fields[note]}", markup=False),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("starting", total=None, note="")
+        while True:
+            status = reader.status()
+            if status.phase in ENDED:
+                return status
+            _update_bar(progress, task, status, _maximum(reader), label)
+            time.sleep(POLL_SECONDS)
+
+
+def _update_bar(progress: Progress, task: TaskID, status: Status, maximum: Maximum | None, label: str) -> None:
+    if status.phase in ("starting", "loading"):
+        step = label + (status.detail or "starting")
+        progress.update(task, description=step, completed=status.done, total=status.total or None, note="")
+        return
+    note = f"{status.samples_done}/{counted(status.samples_total, 'sample')}  {status.tokens_per_second:,.0f} tok/s"
+    if maximum is not None:
+        note += f"  M {compact(maximum.magnitude)} {maximum.label}"
+    progress.update(
+        task,
+        description=label + status.phase,
+        completed=status.tokens_done,
+        total=status.tokens_total or None,
+        note=note,
+    )
+
+
+def _line(status: Status, maximum: Maximum | None) -> str:
+    if status.phase in ("starting", "loading"):
+        amount = f" {status.done:,}/{status.total:,} {status.unit}" if status.total else ""
+        return f"{status.detail or 'starting'}{amount}"
+    samples = f"{status.samples_done}/{counted(status.samples_total, 'sample')}"
+    line = f"{status.phase}: {samples}, {status.tokens_per_second:,.0f} tok/s"
+    if status.eta_seconds is not None:
+        line += f", {status.eta_seconds:.0f} s left"
+    return line if maximum is None else f"{line}, M {compact(maximum.magnitude)} at {maximum.label}"
+
+
+def _maximum(reader: SessionReader) -> Maximum | None:
+    live, plan = reader.live(), reader.meta().plan
+    return None if live is None or plan is None else find_maximum(plan, live.magnitude, "")

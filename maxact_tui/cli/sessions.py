@@ -1,0 +1,128 @@
+"""The commands about sessions: come back, continue, steer, list, remove, merge. Heavy imports where they are used.
+
+- `register`  add them to the command line
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+Session = Annotated[Path, Parameter(help="A session file, or the start of its name.")]
+Running = Annotated[Path | None, Parameter(help="A session file, or the start of its name. [default: the newest run]")]
+Headless = Annotated[bool, Parameter(negative=(), help="No screen.")]
+Json = Annotated[bool, Parameter(negative=(), help="Headless, with the summary as one JSON object.")]
+Debug = Annotated[bool, Parameter(negative=(), help="On failure, show the engine's traceback.")]
+
+sessions_app = App(name="sessions", help="List your sessions; `sessions rm` removes some.", usage=None)
+
+
+def register(app: App) -> None:
+    """Add the commands of this module."""
+    for command in (attach, resume, add, stop, pause, show, merge):
+        app.command(command)
+    app.command(open_session, name="open")
+    app.command(sessions_app)
+
+
+def attach() -> int:
+    """Open the newest running session."""
+    from maxact_tui.cli.commands import sessions
+
+    return sessions.attach()
+
+
+def open_session(session: Session) -> int:
+    """Open a session, running or finished."""
+    from maxact_tui.cli.commands import sessions
+
+    return sessions.open_session(session)
+
+
+def resume(
+    session: Annotated[
+        Path | None, Parameter(help="A session file, or the start of its name. [default: the newest paused run]")
+    ] = None,
+    *,
+    anyway: Annotated[bool, Parameter(negative=(), help="Go on although model, corpus or versions changed.")] = False,
+    headless: Headless = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Continue a paused run, or a stopped, failed or killed one from its last checkpoint."""
+    from maxact_tui.cli.commands import running
+
+    return running.resume(session, anyway=anyway, headless=headless or json, as_json=json, debug=debug)
+
+
+def add(
+    session: Session,
+    corpus: Annotated[str, Parameter(help="More texts: `starter`, or a .jsonl, .parquet or .txt file.")],
+    *,
+    samples: Annotated[int | None, Parameter(help="At most this many of them.")] = None,
+    headless: Headless = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Add texts to a run; a finished one goes on with them."""
+    from maxact_tui.cli.commands import running
+
+    return running.add(session, corpus, samples, headless=headless or json, as_json=json, debug=debug)
+
+
+def stop(session: Running = None) -> int:
+    """Stop a run after its present batch; `resume` continues it."""
+    from maxact_tui.cli.commands import steering
+
+    return steering.stop(session)
+
+
+def pause(session: Running = None) -> int:
+    """Pause a run after its present batch; the model stays loaded, `resume` continues it."""
+    from maxact_tui.cli.commands import steering
+
+    return steering.pause(session)
+
+
+@sessions_app.default
+def list_sessions() -> int:
+    """List your sessions."""
+    from maxact_tui.cli.commands import sessions
+
+    return sessions.list_all()
+
+
+@sessions_app.command(name="rm")
+def remove(
+    sessions: Annotated[list[Path], Parameter(negative=(), help="Session files, or starts of their names.")],
+    *,
+    yes: Annotated[bool, Parameter(name=("--yes", "-y"), negative=(), help="Do not ask.")] = False,
+) -> int:
+    """Remove sessions and their logs for good; running ones are refused."""
+    from maxact_tui.cli.commands import removing
+
+    return removing.remove(sessions, yes=yes)
+
+
+def show(
+    session: Session,
+    *,
+    json: Annotated[bool, Parameter(negative=(), help="One JSON object.")] = False,
+) -> int:
+    """Print the summary of a session."""
+    from maxact_tui.cli.commands import sessions
+
+    return sessions.show(session, as_json=json)
+
+
+def merge(
+    sessions: Annotated[list[Path], Parameter(negative=(), help="Sessions of one model over different samples.")],
+    *,
+    output: Annotated[Path, Parameter(name=("--output", "-o"), help="The session file to write.")],
+) -> int:
+    """Merge sessions over different samples into one."""
+    from maxact_tui.cli.commands import sessions as listing
+
+    return listing.merge(sessions, output)

@@ -1,0 +1,197 @@
+"""The summary of a session as tables on a terminal, for headless runs and `show`.
+
+- `print_summary`  everything a reader wants first: M and where, verdicts, layers, categories, what to doubt
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from engine.analysis.model import Address, ModelSummary
+from engine.analysis.published import tier_range
+from engine.analysis.site import SiteSummary
+from engine.report.wording import counted
+from engine.session.records import Status
+from maxact_tui.texts.numbers import compact, duration, exact, grouped, rate, size
+from maxact_tui.texts.visible import visible
+
+CONTEXT_CELLS = 24
+LISTED_SITES = 8
+LISTED_THREADS = 5
+
+
+def print_summary(summary: ModelSummary, console: Console) -> None:
+    """Print the summary; foreign text is made visible and never taken for markup."""
+    for line in (_title(summary), *_maximum_lines(summary), *_verdict_lines(summary)):
+        console.print(line, soft_wrap=True)
+    console.print()
+    console.print(_sites_table(summary))
+    if summary.categories:
+        console.print()
+        console.print(_categories_table(summary))
+    for line in _remarks(summary):
+        console.print(line, soft_wrap=True)
+
+
+def _title(summary: ModelSummary) -> Text:
+    status = summary.status
+    text = Text(visible(_model_name(summary.job.model), space=" "), "bold")
+    seen = f"{counted(summary.samples, 'sample')}, {counted(summary.tokens, 'token')}"
+    text.append(f"  {summary.dtype}, {seen}", "default")
+    if not summary.is_partial:
+        text.append(f", {duration(status.running_seconds)} at {rate(status.tokens_per_second, 'tok')}", "default")
+    if status.peak_bytes:
+        text.append(f", peak memory {size(status.peak_bytes)}", "default")
+    if summary.is_partial:
+        text.append(f"  PARTIAL: as of the last checkpoint; {_partial(status)}", "bold yellow")
+    return text
+
+
+def _model_name(model: str) -> str:
+    """A hub id whole, of a path what it is called."""
+    return Path(model).name.removesuffix(".gguf") if Path(model).is_absolute() else model
+
+
+def _partial(status: Status) -> str:
+    words = {"gone": "the engine is gone", "failed": "the run failed", "stopped": "the run was stopped"}
+    state = words.get(status.phase, f"the run is {status.phase}")
+    return f"{state}, it had reached {status.samples_done} of {counted(status.samples_total, 'sample')}"
+
+
+def _maximum_lines(summary: ModelSummary) -> list[Text]:
+    maximum = summary.maximum
+    if maximum is None:
+        return [Text("nothing has been measured yet")]
+    line = Text("M = ").append(exact(maximum.magnitude), "bold").append(f"  at {maximum.label}")
+    headroom = f"{abs(maximum.fp16_headroom_bits):.1f} bits"
+    line.append(f"; overflows fp16 by {headroom}" if maximum.overflows_fp16 else f"; {headroom} below fp16's 65,504")
+    lines = [line]
+    if summary.peak is not None:
+        lines.append(_where(summary.peak, summary.signed_maximum))
+    if summary.standing is not None:
+        place = summary.standing
+        larger = f"{place.larger} of the {place.of} published checkpoints have a larger M"
+        lines.append(Text(f"tier {place.tier} ({tier_range(place.tier)}); {larger}"))
+    return lines
+
+
+def _where(peak: Address, value: float) -> Text:
+    before = visible(peak.before, space=" ")[-CONTEXT_CELLS:]
+    line = Text(f"{exact(value)}: token \u2039").append(visible(peak.piece), "bold").append("\u203a")
+    line.append(
+        f" at position {peak.position}, channel {peak.channel}, sample {peak.sample} ({visible(peak.category)})"
+    )
+    line.append(f": …{before}" if before else ": ").append("\u2039").append(visible(peak.piece, space=" "), "bold")
+    return line.append("\u203a" + visible(peak.after, CONTEXT_CELLS, space=" "))
+
+
+def _verdict_lines(summary: ModelSummary) -> list[Text]:
+    words = {True: "yes", False: "no", None: "unknown"}
+    lines = [
+        Text(
+            f"massive activations (Sun et al.): {words[summary.passes_layer_median]} by layer median, "
+            f"{words[summary.passes_token_median]} by token median"
+        )
+    ]
+    found = summary.emergence
+    if found is not None:
+        jump = f"x{compact(found.ratio)} into L{found.layer}" if found.kind == "sudden" else "no step of x10"
+        largest = f"largest step x{compact(found.largest_ratio)} into L{found.largest_layer}"
+        lines.append(Text(f"emergence: {found.kind}, {jump}; {largest}"))
+    for thread in summary.threads[:LISTED_THREADS]:
+        end = "to the end" if thread.death is None else f"to L{thread.death - 1}"
+        lines.append(
+            Text(
+                f"thread: channel {thread.channel}, sample {thread.sample} position {thread.position}, "
+                f"L{thread.birth} {end}, peak {exact(thread.peak)} at L{thread.peak_layer}"
+            )
+        )
+    return lines
+
+
+def _sites_table(summary: ModelSummary) -> Table:
+    """The largest site of every component, and the largest sites of all."""
+    table = Table(
+        box=None, pad_edge=False, header_style="bold", title="largest site of each component", title_justify="left"
+    )
+    table.add_column("site", no_wrap=True)
+    for heading in ("max |x|", "q99.9", "median", "rms", "crest", "non-finite"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    largest: dict[str, tuple[str, SiteSummary]] = {}
+    for site, found in zip(summary.plan.sites if summary.plan else (), summary.sites, strict=True):
+        best = largest.get(site.component)
+        if found is not None and (best is None or found.magnitude > best[1].magnitude):
+            largest[site.component] = (site.name, found)
+    for name, found in sorted(largest.values(), key=lambda pair: -_sortable(pair[1].magnitude)):
+        table.add_row(
+            Text(name),
+            exact(found.magnitude),
+            compact(found.abs_q999),
+            compact(found.abs_median),
+            compact(found.rms),
+            compact(found.crest),
+            grouped(found.nonfinite.count) if found.nonfinite.count else "-",
+        )
+    return table
+
+
+def _categories_table(summary: ModelSummary) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("category")
+    for heading in ("samples", "tokens", "M"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in summary.categories:
+        rises = one.convergence.points
+        table.add_row(
+            Text(visible(one.category)),
+            grouped(one.convergence.samples),
+            grouped(one.convergence.tokens),
+            exact(rises[-1].magnitude) if rises else "-",
+        )
+    return table
+
+
+def _remarks(summary: ModelSummary) -> list[Text]:
+    lines = []
+    rises = summary.convergence.points
+    if rises:
+        lines.append(
+            Text(f"M last grew after {grouped(rises[-1].tokens)} of {counted(summary.convergence.tokens, 'token')}")
+        )
+    lines += _expert_lines(summary)
+    if summary.nonfinite_sites and summary.plan is not None:
+        names = ", ".join(summary.plan.sites[i].name for i in summary.nonfinite_sites[:LISTED_SITES])
+        lines.append(Text(f"NON-FINITE values at {len(summary.nonfinite_sites)} sites: {names}", "bold red"))
+    problems = summary.corpus.get("problems", [])
+    if problems:
+        lines.append(
+            Text(f"corpus: {len(problems)} lines skipped, the first: {visible(problems[0], space=' ')}", "yellow")
+        )
+    if summary.corpus.get("cut"):
+        lines.append(Text(f"corpus: {summary.corpus['cut']} texts were longer than allowed and were cut"))
+    if summary.differences:
+        lines.append(Text("differs from the paper's protocol: " + "; ".join(summary.differences)))
+    return [Text(), *lines] if lines else []
+
+
+def _expert_lines(summary: ModelSummary) -> list[Text]:
+    """What the corpus reached of a mixture of experts."""
+    if not summary.experts:
+        return []
+    total, unseen = sum(one.experts for one in summary.experts), [one for one in summary.experts if one.never_hit]
+    fewest, most = min(one.fewest for one in summary.experts), max(one.most for one in summary.experts)
+    lines = [Text(f"experts: {len(summary.experts)} layers; an expert saw {grouped(fewest)} to {grouped(most)} tokens")]
+    if unseen:
+        missed = sum(len(one.never_hit) for one in unseen)
+        where = ", ".join(f"L{one.layer}: {len(one.never_hit)}" for one in unseen[:LISTED_SITES])
+        lines.append(Text(f"{missed} of {total} experts saw no token ({where}): nothing is known of them", "yellow"))
+    return lines
+
+
+def _sortable(value: float) -> float:
+    return -math.inf if math.isnan(value) else value

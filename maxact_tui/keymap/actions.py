@@ -1,0 +1,252 @@
+"""The tables of actions, one per place: key bindings, footer, help and command palette all come from them.
+
+A new screen adds a name to `Place`, a tuple of its rows, and a line to `TABLES`; nothing else needs to know.
+
+- `Place`     where an action works: a screen, or `app` for everywhere
+- `Keys`      the user's own keys: "PLACE.NAME" of an action -> Textual key names
+- `TABLES`    title and actions of each place, in the order of the help
+- `actions_of` the actions of places
+- `setting`   what the key map calls an action
+- `bindings`  Textual key bindings of a place
+- `footer`    the keys worth showing in one line, most useful first
+- `help_sections`  everything, grouped, for the help screen
+- `commands`  what the command palette offers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+from maxact_tui.keymap import resultactions, textactions
+from maxact_tui.keymap.action import Action
+
+if TYPE_CHECKING:
+    from textual.binding import Binding
+
+Place = Literal[
+    "monitor",
+    "site",
+    "board",
+    "tuning",
+    "list",
+    "channels",
+    "probe",
+    "prompt",
+    "prompts",
+    "versus",
+    "threads",
+    "compare",
+    "app",
+]
+Keys = Mapping[str, tuple[str, ...]]
+DEFAULT_KEYS: Keys = MappingProxyType({})
+
+SCROLLING = (
+    Action("scroll(-1)", ("up", "k"), "", "One line up.", "↑ k", id="up"),
+    Action("scroll(1)", ("down", "j"), "", "One line down.", "↓ j", id="down"),
+    Action("scroll_page(-1)", ("pageup",), "", "One page up.", "PgUp", id="page_up"),
+    Action("scroll_page(1)", ("pagedown",), "", "One page down.", "PgDn", id="page_down"),
+    Action("scroll_edge(-1)", ("home", "g"), "", "To the top.", "Home g", id="top"),
+    Action("scroll_edge(1)", ("end", "G"), "", "To the end.", "End G", id="end"),
+)
+TABLE = (
+    Action("app.filter", ("slash",), "filter", "Filter what is shown; see `The filter` below.", "/"),
+    Action("sort", ("s",), "sort", "Sort by the next column; after the last as the rows come."),
+    Action("reverse", ("S",), "", "Turn the order round."),
+)
+BACK = Action("back", ("escape",), "back", "Back to where you came from.", "esc")
+
+MONITOR = (
+    Action("cursor(-1,0)", ("up", "k"), "", "Move the cursor to the layer above.", "↑ k", id="up"),
+    Action("cursor(1,0)", ("down", "j"), "", "Move the cursor to the layer below.", "↓ j", id="down"),
+    Action("cursor(0,-1)", ("left", "h"), "", "Move the cursor to the component on the left.", "← h", id="left"),
+    Action("cursor(0,1)", ("right", "l"), "", "Move the cursor to the component on the right.", "→ l", id="right"),
+    Action("page(-1)", ("pageup",), "", "One page of layers up.", "PgUp", id="page_up"),
+    Action("page(1)", ("pagedown",), "", "One page of layers down.", "PgDn", id="page_down"),
+    Action("edge(-1)", ("home", "g"), "", "First row.", "Home g", id="top"),
+    Action("edge(1)", ("end", "G"), "", "Last row.", "End G", id="end"),
+    Action("app.open_site", ("enter",), "site", "Everything about the site under the cursor."),
+    Action("to_maximum", ("x",), "to M", "Jump to the site where M is; again for the next tied site."),
+    Action("next_pane", ("tab",), "pane", "Next pane beside the heatmap."),
+    Action("measure(1)", ("m",), "measure", "Next measure in the heatmap (max, rms, crest, ...)."),
+    Action("app.pause", ("space",), "pause", "Pause the run after the current batch, or resume it."),
+    Action("app.threads", ("t",), "threads", "Massive activations followed through the layers."),
+    *textactions.OPENING,
+    Action("app.board", ("i",), "INT8", "The board: every site under every quantiser, and what exceeds fp16 and e4m3."),
+    Action("app.filter", ("slash",), "filter", "Show only some rows and columns; see `The filter` below.", "/"),
+    Action("clear", ("escape",), "", "Show every row and column again.", "esc"),
+    textactions.SAMPLE,
+    *resultactions.OPENING,
+    Action("app.ab", ("b",), "", "Run the same samples with BOS (or without, if this run had it), then compare."),
+    Action("app.log", ("v",), "events", "The event log."),
+    Action(
+        "app.other_session(1)",
+        ("right_parenthesis",),
+        "",
+        "Next of the sessions opened here, with the cursor where you left it.",
+        ") (",
+        id="next_session",
+    ),
+    Action("app.other_session(-1)", ("left_parenthesis",), "", "Previous of them.", "(", id="previous_session"),
+    Action("app.browse", ("o",), "open", "Open another session."),
+    Action("previous_pane", ("shift+tab",), "", "Previous pane beside the heatmap."),
+    Action("pane(0)", ("1",), "", "Pane: the largest activations in their context.", id="pane_tokens"),
+    Action("pane(1)", ("2",), "", "Pane: the largest channels.", id="pane_channels"),
+    Action("pane(2)", ("3",), "", "Pane: this component over the depth of the model.", id="pane_depth"),
+    Action("pane(3)", ("4",), "", "Pane: histogram of |x|.", id="pane_histogram"),
+    Action("axis", ("a",), "", "Colours on a linear axis, or on a logarithmic one again."),
+    Action("measure(-1)", ("M",), "", "Previous measure in the heatmap.", id="previous_measure"),
+)
+
+SITE = (
+    Action("tab(1)", ("tab",), "next", "Next tab.", id="next_tab"),
+    Action("tab(-1)", ("shift+tab",), "", "Previous tab.", id="previous_tab"),
+    Action("sideways(1)", ("right", "l"), "", "Next tab; on the INT8 tab the threshold up.", "→ l", id="right"),
+    Action("sideways(-1)", ("left", "h"), "", "Previous tab; on the INT8 tab the threshold down.", "← h", id="left"),
+    Action("tab_at(0)", ("1",), "", "Tab: the 100 largest activations.", id="tab_tokens"),
+    Action("tab_at(1)", ("2",), "", "Tab: channels.", id="tab_channels"),
+    Action("tab_at(2)", ("3",), "", "Tab: distribution.", id="tab_distribution"),
+    Action("tab_at(3)", ("4",), "", "Tab: samples and categories.", id="tab_samples"),
+    Action("tab_at(4)", ("5",), "", "Tab: INT8 and other quantisers; up and down choose one.", id="tab_int8"),
+    replace(textactions.SAMPLE, keys=("y", "enter")),
+    *textactions.OPENING,
+    *TABLE,
+    *SCROLLING,
+    Action(
+        "neighbour(-1)", ("left_square_bracket",), "layer", "The same component one layer up.", "[ ]", id="layer_up"
+    ),
+    Action("neighbour(1)", ("right_square_bracket",), "", "The same component one layer down.", "]", id="layer_down"),
+    BACK,
+)
+
+BOARD = (
+    Action("cursor(-1,0)", ("up", "k"), "", "The site above.", "↑ k", id="up"),
+    Action("cursor(1,0)", ("down", "j"), "", "The site below.", "↓ j", id="down"),
+    Action("cursor(0,-1)", ("left", "h"), "", "The quantiser on the left.", "← h", id="left"),
+    Action("cursor(0,1)", ("right", "l"), "", "The quantiser on the right.", "→ l", id="right"),
+    Action("page(-1)", ("pageup",), "", "One page of sites up.", "PgUp", id="page_up"),
+    Action("page(1)", ("pagedown",), "", "One page of sites down.", "PgDn", id="page_down"),
+    Action("edge(-1)", ("home", "g"), "", "First site.", "Home g", id="top"),
+    Action("edge(1)", ("end", "G"), "", "Last site.", "End G", id="end"),
+    Action(
+        "app.open_tuned", ("enter",), "site", "The site under this quantiser: its threshold, who carries the error."
+    ),
+    Action("sort", ("s",), "sort", "Sort by the column under the cursor, worst first; again as the model computes."),
+    Action("reverse", ("S",), "", "Turn the order round."),
+    Action("section", ("w",), "fp16/e4m3", "What exceeds fp16 and e4m3 without a scale, or back to SQNR."),
+    Action("app.filter", ("slash",), "filter", "Filter the sites; see `The filter` below.", "/"),
+    BACK,
+)
+
+TUNING = (
+    Action("tune(1)", ("full_stop",), "threshold", "Threshold up by a 32nd of an octave.", ", .", id="threshold_up"),
+    Action("tune(-1)", ("comma",), "", "Threshold down as much.", ",", id="threshold_down"),
+    Action(
+        "tune(16)",
+        ("greater_than_sign", "shift+right"),
+        "",
+        "Threshold up by half an octave.",
+        ">",
+        id="threshold_far_up",
+    ),
+    Action("tune(-16)", ("less_than_sign", "shift+left"), "", "Threshold down as much.", "<", id="threshold_far_down"),
+    Action("app.threshold", ("equals_sign",), "type it", "Type a threshold.", "="),
+    Action("app.effect", ("Q",), "effect", "Measure on held-out samples what this quantiser does to the predictions."),
+    Action("own_threshold", ("r",), "", "The quantiser's own threshold again, nothing left out."),
+    Action("without_first", ("0",), "", "What if position 0 of every sample were left out?"),
+    Action(
+        "keep_channels(1)", ("plus",), "what if", "What if one more channel were kept in bf16?", "0 + -", id="keep_more"
+    ),
+    Action("keep_channels(-1)", ("minus",), "", "One channel fewer.", "-", id="keep_fewer"),
+)
+
+LIST = (
+    Action("choose", ("enter",), "open", "Open the session, or go to the site of the thread or event."),
+    *TABLE,
+    *SCROLLING,
+    BACK,
+)
+
+EVERYWHERE = (
+    Action("palette", ("colon", "ctrl+p"), "more", "All commands, with search.", ":"),
+    Action("help", ("question_mark", "f1"), "help", "This help.", "?"),
+    Action("copy(1)", ("Y",), "", "Copy what is shown as a table (TSV): to the clipboard and into a file.", id="copy"),
+    Action("copy(0)", ("ctrl+y",), "", "Copy the selected row or cell.", "ctrl+y", id="copy_row"),
+    Action("picture", ("P",), "", "Write what the screen shows as SVG and as text beside the session."),
+    Action("theme", (), "", "Theme: dark, light or the terminal's own 16 colours, in turn."),
+    Action("repaint", ("ctrl+l",), "", "Paint everything again, after another program wrote over it.", "ctrl+l"),
+    Action("leave", ("q",), "quit", "Leave; a run goes on without this screen if you like."),
+)
+
+TABLES: dict[Place, tuple[str, tuple[Action, ...]]] = {
+    "monitor": ("Heatmap", MONITOR),
+    "site": ("Site", SITE),
+    "board": ("Board of quantisers", BOARD),
+    "tuning": ("Board and INT8 tab: the threshold", TUNING),
+    "list": ("Lists: threads, sessions", LIST),
+    "channels": ("Channels across layers", (*textactions.CHANNELS, BACK)),
+    "probe": ("Sample and prompt", (*textactions.PROBE, BACK)),
+    "prompt": ("Prompt", textactions.PROMPT),
+    "prompts": ("Earlier prompts", (*textactions.PROMPTS, *SCROLLING, BACK)),
+    "versus": ("Two prompts", (*textactions.VERSUS, *SCROLLING, BACK)),
+    "threads": ("Threads", (textactions.SAMPLE,)),
+    "compare": ("Comparison of sessions", (*resultactions.COMPARE, BACK)),
+    "app": ("Everywhere", EVERYWHERE),
+}
+
+
+def actions_of(*places: Place, keys: Keys = DEFAULT_KEYS) -> list[Action]:
+    """The actions of these places, in the order of their tables, with the user's keys where there are any."""
+    return [_with_keys(place, action, keys) for place in places for action in TABLES[place][1]]
+
+
+def setting(place: Place, action: Action) -> str:
+    """What the key map calls an action."""
+    return f"{place}.{action.key_name}"
+
+
+def bindings(place: Place) -> list[Binding]:
+    """Textual's key bindings for a place; hidden, because the footer is drawn by us.
+
+    All have priority, so that keys typed in a burst are obeyed in their order: without it a key goes to the screen and
+    comes back, and what is typed after it may have opened another screen by then. Fields to type in keep their keys.
+    """
+    from textual.binding import Binding  # key names are looked up before Textual is imported
+
+    return [
+        Binding(
+            ",".join(action.keys),
+            action.name,
+            action.help,
+            show=False,
+            priority=True,
+            id=setting(place, action),
+        )
+        for action in actions_of(place)
+        if action.keys
+    ]
+
+
+def footer(*places: Place, keys: Keys = DEFAULT_KEYS) -> list[tuple[str, str]]:
+    """(key, label) of the actions worth a place in the footer, in the table's order."""
+    return [(action.key_text, action.label) for action in actions_of(*places, keys=keys) if action.label]
+
+
+def help_sections(*here: Place, keys: Keys = DEFAULT_KEYS) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(title, [(key, sentence)]) of everything there is, the places where the user is first."""
+    order = [*here, *(place for place in TABLES if place not in here)]
+    return [(TABLES[p][0], [(a.key_text, a.help) for a in actions_of(p, keys=keys)]) for p in order]
+
+
+def commands(*places: Place, keys: Keys = DEFAULT_KEYS) -> list[Action]:
+    """What the command palette offers: everything but moving the cursor."""
+    moves = ("cursor", "scroll", "page", "edge", "palette")
+    return [action for action in actions_of(*places, keys=keys) if not action.name.startswith(moves)]
+
+
+def _with_keys(place: Place, action: Action, keys: Keys) -> Action:
+    chosen = keys.get(setting(place, action))
+    return action if chosen is None else replace(action, keys=chosen, shown="")

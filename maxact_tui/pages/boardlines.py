@@ -1,0 +1,213 @@
+"""The board around its table, as lines of text: whose numbers, their order, the model in one line per quantity.
+
+- `head_lines`      title and state, whose elements, the order and the colours
+- `group_line`      the quantiser above the columns that share it
+- `sum_lines`       all sites together, under every scheme on the screen
+- `overflow_lines`  what exceeds fp16 and e4m3, in sentences
+- `headroom_lines`  the site under the cursor against either format
+- `detail_lines`    the site under the cursor under the scheme under the cursor
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+
+from textual.strip import Strip
+
+from engine.quantization.board import LIMITS, Overflow, SchemeSummary
+from engine.sites.site import HookPlan
+from maxact_tui.pages.boardsheet import LABEL_CELLS, BoardSheet, Order, site_label
+from maxact_tui.pages.cells import decibel_text
+from maxact_tui.pages.header import status_lines
+from maxact_tui.pages.int8page import best_words, bounded_text, error_text, exact_short, share_text, short_name
+from maxact_tui.pages.tuning import Tuned, Tuner, Tuning
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.numbers import compact, grouped
+from maxact_tui.texts.visible import visible
+from maxact_tui.watching.boardview import BoardView
+from maxact_tui.watching.snapshot import Snapshot
+from maxact_tui.widgets.heatmap import CELL_WIDTH
+from maxact_tui.widgets.lines import Part, line
+
+
+def head_lines(
+    snapshot: Snapshot, order: Order, counts: tuple[int, int], scale: str, look: Look, width: int
+) -> list[Strip]:
+    """Three lines.
+
+    Args:
+        snapshot: what is shown.
+        order: of the rows.
+        counts: sites shown, of how many.
+        scale: unit and cool end of the colours, whose hot end is 0.
+        look: what the terminal can show.
+        width: cells there are.
+    """
+    title, view = status_lines(snapshot, look, width)[0], snapshot.board
+    if view is None:
+        return [title, line(look, (" The board comes with the first checkpoint.", "dim"))]
+    said = f" {view.population}; as of {grouped(view.tokens)} tokens, {grouped(view.samples)} samples"
+    summaries = view.summaries
+    if summaries and not all(one.is_exact for one in summaries):
+        said += "; approximate (float32)"
+    shown, of = counts
+    sites = f"{of} sites" if shown == of else f"{shown} of {of} sites"
+    ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
+    parts: list[Part] = [(f" {sites} {_order_words(order)}", "title"), (f"  {scale} ", "dim"), *ramp, (" 0", "dim")]
+    return [title, line(look, visible(said, width, space=" ")), line(look, *parts)]
+
+
+def _order_words(order: Order) -> str:
+    if order.column is None:
+        return "as the model computes" + (", last first" if order.is_reversed else "")
+    return f"by {order.column}, {'best' if order.is_reversed else 'worst'} first"
+
+
+def group_line(sheet: BoardSheet, columns: Sequence[int], look: Look) -> Strip:
+    """The quantiser's name above the first of its columns."""
+    text, before = " " * LABEL_CELLS, None
+    for number in columns:
+        group = sheet.columns[number].group
+        text += f"{'' if group == before else group[: CELL_WIDTH - 1]:>{CELL_WIDTH - 1}} "
+        before = group
+    return line(look, (text, "title"))
+
+
+def sum_lines(view: BoardView, columns: Sequence[int], look: Look) -> list[Strip]:
+    """Means over all sites, weighted by their elements, and the worst site, which the mean hides."""
+    chosen = [view.summaries[number] for number in columns if number < len(view.summaries)]
+    rows: list[tuple[str, list[str], str]] = [
+        ("mean dB", [decibel_text(one.sqnr_db, look) for one in chosen], "value"),
+        ("rel. rmse", [_share_cell(one.rel_rmse) for one in chosen], ""),
+        ("clipped", [_share_cell(one.clip_rate) for one in chosen], ""),
+        ("worst dB", [decibel_text(one.worst_sqnr_db, look) for one in chosen], "warn"),
+        ("rel. mae", [_share_cell(one.rel_mae) for one in chosen], ""),  # the last: short windows leave it out
+    ]
+    return [
+        line(look, (f"{name:>{LABEL_CELLS - 1}} ", "dim"), (_cells_of(texts), style)) for name, texts, style in rows
+    ]
+
+
+def overflow_lines(view: BoardView, plan: HookPlan, look: Look, width: int) -> list[Strip]:
+    """What exceeds a format's largest number without a scale, and where that begins."""
+    lines: list[Strip] = []
+    for overflow in view.overflows:
+        words = textwrap.wrap(overflow_words(overflow, view, plan), max(width - 2, 30))
+        style = "bad" if overflow.sites else "good"
+        lines += [line(look, (f" {row}", style if number == 0 else "")) for number, row in enumerate(words[:2])]
+    return lines
+
+
+def overflow_words(overflow: Overflow, view: BoardView, plan: HookPlan) -> str:
+    """One sentence: `fp16 (65,504): every site fits, 1.2 bits left at L11 mlp`."""
+    name = f"{overflow.name} ({grouped(int(overflow.limit))})"
+    if math.isnan(overflow.headroom_bits):
+        return f"{name}: nothing measured yet."
+    known = [(m, number) for number, m in enumerate(view.magnitudes.tolist()) if not math.isnan(m)]
+    largest = site_label(plan.sites[max(known, key=lambda one: (one[0], -one[1]))[1]])
+    if not overflow.sites:
+        bits = "no end of bits" if math.isinf(overflow.headroom_bits) else f"{overflow.headroom_bits:.1f} bits"
+        return f"{name}: every site fits, {bits} left at {largest}."
+    first = site_label(plan.sites[overflow.sites[0]])
+    count = f"{len(overflow.sites)} of {len(known)} sites exceed it without a scale"
+    return f"{name}: {count}, first {first}, by up to {-overflow.headroom_bits:.1f} bits at {largest}."
+
+
+def headroom_lines(view: BoardView, plan: HookPlan, site: int, look: Look) -> list[Strip]:
+    """The site under the cursor against each format."""
+    if not 0 <= site < len(plan.sites):
+        return []
+    magnitude = float(view.magnitudes[site])
+    if math.isnan(magnitude):
+        return [line(look, (f" {plan.sites[site].name}", "title"), "  no finite element so far")]
+    words = [line(look, (f" {plan.sites[site].name}", "title"), f"  max|x| {exact_short(magnitude)}")]
+    for number, (name, limit) in enumerate(LIMITS):
+        over = float(view.beyond[site, number])
+        bits = math.log2(limit / magnitude) if magnitude > 0 else math.inf
+        if bits >= 0:
+            said: Part = (f" {name}: fits, {decibel_text(bits, look)} bits left", "good")
+        else:
+            count = "how many elements is not known" if math.isnan(over) else f"{grouped(int(over))} elements do"
+            said = (f" {name}: exceeds it by {-bits:.1f} bits; {count}", "bad")
+        words.append(line(look, said))
+    return words
+
+
+def detail_lines(
+    snapshot: Snapshot, site: int, tuner: Tuner | None, tuning: Tuning, look: Look, width: int
+) -> list[Strip]:
+    """The cell under the cursor in words: most important first, one sentence a line."""
+    view, plan = snapshot.board, snapshot.plan
+    if view is None or plan is None or not 0 <= site < len(plan.sites):
+        return []
+    row, name = view.board.rows[site], plan.sites[site].name
+    if row is None:
+        why = "no finite element so far" if view.has_histograms else "lean detail keeps no histogram"
+        return [line(look, (f" {name}", "title"), f"  {why}")]
+    scheme = view.board.schemes[tuning.column]
+    error = row[tuning.column]
+    head: list[Part] = [(f" {name}", "title"), f"  {short_name(scheme)} {error_text(error, look)} dB"]
+    if error is not None:
+        threshold = "" if math.isnan(error.threshold) else f", T {exact_short(error.threshold)}"
+        head.append(f"{threshold}, clips {share_text(error.clip_rate)}, rel. rmse {share_text(error.rel_rmse)}")
+        if error.nonfinite:
+            head.append((f"  {grouped(error.nonfinite)} non-finite left out", "bad"))
+    best = visible(best_words(view.board, site, look), max(width - 7, 10), space=" ", ascii_only=look.ascii_only)
+    words = [line(look, *head), line(look, (" best  ", "dim"), best)]
+    tuned = tuner.tune(tuning) if tuner is not None else None
+    if tuned is not None:
+        words += [line(look, visible(f" {row}", width, space=" ")) for row in _tuned_words(tuned, look)]
+    worst = _worst(view.summaries, tuning.column, plan, look)
+    return [*words, line(look, (f" {worst}", "dim"))]
+
+
+def _tuned_words(tuned: Tuned, look: Look) -> list[str]:
+    carriers = tuned.carriers
+    said = []
+    if tuned.threshold != tuned.policy_threshold:
+        said.append(
+            f"moved to T {exact_short(tuned.threshold)}: {error_text(tuned.error, look)} dB, "
+            f"clips {share_text(tuned.error.clip_rate)}"
+        )
+    clipping = tuned.error.clipping_share
+    error = f"error: clipping {share_text(clipping)}, the {carriers.elements} largest |x| {share_text(carriers.listed)}"
+    if carriers.channels:
+        first = carriers.channels[0]
+        error += f", channel {first.address[0]} {share_text(first.share)}"
+    said.append(error)
+    if tuned.what_if is not None:
+        what = tuned.what_if
+        kept = f"{len(what.channels)} channels in bf16" if what.channels else ""
+        dropped = "without position 0" if math.isnan(what.whole_db) else ""
+        left_out = " and ".join(part for part in (dropped, kept) if part)
+        said.append(
+            f"{left_out}: what remains {bounded_text(what.before, look)}, then {bounded_text(what.after, look)}"
+        )
+    return said
+
+
+def _worst(summaries: Sequence[SchemeSummary], column: int, plan: HookPlan, look: Look) -> str:
+    one = summaries[column]
+    if one.worst_site is None:
+        return f"{one.scheme.name}: no site has a number"
+    text = f"worst under {short_name(one.scheme)}: {plan.sites[one.worst_site].name}"
+    text += f", {decibel_text(one.worst_sqnr_db, look)} dB"
+    if one.infinite_sites:
+        text += f"; {one.infinite_sites} sites without any error are not in the mean"
+    return text
+
+
+def _share_cell(share: float) -> str:
+    """A share in at most six cells: `0.10%`, `12.3%`, `<.01%`."""
+    if math.isnan(share):
+        return "-"
+    points = 100 * share
+    if points < 0.01:
+        return "<.01%" if points > 0 else "0"
+    return f"{points:.2f}%" if points < 10 else f"{points:.1f}%" if points < 1000 else f"{compact(points, 2)}%"
+
+
+def _cells_of(texts: Sequence[str]) -> str:
+    return "".join(f" {text:>{CELL_WIDTH - 2}} " for text in texts)

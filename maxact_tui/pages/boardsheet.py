@@ -1,0 +1,184 @@
+"""Sites down, one quantity per column: what the board's table shows, and in which order.
+
+- `BoardColumn`, `BoardSheet`
+- `scheme_sheet`    SQNR under every scheme
+- `overflow_sheet`  how far each site is from the largest number of fp16 and e4m3
+- `Order`, `ordered`  sorted by a column, or as the model computes
+- `sheet_grid`, `sheet_cells`  the order as rows of a heatmap, and what they hold
+- `sheet_records`  rows to copy
+- `site_label`, `scheme_titles`  their short names
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.quantization.board import LIMITS, Column
+from engine.quantization.metrics import QuantError
+from engine.sites.site import HookPlan, Site
+from maxact_tui.pages.cells import decibel_text
+from maxact_tui.pages.measures import SQNR_SCALE, board_values
+from maxact_tui.terminal.palette import Look, Scale
+from maxact_tui.texts.filtering import Value
+from maxact_tui.texts.numbers import compact
+from maxact_tui.watching.boardview import BoardView
+from maxact_tui.widgets.grid import TITLES, Grid
+from maxact_tui.widgets.heatmap import Cell
+
+LABEL_CELLS = 14
+HEADROOM_SCALE = Scale(8.0, 0.0, log=False)
+"""Bits of headroom to colours."""
+
+_OUTSIDE = {"embedding": "embed", "final_norm": "norm", "lm_head_input": "head"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoardColumn:
+    """One column.
+
+    Attributes:
+        name: what it is called in a sentence.
+        group, title: what stands above it in two lines, the second at most seven cells.
+        values: float64 [sites], NaN where unknown.
+        cells: one per site.
+        low_is_bad: whether low values are the bad ones.
+    """
+
+    name: str
+    group: str
+    title: str
+    values: NDArray[np.float64]
+    cells: tuple[Cell, ...]
+    low_is_bad: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoardSheet:
+    """A table of sites.
+
+    Attributes:
+        columns: from left to right.
+        labels: of the sites, by number.
+    """
+
+    columns: tuple[BoardColumn, ...]
+    labels: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns."""
+        return tuple(column.name for column in self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How the rows are sorted: by the column of this name (None: as the model computes), and whether upside down."""
+
+    column: str | None
+    is_reversed: bool = False
+
+
+def site_label(site: Site) -> str:
+    """A site in at most thirteen cells: `L11 down.in`."""
+    if site.layer is None:
+        return _OUTSIDE.get(site.component, site.name)
+    return f"L{site.layer} {TITLES.get(site.component, site.component)}"
+
+
+def scheme_sheet(view: BoardView, plan: HookPlan, look: Look) -> BoardSheet:
+    """SQNR of every site under every scheme."""
+    columns = []
+    for number, scheme in enumerate(view.board.schemes):
+        values = board_values(view, number, len(plan.sites))
+        levels = SQNR_SCALE.levels(values, look.levels).tolist()
+        errors = [row[number] if row is not None else None for row in view.board.rows]
+        cells = tuple(_cell(error, level, look) for error, level in zip(errors, levels, strict=True))
+        group, title = scheme_titles(scheme)
+        columns.append(BoardColumn(scheme.name, group, title, values, cells, True))
+    return BoardSheet(tuple(columns), tuple(map(site_label, plan.sites)))
+
+
+def overflow_sheet(view: BoardView, plan: HookPlan, look: Look) -> BoardSheet:
+    """The largest |x| of every site, its bits of headroom to fp16 and e4m3, and how many elements exceed them."""
+    marks = ["!" if count else " " for count in view.nonfinite.tolist()]
+    largest = tuple(Cell(compact(v), -1, mark) for v, mark in zip(view.magnitudes.tolist(), marks, strict=True))
+    columns = [BoardColumn("max|x|", "", "max|x|", view.magnitudes, largest, False)]
+    for number, (name, limit) in enumerate(LIMITS):
+        with np.errstate(divide="ignore"):
+            bits = np.log2(limit / view.magnitudes)
+        levels = HEADROOM_SCALE.levels(bits, look.levels).tolist()
+        cells = tuple(Cell(decibel_text(b, look), level) for b, level in zip(bits.tolist(), levels, strict=True))
+        columns.append(BoardColumn(f"headroom to {name}", name, "bits", bits, cells, True))
+        over = view.beyond[:, number]
+        cells = tuple(Cell(_count(n), look.levels - 1 if n > 0 else -1) for n in over.tolist())
+        columns.append(BoardColumn(f"elements over {name}", "", "over", over, cells, False))
+    return BoardSheet(tuple(columns), tuple(map(site_label, plan.sites)))
+
+
+def scheme_titles(scheme: Column) -> tuple[str, str]:
+    """What stands above a scheme's column, in two lines: `int8` and `q99.9`."""
+    head, _, tail = scheme.name.partition("-")
+    tail = tail.removeprefix("token-") if "smooth" in tail else tail
+    if tail[:2] == "q0" and tail[2:3] == ".":
+        tail = f"q{100 * float(tail[1:]):.6g}"
+    tail = tail.replace("paper0.", "pap.").replace("smooth", "sm")
+    return head, (tail or ("max" if scheme.source == "from histogram" else "block"))[:7]
+
+
+def ordered(sheet: BoardSheet, order: Order) -> list[int]:
+    """The sites' numbers from top to bottom: worst first, equal ones as the model computes, unknown ones last."""
+    sites = list(range(len(sheet.labels)))
+    column = next((one for one in sheet.columns if one.name == order.column), None)
+    if column is None:
+        return sites[::-1] if order.is_reversed else sites
+    sign = 1.0 if column.low_is_bad != order.is_reversed else -1.0
+    values = (sign * column.values).tolist()
+    return sorted(sites, key=lambda site: (math.isnan(values[site]), values[site]))
+
+
+def sheet_grid(sheet: BoardSheet, sites: Sequence[int]) -> Grid:
+    """A heatmap's grid with these sites as rows; the number of a cell is row * columns + column."""
+    count = len(sheet.columns)
+    return Grid(
+        sheet.names,
+        tuple(column.title for column in sheet.columns),
+        tuple(sheet.labels[site] for site in sites),
+        np.arange(len(sites) * count, dtype=np.int64).reshape(len(sites), count),
+    )
+
+
+def sheet_cells(sheet: BoardSheet, sites: Sequence[int]) -> dict[int, Cell]:
+    """The cells of that grid, by number."""
+    count = len(sheet.columns)
+    return {
+        row * count + number: column.cells[site]
+        for row, site in enumerate(sites)
+        for number, column in enumerate(sheet.columns)
+    }
+
+
+def _count(number: float) -> str:
+    return f"{int(number)}" if number < 1e5 else compact(number)
+
+
+def sheet_records(sheet: BoardSheet, sites: Sequence[int], plan: HookPlan) -> list[dict[str, Value]]:
+    """Name, layer, component and every column of these sites, the numbers in full."""
+    records = []
+    for number in sites:
+        site = plan.sites[number]
+        record: dict[str, Value] = {"site": site.name, "layer": site.layer, "component": site.component}
+        record |= {column.name: float(column.values[number]) for column in sheet.columns}
+        records.append(record)
+    return records
+
+
+def _cell(error: QuantError | None, level: int, look: Look) -> Cell:
+    if error is None or not error.count:
+        return Cell("-", -1)
+    mark = "!" if error.nonfinite else " "
+    return Cell("zero", -1, mark) if error.is_zero else Cell(decibel_text(error.sqnr_db, look), level, mark)

@@ -1,0 +1,122 @@
+"""From a snapshot to the heatmap's cells.
+
+- `CellMaker`     keeps the cells of a measure, and makes new ones only where the value changed
+- `decibel_text`  a number of decibels
+- `legend_line`   what colours and marks mean
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from textual.strip import Strip
+
+from maxact_tui.pages.measures import MEASURES, SQNR_SCALE, Measure, board_values, live_values, summary_values
+from maxact_tui.terminal.palette import Look, Scale, from_zero, scale_of
+from maxact_tui.texts.numbers import UNKNOWN, compact, grouped, signed
+from maxact_tui.watching.snapshot import Snapshot
+from maxact_tui.widgets.heatmap import Cell
+from maxact_tui.widgets.lines import Part, line
+
+
+class CellMaker:
+    """The cells of one measure."""
+
+    def __init__(self, look: Look, measure: Measure = MEASURES[0], *, linear: bool = False) -> None:
+        self._look, self.measure, self.linear = look, measure, linear
+        self.scale = Scale(1.0, 10.0)
+        self.has_values = False
+        self.tokens: int | None = None  # of the checkpoint the values are of, where the run has gone on since
+        self._made: dict[int, tuple[tuple[float | None, int, str], Cell]] = {}
+
+    def make(self, snapshot: Snapshot) -> dict[int, Cell]:
+        """The cell of every site of the plan."""
+        values = site_values(self.measure, snapshot)
+        self.has_values = bool(np.isfinite(values).any())
+        self.scale = self._scale(values)
+        levels = self._levels(values)
+        of_checkpoint = snapshot.model is not None and not self.measure.is_live
+        tokens = snapshot.model.tokens if snapshot.model is not None and of_checkpoint else None
+        self.tokens = tokens if snapshot.as_of(tokens) else None
+        tied = set(snapshot.maximum.plateau) if snapshot.maximum is not None else set()
+        alarms = _alarms(snapshot)
+        for site, (value, level) in enumerate(zip(values.tolist(), levels.tolist(), strict=True)):
+            mark = "!" if site in alarms else "*" if site in tied else " "
+            key = (None if math.isnan(value) else value, level, mark)
+            made = self._made.get(site)
+            if made is None or made[0] != key:
+                self._made[site] = (key, Cell(self._text(value), level, mark))
+        return {site: cell for site, (_, cell) in self._made.items()}
+
+    def _levels(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        if self.measure.name == "nonfinite":
+            return np.where(values > 0, self._look.levels - 1, -1)
+        return self.scale.levels(np.abs(values) if self.linear else values, self._look.levels)
+
+    def _scale(self, values: NDArray[np.float64]) -> Scale:
+        if self.measure.name == "sqnr":
+            return SQNR_SCALE
+        return from_zero(values) if self.linear and self.measure.log else scale_of(values, log=self.measure.log)
+
+    def _text(self, value: float) -> str:
+        if math.isnan(value):
+            return ""
+        if self.measure.name == "nonfinite":
+            return grouped(int(value)) if value < 1e5 else compact(value)
+        return decibel_text(value, self._look) if self.measure.name == "sqnr" else signed(value)
+
+
+def decibel_text(decibels: float, look: Look) -> str:
+    """`31.4`, `-2.1`, `∞` for no error, `-` where it is unknown; at most six cells."""
+    if not math.isfinite(decibels):
+        return UNKNOWN if math.isnan(decibels) else "-inf" if decibels < 0 else "inf" if look.ascii_only else "∞"
+    return f"{decibels:.1f}"
+
+
+def site_values(measure: Measure, snapshot: Snapshot) -> NDArray[np.float64]:
+    """A measure of every site of the plan, float64 [sites], NaN where unknown."""
+    plan = snapshot.plan
+    count = len(plan.sites) if plan is not None else 0
+    if measure.name == "sqnr":
+        return board_values(snapshot.board, 0, count)
+    if not measure.is_live:
+        return summary_values(measure, snapshot.summaries, count)
+    values = np.full(count, np.nan)
+    if snapshot.live is not None:
+        known = live_values(measure, snapshot.live)[:count]
+        values[: len(known)] = known
+    return values
+
+
+def legend_line(look: Look, maker: CellMaker, width: int = 80) -> Strip:
+    """The measure, its ramp from low to high, and the marks or how old the values are, in `width` cells."""
+    title: Part = (f" {maker.measure.title} ", "title")
+    room = width - len(title[0]) - 1
+    if not maker.has_values:
+        waiting = "comes with the first checkpoint" if room > 30 else "waits for a checkpoint"
+        return line(look, title, (waiting if not maker.measure.is_live else "no numbers yet", "dim"))
+    if maker.measure.name == "nonfinite":
+        return line(look, title, ("! marks sites with NaN or infinity" if room > 34 else "! NaN or infinity", "dim"))
+    scale = maker.scale
+    low, high = compact_bound(scale.low), compact_bound(scale.high)
+    high += "" if scale.log or not maker.measure.log else " lin"
+    tail = "  * M" if maker.tokens is None else f"  as of {compact(maker.tokens)}" + " tokens" * (room > 50)
+    glyphs = max(min(room - len(low) - len(high) - len(tail) - 2, look.levels), 3)
+    levels = np.linspace(0, look.levels - 1, glyphs).round().astype(int).tolist()
+    ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in levels]
+    return line(look, title, (f"{low} ", "dim"), *ramp, (f" {high}", "dim"), (tail, "dim"))
+
+
+def compact_bound(value: float) -> str:
+    """A power of ten as people write it: `0.01`, `10`, `1k`, `1e6`."""
+    if value == 0 or not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.0e}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e") if value else "0"
+    return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
+
+
+def _alarms(snapshot: Snapshot) -> set[int]:
+    if snapshot.live is None:
+        return set()
+    return {int(site) for site in np.flatnonzero(np.nan_to_num(snapshot.live.column("nonfinite")) > 0)}

@@ -1,0 +1,180 @@
+"""Channels across layers: from the arrays of a component to cells and lines.
+
+- `channel_grid`   layers down, channels across, as a heatmap takes it
+- `channel_cells`  the cells of that grid
+- `channel_title`, `channel_legend`  what is shown, and what colours and marks mean
+- `channel_records`  as records to copy
+- `ChannelPlace`   one channel at one site, with what is known of it
+- `place_of`, `place_lines`
+- `nearest_row`    the row of a site, or of its layer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+
+import numpy as np
+from textual.strip import Strip
+
+from engine.analysis.channelmap import ChannelMap
+from engine.analysis.channels import ChannelSummary
+from engine.analysis.site import SiteSummary, TopEntry
+from engine.sites.site import HookPlan, Site
+from maxact_tui.pages.cells import compact_bound
+from maxact_tui.pages.header import token_parts
+from maxact_tui.terminal.palette import Look, scale_of
+from maxact_tui.texts.filtering import Record
+from maxact_tui.texts.numbers import compact, exact, grouped, signed
+from maxact_tui.texts.visible import visible
+from maxact_tui.watching.places import TokenPlace
+from maxact_tui.watching.snapshot import Snapshot
+from maxact_tui.widgets.grid import Grid
+from maxact_tui.widgets.heatmap import Cell
+from maxact_tui.widgets.lines import Part, line
+
+MARKS = {"massive": "*", "outlier": "o", "mixed": "~"}
+WORDS = {"massive": "massive activation", "outlier": "outlier feature", "mixed": "between massive and outlier"}
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPlace:
+    """One channel at one site.
+
+    Attributes:
+        site: the site's number.
+        channel: the channel's.
+        magnitude: its max|x| there, NaN where the site has seen nothing.
+        entry: its largest element with the sign and its address; None where it is not among the site's 100 largest.
+        summary: in how many tokens it is large; None where it does not stand out, or is not known yet.
+        is_known: whether the site's own numbers are known yet.
+    """
+
+    site: int
+    channel: int
+    magnitude: float
+    entry: TopEntry | None
+    summary: ChannelSummary | None
+    is_known: bool
+
+
+def channel_grid(found: ChannelMap, labels: Sequence[str]) -> Grid:
+    """A cell per site and channel, numbered row by row."""
+    titles = tuple(str(channel) for channel in found.channels.tolist())
+    return Grid(titles, titles, tuple(labels), np.arange(found.maxima.size, dtype=np.int64).reshape(found.maxima.shape))
+
+
+def channel_cells(found: ChannelMap, snapshot: Snapshot, look: Look) -> dict[int, Cell]:
+    """max|x| with the sign where it is known, and whether the channel stands out in few tokens or in most."""
+    maxima = found.maxima.astype(np.float64)
+    levels = scale_of(maxima).levels(maxima, look.levels)
+    cells = {}
+    for row, site in enumerate(found.sites):
+        summary = _summary(snapshot, site)
+        signs = _first_entries(summary)
+        kinds = {c.channel: MARKS[c.kind] for c in summary.channels or ()} if summary is not None else {}
+        for column, channel in enumerate(found.channels.tolist()):
+            value = float(maxima[row, column])
+            entry = signs.get(channel)
+            shown = -value if entry is not None and entry.value < 0 else value
+            text = "" if isnan(value) else signed(shown)
+            cells[row * len(found.channels) + column] = Cell(text, int(levels[row, column]), kinds.get(channel, " "))
+    return cells
+
+
+def channel_records(found: ChannelMap, labels: Sequence[str]) -> list[Record]:
+    """One record per site, with max|x| of each channel under its number."""
+    channels = [f"channel_{channel}" for channel in found.channels.tolist()]
+    return [
+        {"layer": label, **dict(zip(channels, row, strict=True))}
+        for label, row in zip(labels, found.maxima.astype(np.float64).tolist(), strict=True)
+    ]
+
+
+def nearest_row(found: ChannelMap, plan: HookPlan | None, site: int | None) -> int:
+    """The row of a site, or of the same layer's where it is of another component; else the first."""
+    if plan is None or site is None:
+        return 0
+    if site in found.sites:
+        return found.sites.index(site)
+    layers = [plan.sites[number].layer for number in found.sites]
+    return layers.index(plan.sites[site].layer) if plan.sites[site].layer in layers else 0
+
+
+def place_of(found: ChannelMap, snapshot: Snapshot, cell: int) -> ChannelPlace:
+    """What is known of a cell."""
+    row, column = divmod(cell, len(found.channels))
+    site, channel = found.sites[row], int(found.channels[column])
+    summary = _summary(snapshot, site)
+    known = {c.channel: c for c in summary.channels or ()} if summary is not None else {}
+    entry = _first_entries(summary).get(channel)
+    magnitude = float(found.maxima[row, column])
+    return ChannelPlace(site, channel, magnitude, entry, known.get(channel), summary is not None)
+
+
+def place_lines(here: ChannelPlace, site: Site, token: TokenPlace | None, look: Look, width: int) -> list[Strip]:
+    """Three lines: the value, in how many tokens the channel is large, and the token of the largest."""
+    where = site.component if site.layer is None else f"layer {site.layer} {site.component}"
+    head: list[Part] = [(f"channel {here.channel}", "title"), f" at {visible(where, max(width - 50, 8), space=' ')}"]
+    if isnan(here.magnitude):
+        return [line(look, *head, ("  nothing was seen", "dim"))]
+    value = exact(here.magnitude if here.entry is None else here.entry.value)
+    head += [("  x = " if here.entry is not None else "  max|x| ", "dim"), (value, "value")]
+    if not here.is_known:
+        return [line(look, *head), line(look, ("its kind comes with the run's summary", "dim"))]
+    lines = [line(look, *head), _kind_line(here, look, width)]
+    if here.entry is None:
+        said = "not among this site's 100 largest elements: sign and token are not kept"
+        return [*lines, line(look, (visible(said, width, space=" "), "dim"))]
+    facts = f"sample {here.entry.sample}  position {here.entry.position}  "
+    if token is None:
+        return [*lines, line(look, facts)]
+    room = max(width - len(facts), 12)
+    return [*lines, line(look, (facts, "dim"), *token_parts(token, look, room, lead=room // 3))]
+
+
+def channel_title(found: ChannelMap | None, component: str, look: Look) -> Strip:
+    """What the screen shows."""
+    parts: list[Part] = [(" Channels across layers", "title")]
+    if found is not None:
+        count = f"the {len(found.channels)} largest of {grouped(found.width)}"
+        parts.append((f"  {count} in {visible(component)}, the largest first", "dim"))
+    return line(look, *parts)
+
+
+def channel_legend(found: ChannelMap, look: Look, width: int) -> Strip:
+    """The ramp and the marks."""
+    scale = scale_of(found.maxima.astype(np.float64))
+    ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
+    ends = compact_bound(scale.low), compact_bound(scale.high)
+    words = (
+        "  * massive: few tokens  o outlier: most tokens  ~ between" if width >= 90 else "  * massive o outlier ~ mixed"
+    )
+    return line(look, (f" max|x| {ends[0]} ", "dim"), *ramp, (f" {ends[1]}{words}", "dim"))
+
+
+def _kind_line(here: ChannelPlace, look: Look, width: int) -> Strip:
+    found = here.summary
+    if found is None:
+        return line(look, ("neither a massive activation nor an outlier feature here", "dim"))
+    few, many = found.massive_tokens, found.large_tokens
+    said = f": massive in {_count(few.lower, few.upper)}, large in {_count(many.lower, many.upper)}"
+    said += f" of {grouped(found.tokens)} tokens"
+    return line(look, (WORDS[found.kind], "warn"), (visible(said, max(width - 28, 10), space=" "), "dim"))
+
+
+def _count(lower: int, upper: int) -> str:
+    return grouped(lower) if lower == upper else f"{compact(lower)}..{compact(upper)}"
+
+
+def _summary(snapshot: Snapshot, site: int) -> SiteSummary | None:
+    return snapshot.summaries[site] if site < len(snapshot.summaries) else None
+
+
+def _first_entries(summary: SiteSummary | None) -> dict[int, TopEntry]:
+    """The largest element of each channel that is among the site's largest."""
+    found: dict[int, TopEntry] = {}
+    for entry in summary.top if summary is not None else ():
+        found.setdefault(entry.channel, entry)
+    return found

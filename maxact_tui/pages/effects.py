@@ -1,0 +1,119 @@
+"""Effects of a quantiser on the model's predictions, as the board asks for them and shows them.
+
+- `what_choices`, `where_choices`  the questions
+- `make_request`   the answers as arguments of the command `effect`
+- `tuned_name`     the quantiser the user has set up, by the name an effect is asked for with
+- `effect_status`  the newest request or result in one line
+- `effect_lines`   everything that was measured, newest first
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from textual.strip import Strip
+
+from engine.effect.interventions import DEFAULT_NAMES, Scope, parse_intervention
+from engine.effect.request import Request, read_request
+from engine.effect.results import KIND, Effect
+from engine.quantization.board import Column
+from engine.quantization.schemes import Scheme
+from engine.report.effects import effect_notes, effect_table
+from engine.sites.site import Site
+from maxact_tui.pages.answers import answer_to
+from maxact_tui.pages.tuning import Tuning
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.visible import visible
+from maxact_tui.watching.snapshot import Snapshot
+from maxact_tui.widgets.lines import line
+from maxact_tui.widgets.picker import Choice
+
+WHAT = "On held-out samples, what becomes of the predictions?"
+WHERE = "Where?"
+ABLATIONS = ("ablate-zero", "ablate-mean")
+
+
+def tuned_name(scheme: Column, tuning: Tuning) -> str:
+    """The quantiser with the threshold and the channels the user has set.
+
+    Raises:
+        EffectError: an effect cannot be measured with both.
+    """
+    if isinstance(scheme, Scheme) and tuning.threshold is not None:
+        scheme = replace(scheme, policy="value", value=tuning.threshold)
+    keep = f"-keep{tuning.channels}" if tuning.channels else ""
+    return parse_intervention(f"{scheme.name}{keep}").name
+
+
+def what_choices(name: str) -> list[Choice]:
+    """What can be measured; the quantiser under the cursor first."""
+    return [
+        Choice("this", "t", f"quantised by {name}"),
+        Choice("usual", "u", ", ".join(DEFAULT_NAMES)),
+        Choice("ablate", "a", "massive activations set to zero, and to their mean"),
+        Choice("list", "l", "nothing now: show what was measured so far"),
+    ]
+
+
+def where_choices(site: Site) -> list[Choice]:
+    """Where a quantiser can be put."""
+    return [
+        Choice("site", "s", f"this site: {site.name}"),
+        Choice("component", "c", f"{site.component} of every layer"),
+        Choice("gemm", "g", "the inputs of all matrix products"),
+    ]
+
+
+def make_request(what: str, where: str, name: str, site: Site) -> Request:
+    """The request of these answers.
+
+    Raises:
+        EffectError: it cannot be measured.
+    """
+    names = {"this": (name,), "ablate": ABLATIONS}.get(what, DEFAULT_NAMES)
+    scope = {"site": Scope(site=site.name), "component": Scope(component=site.component)}.get(where, Scope())
+    arguments: dict[str, Any] = {"schemes": list(names), "scope": scope.to_json()}
+    return read_request(arguments)
+
+
+def effect_status(snapshot: Snapshot) -> tuple[str, str]:
+    """The newest request while it is going on or has failed, else the newest result; text and style, or empty."""
+    asked = [command for command in snapshot.commands if command.name == KIND]
+    if asked:
+        answer = answer_to(asked[-1].number, snapshot)
+        if answer.state != "done":
+            scope = Scope.from_json(asked[-1].arguments.get("scope") or {}).title
+            return f"effect at {scope}: {answer.words()}", "bad" if answer.state == "failed" else "key"
+    newest = next(_effects(snapshot), None)
+    if newest is None:
+        return "", ""
+    plain, *changed = effect_table(newest).rows
+    shown = [f"{row[0]} {row[1]} ({row[2]}), KL {row[3]}" for row in changed]
+    return f"effect at {newest.scope.title}: perplexity {plain[1]}; {'; '.join(shown)}", ""
+
+
+def effect_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
+    """A table and its notes for each job."""
+    found = list(_effects(snapshot))
+    if not found:
+        return [line(look, ("No effect was measured yet: Q on the board asks for one.", "dim"))]
+    lines: list[Strip] = []
+    for effect in found:
+        table = effect_table(effect)
+        cells = [table.headings, *table.rows]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(table.headings))]
+        lines += [line(look), line(look, (visible(table.title, width, space=" "), "heading"))]
+        for number, row in enumerate(cells):
+            numbers = "".join(f"  {cell:>{widths[column]}}" for column, cell in enumerate(row) if column)
+            lines.append(line(look, (f"{row[0]:<{widths[0]}}{numbers}", "" if number else "dim")))
+        for note in effect_notes(effect):
+            lines += [line(look, (row, "dim")) for row in textwrap.wrap(visible(note, space=" "), max(width - 2, 30))]
+    return lines
+
+
+def _effects(snapshot: Snapshot) -> Iterator[Effect]:
+    """Newest first."""
+    return (Effect.from_result(result) for result in reversed(snapshot.results) if result.kind == KIND)

@@ -1,0 +1,276 @@
+"""What stands beside the heatmap: the site under the cursor, as lines of text.
+
+- `PANES`             the panes' titles, in the order of their keys
+- `site_lines`        the site in four lines
+- `tab_line`          the panes and which are open
+- `TokenData`, `token_data`, `token_lines`  the largest activations in their context
+- `channel_lines`     the largest channels
+- `DepthData`, `depth_data`, `depth_lines`  the component over the depth of the model, as a plot
+- `distribution_lines`  |x| as a log histogram, as a plot
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from textual.strip import Strip
+
+from engine.statistics.patterns import LOG_EDGES, log_bins
+from maxact_tui.pages.cells import compact_bound, site_values
+from maxact_tui.pages.header import token_parts
+from maxact_tui.pages.int8page import int8_line
+from maxact_tui.pages.measures import MEASURES
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.numbers import compact, exact, grouped, percent, signed
+from maxact_tui.texts.visible import fitted, visible
+from maxact_tui.watching.places import TokenPlace
+from maxact_tui.watching.snapshot import SiteView, Snapshot
+from maxact_tui.widgets.grid import Grid
+from maxact_tui.widgets.lines import Part, line
+from maxact_tui.widgets.plot import Series, Ticks, draw
+
+PANES = ("Tokens", "Channels", "Depth", "Histogram")
+_WAITING = "comes with the first checkpoint"
+
+
+def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
+    """The focused site: its name and extremes, its moments, Sun's verdicts, what quantisers make of it."""
+    plan = snapshot.plan
+    if plan is None or snapshot.focus is None:
+        return [line(look)]
+    site = plan.sites[snapshot.focus]
+    where = "" if site.layer is None else f"layer {site.layer} "
+    title: list[Part] = [(f"{where}{site.component}", "title")]
+    if snapshot.live is not None and snapshot.focus < len(snapshot.live.data):
+        row = snapshot.live.data[snapshot.focus]
+        title.append(f"  max {exact(float(row[0]))}  min {exact(float(row[1]))}")
+        if row[4] > 0:
+            title.append((f"  {grouped(int(row[4]))} non-finite", "bad"))
+    view = snapshot.view
+    if view is None:
+        return [line(look, *title), line(look, (_WAITING, "dim"))]
+    s = view.summary
+    facts = [f"rms {compact(s.rms)}", f"crest {compact(s.crest)}", f"median {compact(s.abs_median)}"]
+    facts += [f"q99.9 {compact(s.abs_q999)}", f"kurtosis {compact(s.kurtosis)}", f"{grouped(s.tokens)} tokens"]
+    if stale := snapshot.as_of(view.tokens):
+        facts = [stale, *facts[:-1]]
+    numbers = line(look, _joined(facts, width))
+    return [line(look, *title), numbers, line(look, *verdict_parts(view, width)), line(look, *int8_line(view, look))]
+
+
+def verdict_parts(view: SiteView, width: int) -> list[Part]:
+    """Sun's criterion by both medians, in words."""
+    layer, token = view.summary.sun_layer, view.summary.sun_token
+    words = {True: ("yes", "warn"), False: ("no", "good"), None: ("unknown", "dim")}
+    by_layer, by_token = words[layer.passes], words[token.passes]
+    if width < 60:
+        ratios = (f" ({compact(layer.ratio)})", f" ({compact(token.peak_ratio)})")
+    else:
+        ratios = (f" ({compact(layer.ratio)} x layer median)", f" ({compact(token.peak_ratio)} x its own median)")
+    return ["massive ", by_layer, (ratios[0], "dim"), ", by token ", by_token, (ratios[1], "dim")]
+
+
+def tab_line(look: Look, open_panes: Collection[int]) -> Strip:
+    """The panes with their keys, the open ones underlined and between brackets."""
+    parts: list[Part] = []
+    for number, title in enumerate(PANES):
+        is_open = number in open_panes
+        parts += [
+            (f"{number + 1}", "key"),
+            (f"[{title}]" if is_open else f" {title} ", "heading" if is_open else "dim"),
+        ]
+    return line(look, *parts)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenData:
+    """What the token pane shows; two are equal if it would look the same.
+
+    Attributes:
+        rows: value, channel, position and token of each of the largest |x|, the largest first.
+        is_whole: False before the first checkpoint, when only the largest of all is known.
+    """
+
+    rows: tuple[tuple[float, int, int, TokenPlace | None], ...]
+    is_whole: bool
+
+
+def token_data(snapshot: Snapshot) -> TokenData:
+    """The focused site's largest |x|, as far as they are known."""
+    view, live, focus, place = snapshot.view, snapshot.live, snapshot.focus, snapshot.focus_place
+    if view is not None:
+        pairs = zip(view.summary.top, view.places, strict=True)
+        return TokenData(tuple((e.value, e.channel, e.position, found) for e, found in pairs), True)
+    if live is None or focus is None or place is None:
+        return TokenData((), False)
+    row = live.data[focus].tolist()
+    value = row[0] if abs(row[0]) >= abs(row[1]) else row[1]
+    return TokenData(((value, int(row[7]), int(row[6]), place),), False)
+
+
+def token_lines(data: TokenData, look: Look, width: int, height: int) -> list[Strip]:
+    """The largest |x|: value, channel, position and category, and the token in its context."""
+    wide = width >= 64
+    head = " value  chan  pos " + ("category   " if wide else "") + "token in context"
+    lines = [line(look, (head, "dim"))]
+    for value, channel, position, place in data.rows[: max(height - 1, 0)]:
+        facts = f"{signed(value):>6} {channel:>5} {position:>4} "
+        if wide:
+            facts += fitted(visible(place.category if place else ""), 10, ascii_only=look.ascii_only) + " "
+        room = max(width - len(facts), 8)
+        context: list[Part] = [("not in this file", "dim")]
+        if place is not None:
+            context = token_parts(place, look, room, lead=min(16, room // 3))
+        lines.append(line(look, facts, *context))
+    if not data.is_whole:
+        lines.append(line(look, (f"{'the others come' if data.rows else 'comes'} with the first checkpoint", "dim")))
+    return lines
+
+
+def channel_lines(view: SiteView | None, look: Look, width: int, height: int) -> list[Strip]:
+    """The largest channels: their maximum, in how many tokens they are large, and what that makes them."""
+    if view is None:
+        return [line(look, (_WAITING, "dim"))]
+    known = {c.channel: c for c in view.summary.channels or ()}
+    maxima = view.totals.channel_max.astype(np.float64)
+    order = np.argsort(-maxima, kind="stable")[: max(height - 1, 0)].tolist()
+    largest = float(maxima[order[0]]) if order else 0.0
+    lines = [line(look, ("channel  max|x|  tokens over  kind", "dim"))]
+    for channel in order:
+        found = known.get(channel)
+        count = "" if found is None else _count(found.massive_tokens.lower, found.massive_tokens.upper)
+        kind = {"massive": "massive", "outlier": "outlier", "mixed": "mixed"}.get(found.kind, "") if found else ""
+        bar = "█" * round((width - 40) * _share(float(maxima[channel]), largest)) if width > 44 else ""
+        text = f"{channel:>7} {compact(float(maxima[channel])):>7}  {count:>11}  "
+        lines.append(line(look, text, (f"{kind:<8}", "warn" if kind else ""), (bar, "bar")))
+    return lines
+
+
+@dataclass(frozen=True, slots=True)
+class DepthData:
+    """What the depth plot shows; two are equal if it would look the same.
+
+    Attributes:
+        component: the column's name.
+        rows: x of each site: its layer, -1 for what comes before the blocks, the number of layers for what comes after.
+        curves: (title, marker, |value| of each site) of each measure that is known.
+        stale: `as of N tokens` where all but the maxima are of an earlier checkpoint.
+    """
+
+    component: str
+    rows: tuple[int, ...]
+    curves: tuple[tuple[str, str, tuple[float, ...]], ...]
+    stale: str = ""
+
+
+def depth_data(snapshot: Snapshot, grid: Grid) -> DepthData | None:
+    """The focused component over the depth: max|x|, with q99.9 and median where they are known."""
+    cell = grid.cell_of(snapshot.focus) if snapshot.focus is not None else None
+    if cell is None:
+        return None
+    sites = grid.column_sites(cell[1])
+    first = next((i for i, row in enumerate(grid.rows) if row == "L0"), 0)
+    rows = tuple(int(i) - first for i in np.flatnonzero(grid.sites[:, cell[1]] >= 0))
+    curves = []
+    for title, marker, measure in (
+        ("max", "hd", MEASURES[0]),
+        ("q99.9", "•", MEASURES[4]),
+        ("median", ".", MEASURES[5]),
+    ):
+        values = np.abs(site_values(measure, snapshot)[sites])
+        if (values > 0).any():
+            # Zero stands for unknown: a NaN would make two equal pictures unequal.
+            curves.append((title, marker, tuple(np.where(values > 0, values, 0.0).tolist())))
+    stale = snapshot.as_of(snapshot.model.tokens) if snapshot.model is not None and len(curves) > 1 else ""
+    return DepthData(grid.columns[cell[1]], rows, tuple(curves), stale)
+
+
+def depth_lines(data: DepthData | None, look: Look, width: int, height: int) -> list[Strip]:
+    """max|x| of the focused component at each layer, with q99.9 and median where they are known."""
+    if data is None or not data.curves:
+        return [line(look, ("no numbers yet", "dim"))]
+    x = np.asarray(data.rows, np.float64)
+    series = []
+    for _, marker, values in data.curves:
+        known = np.where(np.asarray(values) > 0, values, np.nan)
+        series.append(Series(x, np.log10(known), marker, joined=marker == "hd"))
+    every = np.concatenate([one.y[np.isfinite(one.y)] for one in series])
+    low, high = math.floor(every.min()), math.ceil(every.max() + 1e-9)
+    plot = draw(
+        series,
+        width,
+        height - 1,
+        x_ticks=_layer_ticks(int(x.max()), width),
+        y_ticks=decade_ticks(low, high, height),
+        x_range=(float(x.min()), float(max(x.max(), x.min() + 1))),
+        y_range=(float(low), float(max(high, low + 1))),
+        ascii_only=look.ascii_only,
+    )
+    names = ", ".join(title if marker == "hd" else f"{marker} {title}" for title, marker, _ in data.curves)
+    title = visible(f"{data.component} by layer: {names} {data.stale}", width, space=" ")
+    return [line(look, (title, "dim")), *[line(look, row) for row in plot]]
+
+
+def distribution_lines(view: SiteView | None, look: Look, width: int, height: int) -> list[Strip]:
+    """How many elements have which |x|, both axes logarithmic, above it where the quantiles are."""
+    if view is None:
+        return [line(look, (_WAITING, "dim"))]
+    if not view.summary.measured:
+        return [line(look, ("not measured in lean detail", "dim"))]
+    counts = log_bins(view.totals).astype(np.float64)
+    filled = np.flatnonzero(counts)
+    if not filled.size:
+        return [line(look, ("only zeros", "dim"))]
+    middles = (np.log10(LOG_EDGES[:-1]) + np.log10(LOG_EDGES[1:])) / 2
+    first, last = int(filled[0]), int(filled[-1]) + 1
+    x, y = middles[first:last], np.log10(np.maximum(counts[first:last], 0.5))
+    low, high = math.floor(x[0]), math.ceil(x[-1] + 1e-9)
+    top = math.ceil(float(y.max()) + 1e-9)
+    plot = draw(
+        [Series(x, y)],
+        width,
+        height - 1,
+        x_ticks=decade_ticks(low, max(high, low + 1), width // 6),
+        y_ticks=decade_ticks(0, top, height),
+        x_range=(float(low), float(max(high, low + 1))),
+        y_range=(math.log10(0.5), float(max(top, 1))),
+        ascii_only=look.ascii_only,
+    )
+    s = view.summary
+    facts = [f"zeros {percent(s.zero_share)}", f"median {compact(s.abs_median)}", f"q99 {compact(s.abs_q99)}"]
+    facts += [f"q99.9 {compact(s.abs_q999)}", f"max {compact(s.magnitude)}"]
+    return [line(look, (_joined(["elements by |x|", *facts], width), "dim")), *[line(look, row) for row in plot]]
+
+
+def decade_ticks(low: int, high: int, most: int) -> Ticks:
+    """Ticks at powers of ten, at most about `most` of them."""
+    step = max(1, math.ceil((high - low + 1) / max(most, 2)))
+    return [(float(e), compact_bound(10.0**e)) for e in range(low, high + 1, step)]
+
+
+def _layer_ticks(last: int, width: int) -> Ticks:
+    most = max(width // 8, 2)
+    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 1000) if last / s <= most)
+    return [(float(layer), str(layer)) for layer in range(0, last + 1, step)]
+
+
+def _joined(parts: list[str], width: int) -> str:
+    """As many parts as fit, two spaces between them."""
+    text = ""
+    for part in parts:
+        longer = f"{text}  {part}" if text else part
+        if len(longer) > width:
+            break
+        text = longer
+    return text
+
+
+def _count(lower: int, upper: int) -> str:
+    return grouped(lower) if lower == upper else f"{grouped(lower)}..{grouped(upper)}"
+
+
+def _share(value: float, largest: float) -> float:
+    return value / largest if largest > 0 and math.isfinite(largest) else 0.0

@@ -1,0 +1,139 @@
+"""What stands around a text with values: where it comes from, its M, and the token under the cursor.
+
+- `sample_head`    a sample of the corpus in a line
+- `component_line` the components, the shown one marked
+- `maximum_line`   the largest |x| of a text, with its sites, token and channel
+- `cursor_lines`   the value under the cursor, and the token it belongs to
+- `legend_line`    what colours, digits and marks mean
+- `text_maximum`   M of a text
+"""
+
+from __future__ import annotations
+
+from math import isnan
+
+import numpy as np
+from textual.strip import Strip
+
+from engine.analysis.maximum import Maximum, find_maximum
+from engine.sites.site import HookPlan
+from maxact_tui.pages.cells import compact_bound
+from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.numbers import compact, exact, grouped
+from maxact_tui.texts.visible import cell_width, visible
+from maxact_tui.watching.probes import ProbeView, Tokens, peak_token
+from maxact_tui.watching.snapshot import Snapshot
+from maxact_tui.widgets.grid import Grid
+from maxact_tui.widgets.layertokens import LayerTokens
+from maxact_tui.widgets.lines import Part, line
+from maxact_tui.widgets.tokenview import TokenCursor
+
+
+def sample_head(tokens: Tokens, look: Look, width: int) -> Strip:
+    """Number, category, origin and length of a sample."""
+    cut = ", cut" if tokens.was_cut else ""
+    facts = [f"{grouped(len(tokens))} tokens{cut}", tokens.category, tokens.language, tokens.origin]
+    said = visible("  ".join(fact for fact in facts if fact), max(width - 14, 10), space=" ")
+    return line(look, (f" Sample {tokens.sample}", "title"), f"  {said}")
+
+
+def component_line(grid: Grid, column: int, look: Look, width: int) -> Strip:
+    """The components, the shown one between brackets, as many as fit with it."""
+    titles = [f"[{visible(title)}]" if i == column else f" {visible(title)} " for i, title in enumerate(grid.titles)]
+    first = 0
+    while first < column and sum(len(title) for title in titles[first : column + 1]) > width - 2:
+        first += 1
+    parts: list[Part] = [" "]
+    used = 1
+    for number, title in enumerate(titles[first:], first):
+        used += len(title)
+        if used > width:
+            break
+        parts.append((title, "heading" if number == column else "dim"))
+    return line(look, *parts)
+
+
+def text_maximum(view: ProbeView, snapshot: Snapshot) -> Maximum | None:
+    """The largest |x| over the sites that count for M, with every site tied with it."""
+    plan, meta = snapshot.plan, snapshot.meta
+    if plan is None or meta is None or len(view.maxima) != len(plan.sites):
+        return None
+    magnitudes = np.abs(view.maxima).astype(np.float64)
+    finite = np.where(np.isnan(magnitudes).all(axis=1), np.nan, np.nan_to_num(magnitudes, nan=-1.0).max(axis=1))
+    return find_maximum(plan, finite, str(meta.provenance.get("dtype") or meta.job.dtype))
+
+
+def maximum_line(view: ProbeView, snapshot: Snapshot, look: Look, width: int) -> Strip:
+    """The text's M, where it is, on which token."""
+    maximum = text_maximum(view, snapshot)
+    if maximum is None:
+        return line(look, " M ", ("no value is finite", "bad"))
+    token = peak_token(view.maxima[maximum.site])
+    value, channel = float(view.maxima[maximum.site, token]), int(view.channels[maximum.site, token])
+    shown = view.tokens.shown[token]
+    name = visible(shown.text or view.tokens.pieces[token], 16, ascii_only=look.ascii_only)
+    tail: list[Part] = ["  token ", (f"{token} ‹{name}›", "value"), f"  channel {channel}"]
+    head = f" {exact(value)}"
+    room = width - cell_width(head) - sum(cell_width(part if isinstance(part, str) else part[0]) for part in tail) - 9
+    where = visible(maximum.label, max(room, 8), space=" ")
+    return line(look, (" M", "title"), (head, "value"), f"  at {where}", *tail)
+
+
+def cursor_lines(
+    tokens: Tokens, layers: LayerTokens | None, plan: HookPlan | None, cursor: TokenCursor, look: Look, width: int
+) -> list[Strip]:
+    """Three lines: the value and its channel; whether it is massive; the token with its id and bytes."""
+    token = cursor.token
+    if token >= len(tokens):
+        return []
+    lines = [line(look), line(look)]
+    if layers is not None and plan is not None:
+        lines = [_value_line(layers, plan, cursor, look, width), _verdict_line(layers, cursor, look, width)]
+    return [*lines, line(look, visible(_token_words(tokens, token), width, space=" ", ascii_only=look.ascii_only))]
+
+
+def legend_line(look: Look, layers: LayerTokens, width: int) -> Strip:
+    """The ramp, what a digit stands for, and the mark of a massive activation."""
+    ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
+    low, high = compact_bound(layers.scale.low), compact_bound(layers.scale.high)
+    words = "  digit n: |x| from 10^n  . below 1  * massive" if width >= 76 else "  n: 10^n  * massive"
+    return line(look, (f" |x| {low} ", "dim"), *ramp, (f" {high}{words}", "dim"))
+
+
+def _value_line(layers: LayerTokens, plan: HookPlan, cursor: TokenCursor, look: Look, width: int) -> Strip:
+    value = float(layers.values[cursor.layer, cursor.token])
+    site = plan.sites[layers.sites[cursor.layer]]
+    where = site.component if site.layer is None else f"layer {site.layer} {site.component}"
+    if isnan(value):
+        said = f"{where}: nothing finite was seen at this token"
+        return line(look, visible(said, width, space=" "))
+    channel = int(layers.channels[cursor.layer, cursor.token])
+    facts = f"  channel {channel}  {visible(where, max(width - 40, 8), space=' ')}"
+    peak = layers.peak_value(cursor.token)
+    row = int(layers.peaks[cursor.token])
+    elsewhere = f"  largest of this token {exact(peak)} at {layers.labels[row]}"
+    shown = elsewhere if row != cursor.layer and len(facts) + len(elsewhere) + 16 <= width else ""
+    return line(look, ("x = ", "dim"), (exact(value), "value"), facts, (shown, "dim"))
+
+
+def _verdict_line(layers: LayerTokens, cursor: TokenCursor, look: Look, width: int) -> Strip:
+    limit = float(layers.thresholds[cursor.layer])
+    count = int(layers.massive[cursor.layer].sum())
+    if isnan(limit):
+        said = "massive or not: the medians of this layer come with a checkpoint of the run"
+        return line(look, (visible(said, width, space=" "), "dim"))
+    others = f"  {grouped(count)} massive of {grouped(layers.values.shape[1])} tokens here"
+    if layers.massive[cursor.layer, cursor.token]:
+        return line(look, ("massive", "warn"), (f": |x| > {compact(limit)} (1000 x the layer's median){others}", "dim"))
+    return line(look, (f"not massive: |x| <= {compact(limit)}{others}", "dim"))
+
+
+def _token_words(tokens: Tokens, token: int) -> str:
+    """Number, id and bytes; for part of a character also the text it belongs to."""
+    head = f"token {token} of {grouped(len(tokens))}, id {int(tokens.token_ids[token])} = {tokens.pieces[token]!r}"
+    shown = tokens.shown[token]
+    if not shown.is_part:
+        return head
+    start, end = shown.run
+    whole = b"".join(tokens.pieces[start:end]).decode("utf-8", "replace")
+    return f"{head}, part of ‹{whole}› (tokens {start} to {end - 1})"

@@ -1,0 +1,1 @@
+"""The Textual application: opens screens, hands them snapshots, leaves in every way there is."""

@@ -1,0 +1,62 @@
+"""The screen's entry point, called by the command line.
+
+- `run_app`      show one session until the user leaves
+- `run_browser`  let the user choose a session first
+- `run_comparison`  show sessions side by side, the first of them behind it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from maxact_tui.keymap.settings import load_settings
+from maxact_tui.terminal.preparing import prepare_terminal, wants_ascii
+from maxact_tui.terminal.splash import show_splash, take_back
+
+
+def run_app(
+    session: Path,
+    *,
+    read_only: bool = False,
+    ascii_only: bool | None = None,
+) -> int:
+    """Show a session, live or finished, until the user leaves.
+
+    Args:
+        session: the session file; its engine may only be starting.
+        read_only: send no commands to the engine, whatever the settings say.
+        ascii_only: write ASCII only; None asks the settings, then the locale.
+
+    Returns:
+        0 the run is done, 1 it failed or the screen did, 3 left running, 130 interrupted.
+    """
+    return _run(session, read_only=read_only, ascii_only=ascii_only)
+
+
+def run_browser(*, read_only: bool = False, ascii_only: bool | None = None) -> int:
+    """Let the user choose a session and show it; arguments and exit code as for `run_app`."""
+    return _run(None, read_only=read_only, ascii_only=ascii_only)
+
+
+def run_comparison(sessions: Sequence[Path], *, ascii_only: bool | None = None) -> int:
+    """Show sessions side by side; leaving that shows the first of them. Exit code as for `run_app`."""
+    return _run(sessions[0], read_only=False, ascii_only=ascii_only, compare=tuple(sessions))
+
+
+def _run(session: Path | None, *, read_only: bool, ascii_only: bool | None, compare: tuple[Path, ...] = ()) -> int:
+    settings = load_settings()
+    ascii_only = wants_ascii() if ascii_only is None else ascii_only
+    read_only = read_only or settings.read_only
+    prepare_terminal()
+    show_splash(session.name if session is not None else "maxact-tui", ascii_only=ascii_only)
+    try:
+        from maxact_tui.shell.application import MaxactApp
+
+        app = MaxactApp(session, read_only=read_only, ascii_only=ascii_only, settings=settings)
+        app.compare_first = compare
+    except BaseException:
+        take_back()
+        raise
+    result = app.run(mouse=settings.mouse)
+    return result if result is not None else (app.return_code or 1)

@@ -1,0 +1,171 @@
+"""The Textual application: watches a session and shows it.
+
+- `MaxactApp`  snapshots in, screens out
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.driver import Driver
+from textual.events import CursorPosition
+from textual.message import Message
+
+from maxact_tui.keymap import actions
+from maxact_tui.keymap.settings import Settings
+from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.shell.leaving import NOTICE_SECONDS
+from maxact_tui.shell.resultsapp import ResultsApp
+from maxact_tui.shell.taking import TakingApp
+from maxact_tui.terminal.pacing import Pacer
+from maxact_tui.terminal.thrift import Shadow, thrifty_driver
+from maxact_tui.watching.requests import Requests
+from maxact_tui.watching.snapshot import Snapshot
+from maxact_tui.watching.watcher import Watcher
+from maxact_tui.widgets.plot import preload
+
+
+class MaxactApp(TakingApp, ResultsApp):
+    """Shows one session at a time; its result is the exit code. What it can open is in `OpeningApp`.
+
+    Args:
+        session: the session file, which need not be readable yet; None to choose one first.
+        read_only: send no commands to the engine.
+        ascii_only: write ASCII only.
+        settings: theme, units, keys; None for the defaults.
+    """
+
+    # Textual loads a screen's own file when the screen is pushed, which the one at the bottom never is.
+    CSS_PATH: ClassVar = ["../screens/application.tcss", "../screens/monitor.tcss"]
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("app")]
+    ALLOW_SELECT: ClassVar[bool] = False
+    ENABLE_COMMAND_PALETTE: ClassVar[bool] = False
+
+    class SnapshotTaken(Message):
+        """A newer snapshot can be collected."""
+
+    def __init__(
+        self,
+        session: Path | None,
+        *,
+        read_only: bool = False,
+        ascii_only: bool = False,
+        settings: Settings | None = None,
+    ) -> None:
+        chosen = settings or Settings()
+        super().__init__(session, read_only=read_only, ascii_only=ascii_only, settings=chosen)
+        self.watcher: Watcher | None = None
+        self._pacer = Pacer(self._write)
+        self._waits_for_terminal = False
+        self._notices = 0
+
+    def get_default_screen(self) -> WatchedScreen:
+        """The monitor is always at the bottom."""
+        return self.monitor
+
+    def get_driver_class(self) -> type[Driver]:
+        """The platform's driver, writing in fewer bytes."""
+        self._shadow = Shadow()
+        return thrifty_driver(super().get_driver_class(), self._shadow)
+
+    def on_mount(self) -> None:
+        """Start watching; the first frame does not wait for it."""
+        if self._session is None:
+            self.call_later(self.action_browse)
+        else:
+            self.watch_session(self._session)
+        preload()
+
+    def on_unmount(self) -> None:
+        """Stop watching."""
+        if self.watcher is not None:
+            self.watcher.stop()
+
+    def on_maxact_app_snapshot_taken(self, event: SnapshotTaken) -> None:
+        """Draw the newest snapshot as soon as the terminal has caught up."""
+        self._draw_when_allowed()
+
+    def on_resize(self) -> None:
+        """What the terminal keeps of its picture when its size changes is its own affair."""
+        self._shadow.forget()
+
+    def action_repaint(self) -> None:
+        """Write everything again, after something else has written to the terminal."""
+        self._shadow.forget()
+        self.refresh()
+
+    def on_cursor_position(self, event: CursorPosition) -> None:
+        """The terminal has caught up with the last data frame."""
+        self._pacer.answered()
+        if self._waits_for_terminal:
+            self._try_again()
+
+    def on_watched_screen_view_wished(self, event: WatchedScreen.ViewWished) -> None:
+        """The watcher reads what the uppermost screen shows; the ones below ask, too, when the window changes."""
+        shown = next((one for one in reversed(self.screen_stack) if isinstance(one, WatchedScreen)), None)
+        if self.watcher is not None:
+            self.watcher.wish(shown.wish() if shown is not None and shown.is_mounted else event.wish)
+
+    def say(self, text: str) -> None:
+        """Show a line for some seconds."""
+        self._notices += 1
+        number = self._notices
+        self._show_notice(text)
+        self.set_timer(NOTICE_SECONDS, lambda: self._show_notice("") if number == self._notices else None)
+
+    def redraw(self, _: object = None) -> None:
+        """Show on the uncovered screen what came while it was covered."""
+        if isinstance(self.screen, WatchedScreen):
+            self.screen.ask()
+            self.screen.show(self.snapshot)
+
+    def watch_session(self, session: Path) -> None:
+        """Show this session from now on."""
+        if self.watcher is not None:
+            self.watcher.stop()
+        self._session = session
+        self._requests = Requests(session, self._read_only, self.say)
+        self.snapshot = Snapshot(session, read_only=self._read_only)
+        self.watcher = Watcher(session, self._announce, read_only=self._read_only)
+        self.watcher.start()
+
+    def hurry(self) -> None:
+        """Look at the session at once."""
+        if self.watcher is not None:
+            self.watcher.hurry()
+
+    def _announce(self) -> None:
+        self.post_message(self.SnapshotTaken())
+
+    def _draw_when_allowed(self) -> None:
+        if self._pacer.may_draw():
+            self._waits_for_terminal = False
+            self._draw_newest()
+        elif not self._waits_for_terminal:
+            self._waits_for_terminal = True
+            self.set_timer(self._pacer.rest_seconds, self._try_again)
+
+    def _try_again(self) -> None:
+        self._waits_for_terminal = False
+        self._draw_when_allowed()
+
+    def _draw_newest(self) -> None:
+        if self.watcher is None:
+            return
+        self.snapshot = self.watcher.collect()
+        self._requests.tell_answers(self.snapshot)
+        drawn = self.screen.show(self.snapshot) if isinstance(self.screen, WatchedScreen) else False
+        if drawn and not self.is_headless:
+            self.call_after_refresh(self._pacer.frame_sent)
+        self.leave_if_stopped()
+
+    def _show_notice(self, text: str) -> None:
+        for screen in {self.monitor, self.screen}:
+            if isinstance(screen, WatchedScreen) and screen.is_mounted:
+                screen.notice(text)
+
+    def _write(self, text: str) -> None:
+        if self._driver is not None:
+            self._driver.write(text)

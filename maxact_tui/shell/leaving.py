@@ -1,0 +1,142 @@
+"""Leaving the application: by key, by signal, and when the terminal is gone.
+
+- `LeavingApp`  the part of the application that ends it
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from abc import abstractmethod
+from pathlib import Path
+
+from textual.app import App
+from textual.message import Message
+
+from maxact_tui.keymap.settings import Settings
+from maxact_tui.screens.choice import ChoiceScreen, leave_choices
+from maxact_tui.terminal.ending import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    LEAVING_SECONDS,
+    HangupWatch,
+    exit_code,
+    leave_by_force_after,
+    on_signals,
+)
+from maxact_tui.terminal.palette import Look, choose_look
+from maxact_tui.watching.requests import Requests
+from maxact_tui.watching.snapshot import Snapshot
+from maxact_tui.widgets.abstract import AbstractMeta
+
+NOTICE_SECONDS = 6.0
+
+
+class LeavingApp(App[int], metaclass=AbstractMeta):
+    """An application that shows a session and ends in every way there is; its result is the exit code.
+
+    Args:
+        session: the session file; None to choose one first.
+        read_only: send no commands to the engine.
+        ascii_only: write ASCII only.
+        settings: theme, units, keys.
+    """
+
+    class TerminalLost(Message):
+        """The terminal is gone."""
+
+    def __init__(self, session: Path | None, *, read_only: bool, ascii_only: bool, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.look = self.make_look(settings.theme, ascii_only=ascii_only)
+        self.set_keymap({name: ",".join(keys) for name, keys in settings.keys.items()})
+        self.snapshot = Snapshot(session or Path())
+        self._session, self._read_only = session, read_only
+        self._requests = Requests(session or Path(), read_only, self.say)
+        self._hangup = HangupWatch(self._lost)
+        self._waits_for_stop = False
+        self._interrupted_at = -NOTICE_SECONDS
+
+    def on_mount(self) -> None:
+        """Watch for signals and for the terminal's end."""
+        if not self.is_headless:
+            on_signals(self._leave_on_signal)
+            self._hangup.start()
+
+    def on_unmount(self) -> None:
+        """Stop watching."""
+        self._hangup.stop()
+
+    def make_look(self, theme: str, *, ascii_only: bool) -> Look:
+        """How things look in this terminal under a theme, with the user's keys."""
+        no_colour = bool(os.environ.get("NO_COLOR"))
+        return choose_look(
+            self.console.color_system,
+            no_colour=no_colour,
+            ascii_only=ascii_only,
+            theme=theme,
+            keys=self.settings.keys,
+            units=self.settings.units,
+        )
+
+    @abstractmethod
+    def say(self, text: str) -> None:
+        """Show a line for some seconds."""
+
+    @abstractmethod
+    def redraw(self, _: object = None) -> None:
+        """Show on the uncovered screen what came while it was covered."""
+
+    def on_leaving_app_terminal_lost(self) -> None:
+        """Nobody is watching any more."""
+        self.leave(self._exit_code(), by_force=True)
+
+    async def action_leave(self) -> None:
+        """Leave; ask first if a run goes on."""
+        if self._session is None or self.snapshot.has_ended or self._waits_for_stop:
+            self.leave(self._exit_code())
+        else:
+            choices = leave_choices(may_stop=not self._read_only)
+            question = "The run goes on without this screen."
+            await self.push_screen(ChoiceScreen(self.look, question, choices), self._on_leave_chosen)
+
+    async def action_quit(self) -> None:
+        """Textual's own quit key does what q does."""
+        await self.action_leave()
+
+    def action_help_quit(self) -> None:
+        """ctrl+c: the second one leaves at once, as long as the notice of the first is shown."""
+        now = time.monotonic()
+        if now - self._interrupted_at < NOTICE_SECONDS:
+            self.leave(EXIT_INTERRUPTED)
+        self._interrupted_at = now
+        self.say("ctrl+c again leaves at once; the engine is not touched")
+
+    def leave_if_stopped(self) -> None:
+        """Leave once the engine that was asked to stop has ended."""
+        if self._waits_for_stop and self.snapshot.has_ended:
+            self.leave(self._exit_code())
+
+    def _exit_code(self) -> int:
+        return exit_code(self.snapshot) if self._session is not None else EXIT_DONE
+
+    def _leave_on_signal(self, number: int) -> None:
+        self.leave(EXIT_INTERRUPTED if number == signal.SIGINT else self._exit_code(), by_force=True)
+
+    def leave(self, code: int, *, by_force: bool = False) -> None:
+        """End with this exit code; `by_force` even if the terminal takes no more output."""
+        if by_force:
+            leave_by_force_after(LEAVING_SECONDS, code)
+        self.exit(code, return_code=code)
+
+    def _lost(self) -> None:
+        self.post_message(self.TerminalLost())
+
+    def _on_leave_chosen(self, chosen: str | None) -> None:
+        if chosen == "leave":
+            self.leave(self._exit_code())
+        elif chosen == "stop" and self._requests.send("stop"):
+            self._waits_for_stop = True
+            self.say("stopping after the current batch and its checkpoint; q leaves without waiting")
+        self.redraw()

@@ -1,0 +1,1 @@
+"""Words, numbers and foreign text: made visible, filtered, edited."""

@@ -1,0 +1,217 @@
+"""Reading a session file again and again, only what has changed.
+
+- `Look`   what was read last, and what is new since
+
+The file may not be there yet, the engine may be gone, reading may fail: the snapshot says so and keeps the last data.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from dataclasses import astuple, replace
+from pathlib import Path
+
+import numpy as np
+
+from engine.analysis.maximum import find_maximum
+from engine.analysis.model import ModelSummary, analyse
+from engine.analysis.site import TopEntry, summarise
+from engine.process import describe_death
+from engine.session.reader import SessionMeta, SessionReader
+from engine.session.records import BROKEN_OFF, LIVE_FIELDS, LiveTable
+from engine.session.schema import SessionError
+from engine.statistics.totals import TotalsMismatchError
+from maxact_tui.watching.boardview import read_board, read_site_quant
+from maxact_tui.watching.places import Places, TokenPlace
+from maxact_tui.watching.snapshot import THREADS_SHOWN, SiteView, Snapshot, Wish
+
+LAST_WORDS = 12
+STATUS_SECONDS = 1.0
+MODEL_DUTY = 40.0  # the model is analysed again after this many times what it took
+_READ_ERRORS = (SessionError, TotalsMismatchError, sqlite3.Error, ValueError, KeyError, TypeError, OSError)
+
+
+class Look:
+    """One thread's reading state: what was read last, and what has changed since."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reader: SessionReader | None = None
+        self._places: Places | None = None
+        self._version = -1
+        self._status_at = 0.0
+        self._model_due = self._board_due = 0.0
+        self._late_checkpoint = 0
+        self._last = Snapshot(path)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = self._places = None
+
+    def again(self, wish: Wish) -> Snapshot | None:
+        """A newer snapshot, or None if nothing changed."""
+        try:
+            changed = self._read(wish)
+        except _READ_ERRORS as error:
+            self.close()
+            self._version = -1
+            problem = str(error) or type(error).__name__
+            if problem == self._last.problem:
+                return None
+            changed = replace(self._last, problem=problem)
+        if changed is None:
+            return None
+        self._last = self._with_last_words(changed)
+        return self._last
+
+    def _with_last_words(self, snapshot: Snapshot) -> Snapshot:
+        """With the end of the engine's log once the run has broken off; without it when it goes on."""
+        broken = snapshot.status is not None and snapshot.status.phase in BROKEN_OFF
+        if broken == bool(snapshot.last_words):
+            return snapshot
+        return replace(snapshot, last_words=tuple(describe_death(self._path, LAST_WORDS)) if broken else ())
+
+    def _read(self, wish: Wish) -> Snapshot | None:
+        if self._reader is None:
+            self._reader = SessionReader(self._path)
+            self._places = Places(self._reader)
+        reader, last = self._reader, self._last
+        version, now = reader.data_version(), time.monotonic()
+        if version != self._version:
+            snapshot = self._quick(reader, wish)
+            self._version, self._status_at = version, now
+            return snapshot
+        if last.meta is not None and self._focus(wish, last) != last.focus:
+            return self._with_view(reader, self._focused(replace(last, focus=self._focus(wish, last))))
+        if (slow := self._slow(reader, wish, now)) is not None:
+            return slow
+        if now - self._status_at >= STATUS_SECONDS and last.is_served:
+            self._status_at = now
+            if (service := reader.service()) is not None and last.service is not None:
+                return replace(last, service=service) if service.phase != last.service.phase else None
+        if now - self._status_at >= STATUS_SECONDS and not last.has_ended:
+            self._status_at = now
+            status = reader.status()
+            quiet = max(time.time() - status.heartbeat, 0.0) if status.heartbeat else 0.0
+            if status != last.status or status.phase != "paused":
+                return replace(last, status=status, quiet_seconds=quiet, problem="")
+        return replace(last, problem="") if last.problem else None
+
+    def _quick(self, reader: SessionReader, wish: Wish) -> Snapshot:
+        """Everything that is cheap to read."""
+        last = self._last
+        meta = last.meta if last.meta is not None and last.meta.plan is not None else reader.meta()
+        live, status = reader.live(), reader.status()
+        events = last.events + tuple(reader.events(last.events[-1].number if last.events else 0))
+        commands = tuple(reader.commands())
+        # A result comes with the answer to a command.
+        is_same = commands == last.commands and last.meta is not None
+        snapshot = replace(
+            last,
+            status=status,
+            meta=meta,
+            events=events,
+            commands=commands,
+            results=last.results if is_same else tuple(reader.results()),
+            service=reader.service(),
+            checkpoint=reader.checkpoint_number(),
+            problem="",
+            quiet_seconds=max(time.time() - status.heartbeat, 0.0) if status.heartbeat else 0.0,
+        )
+        snapshot = self._with_maximum(replace(snapshot, live=live if live is not None else last.live))
+        snapshot = self._focused(replace(snapshot, focus=self._focus(wish, snapshot)))
+        # M moved to another site between two checkpoints: its arrays are in the file already.
+        moved = snapshot.view is None and snapshot.checkpoint == self._late_checkpoint
+        return self._with_view(reader, snapshot) if moved else snapshot
+
+    def _with_maximum(self, snapshot: Snapshot) -> Snapshot:
+        """With M and the token that carries it."""
+        meta, live = snapshot.meta, snapshot.live
+        if meta is None or meta.plan is None or live is None:
+            return snapshot
+        maximum = find_maximum(meta.plan, live.magnitude, _dtype(meta))
+        place = self._live_place(live, maximum.site) if maximum else None
+        return replace(snapshot, maximum=maximum, maximum_place=place)
+
+    def _focused(self, snapshot: Snapshot) -> Snapshot:
+        """With the token of the focused site's peak, and without the view of another site."""
+        place = None
+        if snapshot.live is not None and snapshot.focus is not None:
+            place = self._live_place(snapshot.live, snapshot.focus)
+        view = snapshot.view if snapshot.view is not None and snapshot.view.site == snapshot.focus else None
+        return replace(snapshot, focus_place=place, view=view)
+
+    def _slow(self, reader: SessionReader, wish: Wish, now: float) -> Snapshot | None:
+        """What a checkpoint brought: the focused site's arrays, then the whole model if wished for."""
+        last = self._last
+        if last.checkpoint == 0 or last.meta is None or last.meta.plan is None:
+            return None
+        if self._late_checkpoint != last.checkpoint:
+            self._late_checkpoint = last.checkpoint
+            late = replace(last, samples_done=reader.samples_done(), labels=tuple(reader.sample_labels()))
+            return self._with_view(reader, late)
+        wants_model = wish.model or last.live is None
+        if wants_model and last.model_at != last.checkpoint and now >= self._model_due:
+            model = analyse(reader)
+            took = time.monotonic() - now
+            self._model_due = time.monotonic() + (0.0 if last.has_ended else MODEL_DUTY * took)
+            places = self._places
+            threads = tuple(places.at(t.sample, t.position) for t in model.threads[:THREADS_SHOWN]) if places else ()
+            found = replace(last, model=model, model_at=last.checkpoint, thread_places=threads)
+            if last.live is not None:
+                return found
+            # A merged session has totals but never had an engine that ticked.
+            found = self._with_maximum(replace(found, live=_live_of(model)))
+            return self._with_view(reader, self._focused(replace(found, focus=self._focus(wish, found))))
+        board_at = last.board.checkpoint if last.board is not None else 0
+        if wish.board and board_at != last.checkpoint and now >= self._board_due:
+            found = replace(last, board=read_board(reader))
+            took = time.monotonic() - now
+            self._board_due = time.monotonic() + (0.0 if last.has_ended else MODEL_DUTY * took)
+            return found
+        return None
+
+    def _with_view(self, reader: SessionReader, snapshot: Snapshot) -> Snapshot:
+        """With the focused site's arrays of the last checkpoint."""
+        if snapshot.focus is None or self._places is None or not snapshot.checkpoint:
+            return snapshot
+        totals = reader.totals(snapshot.focus)
+        if totals is None:
+            return snapshot
+        summary = summarise(totals)
+        places = tuple(self._places.at(entry.sample, entry.position) for entry in summary.top)
+        quant = read_site_quant(reader, snapshot.focus, totals)
+        saved = reader.checkpoint_status()
+        seen = saved.tokens_done if saved is not None else 0
+        view = SiteView(snapshot.focus, snapshot.checkpoint, totals, summary, places, quant, seen)
+        return replace(snapshot, view=view)
+
+    def _focus(self, wish: Wish, snapshot: Snapshot) -> int | None:
+        if wish.focus is not None:
+            return wish.focus
+        if snapshot.maximum is not None:
+            return snapshot.maximum.site
+        return 0 if snapshot.meta is not None and snapshot.meta.plan is not None else None
+
+    def _live_place(self, live: LiveTable, site: int) -> TokenPlace | None:
+        if self._places is None or site >= len(live.data):
+            return None
+        return self._places.at(int(live.column("sample")[site]), int(live.column("position")[site]))
+
+
+def _live_of(model: ModelSummary) -> LiveTable:
+    """The scalars an engine would have written, from the summaries of a checkpoint."""
+    data = np.full((len(model.sites), len(LIVE_FIELDS)), np.nan)
+    for row, site in zip(data, model.sites, strict=True):
+        if site is not None:
+            top = site.top[0] if site.top else TopEntry(math.nan, -1, -1, -1)
+            row[:] = (site.max, site.min, site.rms, site.tokens, site.nonfinite.count, *astuple(top)[1:])
+    return LiveTable(0, data)
+
+
+def _dtype(meta: SessionMeta) -> str:
+    return str(meta.provenance.get("dtype") or meta.job.dtype)

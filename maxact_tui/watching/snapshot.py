@@ -1,0 +1,157 @@
+"""What a screen draws, at one moment, as frozen records.
+
+- `SiteView`   one site as of a checkpoint
+- `Snapshot`   everything the screen draws
+- `Wish`       what the screen wants to see
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.analysis.maximum import Maximum
+from engine.analysis.model import ModelSummary
+from engine.analysis.site import SiteSummary
+from engine.session.reader import SessionMeta
+from engine.session.records import ENDED, Command, Event, LiveTable, Result, Status
+from engine.sites.site import HookPlan
+from engine.statistics.totals import SiteTotals
+from maxact_tui.texts.numbers import grouped
+from maxact_tui.watching.boardview import BoardView, SiteQuant
+from maxact_tui.watching.machine import Usage
+from maxact_tui.watching.places import TokenPlace
+
+THREADS_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SiteView:
+    """One site as of a checkpoint.
+
+    Attributes:
+        site: its number in the hook plan.
+        checkpoint: number of the checkpoint.
+        totals: everything kept of it.
+        summary: its fields.
+        places: the token of each entry of `summary.top`, None where the session does not hold it.
+        quant: what quantisers make of it.
+        tokens: seen by the run at that checkpoint.
+    """
+
+    site: int
+    checkpoint: int
+    totals: SiteTotals
+    summary: SiteSummary
+    places: tuple[TokenPlace | None, ...]
+    quant: SiteQuant
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """Everything the screen draws, at one moment.
+
+    Attributes:
+        path: the session file.
+        status: of the engine; None until the file could be read.
+        meta: job, plan, provenance; None until the file could be read.
+        live: newest scalars of every site, None before the first tick.
+        maximum: M so far.
+        maximum_place: the token that holds M.
+        focus: number of the site under the cursor, None before there is a plan.
+        focus_place: the token that holds the focused site's largest |x|.
+        view: the focused site at the last checkpoint; None before it was read.
+        checkpoint: how many checkpoints were written.
+        model: everything about the model at a checkpoint; None until a pane or a measure asks for it.
+        model_at: the checkpoint it belongs to.
+        board: what quantisers make of all sites; None until a screen or a measure asks for it.
+        thread_places: the token of each of `model.threads`, for the first `THREADS_SHOWN` of them.
+        samples_done: numbers of the samples finished by the last checkpoint, in run order, int32 [n].
+        labels: (number, category, tokens) of every sample.
+        events: every event so far.
+        commands: what was asked of the engine, with its answers.
+        results: what work on the loaded model has given, oldest first; without their arrays.
+        service: the engine that answers requests about an ended run; None where there never was one.
+        last_words: the last lines of the engine's log, of a run that broke off; else empty.
+        problem: why the file cannot be read at the moment, else empty.
+        quiet_seconds: age of the engine's last sign of life.
+        usage: what the engine takes of this machine; None where it is elsewhere or over.
+        read_only: this screen sends nothing to the engine.
+    """
+
+    path: Path
+    status: Status | None = None
+    meta: SessionMeta | None = None
+    live: LiveTable | None = None
+    maximum: Maximum | None = None
+    maximum_place: TokenPlace | None = None
+    focus: int | None = None
+    focus_place: TokenPlace | None = None
+    view: SiteView | None = None
+    checkpoint: int = 0
+    model: ModelSummary | None = None
+    model_at: int = 0
+    board: BoardView | None = None
+    thread_places: tuple[TokenPlace | None, ...] = ()
+    samples_done: NDArray[np.int32] | None = None
+    labels: tuple[tuple[int, str, int], ...] = ()
+    events: tuple[Event, ...] = ()
+    commands: tuple[Command, ...] = ()
+    results: tuple[Result, ...] = ()
+    service: Status | None = None
+    last_words: tuple[str, ...] = ()
+    problem: str = ""
+    quiet_seconds: float = 0.0
+    usage: Usage | None = None
+    read_only: bool = False
+
+    @property
+    def summaries(self) -> tuple[SiteSummary | None, ...]:
+        """Of all sites; empty until asked for."""
+        return self.model.sites if self.model is not None else ()
+
+    @property
+    def plan(self) -> HookPlan | None:
+        """The hook plan, None until the engine has found the sites."""
+        return self.meta.plan if self.meta is not None else None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no engine works on this session any more."""
+        return self.status is not None and self.status.phase in ENDED
+
+    def as_of(self, tokens: int | None) -> str:
+        """`as of N tokens` for what is of a checkpoint the run has gone on from since; else empty."""
+        seen = self.status.tokens_done if self.status is not None else 0
+        return f"as of {grouped(tokens)} tokens" if tokens and tokens < seen else ""
+
+    def peak_of(self, site: int) -> tuple[int, int] | None:
+        """(sample, position) of a site's largest |x| so far; None where nothing was seen."""
+        if self.live is None or not 0 <= site < len(self.live.data):
+            return None
+        sample, position = (int(self.live.column(name)[site]) for name in ("sample", "position"))
+        return (sample, position) if sample >= 0 else None
+
+    @property
+    def is_served(self) -> bool:
+        """Whether an engine is there that answers requests about the ended run."""
+        return self.service is not None and self.service.phase not in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the screen wants to see.
+
+    Attributes:
+        focus: the site; None follows M.
+        model: everything about the model.
+        board: what quantisers make of all sites.
+    """
+
+    focus: int | None = None
+    model: bool = False
+    board: bool = False
