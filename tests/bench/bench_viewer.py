@@ -49,7 +49,7 @@ def watch_a_run(folder: Path, columns: int, rows: int, share: float) -> None:
             script.tick(share, growth=1 + turn % 7 * 0.05)
             turn += 1
 
-    engine = threading.Thread(target=run)
+    engine = threading.Thread(target=run, daemon=True)
     engine.start()
     with Terminal(path, columns, rows) as terminal:
         terminal.wait_for("M 23,168", 30)
