@@ -9,8 +9,9 @@ READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt Makefile | ck
 demo: $(READY)
 	$(BIN)/maxact-tui demo
 
+# Half of the tests wait for engines and terminals, so that two at a time take little more than half as long.
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -19,6 +19,10 @@ settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
+# Workers and the engines they start share the cores.
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # No test may wait for a network that is not there; the tests of the hub's errors start their own server.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

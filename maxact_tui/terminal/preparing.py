@@ -17,8 +17,11 @@ def prepare_terminal() -> None:
 
     Fifteen frames a second are enough for a screen that gets data four times a second; animations and smooth
     scrolling multiply what a slow SSH link has to carry. The theme is the terminal's own colours: no byte is spent on
-    backgrounds, and light terminals stay light.
+    backgrounds, and light terminals stay light. Exported `COLUMNS` and `LINES` are dropped: the terminal knows its
+    size, and they would keep the screen at what it was when they were set.
     """
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
     os.environ.setdefault("TEXTUAL_FPS", "15")
     os.environ.setdefault("TEXTUAL_THEME", "ansi-dark")
     if "SSH_CONNECTION" in os.environ or "SSH_TTY" in os.environ:

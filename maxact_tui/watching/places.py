@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from engine.session.reader import SessionReader
 from engine.session.records import SampleRecord
 from maxact_tui.texts.filtering import Value
+from maxact_tui.texts.pieces import shown_pieces
 from maxact_tui.texts.visible import visible
 
 CONTEXT_TOKENS = 24
@@ -32,7 +33,8 @@ class TokenPlace:
         origin: where the sample comes from.
         token_id: id in the vocabulary.
         before, token, after: bytes of the text, up to `CONTEXT_TOKENS` tokens before and `FOLLOWING_TOKENS` after;
-            where that cuts a character in two, its rest is left out.
+            a character of several tokens stands whole in the one it begins in, and a token in which none begins is
+            its own bytes; where the context cuts a character in two, its rest is left out.
     """
 
     sample: int
@@ -71,6 +73,7 @@ class Places:
         start, end = max(position - CONTEXT_TOKENS, 0), min(position + FOLLOWING_TOKENS + 1, len(record.token_ids))
         pieces = self._text([int(i) for i in record.token_ids[start:end]])
         here = position - start
+        shown = [piece.text for piece in shown_pieces(pieces)]
         return TokenPlace(
             sample=sample,
             position=position,
@@ -79,11 +82,11 @@ class Places:
             language=record.language,
             origin=record.origin,
             token_id=int(record.token_ids[position]),
-            before=_whole_from(b"".join(pieces[:here])) if start else b"".join(pieces[:here]),
-            token=pieces[here],
-            after=_whole_up_to(b"".join(pieces[here + 1 :]))
+            before=_whole_from(b"".join(shown[:here])) if start else b"".join(shown[:here]),
+            token=shown[here] or pieces[here],
+            after=_whole_up_to(b"".join(shown[here + 1 :]))
             if end < len(record.token_ids)
-            else b"".join(pieces[here + 1 :]),
+            else b"".join(shown[here + 1 :]),
         )
 
     def _sample(self, number: int) -> SampleRecord | None:

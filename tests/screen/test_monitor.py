@@ -162,13 +162,6 @@ async def test_q_can_be_taken_back(shown: Shown, tmp_path: Path) -> None:
         assert isinstance(pilot.app.screen, MonitorScreen)
 
 
-async def test_e_exports_and_says_what_it_wrote(shown: Shown, clean_session: Path) -> None:
-    async with shown(clean_session) as pilot:
-        await settle(pilot, is_complete)
-        await pilot.press("e")
-        await settle(pilot, lambda app: "exported 3 files" in screen_text(app))
-
-
 async def test_help_lists_keys_measures_and_signs(shown: Shown, clean_session: Path) -> None:
     async with shown(clean_session, 120, 36) as pilot:
         await settle(pilot, is_complete)

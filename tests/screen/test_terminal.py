@@ -124,6 +124,13 @@ def test_a_terminal_that_never_answers_is_drawn_to_all_the_same(tmp_path: Path) 
         terminal.wait_for("13/14 samples")
 
 
+def test_the_screen_is_as_large_as_the_terminal_whatever_was_exported(finished_session: Path) -> None:
+    with Terminal(finished_session, 120, 36, env={"COLUMNS": "80", "LINES": "24"}) as terminal:
+        terminal.wait_for("M 23,168")
+        terminal.read(0.5)
+        assert terminal.text.splitlines()[35].strip().endswith("quit")
+
+
 def test_columns_stay_aligned_beside_hostile_tokens(finished_session: Path) -> None:
     with Terminal(finished_session, 200, 60) as terminal:
         terminal.wait_for("tokens over")
