@@ -85,12 +85,17 @@ class CommandDesk:
 
 
 class RunDesk(CommandDesk):
-    """The desk of a run, which can be paused; works go on meanwhile."""
+    """The desk of a run, which can be paused; works go on meanwhile.
+
+    Attributes:
+        before_rest: called when a pause begins, so that everything measured can be looked at meanwhile.
+    """
 
     def __init__(self, writer: SessionWriter, recorder: RunRecorder) -> None:
         super().__init__(writer, lambda text: recorder.event("command", text))
         self._recorder = recorder
         self._paused = False
+        self.before_rest: Callable[[], None] = lambda: None
         self.handlers |= {"pause": self._pause, "resume": self._resume}
 
     def obey(self, work: Callable[[], None]) -> None:
@@ -102,6 +107,7 @@ class RunDesk(CommandDesk):
         self.answer_new()
         work()
         if self._paused and not self.stop_wished:
+            self.before_rest()
             self._recorder.set_phase("paused", "paused; space or `resume` continues")
             self._wait_for_news(work)
             self._recorder.set_phase("running")

@@ -125,6 +125,7 @@ class _Loop:
         self._works = WorkQueue(WORKS, self._work_context, writer, lambda text: recorder.event("command", text))
         self._desk.handlers["add"] = self._add_samples
         self._desk.works = self._works
+        self._desk.before_rest = self._save_for_a_rest
         self._budget = prepared.batches.token_budget
         done = {int(number) for number in reader.samples_done()}
         split = recorded_split(reader) if done else prepared.split.record
@@ -178,6 +179,10 @@ class _Loop:
             self._measurement.tick()
         if self._recorder.checkpoint_due() or (self._works and not self._todo):
             self._measurement.checkpoint()
+
+    def _save_for_a_rest(self) -> None:
+        self._measurement.tick(exact=True)
+        self._measurement.checkpoint()
 
     def _work(self) -> None:
         """A step of what was asked for beside the measuring."""

@@ -82,7 +82,7 @@ class Terminal:
     @property
     def text(self) -> str:
         """The screen, its lines joined."""
-        return "\n".join(row.rstrip() for row in self.screen.display)
+        return "\n".join("".join(self.cells(row)).rstrip() for row in range(self.screen.lines))
 
     def cells(self, row: int) -> list[str]:
         """What each cell of a row holds; the second cell of a wide character is empty."""

@@ -1,0 +1,104 @@
+"""The real program on the demo model in a real terminal, the way a user goes: from the command to the files.
+
+Start, wait for M, site, tokens, thread, sample, prompt, export, leave, attach, end.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.session.reader import SessionReader, send_command
+from tests.screen.terminal import Terminal
+
+COMMAND = [sys.executable, "-P", "-m", "maxact_tui"]
+LONG = 90.0  # seconds: a model is loaded on a machine that also runs other tests
+DEMO = ["demo", "--samples", "30", "--max-length", "64", "--batch-tokens", "128", "--threads", "1"]
+
+
+@pytest.fixture
+def home(tmp_path: Path, demo_gguf: Path) -> Iterator[Path]:
+    """A folder for sessions; whatever still runs in it afterwards is stopped."""
+    yield tmp_path
+    for session in tmp_path.glob("*.maxact"):
+        send_command(session, "stop")
+
+
+def terminal_in(home: Path, *arguments: str) -> Terminal:
+    env = {"MAXACT_SESSIONS": str(home), "HOME": str(home.parent)}
+    return Terminal(home, 120, 36, command=[*COMMAND, *arguments], env=env)
+
+
+@pytest.mark.demo_model
+def test_from_the_first_number_to_the_files_and_back(home: Path) -> None:
+    with terminal_in(home, *DEMO) as terminal:
+        terminal.wait_for(" RUNNING", LONG)
+        terminal.press(" ")
+        terminal.wait_for(" PAUSED", LONG)
+        terminal.wait_for(lambda t: "M -" not in t.text and "token in context" in t.text and "as of" not in t.text)
+        look_inside(terminal)
+        ask_for_a_prompt(terminal)
+        export(terminal, home)
+        terminal.press("q")
+        terminal.wait_for("leave it running")
+        terminal.press("l")
+        assert terminal.exit_code() == 3
+    (session,) = home.glob("*.maxact")
+    with SessionReader(session) as reader:
+        assert reader.status().phase == "paused"
+        assert {result.kind for result in reader.results()} == {"probe"}
+        assert len(reader.results()) == 2
+    with terminal_in(home, "attach") as terminal:
+        terminal.wait_for(" PAUSED")
+        terminal.press(" ")
+        terminal.wait_for(" FINISHED", LONG)
+        terminal.press("q")
+        assert terminal.exit_code() == 0
+    with SessionReader(session) as reader:
+        status = reader.status()
+    assert (status.phase, status.samples_done) == ("finished", 30)
+
+
+def look_inside(terminal: Terminal) -> None:
+    """From M to its tokens, its thread, and the text of its sample with the values of every token."""
+    terminal.press("x\r")
+    terminal.wait_for("1[Tokens]2 Channels 3 Distribution 4 Samples 5 INT8")
+    terminal.press("\x1b")
+    terminal.wait_for(" PAUSED")
+    terminal.press("t")
+    terminal.wait_for("Threads: massive activations")
+    terminal.press("\x1b")
+    terminal.wait_for(" PAUSED")
+    terminal.press("y")
+    terminal.wait_for("Sample ")
+    terminal.wait_for(lambda t: "token 0" in t.text and "channel" in t.text, LONG)
+    terminal.press("\x1b")
+    terminal.wait_for(" PAUSED")
+
+
+def ask_for_a_prompt(terminal: Terminal) -> None:
+    """The prompt whose maximum is known: 23,168 in bf16, at the token `Summer`, channel 507."""
+    terminal.press("p")
+    terminal.wait_for("raw")
+    terminal.press("Summer is warm. Winter is cold.")
+    time.sleep(0.2)
+    terminal.press("\r")
+    terminal.wait_for("23,168", LONG)
+    assert "channel 507" in terminal.text
+    terminal.press("\x1b")
+    terminal.wait_for(" PAUSED")
+
+
+def export(terminal: Terminal, home: Path) -> None:
+    """The formats that are marked at first, into the folder that is proposed."""
+    terminal.press("e")
+    terminal.wait_for("html")
+    terminal.press("\r")
+    terminal.wait_for("Exported: 5 files", LONG)
+    assert len(list(home.rglob("*-export/*"))) == 5
+    terminal.press("\x1b")
+    terminal.wait_for(" PAUSED")
