@@ -185,7 +185,7 @@ class Measurement:
         self._settle()
         self._log_cost()
         if self._unsaved or self._parts.has_unsaved:
-            raise StorageError(f"{self._recorder.status.detail}, then continue with: maxact-tui resume")
+            raise StorageError(self._recorder.status.detail)
 
     def _log_cost(self) -> None:
         recorder, seconds = self._recorder, max(self._recorder.status.running_seconds, 1e-9)

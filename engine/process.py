@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def starting_status() -> Status:
 
 
 def _spawn(session: Path, *options: str) -> subprocess.Popen[bytes]:
-    with log_path(session).open("ab") as log:
+    with os.fdopen(os.open(log_path(session), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "engine", *options, str(session.absolute())],
             stdin=subprocess.DEVNULL,

@@ -74,7 +74,10 @@ def _run_safely(path: Path, job: Job, reader: SessionReader, writer: SessionWrit
     except StopRequested:
         recorder.end("stopped", f"stopped; continue with: maxact-tui resume {path}")
         return 0
-    except (LoadError, SiteError, CorpusError, ResumeError, BackendError, StorageError) as error:
+    except StorageError as error:
+        _log.exception("what was measured could not be saved")
+        recorder.end("failed", f"{error}, then continue with: maxact-tui resume {path}")
+    except (LoadError, SiteError, CorpusError, ResumeError, BackendError) as error:
         _log.exception("the run ended early")
         recorder.end("failed", str(error))
     except Exception as error:  # noqa: BLE001  # the last boundary: the cause must reach the session file

@@ -66,6 +66,8 @@ def create(path: Path) -> sqlite3.Connection:
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
+        if path.is_dir():
+            raise SessionError(f"{path} is a folder; name a file in it: --session {path / 'run.maxact'}") from None
         raise SessionError(
             f"{path} exists already; choose another --session or open it: maxact-tui open {path}"
         ) from None

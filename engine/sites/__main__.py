@@ -22,7 +22,7 @@ def main() -> int:
     try:
         plan = plan_from_config(wanted.model, wanted.trust_remote_code, wanted.sites, vision=wanted.vision)
     except (LoadError, SiteError) as error:
-        print(error, file=sys.stderr)
+        print(f"maxact-tui: {error}", file=sys.stderr)
         return 1
     print(format_plan(plan))
     return 0

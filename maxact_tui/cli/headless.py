@@ -25,6 +25,7 @@ from maxact_tui.cli.output import console
 from maxact_tui.errors import UserError
 from maxact_tui.texts.numbers import compact
 from maxact_tui.texts.visible import visible
+from maxact_tui.watching.finding import short_name
 
 POLL_SECONDS = 0.2
 QUIET_LINE_SECONDS = 10.0
@@ -77,9 +78,12 @@ def _print_summary(reader: SessionReader, *, as_json: bool) -> None:
 
     summary = analyse(reader)
     if as_json:
+        from engine.effect.results import read_effects
+        from engine.report.effects import effect_dict
         from engine.report.summary import summary_dict
 
-        print(json.dumps(summary_dict(summary), allow_nan=False))
+        effects = [effect_dict(one) for one in read_effects(reader)]
+        print(json.dumps({**summary_dict(summary), "effects": effects}, allow_nan=False))
         return
     from maxact_tui.cli.summary_view import print_summary
 
@@ -94,12 +98,20 @@ def _fail(path: Path, status: Status, *, debug: bool, remove: bool) -> None:
             print(log.read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
     reason = status.detail
     if status.phase == "gone":
-        reason = "the engine ended without a word" + "".join(f"; {visible(line)}" for line in describe_death(path, 1))
+        reason = f"the engine was killed, or died{_last_word(path)}"
     if remove:
         for leftover in (path, log, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
             leftover.unlink(missing_ok=True)
-        raise UserError(reason)
-    raise UserError(f"{reason} (session: {path})")
+        cause, advice, _ = reason.partition(", then continue with")
+        raise UserError(f"{cause}, then start again" if advice else cause)
+    step = "" if "maxact-tui resume" in reason else f"; continue with: maxact-tui resume {short_name(path)}"
+    raise UserError(f"{reason}{step} (session: {path})")
+
+
+def _last_word(path: Path) -> str:
+    """The last line of the engine's log where it tells more than that all was well."""
+    last = describe_death(path, 1)
+    return f": {visible(last[0], space=' ')}" if last and " INFO " not in last[0] else ""
 
 
 def watch(reader: SessionReader, label: str = "") -> Status:

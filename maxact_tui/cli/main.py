@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import sys
 from importlib.metadata import version
@@ -79,7 +80,7 @@ def export(
     *,
     format: Annotated[  # the user's word
         list[str] | None,
-        Parameter(negative=(), help="May be given again. Without a session, the formats are listed. [default: json]"),
+        Parameter(negative=(), help="Several with commas. Without a session, the formats are listed. [default: json]"),
     ] = None,
     output: Annotated[
         str, Parameter(name=("--output", "-o"), allow_leading_hyphen=True, help="Folder to write into, `-` for stdout.")
@@ -234,6 +235,10 @@ def main(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would be tried again at exit
+            print("maxact-tui: the output could not be written: no space left there", file=sys.stderr)
+            return 1
         if not isinstance(error, _known_errors()):
             raise
         print(f"maxact-tui: {error}", file=sys.stderr)
@@ -243,6 +248,7 @@ def main(arguments: list[str]) -> int:
 def _run(parser: App, arguments: list[str]) -> int:
     command, bound, _ = parser.parse_args(arguments, exit_on_error=False, print_error=False)
     result = command(*bound.args, **bound.kwargs)
+    sys.stdout.flush()
     return result if isinstance(result, int) else 0
 
 

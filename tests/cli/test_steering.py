@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -82,3 +84,36 @@ def test_the_examples_of_the_program_are_not_those_of_its_commands() -> None:
     result = maxact("pause", "--help", home=Path())
     assert "Qwen" not in result.stdout
     assert "newest run" in " ".join(result.stdout.split())
+
+
+def test_a_killed_engine_is_named_with_the_way_on(tmp_path: Path, tiny_model_folder: Path) -> None:
+    corpus = write_corpus(tmp_path / "long.jsonl", samples=4_000)
+    path = tmp_path / "river.maxact"
+    command = [sys.executable, "-P", "-m", "maxact_tui", str(tiny_model_folder), "--corpus", str(corpus)]
+    follower = subprocess.Popen(
+        [*command, "--batch-tokens", "32", "--session", str(path), "--headless"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    end = time.monotonic() + 60
+    while not path.exists() or not SessionReader(path).checkpoint_number():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    with SessionReader(path) as reader:
+        os.kill(reader.status().pid, signal.SIGKILL)
+    _, said = follower.communicate(timeout=60)
+    error = said.splitlines()[-1]
+    assert follower.returncode == 1
+    assert error == (
+        f"maxact-tui: the engine was killed, or died; continue with: maxact-tui resume {path} (session: {path})"
+    )
+    assert log_path(path).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_behind_stdout_is_one_line(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-P", "-m", "maxact_tui", "published"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "no space left" in result.stderr

@@ -42,6 +42,7 @@ def export(session: Path, formats: list[str], output: str, *, force: bool) -> in
         ReportError: an unknown format, an existing file without `force`, a folder that cannot be written.
         UserError: several files for stdout.
     """
+    formats = [name for word in formats for name in word.split(",")]
     for name in formats:
         find_format(name)
     if Path(output).exists() and not Path(output).is_dir():
