@@ -1,6 +1,5 @@
 """Two or more sessions side by side: what was different before, then what came out different.
 
-- `Difference`     a condition of the runs that is not the same
 - `Limit`          how large a difference is nothing but noise
 - `SiteRow`        one site in every session
 - `CommonThread`   a thread that every session has
@@ -21,20 +20,13 @@ from typing import Final
 
 import numpy as np
 
+from engine.analysis.conditions import Difference, dtype_of, find_differences
 from engine.analysis.model import ModelSummary
 from engine.analysis.stability import Stability
 from engine.analysis.threads import Thread
 
 SAME_DTYPE_NOISE: Final = 0.02
 OTHER_DTYPE_NOISE: Final = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A condition that is not the same in all sessions; `values` has one text per session."""
-
-    what: str
-    values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +145,7 @@ def compare(
     sites, only_in = _sites(summaries, limits)
     return Comparison(
         names=_distinct(names),
-        differences=_differences(summaries),
+        differences=find_differences(summaries),
         magnitudes=magnitudes,
         ratios=ratios,
         is_noise=_noise(ratios, [limit.value for limit in limits]),
@@ -170,7 +162,7 @@ def compare(
 def _limit(first: ModelSummary, other: ModelSummary, measured: Sequence[Stability | None]) -> Limit:
     """What is noise between two sessions; a rerun on one device says nothing about another's kernels."""
     best: Limit | None = None
-    for summary, stability, dtype in zip((first, other), measured, (_dtype(other), _dtype(first)), strict=True):
+    for summary, stability, dtype in zip((first, other), measured, (dtype_of(other), dtype_of(first)), strict=True):
         value = stability.explains(dtype) if stability is not None else math.nan
         if stability is None or math.isnan(value) or _kernels(first) != _kernels(other) or summary.plan is None:
             continue
@@ -181,12 +173,7 @@ def _limit(first: ModelSummary, other: ModelSummary, measured: Sequence[Stabilit
             best = Limit(value, True, larger)
     if best is not None:
         return best
-    return Limit(SAME_DTYPE_NOISE if _dtype(first) == _dtype(other) else OTHER_DTYPE_NOISE, False, {})
-
-
-def _dtype(summary: ModelSummary) -> str:
-    """Of the activations, also of a run over GEMM inputs alone, where no site counts for M."""
-    return summary.dtype or str(summary.provenance.get("dtype", ""))
+    return Limit(SAME_DTYPE_NOISE if dtype_of(first) == dtype_of(other) else OTHER_DTYPE_NOISE, False, {})
 
 
 def _kernels(summary: ModelSummary) -> tuple[str, frozenset[str]]:
@@ -194,28 +181,6 @@ def _kernels(summary: ModelSummary) -> tuple[str, frozenset[str]]:
     places = dict(summary.provenance.get("device_map") or {}).values()
     kinds = frozenset("cuda" if str(p).isdigit() else str(p).partition(":")[0] for p in places)
     return str(summary.provenance.get("attention", "")), kinds
-
-
-def _differences(summaries: Sequence[ModelSummary]) -> tuple[Difference, ...]:
-    conditions: dict[str, list[str]] = {
-        "model": [s.job.model for s in summaries],
-        "revision": [str(s.provenance.get("commit") or s.job.revision or "default") for s in summaries],
-        "weights": [str(s.provenance.get("weight_hash", "unknown")) for s in summaries],
-        "checkpoint's quantisation": [str(s.provenance.get("quantization") or "none") for s in summaries],
-        "dtype": [_dtype(s) or "unknown" for s in summaries],
-        "sites": [s.job.sites for s in summaries],
-        "attention": [str(s.provenance.get("attention", "unknown")) for s in summaries],
-        "corpus": [str(s.corpus.get("hash") or s.job.corpus) for s in summaries],
-        "tokenizer": [str(s.provenance.get("tokenizer_hash", "unknown")) for s in summaries],
-        "special tokens": [s.job.policy for s in summaries],
-        "tokens per sample at most": [str(s.job.max_length or "default") for s in summaries],
-        "samples measured": [f"{s.samples:,}" for s in summaries],
-        "tokens measured": [f"{s.tokens:,}" for s in summaries],
-        "run": [f"partial ({s.status.phase})" if s.is_partial else "finished" for s in summaries],
-        "layers": [str(s.plan.layers if s.plan else "unknown") for s in summaries],
-        "hidden size": [str(s.plan.hidden_size if s.plan else "unknown") for s in summaries],
-    }
-    return tuple(Difference(what, tuple(values)) for what, values in conditions.items() if len(set(values)) > 1)
 
 
 def _same_tokens(summaries: Sequence[ModelSummary]) -> bool:

@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from engine.report.errors import ReportError
 from engine.report.html import ALL_SITES, figure_html, page, table_html
 from engine.report.markdown import table_markdown
 from engine.report.plain import fields
+from engine.report.quantization import site_errors
 from engine.report.sentences import emergence
 from engine.report.source import Source, gather
 from engine.report.svg import drawing
@@ -124,7 +126,7 @@ def comparison_tables(found: Comparison, sources: Sequence[Source]) -> list[Tabl
         Table("What was different", ("Condition", *names), differences, numeric=False),
         Table("Findings", ("Finding", *names), findings(found, sources), numeric=False),
         Table("Threads in common", ("Element", *names), threads[:24]),
-        Table("Per-tensor quantisation, mean SQNR in dB", ("Scheme", *names), quantisers(sources)),
+        Table("Quantisation, mean SQNR in dB", ("Scheme", *names, "Sites compared"), quantisers(sources)),
     ]
 
 
@@ -179,10 +181,33 @@ def findings(found: Comparison, sources: Sequence[Source]) -> tuple[tuple[str, .
 
 
 def quantisers(sources: Sequence[Source]) -> tuple[tuple[str, ...], ...]:
-    """Mean SQNR by scheme."""
-    columns = [{line.scheme.name: short(line.sqnr_db) for line in source.schemes} for source in sources]
-    names = dict.fromkeys(name for column in columns for name in column)
-    return tuple((name, *(column.get(name, "–") for column in columns)) for name in names)
+    """Mean SQNR by scheme over the sites that all sessions with this scheme have measured, and how many these are.
+
+    A site that is without error in some sessions only is left out, so that all means are over the same sites.
+    """
+    columns = [_sqnr_by_site(source) for source in sources]
+    rows = []
+    for name in dict.fromkeys(name for column in columns for name in column):
+        owners = [column[name] for column in columns if name in column]
+        common = set.intersection(*(set(errors) for errors in owners))
+        finite = {site for site in common if all(math.isfinite(errors[site][0]) for errors in owners)}
+        alike = finite or {site for site in common if all(math.isinf(errors[site][0]) for errors in owners)}
+        cells = [short(_mean_sqnr(column[name], alike)) if name in column and alike else "–" for column in columns]
+        rows.append((name, *cells, str(len(alike))))
+    return tuple(rows)
+
+
+def _sqnr_by_site(source: Source) -> dict[str, dict[str, tuple[float, int]]]:
+    """By scheme and site: SQNR in dB, elements."""
+    found: dict[str, dict[str, tuple[float, int]]] = {}
+    for one in site_errors(source.board, source.summary.plan):
+        found.setdefault(one.scheme.name, {})[one.site.name] = (one.error.sqnr_db, one.error.count)
+    return found
+
+
+def _mean_sqnr(errors: Mapping[str, tuple[float, int]], sites: Collection[str]) -> float:
+    chosen = [errors[site] for site in sorted(sites)]
+    return sum(sqnr * count for sqnr, count in chosen) / sum(count for _, count in chosen)
 
 
 def ratio_text(ratio: float, is_noise: bool) -> str:
@@ -200,7 +225,8 @@ def note(found: Comparison) -> str:
     limits = "; ".join(
         f"{name} {limit_text(limit)}" for name, limit in list(zip(found.names, found.limits, strict=True))[1:]
     )
-    return f"Ratios are over {found.names[0]}. (noise): within what batch size and dtype explain, {limits}.{tokens}"
+    ratios = f"Ratios are over {found.names[0]}. (noise): within what batch size and dtype explain, {limits}."
+    return f"{ratios} SQNR: means over the sites that all sessions with the scheme have measured.{tokens}"
 
 
 def limit_text(limit: Limit) -> str:

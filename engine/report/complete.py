@@ -1,7 +1,7 @@
 """Everything a session holds about a model and each of its sites, as one documented JSON.
 
 - `FORMAT`, `VERSION`  what the document says of itself
-- `complete_dict`      session -> dict: the summary, the run's provenance, and one entry per site
+- `complete_dict`      session -> dict: the summary, the run's provenance, one entry per site, quantisers
 
 Per-channel and per-sample arrays are left to the tabular exports. The keys are described by the JSON Schema in
 `engine/report/data/report.schema.json`.
@@ -15,8 +15,10 @@ from typing import Any, Final
 from engine.analysis.model import ModelSummary, analyse
 from engine.analysis.site import SiteSummary
 from engine.analysis.stability import read_stability
+from engine.quantization.populations import read_populations
 from engine.report.effects import effects_list
 from engine.report.plain import fields, number
+from engine.report.quantization import quantization_dict
 from engine.report.summary import nonfinite_dict, summary_dict
 from engine.session.reader import SessionReader
 from engine.sites.site import Site
@@ -32,20 +34,22 @@ _NUMBERS: Final = (
 
 def complete_dict(reader: SessionReader) -> dict[str, Any]:
     """The whole report of a session, ready for strict JSON."""
-    summary = analyse(reader)
-    return {
-        **summary_dict(summary),
-        "format": FORMAT,
-        "version": VERSION,
-        "job": fields(summary.job.to_json()),
-        "provenance": fields(summary.provenance),
-        "corpus": fields(summary.corpus),
-        "sites": _sites(summary),
-        "missing": fields(summary.plan.missing) if summary.plan else [],
-        "notes": list(summary.plan.notes) if summary.plan else [],
-        "stability": _stability(reader, summary),
-        "effects": effects_list(reader),
-    }
+    with reader.snapshot():
+        summary = analyse(reader)
+        return {
+            **summary_dict(summary),
+            "format": FORMAT,
+            "version": VERSION,
+            "job": fields(summary.job.to_json()),
+            "provenance": fields(summary.provenance),
+            "corpus": fields(summary.corpus),
+            "sites": _sites(summary),
+            "missing": fields(summary.plan.missing) if summary.plan else [],
+            "notes": list(summary.plan.notes) if summary.plan else [],
+            "stability": _stability(reader, summary),
+            "effects": effects_list(reader),
+            "quantization": quantization_dict(read_populations(reader), summary.plan),
+        }
 
 
 def _stability(reader: SessionReader, summary: ModelSummary) -> dict[str, Any] | None:

@@ -143,7 +143,7 @@ FORMATS: Final[dict[str, Format]] = {
         Format("html", "one self-contained page with figures", _html),
         Format("markdown", "a report for an issue or a README", _markdown),
         Format("model-card", "a section for a model card", _model_card),
-        Format("csv", "sites, largest elements, channels and samples as tables", _csv),
+        Format("csv", "sites, largest elements, channels, samples and quantisers as tables", _csv),
         Format("parquet", "the same tables with types and units", _parquet),
         Format("act-scales", "SmoothQuant's per-channel input scales, a torch file", _act_scales),
         Format("amax", "per-tensor input maxima by module, safetensors", _amax),

@@ -1,7 +1,7 @@
-"""The four tables of a session as typed columns and rows; CSV and Parquet are written from them.
+"""The five tables of a session as typed columns and rows; CSV and Parquet are written from them.
 
 - `Column`, `Records`  a column with its type, unit and meaning; a table by name
-- `all_records`        the tables `sites`, `top`, `channels` and `samples`
+- `all_records`        the tables `sites`, `top`, `channels`, `samples` and `quantization`
 
 Unknown numbers are None or NaN, infinite ones infinite. Text is as it came: hostile.
 """
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from engine.analysis.model import ModelSummary
 from engine.analysis.site import SiteSummary, summarise
+from engine.quantization.populations import read_board
 from engine.report.plain import text
+from engine.report.quantization import site_errors
 from engine.session.reader import SessionReader
 from engine.sites.site import Site
 
@@ -109,14 +111,29 @@ _SAMPLES: Final = (
     Column("run_order", "integer", "", "place in the order of the run, from 1; empty if not measured"),
     Column("max_abs", "real", X, "largest |x| over the sites that count for M; empty if not measured"),
 )
+_QUANTIZATION: Final = (
+    Column("site", "text", "", "name of the site"),
+    Column("scheme", "text", "", "name of the quantiser"),
+    Column("source", "text", "", "from histogram, or in pass: how the error became known"),
+    Column("errors_over", "text", "", "samples whose error it is: evaluation or all"),
+    Column("bits", "integer", "bits", "bits of an element, scales not counted"),
+    Column("count", "integer", "elements", "finite elements the error is over"),
+    Column("sqnr_db", "real", "dB", "10 log10(sum x^2 / sum error^2); infinite for no error"),
+    Column("rel_rmse", "real", "1", "root mean square error / rms"),
+    Column("rel_mae", "real", "1", "mean |error| / mean |x|"),
+    Column("clip_rate", "real", "1", "share of elements beyond their threshold"),
+    Column("threshold", "real", X, "|x| up to which nothing is clipped; empty where scales change within the tensor"),
+    Column("exact", "flag", "", "whether the error is exact; not so from float32's histogram"),
+)
 
 
 def all_records(reader: SessionReader, summary: ModelSummary) -> Iterator[Records]:
-    """The four tables, each to be read before the next is asked for."""
+    """The five tables, each to be read before the next is asked for."""
     yield Records("sites", _SITES, _site_rows(summary))
     yield Records("top", _TOP, _top_rows(reader, summary))
     yield Records("channels", _CHANNELS, _channel_rows(reader))
     yield Records("samples", _SAMPLES, _sample_rows(reader))
+    yield Records("quantization", _QUANTIZATION, _quantization_rows(reader, summary))
 
 
 def _site_rows(summary: ModelSummary) -> Iterator[Sequence[Any]]:
@@ -188,6 +205,13 @@ def _sample_rows(reader: SessionReader) -> Iterator[Sequence[Any]]:
     for number, category, tokens in labels:
         measured = float(largest[number]) if number < len(largest) else None
         yield number, category, tokens, order.get(number), measured
+
+
+def _quantization_rows(reader: SessionReader, summary: ModelSummary) -> Iterator[Sequence[Any]]:
+    for one in site_errors(read_board(reader), summary.plan):
+        scheme, e = one.scheme, one.error
+        about = (one.site.name, scheme.name, scheme.source, one.errors_over, scheme.bits, e.count)
+        yield *about, e.sqnr_db, e.rel_rmse, e.rel_mae, e.clip_rate, e.threshold, e.is_exact
 
 
 def _largest(maxima: NDArray[np.float32]) -> NDArray[np.float64]:

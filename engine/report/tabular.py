@@ -1,6 +1,6 @@
 """Tables for a spreadsheet or a data frame: comma-separated, or Parquet with types and units.
 
-- `csv_documents`      sites, top lists, channels and samples as `.csv`
+- `csv_documents`      sites, top lists, channels, samples and quantisers as `.csv`
 - `parquet_documents`  the same as `.parquet`; unit and meaning of every column are in its field's metadata
 
 In CSV unknown numbers are empty, infinite ones `inf`, and numbers are written so that they read back unchanged. In
@@ -26,7 +26,7 @@ VERSION: Final = 1
 
 
 def csv_documents(reader: SessionReader, stem: str) -> list[Document]:
-    """The four tables as CSV."""
+    """The five tables as CSV."""
     return [
         Document(f"{stem}.{table.name}.csv", _csv(table).encode("utf-8", "backslashreplace"))
         for table in all_records(reader, analyse(reader))
@@ -34,7 +34,7 @@ def csv_documents(reader: SessionReader, stem: str) -> list[Document]:
 
 
 def parquet_documents(reader: SessionReader, stem: str) -> list[Document]:
-    """The four tables as Parquet.
+    """The five tables as Parquet.
 
     Raises:
         ReportError: pyarrow is not installed.

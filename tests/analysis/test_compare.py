@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,20 @@ def test_what_was_different_comes_first(bf16: ModelSummary, tmp_path: Path) -> N
     assert conditions["samples measured"] == ("12", "2")
     assert conditions["run"] == ("finished", "partial (stopped)")
     assert "corpus" not in conditions and "special tokens" not in conditions
+
+
+def test_how_quantisers_were_judged_is_a_condition(bf16: ModelSummary) -> None:
+    job = replace(bf16.job, detail="standard", quant="full", protocol="paper", calibration=64, evaluation=512)
+    found = {d.what: d.values for d in compare([bf16, replace(bf16, job=job)], ["a", "b"]).differences}
+    assert found == {
+        "detail": ("compat", "standard"),
+        "quant": ("basic", "full"),
+        "protocol": ("exact", "paper"),
+        "calibration samples at most": ("128", "64"),
+        "evaluation samples at most": ("256", "512"),
+    }
+    off = [replace(bf16, job=replace(bf16.job, quant="off", calibration=number)) for number in (1, 2)]
+    assert compare(off, ["a", "b"]).differences == ()
 
 
 @pytest.mark.parametrize(

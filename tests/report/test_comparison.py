@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engine.report.comparison import COMPARISON_FORMATS, LISTED_SITES, comparison_documents
@@ -68,6 +69,17 @@ def test_the_sites_that_differ_most_come_first_and_all_of_them_where_asked_for(p
         row[0] for row in sorted(beyond, key=lambda row: -abs(math.log(float(row[-1]))))
     ]
     assert "further sites" not in long.content.decode()
+
+
+def test_mean_sqnr_is_over_the_same_sites_in_both(tmp_path: Path) -> None:
+    noise = np.full((sessions.LENGTHS.sum(), sessions.WIDTH), np.nan)
+    change = {"layer_2_hidden": sessions.to_bits(noise, "bfloat16")}
+    paths = sessions.write_session(tmp_path / "a.maxact"), sessions.write_session(tmp_path / "b.maxact", change=change)
+    with SessionReader(paths[0]) as a, SessionReader(paths[1]) as b:
+        (row,) = (line for line in text_of([a, b], "markdown").splitlines() if line.startswith("| int8 |"))
+        assert "## Quantisation, mean SQNR" in text_of([a, b], "markdown")
+    _, first, second, sites = row.strip("| ").split(" | ")
+    assert first == second and sites == str(len(sessions.plan().sites) - 1)
 
 
 def test_of_long_digests_only_the_beginning_is_printed(tmp_path: Path) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from engine.quantization.populations import read_board
 from engine.report.errors import ReportError
 from engine.report.export import render
 from engine.session.reader import SessionReader
@@ -34,10 +37,11 @@ def csv_of(path: Path) -> dict[str, list[dict[str, str]]]:
 @pytest.mark.parametrize("which", ["bfloat16", "float32", "lean", "partial"])
 def test_every_table_holds_what_the_csv_holds(which: str, session_files: dict[str, Path]) -> None:
     tables, texts = tables_of(session_files[which]), csv_of(session_files[which])
-    assert list(tables) == list(texts) == ["sites", "top", "channels", "samples"]
+    assert list(tables) == list(texts) == ["sites", "top", "channels", "samples", "quantization"]
     for name, table in tables.items():
         rows = table.to_pylist()
-        assert len(rows) == len(texts[name]) > 0
+        assert len(rows) == len(texts[name])
+        assert bool(rows) != (name == "quantization" and which == "lean")
         for row, text in zip(rows, texts[name], strict=True):
             for key, value in row.items():
                 if isinstance(value, bool):
@@ -69,6 +73,25 @@ def test_what_is_unknown_is_null_and_a_partial_session_says_so(session_files: di
     partial = tables_of(session_files["partial"])["samples"]
     assert partial.schema.metadata[b"partial"] == b"true"
     assert [row["sample"] for row in partial.to_pylist() if row["max_abs"] is not None] == [3, 7]
+
+
+def test_quantiser_errors_are_a_row_for_each_site_and_scheme(tmp_path: Path) -> None:
+    zeros = np.zeros((sessions.LENGTHS.sum(), sessions.WIDTH))
+    path = sessions.write_session(tmp_path / "z.maxact", change={"layer_0_hidden": sessions.to_bits(zeros, "bfloat16")})
+    table = tables_of(path)["quantization"]
+    with SessionReader(path) as reader:
+        board = read_board(reader)
+    rows = {(row["site"], row["scheme"]): row for row in table.to_pylist()}
+    assert len(rows) == table.num_rows == len(sessions.plan().sites) * len(board.schemes)
+    for site, errors in zip(sessions.plan().sites, board.rows, strict=True):
+        for scheme, error in zip(board.schemes, errors, strict=True):
+            row = rows[site.name, scheme.name]
+            assert (row["sqnr_db"], row["rel_rmse"], row["rel_mae"]) == (error.sqnr_db, error.rel_rmse, error.rel_mae)
+            assert (row["clip_rate"], row["threshold"], row["count"]) == (error.clip_rate, error.threshold, error.count)
+    assert rows["layer_0_hidden", "int8"]["sqnr_db"] == math.inf
+    assert {r["sqnr_db"] for r in csv_of(path)["quantization"] if r["site"] == "layer_0_hidden"} == {"inf"}
+    units = {name: table.schema.field(name).metadata[b"unit"] for name in ("sqnr_db", "threshold", "clip_rate")}
+    assert units == {"sqnr_db": b"dB", "threshold": b"activation", "clip_rate": b"1"}
 
 
 def test_no_text_holds_what_does_not_print(hostile: Path) -> None:  # noqa: F811

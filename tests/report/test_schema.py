@@ -12,9 +12,12 @@ from jsonschema import Draft202012Validator
 
 from engine.analysis.stability import KIND, Stability
 from engine.job import Job
+from engine.quantization.populations import read_board
 from engine.report.export import render
 from engine.session.reader import SessionReader
+from engine.session.splits import CALIBRATION, CLOSED, CLOSED_OWNER, EVALUATION, IN_PASS, REST, SplitRecord
 from engine.session.writer import SessionWriter
+from engine.statistics.pass_sums import PassSums
 from tests.analysis import sessions
 
 
@@ -79,6 +82,41 @@ def test_what_a_rerun_has_shown_is_in_the_documents(schema: dict, tmp_path: Path
     assert "batch_difference: 0.013" in card and "dtype_difference: 0.012" in card
     assert "published checkpoints" in card and "Measured differently from them" in card
     assert f"within 1.3 % at 95 % of {sites - 3} sites (2 samples)" in text and "within 1.2 %" in text
+
+
+def set_apart(path: Path) -> None:
+    """Half of the elements calibrate, half evaluate, and the embedding was quantised in the pass, too."""
+    with SessionReader(path) as reader:
+        status, totals = reader.status(), list(reader.iter_totals())
+    further: dict[str, dict[str, np.ndarray]] = {CLOSED_OWNER: {CLOSED: np.asarray(REST, np.int64)}}
+    for number, one in enumerate(totals):
+        half = one.histogram // 2
+        further[f"{CALIBRATION}{number}"] = {"histogram": half, "extremes": np.asarray(one.extremes)}
+        further[f"{EVALUATION}{number}"] = {"histogram": one.histogram - half}
+    sums = PassSums(("int8-token",), np.array([[1.0, 5.0, 100.0, 80.0, 0.0, 0.0, 50.0, 0.0]]))
+    further[f"{IN_PASS}0"] = sums.to_arrays()
+    writer = SessionWriter.open(path)
+    writer.set_meta(split=SplitRecord((0, 1), (2, 3, 4)).to_json())
+    writer.checkpoint(status, totals, np.zeros(0, np.int64), further=further)
+    writer.close()
+
+
+def test_quantisers_from_histograms_and_from_the_pass_are_in_the_document(schema: dict, tmp_path: Path) -> None:
+    path = sessions.write_session(tmp_path / "s.maxact")
+    set_apart(path)
+    with SessionReader(path) as reader:
+        document = json.loads(render(reader, "json")[0].content)
+        board = read_board(reader)
+    validator(schema, "report").validate(document)
+    found = document["quantization"]
+    assert (found["errors_over"], found["thresholds_from"]) == ("evaluation", "calibration")
+    assert (found["calibration_samples"], found["evaluation_samples"]) == (2, 3)
+    assert [(s["name"], s["source"]) for s in found["schemes"]] == [(s.name, s.source) for s in board.schemes]
+    embedding = {error["name"]: error for error in found["sites"][0]["schemes"]}
+    assert embedding["int8-token"]["sqnr_db"] == pytest.approx(20) and embedding["int8-token"]["threshold"] is None
+    assert embedding["int8"]["threshold"] == board.rows[0][0].threshold
+    assert [line["sites"] for line in found["schemes"] if line["source"] == "in pass"] == [1]
+    assert "int8-token" not in {error["name"] for error in found["sites"][1]["schemes"]}
 
 
 def test_a_key_that_is_not_documented_would_be_noticed(schema: dict, session_files: dict[str, Path]) -> None:

@@ -1,0 +1,98 @@
+"""The errors of quantisers for the exports of data: by site and scheme, and each scheme over all sites.
+
+- `SiteError`          one quantiser's error on one site
+- `site_errors`        all of them, site by site
+- `quantization_dict`  the part `quantization` of the complete JSON
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from engine.quantization.board import Board, Column, SchemeSummary, summarise_schemes
+from engine.quantization.metrics import QuantError
+from engine.quantization.populations import Populations, board_of
+from engine.report.plain import number
+from engine.sites.site import HookPlan, Site
+
+
+@dataclass(frozen=True, slots=True)
+class SiteError:
+    """One quantiser's error on one site.
+
+    Attributes:
+        site, scheme, error: which, and how large.
+        errors_over: the samples whose error it is: `evaluation` or `all`.
+    """
+
+    site: Site
+    scheme: Column
+    error: QuantError
+    errors_over: str
+
+
+def site_errors(board: Board, plan: HookPlan | None) -> Iterator[SiteError]:
+    """Every known error of a board, in the order of the plan's sites, then of the schemes."""
+    for site, row in zip(plan.sites if plan else (), board.rows, strict=False):
+        for scheme, error in zip(board.schemes, row or (), strict=False):
+            if error is not None and error.count:
+                yield SiteError(site, scheme, error, _errors_over(board, scheme))
+
+
+def quantization_dict(populations: Populations, plan: HookPlan | None) -> dict[str, Any] | None:
+    """Quantiser errors by scheme and by site; None where none is known (detail `lean`, or nothing measured)."""
+    board = board_of(populations)
+    sites: dict[str, list[dict[str, Any]]] = {}
+    for one in site_errors(board, plan):
+        sites.setdefault(one.site.name, []).append(_error(one))
+    if plan is None or not sites:
+        return None
+    split = populations.split
+    return {
+        "population": populations.in_words,
+        "errors_over": board.errors_over,
+        "thresholds_from": board.thresholds_from,
+        "calibration_samples": len(split.calibration) if split else None,
+        "evaluation_samples": len(split.evaluation) if split else None,
+        "is_complete": populations.is_complete,
+        "schemes": [_scheme(line, board, plan) for line in summarise_schemes(board) if line.sites],
+        "sites": [{"name": name, "schemes": errors} for name, errors in sites.items()],
+    }
+
+
+def _errors_over(board: Board, scheme: Column) -> str:
+    return "evaluation" if scheme.source == "in pass" else board.errors_over
+
+
+def _scheme(line: SchemeSummary, board: Board, plan: HookPlan) -> dict[str, Any]:
+    return {
+        "name": line.scheme.name,
+        "source": line.scheme.source,
+        "bits": line.scheme.bits,
+        "errors_over": _errors_over(board, line.scheme),
+        "sites": line.sites,
+        "rel_rmse": number(line.rel_rmse),
+        "rel_mae": number(line.rel_mae),
+        "sqnr_db": number(line.sqnr_db),
+        "infinite_sites": line.infinite_sites,
+        "clip_rate": number(line.clip_rate),
+        "worst_site": plan.sites[line.worst_site].name if line.worst_site is not None else None,
+        "worst_sqnr_db": number(line.worst_sqnr_db),
+        "is_exact": line.is_exact,
+    }
+
+
+def _error(one: SiteError) -> dict[str, Any]:
+    error = one.error
+    return {
+        "name": one.scheme.name,
+        "count": error.count,
+        "sqnr_db": number(error.sqnr_db),
+        "rel_rmse": number(error.rel_rmse),
+        "rel_mae": number(error.rel_mae),
+        "clip_rate": number(error.clip_rate),
+        "threshold": number(error.threshold),
+        "is_exact": error.is_exact,
+    }
