@@ -27,11 +27,15 @@ def register(app: App) -> None:
     app.command(sessions_app)
 
 
-def attach() -> int:
+def attach(
+    session: Annotated[
+        Path | None, Parameter(help="A session file, or the start of its name. [default: the newest running one]")
+    ] = None,
+) -> int:
     """Open the newest running session."""
     from maxact_tui.cli.commands import sessions
 
-    return sessions.attach()
+    return sessions.attach() if session is None else sessions.open_session(session)
 
 
 def open_session(session: Session) -> int:

@@ -46,7 +46,9 @@ def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     title: list[Part] = [(f"{where}{site.component}", "title")]
     if snapshot.live is not None and snapshot.focus < len(snapshot.live.data):
         row = snapshot.live.data[snapshot.focus]
-        title.append(f"  max {exact(float(row[0]))}  min {exact(float(row[1]))}")
+        largest, least = f"  max {exact(float(row[0]))}", f"  min {exact(float(row[1]))}"
+        room = width - len(f"{where}{site.component}{largest}{least}") - 1
+        title.append(largest + least if room >= 0 else largest)
         if row[4] > 0:
             title.append((f"  {grouped(int(row[4]))} non-finite", "bad"))
     view = snapshot.view

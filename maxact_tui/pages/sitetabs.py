@@ -256,7 +256,7 @@ def _kind(kind: str) -> str:
 
 def _tokens(lower: int, upper: int) -> str:
     unit = "token" if upper == 1 else "tokens"
-    return f"{grouped(lower)} {unit}" if lower == upper else f"{compact(lower)}..{compact(upper)} {unit}"
+    return f"{grouped(lower)} {unit}" if lower == upper else f"{grouped(lower)}..{grouped(upper)} {unit}"
 
 
 def _pairs(facts: list[tuple[str, str]], width: int) -> list[Part]:

@@ -13,14 +13,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.events import Key
-from textual.screen import ModalScreen
 
+from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import Choice
 
 
-class ChoiceScreen(ModalScreen[str | None]):
+class ChoiceScreen(AnsweringScreen[str | None]):
     """Asks one question.
 
     Args:

@@ -14,10 +14,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.strip import Strip
 
 from engine.report.export import FORMATS
+from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.visible import cell_width, visible
 from maxact_tui.watching.exporter import PRESELECTED, Export
@@ -27,7 +27,7 @@ from maxact_tui.widgets.scroller import Scroller
 NAME_CELLS = max(map(len, FORMATS)) + 2
 
 
-class ExportScreen(ModalScreen[tuple[str, ...] | None]):
+class ExportScreen(AnsweringScreen[tuple[str, ...] | None]):
     """A list of formats with marks.
 
     Args:

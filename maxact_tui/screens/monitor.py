@@ -119,6 +119,10 @@ class MonitorScreen(Narrowed):
             self.query_one(SitePanel).active,
         )
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """No action before there is anything to act on: keys may be typed ahead of the first frame."""
+        return super().check_action(action, parameters) if self._is_ready else False
+
     def start_over(self, snapshot: Snapshot, spot: Spot | None = None) -> None:
         """Forget the session that was shown, for another one, with the cursor where it was left."""
         self.snapshot = snapshot

@@ -12,15 +12,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.events import Key
-from textual.screen import ModalScreen
 
+from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.editing import LineEditor
 from maxact_tui.texts.visible import visible
 from maxact_tui.widgets.lines import Lines, line
 
 
-class NumberScreen(ModalScreen[float | None]):
+class NumberScreen(AnsweringScreen[float | None]):
     """Asks for one number.
 
     Args:

@@ -13,10 +13,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.events import Key
-from textual.screen import ModalScreen
 from textual.strip import Strip
 
 from maxact_tui.keymap.action import Action
+from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.visible import fitted, visible
 from maxact_tui.widgets.lines import Lines, line
@@ -26,7 +26,7 @@ NAME_CELLS = 17
 _LONGEST_QUERY = 40
 
 
-class PaletteScreen(ModalScreen[str | None]):
+class PaletteScreen(AnsweringScreen[str | None]):
     """A line to type in, and the commands that match.
 
     Args:

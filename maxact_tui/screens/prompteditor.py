@@ -14,10 +14,10 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.events import Key
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import TextArea
 
 from maxact_tui.pages.promptlines import POLICY_WORDS
+from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import grouped
 from maxact_tui.widgets.lines import Lines, Part, line
@@ -87,7 +87,7 @@ class PromptArea(TextArea):
         return character
 
 
-class PromptEditor(ModalScreen[Typed | None]):
+class PromptEditor(AnsweringScreen[Typed | None]):
     """A field for the text and a line for the policy.
 
     Args:

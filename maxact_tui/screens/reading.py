@@ -13,13 +13,13 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
 from textual.strip import Strip
 
 from engine.session.records import Event
 from maxact_tui.keymap.actions import Place, help_sections
 from maxact_tui.pages.eventlines import EVENT_STYLES
 from maxact_tui.pages.measures import MEASURES
+from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.filtering import EXAMPLES, FIELDS, GRAMMAR
 from maxact_tui.texts.numbers import duration, grouped
@@ -28,7 +28,7 @@ from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.scroller import Scroller
 
 
-class ReadingScreen(ModalScreen[None]):
+class ReadingScreen(AnsweringScreen[None]):
     """A page of text; esc or q closes it.
 
     Args:

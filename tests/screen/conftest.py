@@ -55,7 +55,7 @@ def shown() -> Shown:
     return show
 
 
-async def settle(pilot: Pilot[int], holds: Callable[[MaxactApp], bool], seconds: float = 10.0) -> None:
+async def settle(pilot: Pilot[int], holds: Callable[[MaxactApp], bool], seconds: float = 25.0) -> None:
     """Wait until a condition holds for the app.
 
     Raises:

@@ -65,7 +65,14 @@ async def test_the_chosen_formats_are_written_and_every_path_is_told_whole(shown
         await pilot.press("enter")
         await settle(pilot, is_told)
         folder = session.with_name("run-export")
-        names = ["run.channels.csv", "run.samples.csv", "run.sites.csv", "run.summary.json", "run.top.csv"]
+        names = [
+            "run.channels.csv",
+            "run.quantization.csv",
+            "run.samples.csv",
+            "run.sites.csv",
+            "run.summary.json",
+            "run.top.csv",
+        ]
         assert sorted(path.name for path in folder.iterdir()) == names
         assert all(str(folder / name) in told(pilot.app) for name in names) and len(str(folder)) > 80
         assert json.loads((folder / names[3]).read_text())["run"]["partial"] is False

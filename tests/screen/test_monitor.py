@@ -13,6 +13,8 @@ from maxact_tui.screens.choice import ChoiceScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.reading import ReadingScreen
 from maxact_tui.screens.threads import ThreadsScreen
+from maxact_tui.terminal.palette import choose_look
+from maxact_tui.watching.snapshot import Snapshot
 from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import check_picture, screen_text
@@ -253,3 +255,22 @@ async def test_a_run_whose_engine_is_gone_says_why_what_is_saved_and_how_to_go_o
     assert f"continue: maxact-tui resume '{script.path}'".replace(" ", "") in "".join(text.split())
     assert ".maxact.log" in text
     assert "23.2k" in text, "the data stay"
+
+
+async def test_keys_before_there_is_anything_to_act_on_do_no_harm(clean_session: Path) -> None:
+    """Every key of the monitor, before its widgets are there: what would look for them must not run."""
+    screen = MonitorScreen(choose_look(None), Snapshot(clean_session))
+    assert not screen.check_action("measure", (1,))
+
+
+async def test_a_question_takes_the_first_of_two_quick_answers(shown: Shown, tmp_path: Path) -> None:
+    script = sessions.running(tmp_path / "run.maxact")
+    async with shown(script.path) as pilot:
+        await settle(pilot, lambda app: app.snapshot.live is not None)
+        await pilot.press("q")
+        await settle(pilot, lambda app: isinstance(app.screen, ChoiceScreen))
+        dialog = pilot.app.screen
+        assert isinstance(dialog, ChoiceScreen)
+        dialog.dismiss("stay")
+        dialog.dismiss("stay")
+        await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen))

@@ -1,0 +1,26 @@
+"""A dialog that answers once.
+
+- `AnsweringScreen`  the base of every dialog
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from textual.await_complete import AwaitComplete
+from textual.screen import ModalScreen
+
+Answer = TypeVar("Answer")
+
+
+class AnsweringScreen(ModalScreen[Answer]):
+    """A dialog whose first answer counts: keys typed on while it closes would take down the screen below it."""
+
+    _has_answered = False
+
+    def dismiss(self, result: Answer | None = None) -> AwaitComplete:
+        """Close with an answer; does nothing after the first."""
+        if self._has_answered:
+            return AwaitComplete()
+        self._has_answered = True
+        return super().dismiss(result)
