@@ -75,7 +75,7 @@ async def test_the_chosen_formats_are_written_and_every_path_is_told_whole(shown
         ]
         assert sorted(path.name for path in folder.iterdir()) == names
         assert all(str(folder / name) in told(pilot.app) for name in names) and len(str(folder)) > 80
-        assert json.loads((folder / names[3]).read_text())["run"]["partial"] is False
+        assert json.loads((folder / names[4]).read_text())["run"]["partial"] is False
         await pilot.press("escape")
         await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen))
 
