@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,10 @@ if os.environ.get("CI"):
 # Workers and the engines they start share the cores.
 if os.environ.get("PYTEST_XDIST_WORKER"):
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A run in the background (nohup, a shell's &) ignores these, and the programs the tests signal would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # No test may wait for a network that is not there; the tests of the hub's errors start their own server.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -117,7 +117,7 @@ def test_hostile_text_stays_a_string_in_the_model_card(hostile: Path) -> None:
 def test_csv_tables_read_back_to_the_numbers_they_were_written_from(session_files: dict[str, Path]) -> None:
     found = documents(session_files["bfloat16"], "csv")
     tables = {name.split(".")[-2]: list(csv.DictReader(io.StringIO(text))) for name, text in found.items()}
-    assert set(tables) == {"sites", "top", "channels", "samples"}
+    assert set(tables) == {"sites", "top", "channels", "samples", "quantization"}
     assert [row["site"] for row in tables["sites"]] == [site.name for site in sessions.plan().sites]
     x = sessions.values("bfloat16", "layer_2_hidden")
     (row,) = [row for row in tables["sites"] if row["site"] == "layer_2_hidden"]
