@@ -4,6 +4,7 @@
 - `schema`    tables, version, journal mode, opening and creating; `SessionError`
 - `splits`    which samples calibrate and evaluate, and where their arrays are
 - `codec`     numpy arrays <-> compact blobs
+- `maxima`    per-sample maxima, some sites at a time
 - `writer`    `SessionWriter`: what the engine writes
 - `reader`    `SessionReader`: what everything else reads; `send_command`
 - `liveness`  whether the engine of a session is alive

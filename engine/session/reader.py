@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from engine.job import Job
 from engine.session import schema
 from engine.session.codec import EncodedArray, decode, unpack_int32
 from engine.session.liveness import is_gone
+from engine.session.maxima import SampleMaxima
 from engine.session.records import LIVE_FIELDS, Command, Event, LiveTable, Result, SampleRecord, Status
 from engine.sites.site import HookPlan
 from engine.statistics.experts import ExpertTotals
@@ -146,11 +147,12 @@ class SessionReader:
 
     def totals(self, site: int) -> SiteTotals | None:
         """Everything kept of one site at the last checkpoint; None if it has seen nothing."""
-        row = self._db.execute("SELECT dtype, width FROM totals WHERE site = ?", (site,)).fetchone()
-        if row is None:
-            return None
-        arrays = self.extra(str(site))
-        arrays["sample_max"] = self.sample_maxima()[site]
+        with self.snapshot():
+            row = self._db.execute("SELECT dtype, width FROM totals WHERE site = ?", (site,)).fetchone()
+            if row is None:
+                return None
+            arrays = self.extra(str(site))
+            arrays["sample_max"] = SampleMaxima(self._db).rows(site, site + 1)[0]
         return SiteTotals.from_arrays(row[0], row[1], arrays)
 
     def all_totals(self) -> list[SiteTotals | None]:
@@ -158,23 +160,43 @@ class SessionReader:
         with self.snapshot():
             return list(self.iter_totals())
 
-    def iter_totals(self) -> Iterator[SiteTotals | None]:
-        """`totals` of one site of the plan after the other; inside `snapshot` they are of one checkpoint."""
+    def iter_totals(self, fields: Collection[str] | None = None) -> Iterator[SiteTotals | None]:
+        """`totals` of one site of the plan after the other; inside `snapshot` they are of one checkpoint.
+
+        Args:
+            fields: the arrays to read, all if None; the others are those of a site that has seen nothing.
+        """
         plan = self.meta().plan
+        sites = len(plan.sites) if plan else 0
         shapes = {row[0]: (row[1], row[2]) for row in self._db.execute("SELECT site, dtype, width FROM totals")}
-        maxima = self.sample_maxima()
-        for site in range(len(plan.sites) if plan else 0):
+        for site, maxima in enumerate(self._rows_of_maxima(sites, fields)):
             if site not in shapes:
                 yield None
                 continue
-            arrays = self.extra(str(site))
-            arrays["sample_max"] = maxima[site]
             dtype, width = shapes[site]
+            arrays = self.extra(str(site), fields)
+            if maxima is not None:
+                arrays["sample_max"] = maxima
+            if fields is not None:
+                arrays = (
+                    SiteTotals.empty(dtype, width, len(arrays.get("sample_max", ())), census=False).to_arrays() | arrays
+                )
             yield SiteTotals.from_arrays(dtype, width, arrays)
 
-    def extra(self, owner: str) -> dict[str, NDArray[Any]]:
-        """Further arrays stored under `owner`; empty if there are none."""
-        rows = self._db.execute("SELECT name, dtype, shape, encoding, data FROM arrays WHERE owner = ?", (owner,))
+    def _rows_of_maxima(self, sites: int, fields: Collection[str] | None) -> Iterator[NDArray[np.float32] | None]:
+        """The per-sample maxima of each site, if they are among the fields."""
+        if fields is not None and "sample_max" not in fields:
+            yield from [None] * sites
+            return
+        for _, rows in SampleMaxima(self._db).chunks(sites):
+            yield from rows
+
+    def extra(self, owner: str, names: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Further arrays stored under `owner`, those of these names if given; empty if there are none."""
+        query = "SELECT name, dtype, shape, encoding, data FROM arrays WHERE owner = ?"
+        if names is not None:
+            query += f" AND name IN ({','.join('?' * len(names))})"
+        rows = self._db.execute(query, (owner, *(names or ())))
         return {row[0]: decode(EncodedArray(*row[1:])) for row in rows}
 
     def array(self, owner: str, name: str) -> NDArray[Any] | None:
@@ -192,12 +214,11 @@ class SessionReader:
 
     def sample_maxima(self) -> NDArray[np.float32]:
         """Per-sample max|x|, float32 [sites, samples], NaN for samples not done or not seen by a site."""
-        count = int(self._db.execute("SELECT coalesce(max(sample) + 1, 0) FROM samples").fetchone()[0])
-        blocks = self._db.execute("SELECT samples, sites, data FROM sample_maxima ORDER BY id").fetchall()
-        sites = max((row[1] for row in blocks), default=0)
-        result = np.full((sites, count), np.nan, np.float32)
-        for samples, rows, data in blocks:
-            result[:rows, unpack_int32(samples)] = np.frombuffer(data, "<f4").reshape(rows, -1)
+        with self.snapshot():
+            found = SampleMaxima(self._db)
+            result = np.full((found.sites, found.samples), np.nan, np.float32)
+            for first, rows in found.chunks(found.sites):
+                result[first : first + len(rows)] = rows
         return result
 
     def samples_done(self) -> NDArray[np.int32]:

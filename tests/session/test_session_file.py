@@ -82,8 +82,20 @@ def test_checkpoints_append_sample_maxima(session: Path) -> None:
         assert reader.samples_done().tolist() == [0, 2, 3, 1]
         maxima = reader.sample_maxima()
         assert reader.checkpoint_number() == 2
+        sites = [reader.totals(0), reader.totals(2), *(one for one in reader.iter_totals() if one is not None)]
+        (partly, _, _) = reader.iter_totals(("tokens", "histogram"))
     assert maxima[0].tolist() == [1.5, 8, 300.0, 6]
     assert np.isnan(maxima[1]).all()
+    for one in sites:
+        assert one is not None
+        assert one.sample_max.tolist() == maxima[0].tolist()
+    # A screen keeps one site: not with it the table of all of them.
+    assert sites[0] is not None
+    assert sites[0].sample_max.base is not None
+    assert sites[0].sample_max.base.nbytes == sites[0].sample_max.nbytes
+    assert partly is not None
+    assert (int(partly.tokens), len(partly.sample_max), partly.channel_max.any()) == (77, 0, False)
+    assert np.array_equal(partly.histogram, totals(3).histogram)
 
 
 def test_a_checkpoint_is_all_or_nothing(session: Path) -> None:
