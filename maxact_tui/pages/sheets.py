@@ -4,6 +4,7 @@
 - `Sheet`     a table: columns, and each row as a record and as a strip
 - `Sorting`   by which column, and which way round
 - `arranged`  the rows a filter keeps, in the order asked for
+- `Rows`      their strips, each made when it is first looked at
 - `heading`   the titles, with a mark at the column that sorts
 - `as_tsv`    records as tab-separated text
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import overload
 
 from textual.strip import Strip
 
@@ -93,6 +95,38 @@ def arranged(sheet: Sheet, kept: Filter = EVERYTHING, sorting: Sorting | None = 
     known = [number for number in numbers if keys[number] is not None]
     known.sort(key=lambda number: keys[number], reverse=sorting.descends(sheet.columns))  # type: ignore[arg-type,return-value]
     return known + [number for number in numbers if keys[number] is None]
+
+
+class Rows(Sequence[Strip]):
+    """Rows of a table as strips; a row nobody has scrolled to is not made.
+
+    Args:
+        sheet: the table.
+        numbers: which of its rows, in order.
+    """
+
+    def __init__(self, sheet: Sheet, numbers: Sequence[int]) -> None:
+        self._sheet, self._numbers = sheet, numbers
+        self._made: dict[int, Strip] = {}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> Strip: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Strip]: ...
+
+    def __getitem__(self, place: int | slice) -> Strip | list[Strip]:
+        if isinstance(place, slice):
+            return [self._row(number) for number in self._numbers[place]]
+        return self._row(self._numbers[place])
+
+    def _row(self, number: int) -> Strip:
+        if number not in self._made:
+            self._made[number] = self._sheet.row(number)
+        return self._made[number]
 
 
 def heading(columns: Sequence[Column], sorting: Sorting) -> str:

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
-from maxact_tui.pages.sheets import Sheet, Sorting, arranged, as_tsv, heading
+from maxact_tui.pages.sheets import Rows, Sheet, Sorting, arranged, as_tsv, heading
 from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.listed import Listed
 from maxact_tui.texts.filtering import Record
@@ -33,8 +33,7 @@ class Tabled(Filterable, Listed):
         """Show the rows the filter keeps, in the order asked for."""
         self._numbers = arranged(sheet, self.kept, self.sorting)
         title = heading(sheet.columns, self.sorting)
-        rows = [sheet.row(number) for number in self._numbers]
-        return self.picker.offer([(title, "dim")], rows)
+        return self.picker.offer([(title, "dim")], Rows(sheet, self._numbers))
 
     @property
     def chosen(self) -> int | None:

@@ -18,8 +18,12 @@ from pathlib import Path
 from rich.cells import cell_len
 
 ELLIPSIS = "…"
-MARKS_PER_BASE = 2  # Thai and Vietnamese need two; more is somebody stacking them
+DOTTED_CIRCLE = "\u25cc"  # what Unicode puts under a combining mark that stands alone
+MARKS_PER_BASE = 4  # a syllable of Burmese needs four
+STACKED_PER_BASE = 2  # Vietnamese needs two; more is somebody stacking them
+_STACKING_CLASS = 200  # from this combining class on, marks of one base are put one above the other
 _PLAIN = re.compile(r"[!-~]*")
+_RUNS = re.compile(r"[!-~]+|.", re.DOTALL)
 _NAMED = {"\n": "↵", "\r": "␍", "\t": "⇥"}
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Me"})
 _MARK_CATEGORIES = frozenset({"Mn", "Mc"})
@@ -32,7 +36,8 @@ def visible(foreign: str | bytes, width: int | None = None, *, space: str = "·"
 
     Newline, carriage return and tab get a sign of their own; control, format, private, unassigned and surrogate
     code points, unusual spaces, and characters that change the width of their neighbours become `\xNN` or
-    `\u{N}`. Bytes that are not UTF-8 become `\xNN`. Idempotent for what it has made visible.
+    `\u{N}`. Bytes that are not UTF-8 become `\xNN`. A combining mark without a character before it, as at the start of
+    a token, stands on a dotted circle. Idempotent for what it has made visible.
 
     Args:
         foreign: the text, or the bytes of a token (which may be part of a character).
@@ -41,7 +46,12 @@ def visible(foreign: str | bytes, width: int | None = None, *, space: str = "·"
         ascii_only: escape everything beyond ASCII, too.
     """
     text = foreign.decode("utf-8", "surrogateescape") if isinstance(foreign, bytes) else foreign
-    shown = text if _PLAIN.fullmatch(text) else _escaped(text, space, ascii_only)
+    if _PLAIN.fullmatch(text):
+        shown = text
+    elif text.isascii() and text.isprintable():
+        shown = text if space == " " else text.replace(" ", _space(space, ascii_only))
+    else:
+        shown = _escaped(text, space, ascii_only)
     return shown if width is None else _cut(shown, width, "~" if ascii_only else ELLIPSIS)
 
 
@@ -67,6 +77,8 @@ def cut_start(text: str, width: int) -> str:
         if used > width:
             break
         kept.append(character)
+    while kept and unicodedata.category(kept[-1]) in _MARK_CATEGORIES:  # their base was cut away
+        kept.pop()
     return "".join(reversed(kept))
 
 
@@ -88,25 +100,42 @@ def home_path(path: Path) -> str:
 @lru_cache(maxsize=4096)
 def _escaped(text: str, space: str, ascii_only: bool) -> str:
     parts: list[str] = []
-    marks = MARKS_PER_BASE  # a mark at the very start has no base of its own
-    for character in text:
-        shown, marks = _one(character, space, ascii_only, marks)
+    marks: tuple[int, int] | None = None  # on the last character, and how many of them stack; None without one
+    for match in _RUNS.finditer(text):
+        run = match.group()
+        if len(run) > 1 or "!" <= run <= "~":
+            shown, marks = run, (0, 0)
+        elif unicodedata.category(run) in _MARK_CATEGORIES and run not in _TREACHEROUS and not ascii_only:
+            shown, marks = _mark(run, marks)
+        else:
+            shown, marks = _one(run, space, ascii_only)
         parts.append(shown)
     return "".join(parts)
 
 
-def _one(character: str, space: str, ascii_only: bool, marks: int) -> tuple[str, int]:
-    """How one character is shown, and how many marks its base carries by then."""
+def _mark(mark: str, marks: tuple[int, int] | None) -> tuple[str, tuple[int, int]]:
+    """How a combining mark is shown, and what its base carries by then."""
+    stacks = unicodedata.combining(mark) >= _STACKING_CLASS
+    if marks is None:
+        return DOTTED_CIRCLE + mark, (1, int(stacks))
+    if marks[0] >= MARKS_PER_BASE or (stacks and marks[1] >= STACKED_PER_BASE):
+        return _code(mark), (MARKS_PER_BASE, STACKED_PER_BASE)
+    return mark, (marks[0] + 1, marks[1] + stacks)
+
+
+def _one(character: str, space: str, ascii_only: bool) -> tuple[str, tuple[int, int] | None]:
+    """How one character is shown, and whether marks can stand on it."""
     if character == " ":
-        return (space if space.isascii() or not ascii_only else "_"), MARKS_PER_BASE
+        return _space(space, ascii_only), None
     if character in _NAMED:
-        return (repr(character)[1:-1] if ascii_only else _NAMED[character]), MARKS_PER_BASE
-    category = unicodedata.category(character)
-    if category in _MARK_CATEGORIES and character not in _TREACHEROUS and not ascii_only:
-        return (character, marks + 1) if marks < MARKS_PER_BASE else (_code(character), MARKS_PER_BASE)
-    if _is_hidden(character, category) or (ascii_only and not character.isascii()):
-        return _code(character), MARKS_PER_BASE
-    return character, 0
+        return (repr(character)[1:-1] if ascii_only else _NAMED[character]), None
+    if _is_hidden(character, unicodedata.category(character)) or (ascii_only and not character.isascii()):
+        return _code(character), None
+    return character, (0, 0)
+
+
+def _space(space: str, ascii_only: bool) -> str:
+    return space if space.isascii() or not ascii_only else "_"
 
 
 def _is_hidden(character: str, category: str) -> bool:
@@ -127,6 +156,8 @@ def _cut(text: str, width: int, ellipsis: str) -> str:
         return text
     if width < 1:
         return ""
+    if text.isascii():
+        return text[: width - 1] + ellipsis
     taken, used = [], 0
     for character in text:
         cells = cell_len(character)

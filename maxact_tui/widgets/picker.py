@@ -43,13 +43,13 @@ class Picker(Scroller):
         """An entry was clicked twice."""
 
     _heading: tuple[Strip, ...] = ()
-    _entries: tuple[Strip, ...] = ()
+    _entries: Sequence[Strip] = ()
     selected: int = 0
 
     def offer(self, heading: Sequence[Part], entries: Sequence[Strip]) -> bool:
         """Show a heading and these entries; the selection stays at its place. Returns whether anything changed."""
         self._heading = (joined(self.look, "", line(self.look, *heading)),) if heading else ()
-        self._entries = tuple(entries)
+        self._entries = entries
         self.selected = max(min(self.selected, len(entries) - 1), 0)
         return self._draw()
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.strip import Strip
 
-from maxact_tui.pages.sheets import Column, Sheet, Sorting, arranged, as_tsv, heading
+from maxact_tui.pages.sheets import Column, Rows, Sheet, Sorting, arranged, as_tsv, heading
 from maxact_tui.texts.filtering import Record, parse_filter
 
 COLUMNS = (
@@ -75,3 +75,15 @@ def test_copied_tables_have_one_line_per_row_whatever_the_tokens_hold() -> None:
     text = as_tsv([{"value": 23168.0, "layer": range(3, 30), "comp": ("mlp_output", "mlp"), "token": "\t\x1b[2J\n"}])
     assert text == "value\tlayer\tcomp\ttoken\n23168\t3-29\tmlp_output\t⇥\\x1b[2J↵\n"
     assert as_tsv([{"value": 0.015625, "cat": None}]) == "value\tcat\n0.015625\t\n"
+
+
+def test_only_rows_that_are_looked_at_are_made_and_each_once() -> None:
+    made: list[int] = []
+
+    def row(number: int) -> Strip:
+        made.append(number)
+        return Strip.blank(number)
+
+    rows = Rows(Sheet(COLUMNS, 1_000, ROWS.__getitem__, row), range(999, -1, -1))
+    assert [strip.cell_length for strip in rows[:3]] == [999, 998, 997]
+    assert (len(rows), rows[1].cell_length, made) == (1_000, 998, [999, 998, 997])
