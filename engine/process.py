@@ -4,6 +4,7 @@
 - `start_service`   the same for an engine that answers requests about an ended run
 - `starting_status`  what is recorded of an engine before its first word
 - `describe_death`  the last lines of an engine's log
+- `IDLE_SECONDS`    how long an engine that only answers stays when nobody asks
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from engine.session.library import boot_identity, log_path
 from engine.session.records import Status
 from engine.session.writer import SessionWriter
 
+IDLE_SECONDS = 600.0
 TOO_LATE = "the engine it was meant for has ended"
 
 

@@ -18,7 +18,7 @@ from engine.job import Addition
 from engine.loading.errors import LoadError, classify, first_line
 from engine.loading.progress import LoadProgress
 from engine.preparation import Prepared, prepare
-from engine.process import starting_status
+from engine.process import IDLE_SECONDS, starting_status
 from engine.recording import TICK_SECONDS
 from engine.restoring import ADDITIONS, ResumeError, check_resumable
 from engine.session.library import log_path
@@ -30,7 +30,6 @@ from engine.work.queue import WorkQueue
 from engine.work.registry import WORKS
 from engine.work.work import WorkContext
 
-IDLE_SECONDS = 600.0
 _log = logging.getLogger(__name__)
 
 

@@ -1,6 +1,7 @@
 """What a change of activations does to a model's predictions, measured end to end on held-out samples.
 
 - `interventions`  what is changed and where: quantisers and ablations by name, the scope (no torch)
+- `known`          what a hook plan tells of a request before a model is loaded (no torch)
 - `results`        the numbers of a job as the session keeps them, and their table (no torch)
 - `errors`         `EffectError`
 - `samples`        held-out and calibration samples

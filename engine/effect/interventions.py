@@ -4,6 +4,7 @@
 - `Ablate`             massive activations set to zero or to their mean: `ablate-zero`, `ablate-mean@11`
 - `Intervention`       either of them
 - `parse_intervention` name -> intervention
+- `accepted_names`     what it reads, in groups, for the help
 - `Scope`              which sites quantisers work on
 - `parse_layers`       `3-7,11` -> layers
 - `DEFAULT_NAMES`      what is measured when nothing is named
@@ -19,20 +20,20 @@ from typing import Any, Final, Literal
 
 from engine.effect.errors import EffectError
 from engine.quantization.errors import QuantizationError
-from engine.quantization.schemes import Scheme, parse_scheme
-from engine.statistics.pass_sums import PassScheme, find_scheme
+from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, parse_scheme
+from engine.statistics.pass_sums import SMOOTH_SCHEMES, TENSOR_SCHEMES, PassScheme, find_scheme
 
 Grain = Literal["tensor", "channel", "token", "group"]
 Substitute = Literal["zero", "mean"]
 
 DEFAULT_NAMES: Final = ("int8", "int8-token", "ablate-zero", "ablate-mean")
-EXAMPLES: Final = (
-    "none", "int8", "int8-token", "int8-channel", "int8-asym", "int8-q0.999", "int8-mse", "int8-t12.5", "int8-keep2",
-    "int8-token-keep2", "int8-g32", "int8-g64", "int8-g128", "int6", "int6-token", "int4", "int4-token",
-    "int4-g32", "int4-g128", "e4m3", "e4m3-token", "e4m3-unscaled", "e5m2", "e5m2-token",
-    "mxfp8-e4m3", "mxfp8-e5m2", "mxfp4", "nvfp4", "int8-token-smooth0.5", "int8-token-smooth0.8", "ablate-zero",
-    "ablate-mean",
-)  # fmt: skip
+_FINE: Final = ("int8-keep2", "int8-token-keep2", "int6-token", "int4-token", "int4-g32", "int4-g128", "e4m3-token",
+                "e5m2-token")  # fmt: skip
+_VALUED: Final = ("int8-t12.5", "e4m3-unscaled")
+_ABLATIONS: Final = ("ablate-zero", "ablate-mean")
+PER_SITE: Final = tuple(scheme.name for scheme in DEFAULT_SCHEMES)
+IN_BLOCKS: Final = tuple(scheme.name for scheme in (*TENSOR_SCHEMES, *SMOOTH_SCHEMES))
+EXAMPLES: Final = ("none", *PER_SITE, *_VALUED, *IN_BLOCKS, *_FINE, *_ABLATIONS)
 
 _KEEP: Final = re.compile(r"(?P<head>.+)-keep(?P<channels>\d+)")
 _GRAIN: Final = re.compile(r"(?P<head>.+?)-(?P<grain>token|channel|g(?:roup)?(?P<size>\d+))")
@@ -156,7 +157,19 @@ def _unknown(text: str, error: QuantizationError) -> str:
     nearest = difflib.get_close_matches(text, EXAMPLES, n=1, cutoff=0.5)
     if nearest and nearest[0] != text:
         return f"there is no scheme '{text}'; did you mean {nearest[0]}?"
-    return f"{error}; also with -token, -channel, -g32 and -keep2, mxfp4, nvfp4, ablate-zero, ablate-mean"
+    return f"{error}; maxact-tui effect --help lists all, such as {', '.join(_ABLATIONS)}"
+
+
+def accepted_names() -> list[tuple[str, str]]:
+    """(what they do, names) of everything `parse_intervention` reads, from the registries of quantisers."""
+    return [
+        ("one scale per site, from the calibration samples", ", ".join(PER_SITE)),
+        ("scales per token, channel, group or block; SmoothQuant", ", ".join(IN_BLOCKS)),
+        ("int2 to int8, e4m3 and e5m2 combine with -token, -channel, -gN, -keepN, -qQ, -mse, -tT", ", ".join(_FINE)),
+        ("a threshold as given, and a plain cast", ", ".join(_VALUED)),
+        ("massive activations replaced (@LAYER chooses where)", ", ".join((*_ABLATIONS, f"{_ABLATIONS[1]}@11"))),
+        ("nothing changed, as a check", "none"),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

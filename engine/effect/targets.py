@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,10 +13,11 @@ from torch import nn
 
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Scope
+from engine.effect.known import check_scope, nearest
 from engine.job import SiteSet
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
-from engine.sites.site import COMPONENTS, GEMM_COMPONENTS, HookPlan
+from engine.sites.site import GEMM_COMPONENTS, HookPlan
 
 # Deployments leave the LM head alone, and a gate is no input of a product.
 INPUTS: Final = frozenset(GEMM_COMPONENTS) - {"expert_gate", "lm_head_input"}
@@ -42,10 +42,7 @@ def find_targets(model: nn.Module, plan: HookPlan, scope: Scope) -> Targets:
     Raises:
         EffectError: the model has no such site.
     """
-    if scope.component is not None and scope.component not in COMPONENTS:
-        raise EffectError(f"there is no component '{scope.component}'{_nearest(scope.component, COMPONENTS)}")
-    if scope.component == "expert_gate":
-        raise EffectError("expert_gate is an output that no site can replace; take expert_down_input")
+    check_scope(scope, plan)
     found = _matching(plan, scope)
     if not found:
         wanted: SiteSet = "all" if scope.site is not None or scope.component is not None else "gemm"
@@ -72,13 +69,7 @@ def _matching(plan: HookPlan, scope: Scope) -> tuple[int, ...]:
 
 def _missing(plan: HookPlan, scope: Scope) -> str:
     if scope.site is not None:
-        return f"there is no site '{scope.site}'{_nearest(scope.site, [site.name for site in plan.sites])}"
-    if scope.layers is not None and not any(layer < plan.layers for layer in scope.layers):
-        return f"there are only layers 0 to {plan.layers - 1}"
+        return f"there is no site '{scope.site}'{nearest(scope.site, [site.name for site in plan.sites])}"
     why = next((gap.reason for gap in plan.missing if gap.component == scope.component), "")
-    return f"this model has no site for {scope.title}" + (f": {why}" if why else "; maxact-tui plan shows its sites")
-
-
-def _nearest(wanted: str, known: tuple[str, ...] | list[str]) -> str:
-    nearest = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
-    return f"; did you mean {nearest[0]}?" if nearest else "; maxact-tui plan shows the model's sites"
+    way_on = f": {why}" if why else "; maxact-tui plan MODEL --sites all shows its sites"
+    return f"this model has no site for {scope.title}{way_on}"

@@ -1,10 +1,12 @@
 """The command `effect`. Heavy imports where they are used.
 
-- `register`  add it to the command line
+- `register`       add it to the command line
+- `name_schemes`   complete its help from the registries of quantisers
 """
 
 from __future__ import annotations
 
+import textwrap
 from typing import Annotated, Literal
 
 from cyclopts import App, Group, Parameter, validators
@@ -13,12 +15,23 @@ from maxact_tui.cli.sessions import Session
 
 _WHERE = Group("Where quantisers work", sort_key=1)
 _HOW = Group("What is measured", sort_key=2)
+SCHEME_CELLS = 76
 _positive = validators.Number(gte=1)
 
 
 def register(app: App) -> None:
     """Add the command of this module."""
     app.command(effect)
+
+
+def name_schemes(app: App) -> None:
+    """List the schemes at the end of the command's help; done only for it, because it loads numpy."""
+    from engine.effect.interventions import accepted_names
+
+    lines = ["\nSchemes:"]
+    for what, names in accepted_names():
+        lines += [f"  {what}:", *textwrap.wrap(names, SCHEME_CELLS, initial_indent="    ", subsequent_indent="    ")]
+    app["effect"].help_epilogue = "\n".join([*lines, ""])
 
 
 def effect(
@@ -29,8 +42,8 @@ def effect(
         Parameter(
             group=_HOW,
             negative=(),
-            help="int8, int8-token, int4-g32, e4m3, int8-q0.999, int8-keep2, ablate-zero, ablate-mean@LAYER, none; "
-            "several with commas. [default: int8,int8-token,ablate-zero,ablate-mean]",
+            help="What is done to activations, by a name listed below; several with commas."
+            " [default: int8,int8-token,ablate-zero,ablate-mean]",
         ),
     ] = None,
     site: Annotated[str | None, Parameter(group=_WHERE, help="One site, such as layer_11_mlp_input.")] = None,

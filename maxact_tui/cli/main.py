@@ -9,7 +9,6 @@ import difflib
 import errno
 import os
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -39,15 +38,23 @@ Examples:
 The run belongs to an engine in the background: close the terminal, it goes on.
 """
 
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("maxact-tui")
+
+
 app = App(
     name="maxact-tui",
     help="Measure how large the activations of a language model get: every layer, live, down to token and channel.",
     help_epilogue=EXAMPLES,
     usage=USAGE,
     help_format="plaintext",
-    version=lambda: version("maxact-tui"),
+    version=_version,
 )
 _run_options = Parameter(name="*")
+HELP_FLAGS = frozenset({"--help", "-h"})
 
 
 @app.default
@@ -216,13 +223,12 @@ def doctor() -> int:
 
 register(app)
 cli_effect.register(app)
-for _name in app:
-    if not _name.startswith("-"):
-        app[_name].help_epilogue = ""  # the examples are those of the whole program
 
 
 def main(arguments: list[str]) -> int:
     """Parse and run; every expected error is one line on stderr."""
+    if "effect" in arguments and not HELP_FLAGS.isdisjoint(arguments):
+        cli_effect.name_schemes(app)
     try:
         return _run(app.meta, arguments)
     except CycloptsError as error:
@@ -253,6 +259,9 @@ def _run(parser: App, arguments: list[str]) -> int:
 
 
 cli_screen.register(app, lambda arguments: _run(app, arguments))
+for _name in app:
+    if not _name.startswith("-"):
+        app[_name].help_epilogue = ""  # the examples are those of the whole program
 
 
 def _refuse_typo(model: str) -> None:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +17,18 @@ from rich.table import Table
 
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Scope, parse_layers
+from engine.effect.known import check_request
 from engine.effect.request import Request, read_request
 from engine.effect.results import Effect, read_effects
+from engine.process import IDLE_SECONDS
 from engine.report.effects import effect_dict, effect_notes, effect_table
 from engine.session.reader import SessionReader, send_command
+from engine.session.records import ENDED
 from maxact_tui.cli.awaiting import await_answer
 from maxact_tui.cli.output import console
 from maxact_tui.errors import UserError
 from maxact_tui.watching.asking import ask, is_alive
-from maxact_tui.watching.finding import find_session
+from maxact_tui.watching.finding import find_session, short_name
 
 GOODBYE_SECONDS = 15.0
 
@@ -32,7 +36,8 @@ GOODBYE_SECONDS = 15.0
 def effect(session: Path, request: Request, *, as_json: bool) -> int:
     """Measure a request on the session's model, keep the result in the session, print it.
 
-    An engine that was started only for this is sent away afterwards.
+    What the session's hook plan rules out is refused before an engine is started. An engine that was started only for
+    this is ended afterwards; stderr says what goes on.
 
     Raises:
         UserError: it cannot be measured; one line.
@@ -40,19 +45,34 @@ def effect(session: Path, request: Request, *, as_json: bool) -> int:
     """
     path = find_session(session)
     with SessionReader(path) as reader:
+        _refuse_unknown(request, reader)
         was_alive = is_alive(reader)
         number = ask(path, "effect", request.to_json())
         try:
             command = await_answer(reader, path, number)
         finally:
-            if not was_alive:
-                _send_away(reader, path)
+            print(_leave(reader, path, number, was_alive=was_alive), file=sys.stderr)
         found = next(one for one in read_effects(reader) if one.number == command.answer["result"])
     if as_json:
         print(json.dumps(effect_dict(found), allow_nan=False))
     else:
         print_effects([found])
     return 0
+
+
+def _refuse_unknown(request: Request, reader: SessionReader) -> None:
+    """Refuse sites, components and layers that the model cannot have, as far as the session knows it.
+
+    Raises:
+        UserError: one of them; the nearest name or the range is in it.
+    """
+    plan = reader.meta().plan
+    if plan is None:
+        return
+    try:
+        check_request(request, plan)
+    except EffectError as error:
+        raise UserError(str(error), code=2) from None
 
 
 def make_request(
@@ -97,12 +117,27 @@ def list_effects(session: Path, *, as_json: bool) -> int:
     return 0
 
 
-def _send_away(reader: SessionReader, path: Path) -> None:
-    """End the engine that was started for one request, so that it does not hold the device's memory for nobody."""
-    send_command(path, "stop")
-    end = time.monotonic() + GOODBYE_SECONDS
-    while is_alive(reader) and time.monotonic() < end:
-        time.sleep(0.1)
+def _leave(reader: SessionReader, path: Path, number: int, *, was_alive: bool) -> str:
+    """End the engine if it was started for request `number` only and nobody else asks it; says what goes on."""
+    status, name = reader.status(), short_name(path)
+    others = [one for one in reader.commands() if one.state in ("new", "working") and one.name != "cancel"]
+    is_asked = any(one.number != number for one in others)
+    if status.phase not in ENDED:
+        return f"the run of {name} is {status.phase}, as before"
+    if not was_alive and not is_asked:
+        send_command(path, "stop")
+        end = time.monotonic() + GOODBYE_SECONDS
+        while is_alive(reader) and time.monotonic() < end:
+            time.sleep(0.1)
+        if not is_alive(reader):
+            return "the engine started for this has ended; nothing is left running"
+        return "the engine started for this is still ending"
+    if not is_alive(reader):
+        return "the engine that answered has ended; nothing is left running"
+    return (
+        f"the engine, which others use, too, stays until nobody has asked for {IDLE_SECONDS / 60:.0f} minutes; "
+        f"end it now with: maxact-tui stop {name}"
+    )
 
 
 def print_effects(found: Sequence[Effect]) -> None:
