@@ -1,6 +1,6 @@
 """One site in numbers: every per-site field, from its totals alone.
 
-- `TopEntry`     one of the largest |x| with its address
+- `TopEntry`, `TopList`  one of the largest |x| with its address; all of a site's
 - `NonFinite`    how many elements were not finite, and where the first
 - `SiteSummary`  all fields of a site
 - `summarise`    totals -> summary
@@ -9,9 +9,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.analysis.channels import ChannelSummary, census
 from engine.analysis.verdicts import LayerVerdict, TokenVerdict, judge_layer, judge_token
@@ -29,6 +32,40 @@ class TopEntry:
     sample: int
     position: int
     channel: int
+
+
+class TopList(Sequence[TopEntry]):
+    """Entries kept as the array they come from: those of a thousand sites are 2 MB instead of 14.
+
+    Args:
+        entries: TOP_DTYPE; must not be changed afterwards.
+    """
+
+    __slots__ = ("_entries",)
+
+    def __init__(self, entries: NDArray[np.void]) -> None:
+        self._entries = entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, place: int) -> TopEntry: ...
+    @overload
+    def __getitem__(self, place: slice) -> TopList: ...
+    def __getitem__(self, place: int | slice) -> TopEntry | TopList:
+        if isinstance(place, slice):
+            return TopList(self._entries[place])
+        return TopEntry(*self._entries[place].item())
+
+    def __iter__(self) -> Iterator[TopEntry]:
+        return (TopEntry(*entry) for entry in self._entries.tolist())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TopList) and bool(np.array_equal(self._entries, other._entries))
+
+    def __hash__(self) -> int:
+        return hash(self._entries.tobytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +140,7 @@ class SiteSummary:
     nonfinite: NonFinite
     sun_layer: LayerVerdict
     sun_token: TokenVerdict
-    top: tuple[TopEntry, ...]
+    top: TopList
     channels: tuple[ChannelSummary, ...] | None
 
 
@@ -143,6 +180,6 @@ def summarise(totals: SiteTotals) -> SiteSummary:
         nonfinite=NonFinite(*(int(n) for n in totals.nonfinite), *(int(n) for n in totals.nonfinite_address)),
         sun_layer=layer,
         sun_token=judge_token(totals, magnitude),
-        top=tuple(TopEntry(*entry) for entry in totals.top.tolist()),
+        top=TopList(totals.top),
         channels=census(totals, layer.threshold, layer.median),
     )

@@ -1,7 +1,8 @@
 """Sites x schemes at a glance, each scheme in one line, and what overflows without any quantiser.
 
 - `Board`, `compute_board`        one `QuantError` per site and scheme, from histograms and from the pass
-- `Column`                        a scheme of either kind
+- `histogram_row`, `assemble_board`  the same one site after the other, so that no more than one is held
+- `Column`, `Row`                 a scheme of either kind; the errors of a site
 - `SchemeSummary`, `summarise_schemes`  count-weighted means, and the worst site that they hide
 - `best_within`                   the best scheme of a site within a bit budget
 - `ErrorShares`, `error_shares`   how much of the error the largest few elements carry
@@ -24,6 +25,7 @@ from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, evaluate, fake_
 from engine.statistics.pass_sums import PassScheme, PassSums, find_scheme
 
 Column = Scheme | PassScheme
+Row = tuple[QuantError | None, ...]
 Population = Literal["evaluation", "all"]
 
 LIMITS: Final = (("fp16", 65_504.0), ("e4m3", 448.0))
@@ -42,7 +44,7 @@ class Board:
     """
 
     schemes: tuple[Column, ...]
-    rows: tuple[tuple[QuantError | None, ...] | None, ...]
+    rows: tuple[Row | None, ...]
     errors_over: Population = "all"
     thresholds_from: Literal["calibration", "all"] = "all"
 
@@ -123,18 +125,39 @@ def compute_board(
         in_pass: what was summed in the pass at each site; its schemes become further columns.
     """
     sources = distributions if calibration is None else calibration
-    sums = in_pass if in_pass is not None else [None] * len(distributions)
-    names = dict.fromkeys(name for one in sums if one is not None for name in one.names)
+    rows = [histogram_row(one, schemes, source) for one, source in zip(distributions, sources, strict=True)]
+    sums = in_pass if in_pass is not None else [None] * len(rows)
+    return assemble_board(rows, schemes, sums, is_split=calibration is not None)
+
+
+def histogram_row(
+    one: Distribution | None, schemes: Sequence[Scheme], source: Distribution | None = None
+) -> Row | None:
+    """The errors of a site, one per scheme; None without elements. Arguments as of `compute_board`, of one site."""
+    return None if one is None else tuple(evaluate(one, scheme, source) for scheme in schemes)
+
+
+def assemble_board(
+    rows: Sequence[Row | None], schemes: Sequence[Scheme], in_pass: Sequence[PassSums | None], *, is_split: bool
+) -> Board:
+    """The board of rows that were computed one by one.
+
+    Args:
+        rows: `histogram_row` of each site.
+        schemes: the columns of the rows.
+        in_pass: what was summed in the pass at each site; its schemes become further columns.
+        is_split: thresholds are from calibration samples, errors over evaluation samples.
+    """
+    names = dict.fromkeys(name for one in in_pass if one is not None for name in one.names)
     further = tuple(scheme for scheme in map(find_scheme, names) if scheme is not None)
-    rows: list[tuple[QuantError | None, ...] | None] = []
-    for one, source, measured in zip(distributions, sources, sums, strict=True):
-        if one is None and measured is None:
-            rows.append(None)
-            continue
-        found = tuple(None if one is None else evaluate(one, scheme, source) for scheme in schemes)
-        rows.append(found + tuple(pass_error(measured, scheme) for scheme in further))
-    split = calibration is not None
-    return Board((*schemes, *further), tuple(rows), "evaluation" if split else "all", "calibration" if split else "all")
+    unknown = (None,) * len(schemes)
+    whole = tuple(
+        None
+        if row is None and measured is None
+        else (row or unknown) + tuple(pass_error(measured, scheme) for scheme in further)
+        for row, measured in zip(rows, in_pass, strict=True)
+    )
+    return Board((*schemes, *further), whole, "evaluation" if is_split else "all", "calibration" if is_split else "all")
 
 
 def pass_error(sums: PassSums | None, scheme: PassScheme) -> QuantError | None:

@@ -1,20 +1,21 @@
 """Whose elements a session's board is about: thresholds from calibration samples, errors over evaluation samples.
 
 - `Populations`        distributions of every site over both, and what was summed in the pass
-- `read_populations`   from a session file, running or finished
-- `SiteReader`         the same one site after the other
-- `read_board`         the board of a session, in the columns that suit its protocol
-- `board_schemes`      those columns
+- `SiteReader`         the same one site after the other, from a session file, running or finished
+- `SessionBoard`, `BoardBuilder`, `read_session_board`  the board of a session, of which one site is held at a time
+- `read_board`         the board alone
+- `board_schemes`      its columns, which suit the session's protocol
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
-from engine.quantization.board import Board, Population, compute_board
+from engine.quantization.board import Board, Population, Row, assemble_board, compute_board, histogram_row
 from engine.quantization.distribution import Distribution
 from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme
 from engine.session.reader import SessionReader
@@ -22,6 +23,8 @@ from engine.session.splits import CALIBRATION, CLOSED, CLOSED_OWNER, EVALUATION,
 from engine.statistics.pass_sums import PassSums
 from engine.statistics.patterns import pattern_values
 from engine.statistics.totals import MAGNITUDES, SiteTotals
+
+BOARD_FIELDS: Final = ("tokens", "histogram", "extremes", "nonfinite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,28 @@ class Populations:
     @property
     def in_words(self) -> str:
         """One line for a reader of the board."""
-        if self.split is None:
-            return "thresholds and errors over all samples measured"
-        calibration, evaluation = len(self.split.calibration), len(self.split.evaluation)
-        so_far = "" if self.is_complete else " (so far)"
-        return f"thresholds from {calibration} calibration samples, errors over {evaluation} others{so_far}"
+        return _in_words(self.split, self.is_complete)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionBoard:
+    """The board of a session.
+
+    Attributes:
+        board: one row per site of the plan.
+        split, is_complete: as of `Populations`.
+        has_histograms: False where the run kept none (lean detail), or has seen nothing.
+    """
+
+    board: Board
+    split: SplitRecord | None
+    is_complete: bool
+    has_histograms: bool
+
+    @property
+    def in_words(self) -> str:
+        """One line for a reader of the board."""
+        return _in_words(self.split, self.is_complete)
 
 
 class SiteReader:
@@ -76,13 +96,13 @@ class SiteReader:
         whole = Distribution.of(totals)
         if not self.closed or whole is None:
             return whole, None
-        kept = self._reader.extra(f"{CALIBRATION}{number}")
+        kept = self._reader.extra(f"{CALIBRATION}{number}", ("histogram", "extremes"))
         first = None
         if kept and kept["histogram"].any():
             high, low = kept["extremes"].tolist()
             first = _distribution(totals.dtype, kept["histogram"], (high, low))
         if self.closed > 1:
-            rest = self._reader.extra(f"{EVALUATION}{number}").get("histogram")
+            rest = self._reader.array(f"{EVALUATION}{number}", "histogram")
         else:
             rest = totals.histogram - kept["histogram"] if kept else totals.histogram
         if rest is None or not rest.any():
@@ -107,21 +127,6 @@ class SiteReader:
         return Populations(tuple(wholes), None, tuple(in_pass), None, True)
 
 
-def read_populations(reader: SessionReader) -> Populations:
-    """The populations of every site of a session, as of its last checkpoint."""
-    wholes: list[Distribution | None] = []
-    parts: list[tuple[Distribution | None, Distribution | None]] = []
-    in_pass: list[PassSums | None] = []
-    with reader.snapshot():
-        sites = SiteReader(reader)
-        for number, totals in enumerate(reader.iter_totals()):
-            part = (None, None) if totals is None else sites.site(number, totals)
-            parts.append(part)
-            wholes.append(None if totals is None else part[0] if not sites.closed else Distribution.of(totals))
-            in_pass.append(sites.sums(number))
-    return sites.collect(wholes, parts, in_pass)
-
-
 def board_schemes(split: SplitRecord | None) -> tuple[Scheme, ...]:
     """The board's columns from histograms: the paper's protocol takes the reference's quantile for the exact one."""
     if split is None or split.protocol != "paper":
@@ -132,20 +137,83 @@ def board_schemes(split: SplitRecord | None) -> tuple[Scheme, ...]:
     )
 
 
-def board_of(populations: Populations, schemes: Sequence[Scheme] | None = None) -> Board:
+def board_of(populations: Populations) -> Board:
     """The board of what was read."""
-    columns = board_schemes(populations.split) if schemes is None else schemes
+    columns = board_schemes(populations.split)
     return compute_board(populations.errors, columns, populations.thresholds, populations.in_pass)
 
 
-def read_board(reader: SessionReader, schemes: Sequence[Scheme] | None = None) -> Board:
-    """The board of a session: columns from histograms, and those summed in the pass where there are any.
+class BoardBuilder:
+    """Computes a session's board from the totals of one site after the other.
+
+    Args:
+        reader: of the session; inside its `snapshot` all sites are of one checkpoint.
+    """
+
+    def __init__(self, reader: SessionReader) -> None:
+        self._reader, self._sites = reader, SiteReader(reader)
+        self._schemes = board_schemes(self._sites.split if self._sites.closed else None)
+        self._rows: dict[int, Row] = {}
+
+    def add(self, number: int, totals: SiteTotals) -> None:
+        """Take a site; of its totals `BOARD_FIELDS` are read."""
+        errors, thresholds = self._sites.site(number, totals)
+        self._take(number, errors, thresholds)
+
+    def finish(self, count: int) -> SessionBoard:
+        """The board of all of so many sites; those that were not added have no row."""
+        is_split = bool(self._sites.closed and self._rows)
+        if self._sites.closed and not is_split:
+            # Calibration is over, but no evaluation sample is done.
+            self._schemes = board_schemes(None)
+            for number, totals in enumerate(self._reader.iter_totals(BOARD_FIELDS)):
+                self._take(number, None if totals is None else Distribution.of(totals), None)
+        board = assemble_board(
+            [self._rows.get(number) for number in range(count)],
+            self._schemes,
+            [self._sites.sums(number) for number in range(count)],
+            is_split=is_split,
+        )
+        split = self._sites.split if is_split else None
+        return SessionBoard(board, split, not is_split or self._sites.closed > 1, bool(self._rows))
+
+    def _take(self, number: int, errors: Distribution | None, thresholds: Distribution | None) -> None:
+        if (row := histogram_row(errors, self._schemes, thresholds)) is not None:
+            self._rows[number] = row
+
+
+def read_session_board(
+    reader: SessionReader, visit: Callable[[int, SiteTotals | None], None] | None = None
+) -> SessionBoard:
+    """The board of a session as of its last checkpoint; columns from histograms, and those summed in the pass.
 
     Args:
         reader: of the session.
-        schemes: columns from histograms; `board_schemes` if None.
+        visit: called with each site's number and totals (`BOARD_FIELDS` of them; None where nothing was seen).
     """
-    return board_of(read_populations(reader), schemes)
+    count = 0
+    with reader.snapshot():
+        builder = BoardBuilder(reader)
+        for number, totals in enumerate(reader.iter_totals(BOARD_FIELDS)):
+            count = number + 1
+            if visit is not None:
+                visit(number, totals)
+            if totals is not None:
+                builder.add(number, totals)
+        return builder.finish(count)
+
+
+def read_board(reader: SessionReader) -> Board:
+    """The board of a session alone."""
+    return read_session_board(reader).board
+
+
+def _in_words(split: SplitRecord | None, is_complete: bool) -> str:
+    if split is None:
+        return "thresholds and errors over all samples measured"
+    so_far = "" if is_complete else " (so far)"
+    calibration, evaluation = len(split.calibration), len(split.evaluation)
+    return f"thresholds from {calibration} calibration samples, errors over {evaluation} others{so_far}"
 
 
 def _distribution(dtype: str, histogram: np.ndarray, limits: tuple[float, float]) -> Distribution | None:

@@ -15,7 +15,8 @@ from typing import Any, Final
 from engine.analysis.model import ModelSummary, analyse
 from engine.analysis.site import SiteSummary
 from engine.analysis.stability import read_stability
-from engine.quantization.populations import read_populations
+from engine.naming import without_folders
+from engine.quantization.populations import read_session_board
 from engine.report.effects import effects_list
 from engine.report.plain import fields, number
 from engine.report.quantization import quantization_dict
@@ -40,16 +41,22 @@ def complete_dict(reader: SessionReader) -> dict[str, Any]:
             **summary_dict(summary),
             "format": FORMAT,
             "version": VERSION,
-            "job": fields(summary.job.to_json()),
-            "provenance": fields(summary.provenance),
-            "corpus": fields(summary.corpus),
+            **_origin(summary),
             "sites": _sites(summary),
             "missing": fields(summary.plan.missing) if summary.plan else [],
             "notes": list(summary.plan.notes) if summary.plan else [],
             "stability": _stability(reader, summary),
             "effects": effects_list(reader),
-            "quantization": quantization_dict(read_populations(reader), summary.plan),
+            "quantization": quantization_dict(read_session_board(reader), summary.plan),
         }
+
+
+def _origin(summary: ModelSummary) -> dict[str, Any]:
+    """What was run on what, for whoever wants the same; without the folders of this machine."""
+    job = summary.job
+    known = (job.model, job.corpus, str(summary.provenance.get("resolved") or ""))
+    about = {"job": job.to_json(), "provenance": summary.provenance, "corpus": summary.corpus}
+    return {name: fields(without_folders(record, *known)) for name, record in about.items()}
 
 
 def _stability(reader: SessionReader, summary: ModelSummary) -> dict[str, Any] | None:

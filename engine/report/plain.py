@@ -8,6 +8,7 @@ r"""Numbers and texts as strict JSON can carry them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from typing import Any
@@ -30,15 +31,15 @@ def text(raw: bytes) -> str:
 
 
 def fields(record: Any) -> Any:
-    """A record as JSON has it: dataclasses become dicts by field name, tuples lists, bytes text."""
+    """A record as JSON has it: dataclasses become dicts by field name, sequences lists, bytes text."""
     if is_dataclass(record) and not isinstance(record, type):
         return {field.name: fields(getattr(record, field.name)) for field in dataclass_fields(record)}
     if isinstance(record, dict):
         return {str(key): fields(value) for key, value in record.items()}
-    if isinstance(record, (list, tuple)):
-        return [fields(value) for value in record]
     if isinstance(record, bytes):
         return text(record)
+    if isinstance(record, Sequence) and not isinstance(record, str):
+        return [fields(value) for value in record]
     if isinstance(record, float):
         return number(record)
     return record

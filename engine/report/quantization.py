@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.quantization.board import Board, Column, SchemeSummary, summarise_schemes
 from engine.quantization.metrics import QuantError
-from engine.quantization.populations import Populations, board_of
+from engine.quantization.populations import SessionBoard
 from engine.report.plain import number
 from engine.sites.site import HookPlan, Site
 
@@ -41,22 +41,22 @@ def site_errors(board: Board, plan: HookPlan | None) -> Iterator[SiteError]:
                 yield SiteError(site, scheme, error, _errors_over(board, scheme))
 
 
-def quantization_dict(populations: Populations, plan: HookPlan | None) -> dict[str, Any] | None:
+def quantization_dict(found: SessionBoard, plan: HookPlan | None) -> dict[str, Any] | None:
     """Quantiser errors by scheme and by site; None where none is known (detail `lean`, or nothing measured)."""
-    board = board_of(populations)
+    board = found.board
     sites: dict[str, list[dict[str, Any]]] = {}
     for one in site_errors(board, plan):
         sites.setdefault(one.site.name, []).append(_error(one))
     if plan is None or not sites:
         return None
-    split = populations.split
+    split = found.split
     return {
-        "population": populations.in_words,
+        "population": found.in_words,
         "errors_over": board.errors_over,
         "thresholds_from": board.thresholds_from,
         "calibration_samples": len(split.calibration) if split else None,
         "evaluation_samples": len(split.evaluation) if split else None,
-        "is_complete": populations.is_complete,
+        "is_complete": found.is_complete,
         "schemes": [_scheme(line, board, plan) for line in summarise_schemes(board) if line.sites],
         "sites": [{"name": name, "schemes": errors} for name, errors in sites.items()],
     }

@@ -6,18 +6,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.analysis.model import Address, ModelSummary, analyse, find_address
 from engine.analysis.stability import Stability, read_stability
 from engine.effect.results import Effect, read_effects
 from engine.quantization.board import Board, SchemeSummary, summarise_schemes
-from engine.quantization.distribution import Distribution
-from engine.quantization.populations import Populations, SiteReader, board_of
+from engine.quantization.populations import BoardBuilder
 from engine.report.reference import reference_model_name
 from engine.session.reader import SessionReader
-from engine.statistics.totals import SiteTotals
 
 CONTEXTS = 12
 
@@ -56,38 +53,16 @@ class Source:
 
 def gather(reader: SessionReader) -> Source:
     """Read a session for a report."""
-    wholes: dict[int, Distribution | None] = {}
-    parts: dict[int, tuple[Distribution | None, Distribution | None]] = {}
-
-    def visit(number: int, totals: SiteTotals) -> None:
-        parts[number] = sites.site(number, totals)
-        wholes[number] = Distribution.of(totals) if sites.closed else parts[number][0]
-
     with reader.snapshot():
-        sites = SiteReader(reader)
-        summary = analyse(reader, visit)
-        populations = _collect(sites, wholes, parts, len(summary.sites))
+        builder = BoardBuilder(reader)
+        summary = analyse(reader, builder.add)
+        found = builder.finish(len(summary.sites))
         contexts = _contexts(reader, summary)
         labels = tuple(reader.sample_labels())
         stability, effects = read_stability(reader), read_effects(reader)
-    board, words = board_of(populations), populations.in_words
+    board, words = found.board, found.in_words
     name, schemes = reference_model_name(summary.job), summarise_schemes(board)
     return Source(name, summary, board, words, schemes, contexts, labels, stability, effects)
-
-
-def _collect(
-    sites: SiteReader,
-    wholes: Mapping[int, Distribution | None],
-    parts: Mapping[int, tuple[Distribution | None, Distribution | None]],
-    count: int,
-) -> Populations:
-    """The populations of all sites, those that saw nothing included."""
-    numbers = range(count)
-    return sites.collect(
-        [wholes.get(n) for n in numbers],
-        [parts.get(n, (None, None)) for n in numbers],
-        [sites.sums(n) for n in numbers],
-    )
 
 
 def _contexts(reader: SessionReader, summary: ModelSummary) -> tuple[tuple[float, Address], ...]:

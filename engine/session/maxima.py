@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.session.codec import unpack_int32
 
-_CHUNK_BYTES = 2 << 20
+CHUNK_BYTES = 2 << 20
 
 
 class SampleMaxima:
@@ -52,6 +52,6 @@ class SampleMaxima:
 
     def chunks(self, sites: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """(first site, `rows`) of so many sites, some at a time."""
-        step = max(_CHUNK_BYTES // (4 * max(self.samples, 1)), 1)
+        step = max(CHUNK_BYTES // (4 * max(self.samples, 1)), 1)
         for first in range(0, sites, step):
             yield first, self.rows(first, min(first + step, sites))

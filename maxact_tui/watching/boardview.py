@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from engine.quantization.board import LIMITS, Board, Overflow, SchemeSummary, find_overflows, summarise_schemes
 from engine.quantization.distribution import Distribution
-from engine.quantization.populations import Populations, SiteReader, board_of
+from engine.quantization.populations import Populations, SiteReader, board_of, read_session_board
 from engine.session.reader import SessionReader
-from engine.statistics.pass_sums import PassSums
 from engine.statistics.patterns import magnitude_counts, magnitude_values
 from engine.statistics.totals import SiteTotals
 
@@ -89,34 +88,24 @@ def read_site_quant(reader: SessionReader, site: int, totals: SiteTotals) -> Sit
 
 def read_board(reader: SessionReader) -> BoardView:
     """All sites of the last checkpoint."""
-    wholes: list[Distribution | None] = []
-    parts: list[tuple[Distribution | None, Distribution | None]] = []
-    in_pass: list[PassSums | None] = []
     facts: list[tuple[float, ...]] = []
     with reader.snapshot():
-        checkpoint, status, sites = reader.checkpoint_number(), reader.checkpoint_status(), SiteReader(reader)
+        checkpoint, status = reader.checkpoint_number(), reader.checkpoint_status()
         samples = len(reader.samples_done())
-        for number, totals in enumerate(reader.iter_totals()):
-            part = (None, None) if totals is None else sites.site(number, totals)
-            parts.append(part)
-            wholes.append(None if totals is None else Distribution.of(totals) if sites.closed else part[0])
-            in_pass.append(sites.sums(number))
-            facts.append(_facts(totals))
-    populations = sites.collect(wholes, parts, in_pass)
-    board = board_of(populations)
+        found = read_session_board(reader, lambda _, totals: facts.append(_facts(totals)))
     columns = np.array(facts, np.float64).reshape(len(facts), 2 + len(LIMITS))
     return BoardView(
         checkpoint=checkpoint,
-        board=board,
-        population=populations.in_words,
-        summaries=summarise_schemes(board),
+        board=found.board,
+        population=found.in_words,
+        summaries=summarise_schemes(found.board),
         magnitudes=columns[:, 0],
         beyond=columns[:, 2:],
         nonfinite=columns[:, 1].astype(np.int64),
         overflows=find_overflows(columns[:, 0]),
         samples=samples,
         tokens=status.tokens_done if status is not None else 0,
-        has_histograms=any(one is not None for one in wholes),
+        has_histograms=found.has_histograms,
     )
 
 

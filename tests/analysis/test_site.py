@@ -58,6 +58,8 @@ def test_the_largest_come_with_their_addresses() -> None:
     first = found.top[0]
     assert (first.value, first.sample, first.position, first.channel) == (x[4, 5], 1, 0, 5)
     assert len(found.top) == 100
+    assert [found.top[place] for place in range(-100, 0)] == list(found.top) == list(found.top[:])
+    assert found.top[1:] == site(mixed())[0].top[1:] != found.top
     short, _ = site(mixed()[:2, :8])
     assert len(short.top) == 16
 
@@ -136,7 +138,7 @@ def test_non_finite_elements_are_counted_located_and_kept_out_of_every_number() 
 
 def test_a_site_that_saw_nothing_has_no_numbers_and_raises_nothing() -> None:
     found = summarise(SiteTotals.empty("bfloat16", 8, 3, census=True))
-    assert found.count == 0 and math.isnan(found.max) and math.isnan(found.abs_median) and found.top == ()
+    assert found.count == 0 and math.isnan(found.max) and math.isnan(found.abs_median) and not found.top
     assert found.sun_layer.passes is False and found.channels == ()
 
 

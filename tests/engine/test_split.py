@@ -14,7 +14,7 @@ from engine import runner
 from engine.job import Job
 from engine.merging import merge_sessions
 from engine.quantization.board import summarise_schemes
-from engine.quantization.populations import board_schemes, read_board, read_populations
+from engine.quantization.populations import board_of, board_schemes, read_board, read_session_board
 from engine.session.reader import SessionReader, send_command
 from engine.session.splits import CALIBRATION, EVALUATION, SplitRecord
 from engine.splitting import arrange, choose_split
@@ -28,6 +28,7 @@ from tests.engine.running import (
     write_corpus,
 )
 from tests.engine.test_run import fail_above, stop_after_batches
+from tests.quantization.at_once import read_populations
 
 SAMPLES = 30
 
@@ -207,6 +208,7 @@ def test_a_board_takes_thresholds_and_errors_from_different_samples(whole: Path)
         populations, board, paper = (read_populations(reader), read_board(reader), board_schemes(None))
         totals = reader.all_totals()
     assert populations.in_words == "thresholds from 8 calibration samples, errors over 12 others"
+    assert board == board_of(populations)
     assert (board.errors_over, board.thresholds_from) == ("evaluation", "calibration")
     assert board.schemes[: len(paper)] == paper
     assert {scheme.source for scheme in board.schemes} == {"from histogram", "in pass"}
@@ -257,8 +259,10 @@ def test_an_unfinished_evaluation_is_judged_so_far(tmp_path: Path, tiny_model_fo
         stop_after_batches(path, batches)
         assert runner.run(path) == 0
         with SessionReader(path) as reader:
-            populations = read_populations(reader)
-            assert populations.in_words == words
+            populations, streamed = read_populations(reader), read_session_board(reader)
+            assert populations.in_words == streamed.in_words == words
+            assert streamed.board == board_of(populations)
+            assert streamed.split == populations.split
             done = reader.samples_done().tolist()
             tokens = {number: count for number, _, count in reader.sample_labels()}
         judged = done if populations.split is None else done[8:]

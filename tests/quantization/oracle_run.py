@@ -24,10 +24,11 @@ import torch
 from engine import runner
 from engine.job import Job
 from engine.preparation import Prepared
-from engine.quantization.populations import Populations, read_populations
+from engine.quantization.populations import Populations
 from engine.quantization.schemes import Scheme, parse_scheme
 from engine.session.reader import SessionReader
 from tests.engine.running import new_session
+from tests.quantization.at_once import read_populations
 
 ORACLES = Path(__file__).parent.parent / "oracles"
 METRICS = ("mae", "rmse", "rel_mae", "rel_rmse", "sqnr_db", "clip_rate")
