@@ -22,6 +22,7 @@ from maxact_tui.pages.header import fp16_verdict, progress_share, progress_words
 from maxact_tui.terminal.ending import EXIT_DETACHED, exit_code
 from maxact_tui.terminal.preparing import wants_ascii
 from maxact_tui.texts.numbers import duration, exact, grouped
+from maxact_tui.texts.pieces import token_name
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.looking import Look
 from maxact_tui.watching.snapshot import Snapshot, Wish
@@ -148,5 +149,5 @@ def _maximum(snapshot: Snapshot) -> str:
         return ""
     text = f"M {exact(maximum.magnitude)} at {maximum.label}, {fp16_verdict(maximum)[0]}"
     if place is not None:
-        text += f"; token '{visible(place.token)}' at position {place.position} of sample {place.sample}"
+        text += f"; token '{token_name(place.token, place.part)}' at position {place.position} of sample {place.sample}"
     return f"{text}, {place.category}" if place is not None and place.category else text

@@ -21,10 +21,10 @@ from engine.sites.site import HookPlan
 from maxact_tui.pages.boardsheet import LABEL_CELLS, BoardSheet, Order, site_label
 from maxact_tui.pages.cells import decibel_text
 from maxact_tui.pages.header import status_lines
-from maxact_tui.pages.int8page import best_words, bounded_text, error_text, exact_short, share_text, short_name
+from maxact_tui.pages.int8page import best_words, bounded_text, error_text, exact_short, short_name
 from maxact_tui.pages.tuning import Tuned, Tuner, Tuning
 from maxact_tui.terminal.palette import Look
-from maxact_tui.texts.numbers import compact, grouped
+from maxact_tui.texts.numbers import bits, compact, grouped, share_text
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.boardview import BoardView
 from maxact_tui.watching.snapshot import Snapshot
@@ -108,11 +108,11 @@ def overflow_words(overflow: Overflow, view: BoardView, plan: HookPlan) -> str:
     known = [(m, number) for number, m in enumerate(view.magnitudes.tolist()) if not math.isnan(m)]
     largest = site_label(plan.sites[max(known, key=lambda one: (one[0], -one[1]))[1]])
     if not overflow.sites:
-        bits = "no end of bits" if math.isinf(overflow.headroom_bits) else f"{overflow.headroom_bits:.1f} bits"
-        return f"{name}: every site fits, {bits} left at {largest}."
+        spare = "no end of bits" if math.isinf(overflow.headroom_bits) else bits(overflow.headroom_bits)
+        return f"{name}: every site fits, {spare} left at {largest}."
     first = site_label(plan.sites[overflow.sites[0]])
     count = f"{len(overflow.sites)} of {len(known)} sites exceed it without a scale"
-    return f"{name}: {count}, first {first}, by up to {-overflow.headroom_bits:.1f} bits at {largest}."
+    return f"{name}: {count}, first {first}, by up to {bits(-overflow.headroom_bits)} at {largest}."
 
 
 def headroom_lines(view: BoardView, plan: HookPlan, site: int, look: Look) -> list[Strip]:
@@ -125,12 +125,13 @@ def headroom_lines(view: BoardView, plan: HookPlan, site: int, look: Look) -> li
     words = [line(look, (f" {plan.sites[site].name}", "title"), f"  max|x| {exact_short(magnitude)}")]
     for number, (name, limit) in enumerate(LIMITS):
         over = float(view.beyond[site, number])
-        bits = math.log2(limit / magnitude) if magnitude > 0 else math.inf
-        if bits >= 0:
-            said: Part = (f" {name}: fits, {decibel_text(bits, look)} bits left", "good")
+        spare = math.log2(limit / magnitude) if magnitude > 0 else math.inf
+        if spare >= 0:
+            left = bits(spare) if math.isfinite(spare) else f"{decibel_text(spare, look)} bits"
+            said: Part = (f" {name}: fits, {left} left", "good")
         else:
             count = "how many elements is not known" if math.isnan(over) else f"{grouped(int(over))} elements do"
-            said = (f" {name}: exceeds it by {-bits:.1f} bits; {count}", "bad")
+            said = (f" {name}: exceeds it by {bits(-spare)}; {count}", "bad")
         words.append(line(look, said))
     return words
 

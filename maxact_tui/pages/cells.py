@@ -15,7 +15,7 @@ from textual.strip import Strip
 
 from maxact_tui.pages.measures import MEASURES, SQNR_SCALE, Measure, board_values, live_values, summary_values
 from maxact_tui.terminal.palette import Look, Scale, from_zero, scale_of
-from maxact_tui.texts.numbers import UNKNOWN, compact, grouped, signed
+from maxact_tui.texts.numbers import UNKNOWN, compact, fixed, grouped, signed
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.heatmap import Cell
 from maxact_tui.widgets.lines import Part, line
@@ -72,7 +72,7 @@ def decibel_text(decibels: float, look: Look) -> str:
     """`31.4`, `-2.1`, `∞` for no error, `-` where it is unknown; at most six cells."""
     if not math.isfinite(decibels):
         return UNKNOWN if math.isnan(decibels) else "-inf" if decibels < 0 else "inf" if look.ascii_only else "∞"
-    return f"{decibels:.1f}"
+    return fixed(decibels)
 
 
 def site_values(measure: Measure, snapshot: Snapshot) -> NDArray[np.float64]:

@@ -20,7 +20,8 @@ from engine.report.wording import counted
 from engine.session.reader import SessionMeta
 from engine.session.records import Status
 from maxact_tui.terminal.palette import Look
-from maxact_tui.texts.numbers import UNKNOWN, compact, duration, exact, grouped, percent, rate, size
+from maxact_tui.texts.numbers import UNKNOWN, bits, compact, duration, exact, grouped, percent, rate, size
+from maxact_tui.texts.pieces import token_name
 from maxact_tui.texts.visible import cell_width, cut_start, visible
 from maxact_tui.watching.machine import Usage
 from maxact_tui.watching.places import TokenPlace
@@ -180,9 +181,9 @@ def maximum_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
 def fp16_verdict(maximum: Maximum) -> tuple[str, str]:
     """Whether M fits float16, and by how many bits, with the style for it."""
     if maximum.overflows_fp16:
-        return f"overflows fp16 by {-maximum.fp16_headroom_bits:.1f} bits", "bad"
+        return f"overflows fp16 by {bits(-maximum.fp16_headroom_bits)}", "bad"
     style = "warn" if maximum.fp16_headroom_bits < 2 else "good"
-    return f"fits fp16, {maximum.fp16_headroom_bits:.1f} bits left", style
+    return f"fits fp16, {bits(maximum.fp16_headroom_bits)} left", style
 
 
 def token_line(snapshot: Snapshot, maximum: Maximum, look: Look, width: int) -> Strip:
@@ -200,7 +201,7 @@ def token_line(snapshot: Snapshot, maximum: Maximum, look: Look, width: int) -> 
 def token_parts(place: TokenPlace, look: Look, width: int, *, lead: int = 12) -> list[Part]:
     """A token in its context, between brackets, in exactly `width` cells; `lead` of them at most for what is before."""
     plain = look.ascii_only
-    token = f"‹{visible(place.token, max(width - 4, 1), ascii_only=plain)}›"
+    token = f"‹{token_name(place.token, place.part, max(width - 4, 1), ascii_only=plain)}›"
     spare = width - cell_width(token)
     before = cut_start(visible(place.before, ascii_only=plain, space=" "), min(lead, spare))
     after = visible(place.after, spare - cell_width(before), space=" ", ascii_only=plain)

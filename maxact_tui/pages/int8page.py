@@ -3,7 +3,7 @@
 - `int8_page`     everything, with the list of schemes at its left or without
 - `int8_line`     the site's SQNR under the usual schemes in one line
 - `best_words`    the best scheme for each number of bits, in words
-- `share_text`, `bounded_text`  numbers as these lines write them
+- `bounded_text`  an SQNR with its bounds
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from engine.quantization.removal import Bounded
 from maxact_tui.pages.cells import decibel_text
 from maxact_tui.pages.tuning import LOWEST, Tuned, Tuner, Tuning, WhatIf
 from maxact_tui.terminal.palette import Look
-from maxact_tui.texts.numbers import compact, exact, grouped
-from maxact_tui.texts.visible import fitted, visible
+from maxact_tui.texts.numbers import compact, exact, grouped, share_text
+from maxact_tui.texts.pieces import token_name
+from maxact_tui.texts.visible import fitted
 from maxact_tui.watching.snapshot import SiteView
 from maxact_tui.widgets.lines import Part, line
 
@@ -112,19 +113,6 @@ def error_text(error: QuantError | None, look: Look) -> str:
     if error is None or not error.count:
         return "-"
     return "zero" if error.is_zero else decibel_text(error.sqnr_db, look)
-
-
-def share_text(share: float) -> str:
-    """A share in per cent, with two decimals where it is small: `0.10 %`, `31.4 %`, `<0.01 %`."""
-    if math.isnan(share):
-        return "-"
-    if share in (0, 1):
-        return f"{100 * share:.0f} %"
-    if share < 1e-4:
-        return "<0.01 %"
-    if share > 0.9995:
-        return ">99.9 %"
-    return f"{100 * share:.2f} %" if share < 0.1 else f"{100 * share:.1f} %"
 
 
 def bounded_text(bounded: Bounded, look: Look) -> str:
@@ -226,7 +214,7 @@ def _token(view: SiteView, carrier: Carrier, look: Look) -> str:
     address = f"{sample}:{position}"
     for entry, place in zip(view.summary.top, view.places, strict=True):
         if (entry.sample, entry.position) == carrier.address and place is not None:
-            return f"‹{visible(place.token, 10, ascii_only=look.ascii_only)}› {address}"
+            return f"‹{token_name(place.token, place.part, 10, ascii_only=look.ascii_only)}› {address}"
     return address
 
 

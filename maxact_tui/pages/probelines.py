@@ -20,6 +20,7 @@ from engine.sites.site import HookPlan
 from maxact_tui.pages.cells import compact_bound
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import compact, exact, grouped
+from maxact_tui.texts.pieces import token_name, whole_text
 from maxact_tui.texts.visible import cell_width, visible
 from maxact_tui.watching.probes import ProbeView, Tokens, peak_token
 from maxact_tui.watching.snapshot import Snapshot
@@ -71,7 +72,7 @@ def maximum_line(view: ProbeView, snapshot: Snapshot, look: Look, width: int) ->
     token = peak_token(view.maxima[maximum.site])
     value, channel = float(view.maxima[maximum.site, token]), int(view.channels[maximum.site, token])
     shown = view.tokens.shown[token]
-    name = visible(shown.text or view.tokens.pieces[token], 16, ascii_only=look.ascii_only)
+    name = token_name(whole_text(view.tokens.pieces, shown), shown.part(token), 16, ascii_only=look.ascii_only)
     tail: list[Part] = ["  token ", (f"{token} ‹{name}›", "value"), f"  channel {channel}"]
     head = f" {exact(value)}"
     room = width - cell_width(head) - sum(cell_width(part if isinstance(part, str) else part[0]) for part in tail) - 9

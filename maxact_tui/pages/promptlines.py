@@ -17,6 +17,7 @@ from textual.strip import Strip
 from engine.session.records import Result
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import UNKNOWN, compact, exact, grouped
+from maxact_tui.texts.pieces import token_name, whole_text
 from maxact_tui.texts.visible import fitted, visible
 from maxact_tui.watching.probes import ProbeView, peak_token
 from maxact_tui.widgets.grid import Grid
@@ -43,14 +44,23 @@ def prompt_head(view: ProbeView, look: Look, width: int, name: str = "") -> Stri
 def prompt_table(
     prompts: Sequence[Result], marked: Sequence[int], look: Look, width: int
 ) -> tuple[list[Part], list[Strip]]:
-    """Mark, number, time, policy, tokens, M and text of each prompt."""
+    """Mark, number, time, policy, tokens, M and text of each prompt.
+
+    Prompts have numbers of their own, because the session numbers them together with all other results.
+
+    Args:
+        prompts: all of the session, newest first.
+        marked: the results' numbers of those that are marked.
+        look: what the terminal can show.
+        width: cells of a row.
+    """
     heading: list[Part] = [("     no   time tokens as      tokens          M  text", "dim")]
     rows = []
-    for one in prompts:
+    for number, one in zip(range(len(prompts), 0, -1), prompts, strict=True):
         mark = look.own("•") if one.number in marked else " "
         when = time.strftime("%H:%M", time.localtime(one.at))
         policy = fitted(_policy(str(one.data.get("policy", ""))), 13, ascii_only=look.ascii_only)
-        facts = f"{one.number:>5}  {when} {policy} {int(one.data.get('tokens', 0)):>6} {_magnitude(one):>10}  "
+        facts = f"{number:>5}  {when} {policy} {int(one.data.get('tokens', 0)):>6} {_magnitude(one):>10}  "
         text = visible(_text(one), max(width - len(facts) - 3, 8), space=" ", ascii_only=look.ascii_only)
         rows.append(line(look, (f" {mark}", "key"), facts, text))
     return heading, rows
@@ -68,8 +78,9 @@ def compare_rows(views: tuple[ProbeView, ProbeView], grid: Grid, column: int, lo
         first, second = (_peak(view, site) for view in views)
         parts: list[Part] = [(f"{grid.rows[row]:>6} ", "dim")]
         for view, (value, token) in zip(views, (first, second), strict=True):
-            piece = view.tokens.shown[token].text or view.tokens.pieces[token]
-            shown = "" if isnan(value) else f"{token} {visible(piece, ascii_only=look.ascii_only)}"
+            piece = view.tokens.shown[token]
+            text, part = whole_text(view.tokens.pieces, piece), piece.part(token)
+            shown = "" if isnan(value) else f"{token} {token_name(text, part, ascii_only=look.ascii_only)}"
             number = UNKNOWN if isnan(value) else exact(value)
             parts.append(f"{number:>10}  {fitted(look.own(shown), room, ascii_only=look.ascii_only)} ")
         rows.append(line(look, *parts, _ratio(first[0], second[0])))

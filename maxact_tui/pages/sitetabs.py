@@ -101,7 +101,10 @@ def token_detail(view: SiteView, number: int, look: Look, width: int) -> list[St
     head = f"x = {entry.value!r}, sample {entry.sample}, position {entry.position}, channel {entry.channel}"
     if place is None:
         return [line(look, head)]
-    where = f"token {place.token_id} = {place.token!r}, {place.length} tokens in {visible(place.origin, space=' ')}"
+    where = f"token {place.token_id} = {place.piece!r}, "
+    if place.part[1] > 1:
+        where += f"part {place.part[0]} of {place.part[1]} of ‹{visible(place.token, 20)}›, "
+    where += f"{place.length} tokens in {visible(place.origin, space=' ')}"
     if place.language:
         where += f" ({visible(place.language, space=' ')})"
     return [

@@ -3,15 +3,19 @@
 - `compact`    `23.2k`, `1.05e6`: three digits, which is what a 16-bit activation has
 - `signed`     the same with a sign in front of negatives, in at most six cells
 - `exact`      `23,168`: every digit a float32 has
+- `fixed`      so many decimals, never a negative zero
 - `grouped`    whole numbers with thousands separators
-- `percent`, `duration`, `size`, `rate`
+- `percent`, `share_text`, `duration`, `size`, `rate`, `bits`
+- `read_number`  a number as people type it
 """
 
 from __future__ import annotations
 
 import math
+import re
 
 UNKNOWN = "-"
+_TYPED = re.compile(r"([+-]?)(\d+|\d{1,3}(?:,\d{3})+)?(\.\d*)?(e[+-]?\d{1,4})?(k?)", re.ASCII | re.IGNORECASE)
 
 
 def compact(value: float, digits: int = 3) -> str:
@@ -45,11 +49,16 @@ def exact(value: float) -> str:
     """All digits of a float32 (of a bfloat16 all the more), with thousands separators: `23,168`, `-0.015625`."""
     if not math.isfinite(value):
         return UNKNOWN if math.isnan(value) else compact(value) if value > 0 else "-inf"
-    text = f"{value:.8g}"
+    text = f"{value:z.8g}"
     if "e" in text:
         return text
     whole, dot, fraction = text.partition(".")
     return f"{int(whole):,}" + dot + fraction if abs(value) >= 1000 else text
+
+
+def fixed(value: float, decimals: int = 1) -> str:
+    """So many decimals; what rounds to zero has no sign."""
+    return f"{value:z.{decimals}f}"
 
 
 def grouped(value: int) -> str:
@@ -65,6 +74,35 @@ def percent(share: float) -> str:
     if 0 < points < 1:
         return f"{points:.1g} %" if points >= 0.1 else "<0.1 %"
     return f"{math.floor(points) if points < 100 else round(points)} %"
+
+
+def share_text(share: float) -> str:
+    """A share in per cent, with two decimals where it is small: `0.10 %`, `31.4 %`, `<0.01 %`."""
+    if math.isnan(share):
+        return UNKNOWN
+    if share in (0, 1):
+        return f"{fixed(100 * share, 0)} %"
+    if abs(share) < 1e-4:
+        return "<0.01 %"
+    if 0.9995 < share < 1:
+        return ">99.9 %"
+    if share >= 10:
+        return f"{compact(100 * share)} %"
+    return f"{fixed(100 * share, 2 if share < 0.1 else 1)} %"
+
+
+def bits(count: float) -> str:
+    """Bits of headroom: `1.2 bits`, `<0.1 bits`."""
+    return "<0.1 bits" if 0 < count < 0.05 else f"{fixed(count)} bits"
+
+
+def read_number(text: str) -> float:
+    """A number as people type it and as it is shown: `12.5`, `3e4`, `23,168`, `23.2k`; NaN where it is none."""
+    found = _TYPED.fullmatch(text.strip())
+    if found is None or not (found[2] or (found[3] or "").strip(".")):
+        return math.nan
+    number = float(f"{found[1]}{(found[2] or '0').replace(',', '')}{found[3] or ''}{found[4] or ''}")
+    return number * 1000 if found[5] else number
 
 
 def duration(seconds: float | None) -> str:

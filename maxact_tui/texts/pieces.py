@@ -2,12 +2,16 @@
 
 - `ShownPiece`    what stands in the place of one token
 - `shown_pieces`  the pieces of a text, where tokens are UTF-8 only together as the characters that begin in each
+- `whole_text`    the characters a token is part of
+- `token_name`    a single token as it is shown, with which part of its characters it is
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from maxact_tui.texts.visible import visible
 
 LONGEST_RUN = 12  # tokens; a vocabulary of single bytes needs four for a character
 
@@ -29,10 +33,39 @@ class ShownPiece:
         """Whether it is in a run."""
         return self.run[1] - self.run[0] > 1
 
+    def part(self, token: int) -> tuple[int, int]:
+        """Number of a token within the run, from 1, and how many there are."""
+        return token - self.run[0] + 1, self.run[1] - self.run[0]
+
     @property
     def continues(self) -> bool:
         """Whether no character begins in it."""
         return self.is_part and not self.text
+
+
+def whole_text(pieces: Sequence[bytes], shown: ShownPiece) -> bytes:
+    """The text of a piece's run: whole characters, or the token's own bytes where it is in none."""
+    start, end = shown.run
+    return b"".join(pieces[start:end])
+
+
+def token_name(text: bytes, part: tuple[int, int], width: int | None = None, *, ascii_only: bool = False) -> str:
+    """A single token as it is shown: `·the`; `秋 2/3` is the second of three tokens that are that character together.
+
+    A blank within a token is shown as a sign, so the blank before the numbers cannot be the token's.
+
+    Args:
+        text: the token's own text, or the characters it is part of.
+        part: its number among the tokens of these characters, from 1, and how many they are.
+        width: cells at most; the text is cut for it, the numbers only where there is no room for both.
+        ascii_only: escape everything beyond ASCII.
+    """
+    tail = f" {part[0]}/{part[1]}" if part[1] > 1 else ""
+    if width is None:
+        return visible(text, ascii_only=ascii_only) + tail
+    if len(tail) >= width:
+        tail = ""
+    return visible(text, width - len(tail), ascii_only=ascii_only) + tail
 
 
 def shown_pieces(pieces: Sequence[bytes]) -> tuple[ShownPiece, ...]:

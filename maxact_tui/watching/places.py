@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from engine.session.reader import SessionReader
 from engine.session.records import SampleRecord
 from maxact_tui.texts.filtering import Value
-from maxact_tui.texts.pieces import shown_pieces
+from maxact_tui.texts.pieces import shown_pieces, whole_text
 from maxact_tui.texts.visible import visible
 
 CONTEXT_TOKENS = 24
@@ -32,9 +32,11 @@ class TokenPlace:
         language: of the sample, empty where unknown.
         origin: where the sample comes from.
         token_id: id in the vocabulary.
+        piece: its own bytes.
         before, token, after: bytes of the text, up to `CONTEXT_TOKENS` tokens before and `FOLLOWING_TOKENS` after;
-            a character of several tokens stands whole in the one it begins in, and a token in which none begins is
-            its own bytes; where the context cuts a character in two, its rest is left out.
+            of a token that is UTF-8 only together with others all of these, so that characters stay whole; where the
+            context cuts a character in two, its rest is left out.
+        part: number of the token among those that `token` is made of, from 1, and how many they are.
     """
 
     sample: int
@@ -44,9 +46,11 @@ class TokenPlace:
     language: str
     origin: str
     token_id: int
+    piece: bytes
     before: bytes
     token: bytes
     after: bytes
+    part: tuple[int, int]
 
 
 def place_record(place: TokenPlace | None) -> dict[str, Value]:
@@ -73,7 +77,9 @@ class Places:
         start, end = max(position - CONTEXT_TOKENS, 0), min(position + FOLLOWING_TOKENS + 1, len(record.token_ids))
         pieces = self._text([int(i) for i in record.token_ids[start:end]])
         here = position - start
-        shown = [piece.text for piece in shown_pieces(pieces)]
+        shown = shown_pieces(pieces)[here]
+        first, last = shown.run
+        before, after = b"".join(pieces[:first]), b"".join(pieces[last:])
         return TokenPlace(
             sample=sample,
             position=position,
@@ -82,11 +88,11 @@ class Places:
             language=record.language,
             origin=record.origin,
             token_id=int(record.token_ids[position]),
-            before=_whole_from(b"".join(shown[:here])) if start else b"".join(shown[:here]),
-            token=shown[here] or pieces[here],
-            after=_whole_up_to(b"".join(shown[here + 1 :]))
-            if end < len(record.token_ids)
-            else b"".join(shown[here + 1 :]),
+            piece=pieces[here],
+            before=_whole_from(before) if start else before,
+            token=whole_text(pieces, shown),
+            after=_whole_up_to(after) if end < len(record.token_ids) else after,
+            part=shown.part(here),
         )
 
     def _sample(self, number: int) -> SampleRecord | None:

@@ -115,5 +115,5 @@ def test_the_line_of_m_says_whether_fp16_holds_it(magnitude: float, verdict: str
 @pytest.mark.parametrize("piece", HOSTILE)
 @pytest.mark.parametrize("width", [8, 20, 60])
 def test_a_token_in_context_is_exactly_as_wide_as_asked(piece: bytes, width: int) -> None:
-    place = TokenPlace(0, 1, 9, "web", "", "", 5, b"before " * 9, piece, b" after" * 9)
+    place = TokenPlace(0, 1, 9, "web", "", "", 5, piece, b"before " * 9, piece, b" after" * 9, (2, 12))
     assert line(LOOK, *token_parts(place, LOOK, width, lead=width // 3)).cell_length == width

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from textual.events import Key, Paste
 
 from engine.analysis.channelmap import channel_map
 from engine.session.reader import SessionReader
+from maxact_tui.pages.header import token_parts
 from maxact_tui.screens.channels import ChannelsScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.prompt import PromptScreen
@@ -23,8 +25,10 @@ from maxact_tui.screens.site import SiteScreen
 from maxact_tui.shell.application import MaxactApp
 from maxact_tui.terminal.palette import choose_look
 from maxact_tui.texts.pieces import shown_pieces
+from maxact_tui.watching.places import Places
 from maxact_tui.watching.probes import Tokens
 from maxact_tui.widgets.heatmap import Heatmap
+from maxact_tui.widgets.lines import line
 from maxact_tui.widgets.tokentext import lay_out
 from tests.screen import probed, sessions
 from tests.screen.conftest import Shown, is_complete, settle
@@ -71,6 +75,34 @@ class TestPieces:
     @pytest.mark.parametrize("pieces", [[b"\xe4\xb8"], [b"\xe4", b"a"], [b"\x80", b"\xe4"], [b"", b"\xff"]])
     def test_bytes_that_never_become_characters_are_kept(self, pieces: list[bytes]) -> None:
         assert [piece.text for piece in shown_pieces(pieces)] == pieces
+
+    def test_a_token_is_readable_in_its_context_and_its_own_bytes_are_kept(self, tmp_path: Path) -> None:
+        pieces = {
+            200: b"a",
+            201: b" \xe7",
+            202: b"\xa7\x8b\xe5",
+            203: b"\xa4\xa9",
+            204: "हि".encode(),
+            205: "ंदी".encode(),
+        }
+        script = sessions.SessionScript(tmp_path / "parts.maxact", samples=1)
+        script.samples = [replace(script.samples[0], token_ids=np.array(list(pieces), np.int32))]
+        script.load().writer.add_samples((), pieces)
+        script.finish()
+        with SessionReader(script.path) as reader:
+            places = [Places(reader).at(0, position) for position in range(len(pieces))]
+        assert [place.piece for place in places] == list(pieces.values())
+        assert {place.before + place.token + place.after for place in places} == {"a 秋天हिंदी".encode()}
+        look = choose_look("256")
+        texts = [line(look, *token_parts(place, look, 30)).text.rstrip() for place in places]
+        assert texts == [
+            "‹a› 秋天हिंदी",
+            "a‹·秋天 1/3›हिंदी",
+            "a‹·秋天 2/3›हिंदी",
+            "a‹·秋天 3/3›हिंदी",
+            "a 秋天‹हि›◌ंदी",
+            "a 秋天हि‹◌ंदी›",
+        ]
 
     def test_every_token_of_a_text_has_its_place_and_no_row_is_too_wide(self) -> None:
         words = (b"Winter", b" is", b"\n", b"\n", b"\xe7", b"\xa7\x8b", b"x" * 50, b"", "深度學習".encode())
