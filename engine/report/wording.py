@@ -26,7 +26,7 @@ def exact(value: float) -> str:
     """Every digit a float32 has, with thousands separators: `23,168`, `-0.015625`; infinite as ∞, unknown as –."""
     if not math.isfinite(value):
         return UNKNOWN if math.isnan(value) else ("∞" if value > 0 else "-∞")
-    text = f"{value:.8g}"
+    text = f"{value:z.8g}"
     if "e" in text or abs(value) < 1000:
         return text
     whole, dot, fraction = text.partition(".")

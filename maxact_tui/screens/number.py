@@ -9,13 +9,15 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.events import Key
 
+from maxact_tui.keymap import actions
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.editing import LineEditor
+from maxact_tui.texts.numbers import read_number
 from maxact_tui.texts.visible import visible
 from maxact_tui.widgets.lines import Lines, line
 
@@ -26,14 +28,12 @@ class NumberScreen(AnsweringScreen[float | None]):
     Args:
         look: what the terminal can show.
         question: one line.
-        check: raises ValueError with one line for the user where a number will not do.
+        check: raises ValueError with one line for the user where a number will not do, NaN for what is none.
     """
 
     CSS_PATH = "number.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", show=False),
-        Binding("enter", "take", show=False),
-    ]
+    PLACES = ("number",)
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("number")]
 
     def __init__(self, look: Look, question: str, check: Callable[[float], object]) -> None:
         super().__init__()
@@ -55,6 +55,10 @@ class NumberScreen(AnsweringScreen[float | None]):
         event.stop()
         self._draw()
 
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """What can be typed is typed."""
+        return character is not None and character.isprintable()
+
     def on_key(self, event: Key) -> None:
         """Edit the line."""
         if self._editor.press(event.key, event.character):
@@ -65,12 +69,11 @@ class NumberScreen(AnsweringScreen[float | None]):
 
     def action_take(self) -> None:
         """Give the number back, or say what is wrong with it."""
-        typed = self._editor.text.strip().replace(",", "")
+        number = read_number(self._editor.text)
         try:
-            number = float(typed)
             self._check(number)
         except ValueError as error:
-            self._problem = str(error) if _is_number(typed) else f"{typed!r} is not a number; 12.5 or 3e4 would be"
+            self._problem = str(error)
             self._draw()
             return
         self.dismiss(number)
@@ -91,11 +94,3 @@ class NumberScreen(AnsweringScreen[float | None]):
                 line(look, (hint, "bad")) if hint else line(look, ("enter takes it; esc cancels", "dim")),
             ]
         )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -8,14 +8,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import replace
 
+import numpy as np
 from textual.strip import Strip
 
 from engine.quantization.board import Column
-from engine.quantization.schemes import Scheme
+from engine.quantization.errors import QuantizationError
 from maxact_tui.pages.int8page import int8_page
 from maxact_tui.pages.tuning import FINE, MOST_CHANNELS, Tuner, Tuning, make_tuner
+from maxact_tui.screens.watched import needing_rows
 from maxact_tui.terminal.palette import Look
 from maxact_tui.watching.snapshot import Snapshot
+
+_TUNING = needing_rows("tuning")
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class Tunable(ABC):
@@ -48,6 +54,10 @@ class Tunable(ABC):
         if self._tuner is None or self._tuner.view is not view:
             self._tuner = make_tuner(self.snapshot, site)
         return self._tuner
+
+    def awaits_tuner(self, action: str) -> bool:
+        """Whether an action moves a threshold of a site whose arrays are still being read."""
+        return self.tuner is None and self.snapshot.checkpoint > 0 and action in _TUNING
 
     @property
     def can_move(self) -> bool:
@@ -91,9 +101,12 @@ class Tunable(ABC):
         """Refuse a threshold no quantiser can have.
 
         Raises:
-            QuantizationError: negative, infinite or not a number.
+            QuantizationError: zero, negative, not a number, or more than any activation can be.
         """
-        Scheme(policy="value", value=threshold)
+        if not threshold > 0:
+            raise QuantizationError("a threshold is a number above 0: 12.5, 3e4 or 23.2k")
+        if threshold > LARGEST:
+            raise QuantizationError("no activation is above 3.4e38: 12.5, 3e4 or 23.2k")
 
     def take_threshold(self, threshold: float | None) -> None:
         """Set the threshold to a number; None leaves it as it is."""

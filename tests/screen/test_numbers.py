@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.report import wording
+from maxact_tui.pages.cells import compact_bound, decibel_text
+from maxact_tui.terminal.palette import choose_look
 from maxact_tui.texts import numbers
 from maxact_tui.widgets.plot import round_ticks
 
@@ -77,6 +82,50 @@ def test_a_share_is_never_called_complete_before_it_is(share: float, text: str) 
 @pytest.mark.parametrize(("count", "text"), [(512, "512 B"), (1536, "1.5 KiB"), (2**31, "2.0 GiB"), (2**47, "128 TiB")])
 def test_sizes_use_binary_units(count: int, text: str) -> None:
     assert numbers.size(count) == text
+
+
+_LOOK = choose_look("256")
+FORMATTERS: dict[str, Callable[[float], str]] = {
+    "compact": numbers.compact,
+    "signed": numbers.signed,
+    "exact": numbers.exact,
+    "fixed": numbers.fixed,
+    "percent": numbers.percent,
+    "share": numbers.share_text,
+    "bits": numbers.bits,
+    "duration": numbers.duration,
+    "rate": lambda value: numbers.rate(value, "tok"),
+    "decibels": lambda value: decibel_text(value, _LOOK),
+    "bound": compact_bound,
+    "report's exact": wording.exact,
+    "report's short": wording.short,
+    "report's share": wording.share,
+}
+
+
+@pytest.mark.parametrize("name", FORMATTERS)
+@given(st.floats(-1e6, 1e6) | st.floats(-1.0, 1e-12) | st.sampled_from([-0.0, -0.04, -1e-300, 0.0]))
+def test_no_number_is_a_negative_zero(name: str, value: float) -> None:
+    assert not re.search(r"(?<![\w.])-[0.]+(?![\d.e])", FORMATTERS[name](value))
+
+
+@given(st.floats(min_value=1e-6, max_value=1e30))
+def test_a_number_can_be_typed_as_it_is_shown(value: float) -> None:
+    for text in (numbers.compact(value), numbers.exact(value), f"{value:e}", f" {value!r} "):
+        assert numbers.read_number(text) == pytest.approx(value, rel=0.051)
+
+
+@pytest.mark.parametrize("text", ["", ".", "-", "k", "1,5", "12,34", "nan", "inf", "1_000", "ab", "3 4", "٣", "1e"])
+def test_what_is_no_number_is_not_taken_for_one(text: str) -> None:
+    assert math.isnan(numbers.read_number(text))
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(-0.0, "0 %"), (-1e-17, "<0.01 %"), (0.001, "0.10 %"), (0.314, "31.4 %"), (0.9999, ">99.9 %"), (1.3, "130.0 %")],
+)
+def test_an_error_s_share_keeps_two_digits_and_may_exceed_the_whole(share: float, text: str) -> None:
+    assert numbers.share_text(share) == text
 
 
 @given(st.floats(1e-6, 1e7), st.integers(2, 12))
