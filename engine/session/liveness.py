@@ -9,8 +9,6 @@ from __future__ import annotations
 import socket
 import time
 
-import psutil
-
 from engine.session.library import boot_identity
 from engine.session.records import ENDED, Status
 
@@ -45,6 +43,8 @@ def is_running(pid: int, started: float) -> bool:
 
     A zombie counts as dead, and a recycled pid is told by its start time.
     """
+    import psutil  # not needed, and so not waited for, where a session has ended
+
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:

@@ -33,16 +33,16 @@ def attach(
     ] = None,
 ) -> int:
     """Open the newest running session."""
-    from maxact_tui.cli.commands import sessions
+    from maxact_tui.cli.commands import opening
 
-    return sessions.attach() if session is None else sessions.open_session(session)
+    return opening.attach() if session is None else opening.open_session(session)
 
 
 def open_session(session: Session) -> int:
     """Open a session, running or finished."""
-    from maxact_tui.cli.commands import sessions
+    from maxact_tui.cli.commands import opening
 
-    return sessions.open_session(session)
+    return opening.open_session(session)
 
 
 def resume(

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import time
 
+from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
+from textual.message import Message
 from textual.strip import Strip
 
 from maxact_tui.pages.panes import (
@@ -29,6 +31,7 @@ from maxact_tui.terminal.palette import Look
 from maxact_tui.watching.snapshot import SiteView, Snapshot
 from maxact_tui.widgets.grid import Grid
 from maxact_tui.widgets.lines import Lines
+from maxact_tui.widgets.plot import is_loaded, load
 
 TOKENS, CHANNELS, DEPTH = 0, 1, 2
 PLOT_SECONDS = 1.0
@@ -43,12 +46,16 @@ class SitePanel(Vertical):
         look: what the terminal can show.
     """
 
+    class PlotsLoaded(Message):
+        """The plotting library has been loaded."""
+
     def __init__(self, look: Look, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._look = look
         self._active = 0
         self._partner = DEPTH  # the pane of the other half that was open last
         self._plotted_at = 0.0
+        self._loads_plots = False
         self._room = 1
         self._late: tuple[Snapshot, Grid] | None = None
         self._shown: dict[int, tuple[Size, object]] = {}
@@ -116,8 +123,10 @@ class SitePanel(Vertical):
         changed = site.show(site_lines(snapshot, look, site.size.width))
         changed |= self._pane("tabs").show([tab_line(look, self.open_panes)])
         now = time.monotonic()
-        plots = not by_data or now - self._plotted_at >= PLOT_SECONDS
-        if plots:
+        plots = is_loaded() and (not by_data or now - self._plotted_at >= PLOT_SECONDS)
+        if not is_loaded():
+            self._load_plots_soon()
+        elif plots:
             self._plotted_at = now
         elif self._late is None:
             # A run that has just ended sends no further snapshot that could bring the plots up to date.
@@ -137,6 +146,20 @@ class SitePanel(Vertical):
             return False
         self._shown[number] = key
         return pane.show(_lines_of(number, data, self._look, pane.size))
+
+    def _load_plots_soon(self) -> None:
+        if not self._loads_plots:
+            self._loads_plots = True
+            self.call_after_refresh(self._load_plots)
+
+    @work(thread=True)
+    def _load_plots(self) -> None:
+        load()
+        self.post_message(self.PlotsLoaded())
+
+    def on_site_panel_plots_loaded(self, event: PlotsLoaded) -> None:
+        """Draw the plots that the first frame went without."""
+        self._plot_late()
 
     def _plot_late(self) -> None:
         if self._late is not None:

@@ -10,13 +10,14 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import psutil
+from typing import TYPE_CHECKING, Any
 
 from engine.session.library import boot_identity
 from engine.session.reader import SessionMeta
 from engine.session.records import ENDED, Status
+
+if TYPE_CHECKING:
+    import psutil
 
 SAMPLE_SECONDS = 1.0
 VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"
@@ -63,6 +64,8 @@ class Machine:
         now = self._clock()
         if now >= self._due:
             self._due = now + SAMPLE_SECONDS
+            import psutil  # only where an engine runs: the first frame does not wait for it
+
             try:
                 self._last = self._sample(status, meta)
             except (psutil.Error, OSError):  # the engine ended just now, or belongs to somebody else
@@ -79,6 +82,8 @@ class Machine:
 
     def _sample(self, status: Status, meta: SessionMeta | None) -> Usage | None:
         if self._process is None or self._process.pid != status.pid:
+            import psutil
+
             self._process = psutil.Process(status.pid)
             self._process.cpu_percent()  # the first call only starts the count
             return None

@@ -3,7 +3,7 @@
 - `Series`   one curve
 - `draw`     curves and labelled ticks to lines of text
 - `round_ticks`  ticks at round numbers from zero on
-- `preload`  load plotext while nobody waits for it
+- `load`, `is_loaded`  plotext takes as long to load as a screen to draw: the first one does not wait for it
 - `pooled`   at most a few points per column, keeping every extreme
 """
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from maxact_tui.texts.visible import fitted
 
 Ticks = Sequence[tuple[float, str]]
+_loaded = threading.Event()
 _plotext_lock = threading.Lock()  # plotext draws on one global figure
 
 
@@ -40,13 +41,16 @@ class Series:
     joined: bool = True
 
 
-def preload() -> None:
-    """Load the plotting library in the background, while the user looks at the first frame."""
-    threading.Thread(target=_load, name="import-plotext", daemon=True).start()
+def is_loaded() -> bool:
+    """Whether plotting takes no longer than the drawing itself."""
+    return _loaded.is_set()
 
 
-def _load() -> None:
+def load() -> None:
+    """Load the plotting library, for instance in a thread."""
     import plotext  # noqa: F401
+
+    _loaded.set()
 
 
 def draw(
@@ -65,6 +69,7 @@ def draw(
         return []
     import plotext
 
+    _loaded.set()
     with _plotext_lock:
         figure = plotext.figure
         figure.clear()

@@ -3,7 +3,6 @@
 - `measure`  make the session file, start the engine, show it
 - `resume`   start an engine on an existing session file, show it
 - `add`      more texts for a run
-- `say_goodbye`  after the screen: where the results are
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from pathlib import Path
 from corpus.reading import load_corpus
 from engine.job import Job
 from engine.process import start_engine
-from engine.session.library import log_path, new_path, sessions_folder
+from engine.session.library import new_path
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED
 from engine.session.writer import SessionWriter
@@ -139,6 +138,7 @@ def _launch(
     except UserError:
         take_back()
         raise
+    from maxact_tui.cli.commands.opening import say_goodbye
     from maxact_tui.shell.app import run_app
 
     code = run_app(path)
@@ -151,19 +151,3 @@ def _start(path: Path) -> None:
         start_engine(path)
     except OSError as error:
         raise UserError(f"the engine could not be started: {error}") from error
-
-
-def say_goodbye(path: Path, *, debug: bool = False) -> None:
-    """After the screen: where the results are, and how to come back."""
-    with SessionReader(path) as reader:
-        status = reader.status()
-    if status.phase == "failed":
-        print(f"maxact-tui: {status.detail}", file=sys.stderr)
-        print(f"log: {log_path(path)}", file=sys.stderr)
-        if debug:
-            print(log_path(path).read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
-    elif status.phase in ENDED:
-        print(f"session: {path}  (maxact-tui open {short_name(path)})", file=sys.stderr)
-    else:
-        back = "attach" if path.parent == sessions_folder() else f"open {short_name(path)}"
-        print(f"still running in the background; come back with: maxact-tui {back}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """Commands about sessions that exist: list, open, attach, show.
 
-- `browse`, `list_all`, `open_session`, `attach`, `show`, `merge`
+- `browse`, `list_all`, `show`, `merge`
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rich.text import Text
 from engine.session.library import sessions_folder
 from engine.session.listing import list_sessions
 from engine.session.reader import SessionReader
-from engine.session.records import ENDED, SessionInfo
+from engine.session.records import SessionInfo
 from maxact_tui.cli.output import console
 from maxact_tui.errors import UserError
 from maxact_tui.keymap.settings import load_settings
@@ -60,40 +60,6 @@ def list_all() -> int:
         table.add_row(*_row(info, wide=wide))
     out.print(table)
     return 0
-
-
-def open_session(session: Path) -> int:
-    """Show a session on the screen; without a terminal, its summary."""
-    path = find_session(session)
-    if load_settings().plain:
-        from maxact_tui.cli.plain import tell
-
-        return tell(path)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return show(path, as_json=False)
-    with SessionReader(path):  # a file that cannot be read is refused before the screen opens
-        pass
-    from maxact_tui.terminal.preparing import prepare_terminal
-
-    prepare_terminal()
-    from maxact_tui.cli.commands.running import say_goodbye
-    from maxact_tui.shell.app import run_app
-
-    code = run_app(path)
-    say_goodbye(path)
-    return code
-
-
-def attach() -> int:
-    """Open the newest running session.
-
-    Raises:
-        UserError: none is running.
-    """
-    running = [info for info in list_sessions() if info.status.phase not in ENDED]
-    if not running:
-        raise UserError("no run is going on; maxact-tui sessions lists the finished ones")
-    return open_session(running[0].path)
 
 
 def show(session: Path, *, as_json: bool) -> int:

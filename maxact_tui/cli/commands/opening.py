@@ -1,0 +1,85 @@
+"""The commands that open sessions on the screen. The name is written before anything heavy is imported.
+
+- `open_session`  one session, running or finished
+- `attach`        the newest running one
+- `say_goodbye`   after the screen: where the results are
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from engine.session.library import log_path, sessions_folder
+from maxact_tui.errors import UserError
+from maxact_tui.keymap.settings import load_settings
+from maxact_tui.terminal.preparing import prepare_terminal, wants_ascii
+from maxact_tui.terminal.splash import show_splash, take_back
+from maxact_tui.watching.finding import find_session, short_name
+
+
+def open_session(session: Path) -> int:
+    """Show a session on the screen; without a terminal, its summary.
+
+    Raises:
+        UserError: there is none of this name.
+        SessionError: the file cannot be read.
+    """
+    path = find_session(session)
+    if load_settings().plain:
+        from maxact_tui.cli.plain import tell
+
+        return tell(path)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        from maxact_tui.cli.commands.sessions import show
+
+        return show(path, as_json=False)
+    prepare_terminal()
+    show_splash(path.name, ascii_only=wants_ascii())
+    try:
+        from engine.session.reader import SessionReader
+
+        with SessionReader(path):  # a file that cannot be read is refused before the screen opens
+            pass
+    except BaseException:
+        take_back()
+        raise
+    from maxact_tui.shell.app import run_app
+
+    code = run_app(path)
+    say_goodbye(path)
+    return code
+
+
+def attach() -> int:
+    """Open the newest running session.
+
+    Raises:
+        UserError: none is running.
+    """
+    from engine.session.listing import list_sessions
+    from engine.session.records import ENDED
+
+    running = [info for info in list_sessions() if info.status.phase not in ENDED]
+    if not running:
+        raise UserError("no run is going on; maxact-tui sessions lists the finished ones")
+    return open_session(running[0].path)
+
+
+def say_goodbye(path: Path, *, debug: bool = False) -> None:
+    """After the screen: where the results are, and how to come back."""
+    from engine.session.reader import SessionReader
+    from engine.session.records import ENDED
+
+    with SessionReader(path) as reader:
+        status = reader.status()
+    if status.phase == "failed":
+        print(f"maxact-tui: {status.detail}", file=sys.stderr)
+        print(f"log: {log_path(path)}", file=sys.stderr)
+        if debug:
+            print(log_path(path).read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
+    elif status.phase in ENDED:
+        print(f"session: {path}  (maxact-tui open {short_name(path)})", file=sys.stderr)
+    else:
+        back = "attach" if path.parent == sessions_folder() else f"open {short_name(path)}"
+        print(f"still running in the background; come back with: maxact-tui {back}", file=sys.stderr)
