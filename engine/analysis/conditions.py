@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.analysis.model import ModelSummary
+from engine.naming import corpus_name, distinct_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,14 @@ def dtype_of(summary: ModelSummary) -> str:
 def find_differences(summaries: Sequence[ModelSummary]) -> tuple[Difference, ...]:
     """The conditions that are not the same in all sessions, in the order in which they are to be read."""
     conditions: dict[str, list[str]] = {
-        "model": [s.job.model for s in summaries],
+        "model": distinct_names([s.job.model for s in summaries]),
         "revision": [str(s.provenance.get("commit") or s.job.revision or "default") for s in summaries],
         "weights": [str(s.provenance.get("weight_hash", "unknown")) for s in summaries],
         "checkpoint's quantisation": [str(s.provenance.get("quantization") or "none") for s in summaries],
         "dtype": [dtype_of(s) or "unknown" for s in summaries],
         "sites": [s.job.sites for s in summaries],
         "attention": [str(s.provenance.get("attention", "unknown")) for s in summaries],
-        "corpus": [str(s.corpus.get("hash") or s.job.corpus) for s in summaries],
+        "corpus": [str(s.corpus.get("hash") or corpus_name(s.job.corpus)) for s in summaries],
         "tokenizer": [str(s.provenance.get("tokenizer_hash", "unknown")) for s in summaries],
         "special tokens": [s.job.policy for s in summaries],
         "tokens per sample at most": [str(s.job.max_length or "default") for s in summaries],

@@ -17,6 +17,7 @@ from importlib.resources import files
 from typing import Final
 
 from engine.job import Job
+from engine.naming import corpus_name
 
 SOURCE: Final = "arXiv 2605.15572"
 TIERS: Final = ((2e3, "T1"), (5e3, "T2"), (5e4, "T3"), (2e5, "T4"))
@@ -114,7 +115,7 @@ def standing(magnitude: float) -> Standing:
 
 def protocol_differences(job: Job, dtype: str, samples: int) -> tuple[str, ...]:
     """One line for everything measured differently from the paper, the corpus always among it."""
-    lines = [f"corpus: {job.corpus}; the paper's corpus is another, of 5,000 samples from several domains"]
+    lines = [f"corpus: {corpus_name(job.corpus)}; the paper's corpus is another, of 5,000 samples from several domains"]
     if samples != _PAPER_SAMPLES:
         lines.append(f"samples: {samples:,}; the paper used {_PAPER_SAMPLES:,}")
     if dtype != "bfloat16":

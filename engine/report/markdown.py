@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 
+from engine.naming import corpus_name
 from engine.report.effects import effect_notes, effect_table
 from engine.report.sentences import DEFINITIONS, caveats, facts, paragraph, standing_lines
 from engine.report.source import Source
@@ -108,7 +109,7 @@ def _card_yaml(source: Source) -> list[str]:
         ]
     fields += [
         ("dtype", summary.dtype),
-        ("corpus", printable(summary.job.corpus.rpartition("/")[2])),
+        ("corpus", printable(corpus_name(summary.job.corpus))),
         ("special_tokens", summary.job.policy),
         ("samples", summary.samples),
         ("tokens", summary.tokens),

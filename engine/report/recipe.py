@@ -20,6 +20,7 @@ from typing import Final
 
 import numpy as np
 
+from engine.naming import corpus_name
 from engine.quantization.distribution import Distribution
 from engine.quantization.schemes import Scheme, evaluate
 from engine.report.errors import ReportError
@@ -197,7 +198,7 @@ def _routers(plan: HookPlan) -> list[str]:
 
 def _heading(reader: SessionReader) -> list[str]:
     meta, status = reader.meta(), reader.status()
-    corpus = printable(meta.job.corpus.rpartition("/")[2])
+    corpus = printable(corpus_name(meta.job.corpus))
     partial = [] if status.phase == "finished" else [f"# Partial: the run is {status.phase}."]
     return [
         "# Recipe for llm-compressor (W8A8, INT8), made by maxact-tui from measured inputs of matrix products.",

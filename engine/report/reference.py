@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from engine.job import Job
+from engine.naming import corpus_name, without_folders
 from engine.session.reader import SessionMeta, SessionReader
 from engine.sites.site import PAPER_COMPONENTS, Site
 from engine.statistics.patterns import compat_quantiles, is_exact, moments
@@ -99,11 +100,11 @@ def _head(meta: SessionMeta, samples: int) -> dict[str, Any]:
     return {
         "model_name": reference_model_name(meta.job),
         # A path on this machine says nothing elsewhere, and more than the user may want to publish.
-        "model_path": Path(meta.job.model).name if Path(meta.job.model).is_absolute() else meta.job.model,
+        "model_path": without_folders(meta.job.model, meta.job.model),
         "model_type": plan.family if plan else "unknown",
         "num_hidden_layers": plan.layers if plan else 0,
         "hidden_size": plan.hidden_size if plan else 0,
-        "data_path": Path(meta.job.corpus).name,
+        "data_path": corpus_name(meta.job.corpus),
         "num_samples": samples,
         "max_seq_len": tokenizer.get("max_length") or meta.job.max_length or 0,
     }

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.naming import model_name
 from engine.report.errors import ReportError
 from engine.report.torch_file import as_torch_file
 from engine.report.wording import printable
@@ -62,7 +63,7 @@ def amax(reader: SessionReader) -> bytes:
     meta, status = reader.meta(), reader.status()
     about = {
         "format": "maxact-tui/amax",
-        "model": printable(meta.job.model),
+        "model": printable(model_name(meta.job.model)),
         "corpus_hash": str(meta.corpus.get("hash", "")),
         "samples": str(len(reader.samples_done())),
         "special_tokens": meta.job.policy,

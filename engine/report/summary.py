@@ -17,6 +17,7 @@ from engine.analysis.maximum import Maximum
 from engine.analysis.model import Address, ModelSummary
 from engine.analysis.published import Checkpoint, Standing
 from engine.analysis.site import NonFinite
+from engine.naming import corpus_name, model_name
 from engine.report.plain import fields, number, text
 
 FORMAT: Final = "maxact-tui/summary"
@@ -32,7 +33,7 @@ def summary_dict(summary: ModelSummary) -> dict[str, Any]:
         "model": _model(summary),
         "run": _run(summary),
         "protocol": {
-            "corpus": summary.job.corpus,
+            "corpus": corpus_name(summary.job.corpus),
             "corpus_hash": summary.corpus.get("hash"),
             "policy": summary.job.policy,
             "detail": summary.job.detail,
@@ -79,7 +80,7 @@ def nonfinite_dict(alarm: NonFinite) -> dict[str, Any]:
 def _model(summary: ModelSummary) -> dict[str, Any]:
     plan = summary.plan
     return {
-        "name": summary.job.model,
+        "name": model_name(summary.job.model),
         "revision": summary.job.revision,
         "family": plan.family if plan else None,
         "layers": plan.layers if plan else None,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from engine.analysis.published import published
 from engine.analysis.site import SiteSummary
+from engine.naming import corpus_name
 from engine.report.sentences import thread_line
 from engine.report.source import Source
 from engine.report.wording import exact, printable, share, short
@@ -194,7 +195,7 @@ def protocol_table(source: Source) -> Table:
         ("Weights", printable(str(provenance.get("weight_hash") or "–"))),
         ("Checkpoint's quantisation", printable(str(provenance.get("quantization") or "none"))),
         ("Activations", summary.dtype),
-        ("Corpus", printable(job.corpus.rpartition("/")[2])),
+        ("Corpus", printable(corpus_name(job.corpus))),
         ("Corpus hash", printable(str(summary.corpus.get("hash", "–")))),
         ("Special tokens", printable(job.policy)),
         ("Samples, tokens", f"{summary.samples:,}, {summary.tokens:,}"),

@@ -15,6 +15,7 @@ import math
 from typing import Any, Final
 
 from engine.analysis.model import analyse
+from engine.naming import model_name
 from engine.report.errors import ReportError
 from engine.report.records import Records, all_records
 from engine.report.wording import in_csv, printable
@@ -47,7 +48,7 @@ def parquet_documents(reader: SessionReader, stem: str) -> list[Document]:
     about = {
         "format": FORMAT,
         "version": str(VERSION),
-        "model": printable(meta.job.model),
+        "model": printable(model_name(meta.job.model)),
         "corpus_hash": str(meta.corpus.get("hash", "")),
         "samples": str(len(reader.samples_done())),
         "special_tokens": meta.job.policy,

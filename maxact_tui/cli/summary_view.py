@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +14,7 @@ from rich.text import Text
 from engine.analysis.model import Address, ModelSummary
 from engine.analysis.published import tier_range
 from engine.analysis.site import SiteSummary
+from engine.naming import model_name
 from engine.report.wording import counted
 from engine.session.records import Status
 from maxact_tui.texts.numbers import compact, duration, exact, grouped, rate, size
@@ -40,7 +40,7 @@ def print_summary(summary: ModelSummary, console: Console) -> None:
 
 def _title(summary: ModelSummary) -> Text:
     status = summary.status
-    text = Text(visible(_model_name(summary.job.model), space=" "), "bold")
+    text = Text(visible(model_name(summary.job.model), space=" "), "bold")
     seen = f"{counted(summary.samples, 'sample')}, {counted(summary.tokens, 'token')}"
     text.append(f"  {summary.dtype}, {seen}", "default")
     if not summary.is_partial:
@@ -50,11 +50,6 @@ def _title(summary: ModelSummary) -> Text:
     if summary.is_partial:
         text.append(f"  PARTIAL: as of the last checkpoint; {_partial(status)}", "bold yellow")
     return text
-
-
-def _model_name(model: str) -> str:
-    """A hub id whole, of a path what it is called."""
-    return Path(model).name.removesuffix(".gguf") if Path(model).is_absolute() else model
 
 
 def _partial(status: Status) -> str:

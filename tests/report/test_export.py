@@ -10,6 +10,7 @@ import pytest
 
 from engine.analysis.model import analyse
 from engine.job import Job
+from engine.naming import distinct_names
 from engine.report.complete import complete_dict
 from engine.report.errors import ReportError
 from engine.report.export import FORMATS, export_session, find_format, render
@@ -161,3 +162,33 @@ def test_a_model_with_a_hostile_name_cannot_leave_the_folder(tmp_path: Path) -> 
             for written in export_session(opened, name, tmp_path / "out"):
                 assert written.parent == tmp_path / "out" and "\x1b" not in written.name
                 assert name == "parquet" or b"\x1b" not in written.read_bytes()
+
+
+def test_no_export_tells_the_folders_of_the_machine_and_the_session_still_does(tmp_path: Path) -> None:
+    folder = "/home/ada lovelace/secret"
+    model, corpus = f"{folder}/models/river-7b.gguf", f"{folder}/texts/poems.jsonl"
+    path = sessions.write_session(tmp_path / "s.maxact", model=model)
+    writer = SessionWriter.open(path)
+    job = Job(model=model, corpus=corpus)
+    notes = [f"{model} was converted", "weights in /data/cache/converted/river.safetensors, see https://a.org/b/c"]
+    writer.set_meta(job=job.to_json(), provenance={"dtype": "bfloat16", "resolved": model, "notes": notes})
+    writer.set_meta(corpus={"name": corpus, "hash": "ab", "problems": [f"{corpus}: line 3"]})
+    writer.close(final=True)
+    with SessionReader(path) as opened:
+        for name in sorted(READABLE):
+            for document in render(opened, name):
+                for word in (b"/home", b"lovelace", b"secret", b"/data", b"converted/"):
+                    assert word not in document.content, (name, word)
+        found = strict(render(opened, "json")[0].content.decode())
+        assert opened.meta().job == job
+    assert found["model"]["name"] == "river-7b"
+    assert (found["job"]["model"], found["job"]["corpus"]) == ("river-7b.gguf", "poems.jsonl")
+    assert found["protocol"]["corpus"] == found["corpus"]["name"] == "poems.jsonl"
+    assert found["provenance"]["notes"] == [
+        "river-7b.gguf was converted", "weights in river.safetensors, see https://a.org/b/c",
+    ]  # fmt: skip
+
+
+def test_models_of_one_name_are_told_apart_by_the_last_folders_it_takes() -> None:
+    assert distinct_names(["/runs/step1/hf", "/runs/step2/hf", "org/hf"]) == ["step1/hf", "step2/hf", "org/hf"]
+    assert distinct_names(["/a/m.gguf", "/a/m.gguf", "/b/n"]) == ["m", "m", "n"]
