@@ -24,7 +24,6 @@ from maxact_tui.terminal.thrift import Shadow, thrifty_driver
 from maxact_tui.watching.requests import Requests
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.watching.watcher import Watcher
-from maxact_tui.widgets.plot import preload
 
 
 class MaxactApp(TakingApp, ResultsApp):
@@ -76,7 +75,6 @@ class MaxactApp(TakingApp, ResultsApp):
             self.call_later(self.action_browse)
         else:
             self.watch_session(self._session)
-        preload()
 
     def on_unmount(self) -> None:
         """Stop watching."""
