@@ -20,6 +20,7 @@ from engine.analysis.site import SiteSummary, summarise
 from engine.quantization.populations import read_board
 from engine.report.plain import text
 from engine.report.quantization import site_errors
+from engine.report.wording import CSV_NOTE
 from engine.session.reader import SessionReader
 from engine.sites.site import Site
 
@@ -91,7 +92,7 @@ _TOP: Final = (
     Column("position", "integer", "tokens", "position in the sample, from 0"),
     Column("channel", "integer", "", "channel, from 0"),
     Column("token_id", "integer", "", "the tokenizer's id"),
-    Column("token", "text", "", "the text the token contributes; what does not print is escaped"),
+    Column("token", "text", "", f"the text the token contributes; what does not print is escaped; {CSV_NOTE}"),
 )
 _CHANNELS: Final = (
     Column("site", "text", "", "name of the site"),

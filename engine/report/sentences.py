@@ -21,7 +21,7 @@ from engine.analysis.published import tier_range
 from engine.analysis.stability import Stability
 from engine.analysis.threads import Thread
 from engine.report.source import Source
-from engine.report.wording import exact, printable, share, short
+from engine.report.wording import counted, exact, printable, share, short
 
 DEFINITIONS = (
     ("Measuring Maximum Activations in Open Large Language Models", "https://arxiv.org/abs/2605.15572"),
@@ -49,10 +49,10 @@ def facts(source: Source) -> list[tuple[str, str]]:
         ("Robustness", robustness(source.stability)),
     ]
     if summary.standing is not None:
-        place = summary.standing
-        tier = f"tier {place.tier} ({tier_range(place.tier)})"
-        rows.append(("Published checkpoints", f"{place.larger} of {place.of} have a larger M; {tier}"))
-    rows.append(("Measured on", f"{summary.samples:,} samples, {summary.tokens:,} tokens, {summary.dtype}"))
+        rank = summary.standing
+        tier = f"tier {rank.tier} ({tier_range(rank.tier)})"
+        rows.append(("Published checkpoints", f"{rank.larger} of {rank.of} have a larger M; {tier}"))
+    rows.append(("Measured on", f"{_amount(summary)}, {summary.dtype}"))
     return rows
 
 
@@ -64,7 +64,9 @@ def caveats(source: Source) -> list[str]:
         lines.append(f"Partial: the run is {summary.status.phase}; the numbers are of what was measured so far.")
     if summary.nonfinite_sites and summary.plan:
         names = ", ".join(summary.plan.sites[i].name for i in summary.nonfinite_sites[:6])
-        lines.append(f"Non-finite values at {len(summary.nonfinite_sites)} sites ({names}); they are in no number.")
+        lines.append(
+            f"Non-finite values at {counted(len(summary.nonfinite_sites), 'site')} ({names}); they are in no number."
+        )
     lines += [
         f"Not measured: {m.component} ({printable(m.reason)})" for m in (summary.plan.missing if summary.plan else ())
     ]
@@ -85,17 +87,17 @@ def paragraph(source: Source) -> str:
         False: "It has no massive activations in the sense of Sun et al. (layer median).",
         None: "",
     }[summary.passes_layer_median]
+    sign = ", a negative value" if summary.signed_maximum < 0 else ""
     begun = "Over the part measured so far, t" if summary.is_partial else "T"
     return " ".join(
         part
         for part in (
-            f"{begun}he largest activation of {name} is M = {exact(found.magnitude)} ({found.label}),"
-            f" {element(summary)}.",
+            f"{begun}he largest activation of {name} is M = {exact(found.magnitude)} ({found.label}){sign},"
+            f" {place(summary)}.",
             massive,
             f"Emergence over the depth: {emergence(summary.emergence)}.",
             f"Against float16: {headroom(found.fp16_headroom_bits, 65_504)}.",
-            f"Measured in {summary.dtype} on {summary.samples:,} samples ({summary.tokens:,} tokens), special tokens:"
-            f" {printable(summary.job.policy)}.",
+            f"Measured in {summary.dtype} on {_amount(summary)}, special tokens: {printable(summary.job.policy)}.",
         )
         if part
     )
@@ -106,10 +108,10 @@ def standing_lines(source: Source) -> list[str]:
     summary = source.summary
     if summary.standing is None:
         return []
-    place = summary.standing
+    rank = summary.standing
     lines = [
-        f"Of the {place.of} published checkpoints {place.larger} have a larger M; this is tier {place.tier},"
-        f" {tier_range(place.tier)}."
+        f"Of the {rank.of} published checkpoints {rank.larger} have a larger M; this is tier {rank.tier},"
+        f" {tier_range(rank.tier)}."
     ]
     differences = "; ".join(printable(line) for line in summary.differences)
     return lines + ([f"Measured differently from them: {differences}."] if differences else [])
@@ -117,14 +119,19 @@ def standing_lines(source: Source) -> list[str]:
 
 def element(summary: ModelSummary) -> str:
     """The element M, with its token and address."""
+    if summary.peak is None:
+        return place(summary)
+    return f"{exact(summary.signed_maximum)} {place(summary)}"
+
+
+def place(summary: ModelSummary) -> str:
+    """Where M is: its token and address."""
     peak = summary.peak
     if peak is None:
         return "not located"
     token = f"token “{printable(peak.piece, 40)}”" if peak.token_id >= 0 else "a token"
-    return (
-        f"{exact(summary.signed_maximum)} on {token} at position {peak.position} of sample {peak.sample}"
-        f" ({printable(peak.category, 40)}), channel {peak.channel}"
-    )
+    address = f"position {peak.position} of sample {peak.sample} ({printable(peak.category, 40)})"
+    return f"on {token} at {address}, channel {peak.channel}"
 
 
 def emergence(found: Emergence | None) -> str:
@@ -152,14 +159,17 @@ def channels(summary: ModelSummary, found: Maximum) -> str:
     return (", ".join(named) + more) if named else "none stands out"
 
 
+def _amount(summary: ModelSummary) -> str:
+    return f"{counted(summary.samples, 'sample')}, {counted(summary.tokens, 'token')}"
+
+
 def convergence(summary: ModelSummary) -> str:
     """When M last grew."""
     points = summary.convergence.points
     if not points:
         return "not known"
-    return (
-        f"M last grew after {points[-1].tokens:,} tokens ({share(summary.convergence.last_increase_share)} of the run)"
-    )
+    when = share(summary.convergence.last_increase_share)
+    return f"M last grew after {counted(points[-1].tokens, 'token')} ({when} of the run)"
 
 
 def robustness(found: Stability | None) -> str:
@@ -167,8 +177,8 @@ def robustness(found: Stability | None) -> str:
     if found is None:
         return "not measured (maxact-tui stability SESSION)"
     text = (
-        f"peak samples run alone: within {share(found.batch_limit)} at 95 % of {found.sites:,} sites"
-        f" ({len(found.samples):,} samples)"
+        f"peak samples run alone: within {share(found.batch_limit)} at 95 % of {counted(found.sites, 'site')}"
+        f" ({counted(len(found.samples), 'sample')})"
     )
     own, alone, other = found.maximum
     if found.other_dtype:

@@ -3,6 +3,7 @@ r"""Numbers and foreign text as the reports print them.
 - `exact`, `short`    numbers: every digit of a float32, or three digits
 - `counted`           a number with its noun
 - `printable`         foreign text with everything that does not print as `\xNN` or `\u{N}`
+- `CSV_NOTE`          what `in_csv` does, for whoever reads the files
 - `in_markdown`, `in_csv`  that text where it cannot be taken for markup, a link, a mention or a formula
 
 Tokens, categories and model names come from corpora and users: they are hostile until they went through here.
@@ -19,7 +20,8 @@ _MARKUP = re.compile(r"[\\`*{}\[\]<>|&~!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 # Mathematics, and what makes a bare address a link.
 _REFERENCES = re.compile(r"\$|:(?=//)|(?<=www)\.", re.IGNORECASE)
 _MENTIONS = re.compile(r"[@#]")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")  # tabs and returns, which also begin one, do not print and are gone by then
+CSV_NOTE = f"in CSV a ' stands before texts that begin with {' '.join(_FORMULA)}, so that no spreadsheet computes them"
 
 
 def exact(value: float) -> str:

@@ -144,7 +144,10 @@ def stability(
 def published(
     search: Annotated[str, Parameter(help="Part of a name or family.")] = "",
     *,
-    sort: Annotated[Literal["m", "name", "ratio", "jump", "layers"], Parameter(help="What comes first.")] = "m",
+    sort: Annotated[
+        Literal["m", "name", "ratio", "jump", "layers"],
+        Parameter(help="By M, name, M over the median (`ratio`), largest step (`jump`), or layers."),
+    ] = "m",
 ) -> int:
     """List the checkpoints whose maxima the paper published."""
     from maxact_tui.cli.commands import exporting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,7 @@ def test_formats_are_listed(home: Path) -> None:
     listed = maxact("export", home=home).stdout
     for name in ("html", "markdown", "model-card", "csv", "json", "reference"):
         assert name in listed
+    assert "in CSV a ' stands before texts that begin with = + - @" in " ".join(listed.split())
 
 
 def test_sessions_are_compared(
@@ -160,7 +162,18 @@ def test_published_checkpoints_are_listed_and_searched(home: Path) -> None:
     assert "27 checkpoints" in everything
     assert everything.splitlines()[1].startswith("gemma-3-27b-it")
     assert "Ling-mini-5T" not in maxact("published", "qwen3", "--sort", "name", home=home).stdout
-    assert_one_line_error(maxact("published", "nobody", home=home), "nobody")
+    assert_one_line_error(maxact("published", "nobody", home=home), "nobody", code=2)
+
+
+@pytest.mark.parametrize("width", ["80", "120"])
+@pytest.mark.parametrize(
+    ("sort", "heading"),
+    [("m", "M"), ("name", "checkpoint"), ("ratio", "M / median"), ("jump", "largest step"), ("layers", "layers")],
+)
+def test_published_checkpoints_show_what_they_are_sorted_by(home: Path, sort: str, heading: str, width: str) -> None:
+    head, first, *_ = maxact("published", "qwen", "--sort", sort, home=home, COLUMNS=width).stdout.splitlines()
+    assert re.search(rf"(^|  ){re.escape(heading)}(  |$)", head.rstrip())
+    assert "…" not in head + first
 
 
 def test_merge_of_one_session_with_itself_is_refused(finished: Path, home: Path, tmp_path: Path) -> None:

@@ -85,6 +85,9 @@ def test_the_model_cards_block_is_yaml_with_the_numbers(session_files: dict[str,
     assert found["token"] == f"t{summary.peak.token_id} " and found["position"] == 0
     assert found["massive_by_layer_median"] is True and found["overflows_fp16"] is False
     assert (found["emergence"], found["emergence_layer"]) == ("sudden", 1)
+    sentence = card.splitlines()[2]
+    assert sentence.count("4,416") == 1, "M is named once"
+    assert "(L2 hidden), a negative value, on token" in sentence
     assert (found["dtype"], found["samples"]) == ("bfloat16", sessions.SAMPLES)
 
 

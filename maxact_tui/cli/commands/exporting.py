@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from engine.analysis.published import SOURCE, TIER_NAMES, Checkpoint, tier_range
 from engine.analysis.published import published as published_checkpoints
 from engine.report.comparison import comparison_documents
 from engine.report.export import FORMATS, export_session, find_format, render
+from engine.report.wording import CSV_NOTE, counted
 from engine.report.writing import Document, write_documents
 from engine.session.reader import SessionReader
 from maxact_tui.cli.output import console
@@ -26,12 +27,19 @@ from maxact_tui.texts.numbers import compact, exact
 from maxact_tui.watching.finding import find_session
 
 STDOUT = "-"
-SORTS = {
+WIDE_CELLS = 100
+SORTS: dict[str, Callable[[Checkpoint], float | str]] = {
     "m": lambda row: -row.magnitude,
     "name": lambda row: row.name.lower(),
     "ratio": lambda row: -row.layer_median_ratio,
     "jump": lambda row: -row.jump_ratio,
     "layers": lambda row: -row.layers,
+}
+# Columns beside those always shown: all where there is room, else the one that is sorted by.
+FURTHER: dict[str, tuple[str, Callable[[Checkpoint], str]]] = {
+    "jump": ("largest step", lambda row: f"x{compact(row.jump_ratio)} L{row.jump_layer}"),
+    "layers": ("layers", lambda row: str(row.layers)),
+    "ratio": ("M / median", lambda row: compact(row.layer_median_ratio)),
 }
 
 
@@ -58,11 +66,14 @@ def export(session: Path, formats: list[str], output: str, *, force: bool) -> in
 
 
 def list_formats() -> int:
-    """Print the export formats."""
+    """Print the export formats, and how to get one."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for one in FORMATS.values():
         table.add_row(one.name, one.description)
-    console().print(table)
+    out = console()
+    out.print(table)
+    out.print(f"\n{CSV_NOTE}; Parquet has them as they are.", highlight=False, soft_wrap=True)
+    out.print("maxact-tui export SESSION --format html,csv -o FOLDER writes them.", highlight=False, soft_wrap=True)
     return 0
 
 
@@ -93,19 +104,28 @@ def published(filter_text: str, sort: str) -> int:
     wanted = filter_text.lower()
     rows = [row for row in published_checkpoints() if wanted in f"{row.name} {row.family} {row.model_type}".lower()]
     if not rows:
-        raise UserError(f"no published checkpoint is called '{filter_text}'; maxact-tui published lists them all")
+        raise UserError(
+            f"no published checkpoint is called '{filter_text}'; maxact-tui published lists them all", code=2
+        )
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("checkpoint", no_wrap=True)
     table.add_column("M", justify="right", no_wrap=True)
     table.add_column("where", no_wrap=True)
     table.add_column("tier", no_wrap=True)
     table.add_column("massive", no_wrap=True)
-    table.add_column("largest step", no_wrap=True)
-    for row in sorted(rows, key=SORTS[sort]):
-        table.add_row(*_published_row(row))
     out = console()
+    further = list(FURTHER) if out.width >= WIDE_CELLS else [sort if sort in FURTHER else "jump"]
+    for name in further:
+        table.add_column(FURTHER[name][0], justify="right", no_wrap=True)
+    for row in sorted(rows, key=SORTS[sort]):
+        table.add_row(*_published_row(row), *(FURTHER[name][1](row) for name in further))
     out.print(table)
-    out.print(f"{len(rows)} checkpoints of {SOURCE}; massive: by layer median / by token median", highlight=False)
+    out.print(
+        f"{counted(len(rows), 'checkpoint')} of {SOURCE}; massive: by layer median / by token median;"
+        " M / median: the largest of a site over its median",
+        highlight=False,
+        soft_wrap=True,
+    )
     out.print("tiers: " + "; ".join(f"{name} {tier_range(name)}" for name in TIER_NAMES), highlight=False)
     return 0
 
@@ -118,7 +138,6 @@ def _published_row(row: Checkpoint) -> tuple[str, ...]:
         row.location,
         row.tier,
         f"{words[row.passes_layer_median]} / {words[row.passes_token_median]}",
-        f"x{compact(row.jump_ratio)} L{row.jump_layer}",
     )
 
 
