@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.analysis.site import summarise
+from engine.newfile import whole_session
 from engine.report.wording import counted
 from engine.session.reader import SessionMeta, SessionReader
 from engine.session.records import LIVE_FIELDS, SampleRecord, Status
 from engine.session.splits import CALIBRATION, CLOSED, CLOSED_OWNER, EVALUATION, IN_PASS, META, REST, SplitRecord
-from engine.session.writer import SessionWriter
 from engine.statistics.experts import ExpertTotals, merge_experts
 from engine.statistics.pass_sums import PassSums, merge_sums
 from engine.statistics.totals import SiteTotals, merge
@@ -62,7 +62,7 @@ def merge_sessions(paths: Sequence[Path], target: Path) -> None:
     are taken over; how far each session was does not matter. Calibration and evaluation samples stay what they were:
     thresholds of the merged session come from the calibration samples of all. What was summed in the pass is added
     up as it is, so quantisers with static scales keep each session's own. A session that had not finished its
-    evaluation brings nothing to the parts.
+    evaluation brings nothing to the parts. `target` appears whole, or not at all.
 
     Raises:
         MergeError: models, settings or hook plans differ, a sample was measured in more than one of them, or one was
@@ -88,15 +88,14 @@ def merge_sessions(paths: Sequence[Path], target: Path) -> None:
     totals = _merged_totals(parts, count)
     order = np.concatenate([part.first + part.order for part in parts])
     status = _merged_status(parts)
-    writer = SessionWriter.create(target, parts[0].meta.job)
     kept = {name: value for name, value in parts[0].meta.raw.items() if name not in ("job", "created")}
-    writer.set_meta(**{**kept, "corpus": _merged_corpus(parts, count), "merged_from": [str(p.path) for p in parts]})
-    writer.add_samples((replace(s, number=p.first + i) for p in parts for i, s in enumerate(p.samples)), vocabulary)
-    writer.set_batches([tuple(int(number) for number in order)])
-    writer.tick(status, _live(totals))
-    writer.set_meta(**{META: _merged_split(parts)})
-    writer.checkpoint(status, totals, order, _merged_experts(parts), _merged_further(parts))
-    writer.close(final=True)
+    with whole_session(target, parts[0].meta.job) as writer:
+        writer.set_meta(**{**kept, "corpus": _merged_corpus(parts, count), "merged_from": [str(p.path) for p in parts]})
+        writer.add_samples((replace(s, number=p.first + i) for p in parts for i, s in enumerate(p.samples)), vocabulary)
+        writer.set_batches([tuple(int(number) for number in order)])
+        writer.tick(status, _live(totals))
+        writer.set_meta(**{META: _merged_split(parts)})
+        writer.checkpoint(status, totals, order, _merged_experts(parts), _merged_further(parts))
 
 
 def _read(reader: SessionReader, first: int) -> _Part:
@@ -252,7 +251,7 @@ def _merged_status(parts: Sequence[_Part]) -> Status:
     seconds = sums["running_seconds"]
     return Status(
         phase="finished",
-        detail=f"merged from {len(parts)} sessions",
+        detail=f"merged from {counted(len(parts), 'session')}",
         started=now,
         heartbeat=now,
         ended=now,

@@ -2,6 +2,7 @@
 
 - `Document`    a file to be: its name and content
 - `write_documents`  all of them into a folder, each by a rename
+- `appear`      give a finished file its name, unless that is taken
 - `safe_name`   any text as a file name
 """
 
@@ -67,13 +68,18 @@ def _write(content: bytes, path: Path, *, force: bool) -> None:
         if force:
             temporary.replace(path)
         else:
-            _appear(temporary, path)
+            appear(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _appear(temporary: Path, path: Path) -> None:
-    """Give the file its name, unless that name was taken meanwhile."""
+def appear(temporary: Path, path: Path) -> None:
+    """Give the file its name, unless that name was taken meanwhile.
+
+    Raises:
+        FileExistsError: it was.
+        OSError: the folder cannot be written.
+    """
     try:
         path.hardlink_to(temporary)
     except FileExistsError:

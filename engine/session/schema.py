@@ -68,9 +68,7 @@ def create(path: Path) -> sqlite3.Connection:
     except FileExistsError:
         if path.is_dir():
             raise SessionError(f"{path} is a folder; name a file in it: --session {path / 'run.maxact'}") from None
-        raise SessionError(
-            f"{path} exists already; choose another --session or open it: maxact-tui open {path}"
-        ) from None
+        raise SessionError(f"{path} exists already; choose another name, or open it: maxact-tui open {path}") from None
     except OSError as error:
         raise _cannot_write(path, error.strerror) from error
     try:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +79,30 @@ def test_different_settings_are_refused(
 def test_an_existing_file_is_not_overwritten(parts: list[Path]) -> None:
     with pytest.raises(SessionError, match="exists already"):
         merge_sessions(parts[:2], parts[2])
+
+
+def test_a_merge_that_cannot_be_written_to_its_end_leaves_nothing_and_the_next_removes_what_a_killed_one_left(
+    tmp_path: Path, parts: list[Path]
+) -> None:
+    target = tmp_path / "merged.maxact"
+    command = [sys.executable, "-P", "-m", "maxact_tui", "merge", *map(str, parts), "-o", str(target)]
+    # No file may grow beyond this: the disk is full in the middle of the merged one.
+    full = subprocess.run(
+        command, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )  # fmt: skip
+    assert (full.returncode, full.stdout) == (1, ""), full.stderr
+    assert full.stderr.startswith(f"maxact-tui: {target} could not be written")
+    assert full.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for suffix in ("", "-wal"):
+        (tmp_path / f".merged.maxact.{ended.pid}.part{suffix}").write_bytes(b"half")
+    foreign = tmp_path / f".merged.maxact.{os.getpid()}.part"
+    foreign.write_bytes(b"of a merge that goes on")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{target}\n"), done.stderr
+    assert sorted(tmp_path.iterdir()) == sorted([foreign, target])
+    assert target.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,62 @@
+"""A session file that is whole or not there: written under another name beside its own, which it gets at the end.
+
+- `whole_session`  a writer for it
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from engine.job import Job
+from engine.report.writing import appear
+from engine.session.schema import SessionError
+from engine.session.writer import SessionWriter
+
+_PART = ".part"
+
+
+@contextmanager
+def whole_session(target: Path, job: Job) -> Iterator[SessionWriter]:
+    """A writer of a new session, which appears as `target` when the block ends without an error.
+
+    A process that is killed leaves a hidden file `.NAME.PID.part`; the next one that writes `target` removes it.
+
+    Raises:
+        SessionError: `target` exists, or cannot be written.
+    """
+    if os.path.lexists(target):
+        raise SessionError(f"{target} exists already; choose another name, or open it: maxact-tui open {target}")
+    _remove_leftovers(target)
+    part = target.with_name(f".{target.name}.{os.getpid()}{_PART}")
+    try:
+        writer = SessionWriter.create(part, job)
+        try:
+            yield writer
+        finally:
+            writer.close(final=True)
+        appear(part, target)
+    except FileExistsError:
+        raise SessionError(f"{target} appeared meanwhile; choose another name") from None
+    except (OSError, sqlite3.Error) as error:
+        raise SessionError(f"{target} could not be written ({error}); is there space left in its folder?") from error
+    finally:
+        _remove(part)
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Parts of this file whose writer is gone."""
+    for part in target.parent.glob(f".{target.name}.*{_PART}"):
+        number = part.name.removesuffix(_PART).rpartition(".")[2]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            _remove(part)
+
+
+def _remove(part: Path) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        part.with_name(part.name + suffix).unlink(missing_ok=True)
