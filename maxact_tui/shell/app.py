@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from maxact_tui.keymap.settings import load_settings
@@ -51,12 +53,24 @@ def _run(session: Path | None, *, read_only: bool, ascii_only: bool | None, comp
     prepare_terminal()
     show_splash(session.name if session is not None else "maxact-tui", ascii_only=ascii_only)
     try:
-        from maxact_tui.shell.application import MaxactApp
+        with _nothing_to_collect():
+            from maxact_tui.shell.application import MaxactApp
 
-        app = MaxactApp(session, read_only=read_only, ascii_only=ascii_only, settings=settings)
+            app = MaxactApp(session, read_only=read_only, ascii_only=ascii_only, settings=settings)
         app.compare_first = compare
     except BaseException:
         take_back()
         raise
     result = app.run(mouse=settings.mouse)
     return result if result is not None else (app.return_code or 1)
+
+
+@contextmanager
+def _nothing_to_collect() -> Iterator[None]:
+    """Load modules without looking for garbage among them, which takes a tenth of the start and finds none."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
