@@ -20,6 +20,7 @@ class Action:
         label: one or two words for the footer, empty to leave it out there.
         help: one sentence for help and palette.
         shown: how the key is written, where Textual's name is not what is printed on it.
+        pair: how the footer writes it together with the keys of its opposite, which has no label.
         id: what the key map calls it, where the bare name is taken by another action of the place.
     """
 
@@ -29,10 +30,11 @@ class Action:
     help: str
     shown: str = ""
     id: str = ""
+    pair: str = ""
 
     @property
     def key_text(self) -> str:
-        """How the first key is written in the footer and the help."""
+        """How the first key is written in the help, and in the footer where it has no `pair`."""
         return self.shown or (printed(self.keys[0]) if self.keys else "")
 
     @property

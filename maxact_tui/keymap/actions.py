@@ -6,6 +6,7 @@ A new screen adds a name to `Place`, a tuple of its rows, and a line to `TABLES`
 - `Keys`      the user's own keys: "PLACE.NAME" of an action -> Textual key names
 - `TABLES`    title and actions of each place, in the order of the help
 - `actions_of` the actions of places
+- `everywhere` the actions of `app` that work at places
 - `setting`   what the key map calls an action
 - `bindings`  Textual key bindings of a place
 - `footer`    the keys worth showing in one line, most useful first
@@ -20,7 +21,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from maxact_tui.keymap import resultactions, textactions
+from maxact_tui.keymap import popupactions, resultactions, textactions
 from maxact_tui.keymap.action import Action
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ Place = Literal[
     "versus",
     "threads",
     "compare",
+    "reading",
+    "choice",
+    "palette",
+    "number",
+    "export",
     "app",
 ]
 Keys = Mapping[str, tuple[str, ...]]
@@ -87,10 +93,16 @@ MONITOR = (
         ("right_parenthesis",),
         "",
         "Next of the sessions opened here, with the cursor where you left it.",
-        ") (",
         id="next_session",
+        pair=") (",
     ),
-    Action("app.other_session(-1)", ("left_parenthesis",), "", "Previous of them.", "(", id="previous_session"),
+    Action(
+        "app.other_session(-1)",
+        ("left_parenthesis",),
+        "",
+        "Previous of the sessions opened here.",
+        id="previous_session",
+    ),
     Action("app.browse", ("o",), "open", "Open another session."),
     Action("previous_pane", ("shift+tab",), "", "Previous pane beside the heatmap."),
     Action("pane(0)", ("1",), "", "Pane: the largest activations in their context.", id="pane_tokens"),
@@ -116,9 +128,14 @@ SITE = (
     *TABLE,
     *SCROLLING,
     Action(
-        "neighbour(-1)", ("left_square_bracket",), "layer", "The same component one layer up.", "[ ]", id="layer_up"
+        "neighbour(-1)",
+        ("left_square_bracket",),
+        "layer",
+        "The same component one layer up.",
+        id="layer_up",
+        pair="[ ]",
     ),
-    Action("neighbour(1)", ("right_square_bracket",), "", "The same component one layer down.", "]", id="layer_down"),
+    Action("neighbour(1)", ("right_square_bracket",), "", "The same component one layer down.", id="layer_down"),
     BACK,
 )
 
@@ -142,8 +159,10 @@ BOARD = (
 )
 
 TUNING = (
-    Action("tune(1)", ("full_stop",), "threshold", "Threshold up by a 32nd of an octave.", ", .", id="threshold_up"),
-    Action("tune(-1)", ("comma",), "", "Threshold down as much.", ",", id="threshold_down"),
+    Action(
+        "tune(1)", ("full_stop",), "threshold", "Threshold up by a 32nd of an octave.", id="threshold_up", pair=", ."
+    ),
+    Action("tune(-1)", ("comma",), "", "Threshold down by a 32nd of an octave.", id="threshold_down"),
     Action(
         "tune(16)",
         ("greater_than_sign", "shift+right"),
@@ -152,15 +171,27 @@ TUNING = (
         ">",
         id="threshold_far_up",
     ),
-    Action("tune(-16)", ("less_than_sign", "shift+left"), "", "Threshold down as much.", "<", id="threshold_far_down"),
+    Action(
+        "tune(-16)",
+        ("less_than_sign", "shift+left"),
+        "",
+        "Threshold down by half an octave.",
+        "<",
+        id="threshold_far_down",
+    ),
     Action("app.threshold", ("equals_sign",), "type it", "Type a threshold.", "="),
     Action("app.effect", ("Q",), "effect", "Measure on held-out samples what this quantiser does to the predictions."),
     Action("own_threshold", ("r",), "", "The quantiser's own threshold again, nothing left out."),
     Action("without_first", ("0",), "", "What if position 0 of every sample were left out?"),
     Action(
-        "keep_channels(1)", ("plus",), "what if", "What if one more channel were kept in bf16?", "0 + -", id="keep_more"
+        "keep_channels(1)",
+        ("plus",),
+        "what if",
+        "What if one more channel were kept in bf16?",
+        id="keep_more",
+        pair="0 + -",
     ),
-    Action("keep_channels(-1)", ("minus",), "", "One channel fewer.", "-", id="keep_fewer"),
+    Action("keep_channels(-1)", ("minus",), "", "What if one channel fewer were kept in bf16?", id="keep_fewer"),
 )
 
 LIST = (
@@ -194,13 +225,29 @@ TABLES: dict[Place, tuple[str, tuple[Action, ...]]] = {
     "versus": ("Two prompts", (*textactions.VERSUS, *SCROLLING, BACK)),
     "threads": ("Threads", (textactions.SAMPLE,)),
     "compare": ("Comparison of sessions", (*resultactions.COMPARE, BACK)),
+    "reading": ("Pages of text, such as this one", popupactions.READING),
+    "choice": ("Questions", popupactions.CHOICE),
+    "palette": ("All commands", popupactions.PALETTE),
+    "number": ("A number to type", popupactions.NUMBER),
+    "export": ("Export", popupactions.EXPORT),
     "app": ("Everywhere", EVERYWHERE),
+}
+# What opens over a screen has few of the keys that work everywhere: the others would act on the screen below.
+_OVER_SCREENS: dict[Place, tuple[str, ...]] = {
+    "reading": ("picture", "repaint"),
+    **dict.fromkeys(("choice", "palette", "number", "export"), ("help", "picture", "repaint")),
 }
 
 
 def actions_of(*places: Place, keys: Keys = DEFAULT_KEYS) -> list[Action]:
     """The actions of these places, in the order of their tables, with the user's keys where there are any."""
     return [_with_keys(place, action, keys) for place in places for action in TABLES[place][1]]
+
+
+def everywhere(*places: Place, keys: Keys = DEFAULT_KEYS) -> list[Action]:
+    """The actions of `app` that work at all of these places."""
+    named = [_OVER_SCREENS[place] for place in places if place in _OVER_SCREENS]
+    return [action for action in actions_of("app", keys=keys) if all(action.name in names for names in named)]
 
 
 def setting(place: Place, action: Action) -> str:
@@ -232,7 +279,7 @@ def bindings(place: Place) -> list[Binding]:
 
 def footer(*places: Place, keys: Keys = DEFAULT_KEYS) -> list[tuple[str, str]]:
     """(key, label) of the actions worth a place in the footer, in the table's order."""
-    return [(action.key_text, action.label) for action in actions_of(*places, keys=keys) if action.label]
+    return [(action.pair or action.key_text, action.label) for action in actions_of(*places, keys=keys) if action.label]
 
 
 def help_sections(*here: Place, keys: Keys = DEFAULT_KEYS) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -249,4 +296,4 @@ def commands(*places: Place, keys: Keys = DEFAULT_KEYS) -> list[Action]:
 
 def _with_keys(place: Place, action: Action, keys: Keys) -> Action:
     chosen = keys.get(setting(place, action))
-    return action if chosen is None else replace(action, keys=chosen, shown="")
+    return action if chosen is None else replace(action, keys=chosen, shown="", pair="")

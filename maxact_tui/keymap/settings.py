@@ -23,7 +23,8 @@ from typing import Any, get_args
 from platformdirs import user_config_path
 
 from maxact_tui.errors import UserError
-from maxact_tui.keymap.actions import TABLES, Keys, Place, actions_of, setting
+from maxact_tui.keymap.action import Action
+from maxact_tui.keymap.actions import TABLES, Keys, Place, actions_of, everywhere, setting
 from maxact_tui.keymap.keys import known_key
 
 PATH_VARIABLE = "MAXACT_SETTINGS"
@@ -197,14 +198,13 @@ def _key_list(wanted: object, where: str) -> tuple[str, ...]:
 
 def _refuse_clash(place: Place, keys: Keys, source: str) -> None:
     taken: dict[str, str] = {}
-    places: tuple[Place, ...] = ("app",) if place == "app" else ("app", place)
-    for where in places:
-        for action in actions_of(where, keys=keys):
-            name = setting(where, action)
-            for key in action.keys:
-                if key in taken and taken[key] != name:
-                    raise SettingsError(f"key '{key}' is both {taken[key]} and {name} in {source}; change one of them")
-                taken[key] = name
+    found: list[tuple[Place, Action]] = [] if place == "app" else [("app", one) for one in everywhere(place, keys=keys)]
+    for where, action in [*found, *((place, one) for one in actions_of(place, keys=keys))]:
+        name = setting(where, action)
+        for key in action.keys:
+            if key in taken and taken[key] != name:
+                raise SettingsError(f"key '{key}' is both {taken[key]} and {name} in {source}; change one of them")
+            taken[key] = name
 
 
 def _nearest(name: str, known: list[str] | tuple[str, ...]) -> str:

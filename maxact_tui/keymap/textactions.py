@@ -49,10 +49,15 @@ PROBE = (
     Action("edge(-1)", ("home", "g"), "", "First token.", "Home g", id="top"),
     Action("edge(1)", ("end", "G"), "", "Last token.", "End G", id="end"),
     Action("view", ("v",), "view", "The text, or the heatmap of tokens and layers."),
-    Action("layer(-1)", ("left_square_bracket",), "layer", "One layer up.", "[ ]", id="layer_up"),
-    Action("layer(1)", ("right_square_bracket",), "", "One layer down.", "]", id="layer_down"),
+    Action("layer(-1)", ("left_square_bracket",), "layer", "One layer up.", id="layer_up", pair="[ ]"),
+    Action("layer(1)", ("right_square_bracket",), "", "One layer down.", id="layer_down"),
     Action(
-        "massive(1)", ("n",), "massive", "The next massive token of this layer (Sun et al.).", "n N", id="next_massive"
+        "massive(1)",
+        ("n",),
+        "massive",
+        "The next massive token of this layer (Sun et al.).",
+        id="next_massive",
+        pair="n N",
     ),
     Action("massive(-1)", ("N",), "", "The massive token before.", id="previous_massive"),
     *_COMPONENT,

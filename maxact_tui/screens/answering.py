@@ -5,16 +5,21 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen
+
+from maxact_tui.keymap.actions import Place
 
 Answer = TypeVar("Answer")
 
 
 class AnsweringScreen(ModalScreen[Answer]):
     """A dialog whose first answer counts: keys typed on while it closes would take down the screen below it."""
+
+    PLACES: ClassVar[tuple[Place, ...]] = ()
+    """Whose actions work here."""
 
     _has_answered = False
 

@@ -22,7 +22,7 @@ from maxact_tui.pages.sheets import as_tsv
 from maxact_tui.pages.tuning import Tuning
 from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.tunable import Tunable
-from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.screens.watched import WatchedScreen, needing_rows
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.filtering import Record
 from maxact_tui.texts.visible import visible
@@ -33,6 +33,7 @@ from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.prompt import PromptLine
 
 PAGE_CELLS = 72
+_NEEDING_ROWS = needing_rows("board", "tuning")
 
 
 class BoardScreen(Filterable, Tunable, WatchedScreen):
@@ -119,6 +120,11 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
     def tuned_site(self) -> int | None:
         """The site under the cursor."""
         return self.table.site
+
+    def awaits(self, action: str) -> bool:
+        """Rows, and the arrays of the site under the cursor, are read when the board is opened."""
+        has_rows = self.table.sheet is not None or self.snapshot.checkpoint == 0
+        return self.awaits_tuner(action) or (not has_rows and action in _NEEDING_ROWS)
 
     def tuning_changed(self) -> None:
         """Show the new threshold."""

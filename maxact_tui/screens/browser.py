@@ -22,6 +22,7 @@ from maxact_tui.keymap import actions
 from maxact_tui.pages.sessionlines import session_sheet
 from maxact_tui.pages.sheets import Sheet, arranged
 from maxact_tui.screens.tabled import Tabled
+from maxact_tui.screens.watched import needing_rows
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.visible import visible
 from maxact_tui.widgets.abstract import AbstractMeta
@@ -30,6 +31,7 @@ from maxact_tui.widgets.picker import MARK_CELLS, Picker
 from maxact_tui.widgets.prompt import PromptLine
 
 LOOK_AGAIN_SECONDS = 2.0
+_NEEDING_ROWS = needing_rows("list")
 
 
 class BrowserScreen(Tabled, Screen[Path | None], metaclass=AbstractMeta):
@@ -48,6 +50,7 @@ class BrowserScreen(Tabled, Screen[Path | None], metaclass=AbstractMeta):
         super().__init__()
         self.look, self._current, self._opened = look, current, opened
         self._sessions: list[SessionInfo] = []
+        self._is_listed = False
 
     def compose(self) -> ComposeResult:
         """Title, list, keys."""
@@ -90,6 +93,10 @@ class BrowserScreen(Tabled, Screen[Path | None], metaclass=AbstractMeta):
         if not self.clear_filter():
             self.dismiss(None)
 
+    def awaits(self, action: str) -> bool:
+        """The sessions are read when the list is opened."""
+        return not self._is_listed and action in _NEEDING_ROWS
+
     @work(thread=True, exclusive=True)
     def _look_again(self) -> None:
         """A folder with many sessions, or far away, must not hold up the keys."""
@@ -99,7 +106,7 @@ class BrowserScreen(Tabled, Screen[Path | None], metaclass=AbstractMeta):
 
     def _list(self, found: list[SessionInfo]) -> None:
         chosen = self._sessions[self.chosen].path if self.chosen is not None else self._current
-        self._sessions = found
+        self._sessions, self._is_listed = found, True
         paths = [info.path for info in found]
         if chosen in paths:  # a new session on top must not change what is selected
             order = arranged(self.sheet(), self.kept, self.sorting)

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.events import Key
 
+from maxact_tui.keymap import actions
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.widgets.lines import Lines, line
@@ -30,12 +31,8 @@ class ChoiceScreen(AnsweringScreen[str | None]):
     """
 
     CSS_PATH = "choice.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss_none", show=False),
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("enter", "choose", show=False),
-    ]
+    PLACES = ("choice",)
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("choice")]
 
     def __init__(self, look: Look, question: str, choices: Sequence[Choice]) -> None:
         super().__init__()
@@ -58,7 +55,7 @@ class ChoiceScreen(AnsweringScreen[str | None]):
         event.stop()
         self._draw()
 
-    def action_dismiss_none(self) -> None:
+    def action_back(self) -> None:
         """Leave without an answer."""
         self.dismiss(None)
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.strip import Strip
 
 from engine.report.export import FORMATS
+from maxact_tui.keymap import actions
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.visible import cell_width, visible
@@ -37,14 +38,8 @@ class ExportScreen(AnsweringScreen[tuple[str, ...] | None]):
     """
 
     CSS_PATH = "export.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", show=False),
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("space,x", "mark", show=False),
-        Binding("a", "mark_all", show=False),
-        Binding("enter", "write", show=False),
-    ]
+    PLACES = ("export",)
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("export")]
 
     def __init__(self, look: Look, folder: Path, *, partial: bool) -> None:
         super().__init__()

@@ -23,6 +23,7 @@ from maxact_tui.pages.waiting import waiting_lines
 from maxact_tui.screens.narrowed import Narrowed
 from maxact_tui.screens.panel import SitePanel
 from maxact_tui.screens.reading import event_lines
+from maxact_tui.screens.watched import needing_rows
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.filtering import EVERYTHING
 from maxact_tui.texts.visible import cut_middle, visible
@@ -32,6 +33,7 @@ from maxact_tui.widgets.heatmap import CELL_WIDTH, LABEL_WIDTH, Heatmap
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.prompt import PromptLine
 
+_NEEDING_ROWS = needing_rows("monitor") - {"app.browse", "app.other_session"}
 PANEL_LEAST = 40  # cells the panel keeps, however many components there are
 TOO_SMALL = "maxact-tui needs at least 60 columns and 16 rows; make the window larger, or q to leave."
 
@@ -122,6 +124,11 @@ class MonitorScreen(Narrowed):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """No action before there is anything to act on: keys may be typed ahead of the first frame."""
         return super().check_action(action, parameters) if self._is_ready else False
+
+    def awaits(self, action: str) -> bool:
+        """Keys may be typed ahead of the first frame, and of the first look at the session."""
+        is_unread = self.snapshot.status is None and not self.snapshot.problem
+        return not self._is_ready or (is_unread and action in _NEEDING_ROWS)
 
     def start_over(self, snapshot: Snapshot, spot: Spot | None = None) -> None:
         """Forget the session that was shown, for another one, with the cursor where it was left."""

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.events import Key
 from textual.strip import Strip
 
+from maxact_tui.keymap import actions
 from maxact_tui.keymap.action import Action
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
@@ -36,14 +37,8 @@ class PaletteScreen(AnsweringScreen[str | None]):
     """
 
     CSS_PATH = "palette.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", show=False),
-        Binding("enter", "choose", show=False),
-        Binding("up", "move(-1)", show=False),
-        Binding("down", "move(1)", show=False),
-        Binding("pageup", "page(-1)", show=False),
-        Binding("pagedown", "page(1)", show=False),
-    ]
+    PLACES = ("palette",)
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("palette")]
 
     def __init__(
         self, look: Look, commands: Sequence[Action], jumps: Callable[[str], Sequence[Action]] = lambda _: ()
@@ -67,6 +62,10 @@ class PaletteScreen(AnsweringScreen[str | None]):
         """Lines depend on the width they are made for."""
         event.stop()
         self._draw()
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """What can be typed is typed."""
+        return character is not None and character.isprintable()
 
     def on_key(self, event: Key) -> None:
         """Letters narrow the list, backspace widens it."""

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.strip import Strip
 
 from engine.session.records import Event
+from maxact_tui.keymap import actions
 from maxact_tui.keymap.actions import Place, help_sections
 from maxact_tui.pages.eventlines import EVENT_STYLES
 from maxact_tui.pages.measures import MEASURES
@@ -38,15 +39,8 @@ class ReadingScreen(AnsweringScreen[None]):
     """
 
     CSS_PATH = "reading.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter,question_mark", "close", show=False),
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("pageup", "page(-1)", show=False),
-        Binding("pagedown,space", "page(1)", show=False),
-        Binding("home,g", "edge(-1)", show=False),
-        Binding("end,G", "edge(1)", show=False),
-    ]
+    PLACES = ("reading",)
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("reading")]
 
     def __init__(self, look: Look, title: str, make: Callable[[int], Sequence[Strip]]) -> None:
         super().__init__()

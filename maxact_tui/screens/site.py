@@ -172,6 +172,13 @@ class SiteScreen(Tunable, Tabled, WatchedScreen):
         """The site."""
         return self.site
 
+    def awaits(self, action: str) -> bool:
+        """The rows of a tab, and what can be tuned, are read when the site is opened."""
+        view = self.snapshot.view
+        is_here = self.snapshot.checkpoint == 0 or (view is not None and view.site == self.site)
+        works_on_rows = action in ("app.sample", "sort", "reverse", "copy") or action.startswith("scroll")
+        return self.awaits_tuner(action) or (works_on_rows and not is_here)
+
     def tuning_changed(self) -> None:
         """Show the new threshold."""
         self.draw()

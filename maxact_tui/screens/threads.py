@@ -15,11 +15,13 @@ from maxact_tui.keymap import actions
 from maxact_tui.pages.sheets import Sheet
 from maxact_tui.pages.threadlines import thread_detail, thread_sheet, thread_site, thread_words
 from maxact_tui.screens.tabled import Tabled
-from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.screens.watched import WatchedScreen, needing_rows
 from maxact_tui.watching.snapshot import Wish
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
 from maxact_tui.widgets.prompt import PromptLine
+
+_NEEDING_ROWS = needing_rows("threads", "list")
 
 
 class ThreadsScreen(Tabled, WatchedScreen):
@@ -90,6 +92,11 @@ class ThreadsScreen(Tabled, WatchedScreen):
         model, plan, number = self.snapshot.model, self.snapshot.plan, self.chosen
         if model is not None and plan is not None and number is not None:
             self.dismiss(thread_site(plan, model.threads[number]))
+
+    def awaits(self, action: str) -> bool:
+        """The threads are read when the list is opened."""
+        is_here = self.snapshot.checkpoint == 0 or self.snapshot.model is not None
+        return not is_here and action in _NEEDING_ROWS
 
     def sample_place(self) -> tuple[int, int] | None:
         """Where the selected thread is."""

@@ -1,20 +1,37 @@
 """What every screen that shows snapshots has in common.
 
+- `Awaiting`       a screen on which keys may have to wait for what they work on
+- `needing_rows`   the actions that work on what a screen shows
 - `WatchedScreen`  takes snapshots; asks for what it wants to see by `ViewWished`
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 from textual.message import Message
 from textual.screen import Screen
 
-from maxact_tui.keymap.actions import Place
+from maxact_tui.keymap.actions import Place, actions_of
+from maxact_tui.terminal.forgetting import forget_drawn
 from maxact_tui.terminal.palette import Look
 from maxact_tui.watching.snapshot import Snapshot, Wish
 from maxact_tui.widgets.abstract import AbstractMeta
+
+
+def needing_rows(*places: Place) -> frozenset[str]:
+    """The actions of places that work on what the screen shows: all but leaving it and opening the filter."""
+    names = {action.name.partition("(")[0] for action in actions_of(*places)}
+    return frozenset(names | {"copy"}) - {"back", "app.filter"}
+
+
+@runtime_checkable
+class Awaiting(Protocol):
+    """A screen on which keys may have to wait for what they work on."""
+
+    def awaits(self, action: str) -> bool:
+        """Whether what this action works on is still being read; an empty name is a key of no action."""
 
 
 class WatchedScreen(Screen[int | None], metaclass=AbstractMeta):
@@ -39,6 +56,10 @@ class WatchedScreen(Screen[int | None], metaclass=AbstractMeta):
         super().__init__()
         self.look, self.snapshot = look, snapshot
 
+    def on_screen_resume(self) -> None:
+        """The screen above is gone."""
+        forget_drawn()
+
     def show(self, snapshot: Snapshot) -> bool:
         """Show a newer snapshot; returns whether anything visible changed."""
         self.snapshot = snapshot
@@ -61,6 +82,10 @@ class WatchedScreen(Screen[int | None], metaclass=AbstractMeta):
     @abstractmethod
     def wish(self) -> Wish:
         """What this screen wants to see."""
+
+    def awaits(self, action: str) -> bool:
+        """Whether what this action works on is still being read."""
+        return False
 
     def sample_place(self) -> tuple[int, int] | None:
         """(sample, position) of the value under the cursor; None where there is none."""

@@ -21,6 +21,7 @@ from maxact_tui.shell.resultsapp import ResultsApp
 from maxact_tui.shell.taking import TakingApp
 from maxact_tui.terminal.pacing import Pacer
 from maxact_tui.terminal.thrift import Shadow, thrifty_driver
+from maxact_tui.terminal.typing import reading_driver
 from maxact_tui.watching.requests import Requests
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.watching.watcher import Watcher
@@ -67,7 +68,7 @@ class MaxactApp(TakingApp, ResultsApp):
     def get_driver_class(self) -> type[Driver]:
         """The platform's driver, writing in fewer bytes."""
         self._shadow = Shadow()
-        return thrifty_driver(super().get_driver_class(), self._shadow)
+        return reading_driver(thrifty_driver(super().get_driver_class(), self._shadow))
 
     def on_mount(self) -> None:
         """Start watching; the first frame does not wait for it."""

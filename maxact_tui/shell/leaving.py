@@ -11,11 +11,11 @@ import time
 from abc import abstractmethod
 from pathlib import Path
 
-from textual.app import App
 from textual.message import Message
 
 from maxact_tui.keymap.settings import Settings
 from maxact_tui.screens.choice import ChoiceScreen, leave_choices
+from maxact_tui.shell.ordering import OrderedApp
 from maxact_tui.terminal.ending import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
@@ -33,7 +33,7 @@ from maxact_tui.widgets.abstract import AbstractMeta
 NOTICE_SECONDS = 6.0
 
 
-class LeavingApp(App[int], metaclass=AbstractMeta):
+class LeavingApp(OrderedApp, metaclass=AbstractMeta):
     """An application that shows a session and ends in every way there is; its result is the exit code.
 
     Args:

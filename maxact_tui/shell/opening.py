@@ -18,6 +18,7 @@ from engine.session.schema import SessionError
 from maxact_tui.keymap import actions
 from maxact_tui.keymap.settings import THEMES, Settings
 from maxact_tui.pages.jumps import site_jumps
+from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.screens.browser import BrowserScreen
 from maxact_tui.screens.events import EventsScreen
 from maxact_tui.screens.filterable import Filterable
@@ -91,7 +92,7 @@ class OpeningApp(BoardActions):
 
     async def action_help(self) -> None:
         """Open the help, which begins with the screen it is opened from."""
-        here = self.screen.PLACES if isinstance(self.screen, WatchedScreen) else ("list",)
+        here = self.screen.PLACES if isinstance(self.screen, WatchedScreen | AnsweringScreen) else ("list",)
         await self.read("Help", lambda look, width: help_lines(look, width, here))
 
     async def action_theme(self) -> None:

@@ -9,17 +9,22 @@ from abc import abstractmethod
 import pytest
 
 from maxact_tui.keymap import actions
-from maxact_tui.keymap.actions import TABLES, actions_of, commands, footer, help_sections
+from maxact_tui.keymap.actions import TABLES, actions_of, commands, everywhere, footer, help_sections
+from maxact_tui.keymap.keys import printed
 from maxact_tui.pages.footer import footer_line
 from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.browser import BrowserScreen
 from maxact_tui.screens.channels import ChannelsScreen
+from maxact_tui.screens.choice import ChoiceScreen
 from maxact_tui.screens.compare import ComparisonScreen
+from maxact_tui.screens.export import ExportScreen
 from maxact_tui.screens.monitor import MonitorScreen
-from maxact_tui.screens.palette import matching
+from maxact_tui.screens.number import NumberScreen
+from maxact_tui.screens.palette import PaletteScreen, matching
 from maxact_tui.screens.prompt import PromptScreen
 from maxact_tui.screens.promptcompare import PromptCompareScreen
 from maxact_tui.screens.prompthistory import PromptHistoryScreen
+from maxact_tui.screens.reading import ReadingScreen
 from maxact_tui.screens.sample import SampleScreen
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.threads import ThreadsScreen
@@ -40,14 +45,19 @@ OWNERS: dict[actions.Place, tuple[type, ...]] = {
     "prompts": (PromptHistoryScreen,),
     "versus": (PromptCompareScreen,),
     "threads": (ThreadsScreen,),
+    "reading": (ReadingScreen,),
+    "choice": (ChoiceScreen,),
+    "palette": (PaletteScreen,),
+    "number": (NumberScreen,),
+    "export": (ExportScreen,),
     "app": (MaxactApp,),
 }
 
 
 @pytest.mark.parametrize("place", TABLES)
 def test_no_key_and_no_name_is_taken_twice_in_one_place(place: actions.Place) -> None:
-    everywhere: tuple[actions.Place, ...] = () if place == "app" else ("app",)
-    keys = [key for action in actions_of(place, *everywhere) for key in action.keys]
+    elsewhere = [] if place == "app" else everywhere(place)
+    keys = [key for action in [*actions_of(place), *elsewhere] for key in action.keys]
     assert len(keys) == len(set(keys))
     names = [action.key_name for action in actions_of(place)]
     assert len(names) == len(set(names))
@@ -79,6 +89,18 @@ def test_help_tells_of_every_action() -> None:
     told = [sentence for _, entries in help_sections() for _, sentence in entries]
     assert told.count("") == 0
     assert {a.help for place in TABLES for a in actions_of(place)} == set(told)
+
+
+@pytest.mark.parametrize("place", TABLES)
+def test_no_two_lines_of_the_help_say_the_same_of_one_place_and_none_has_the_key_of_another(
+    place: actions.Place,
+) -> None:
+    told = [(action.key_text, action.help) for action in actions_of(place)]
+    assert len({sentence for _, sentence in told}) == len(told)
+    others = {printed(key): action for action in actions_of(place) for key in action.keys[:1]}
+    for action in actions_of(place):
+        written = set(action.key_text.split()) - {printed(key) for key in action.keys}
+        assert not written & others.keys(), "the help says which of two paired keys does what"
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])

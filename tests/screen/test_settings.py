@@ -46,7 +46,7 @@ def test_every_default_of_the_template_is_a_possible_setting(write) -> None:
     assert loaded.keys["monitor.pause"] == ("space",)
     for place in TABLES:
         assert actions_of(place, keys=loaded.keys) == [
-            replace(action, shown="") if action.keys else action
+            replace(action, shown="", pair="") if action.keys else action
             for action in actions_of(place)
         ]  # fmt: skip
 
