@@ -14,7 +14,11 @@ from maxact_tui.pages.header import progress_bar
 from maxact_tui.texts.numbers import compact
 from maxact_tui.watching.snapshot import Snapshot
 
-ASKING = "asking the engine …"
+ASKING = "asking the engine"
+READING = "reading the values"
+FOR_BATCH = "waiting for the batch in hand"
+FOR_TURN = "waiting for its turn"
+_QUEUED = "waiting"  # what the engine says of a request it has taken and not begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ def answer_to(number: int, snapshot: Snapshot) -> Answer:
     if command.state == "working":
         done, total = int(command.answer.get("done") or 0), int(command.answer.get("total") or 0)
         text = str(command.answer.get("text") or "")
+        if text == _QUEUED:
+            return Answer("waiting", FOR_TURN if snapshot.has_ended else FOR_BATCH)
         return Answer("waiting", f"the engine is at it: {text}" if text else "the engine is at it", done, total)
     return _not_taken(snapshot)
 
@@ -73,7 +79,7 @@ def _not_taken(snapshot: Snapshot) -> Answer:
         return Answer("failed", f"the engine has ended: {status.detail or 'its log is beside the session'}")
     if status.phase in ("starting", "loading"):
         return _loading(status)
-    return Answer("waiting", f"{ASKING} it answers after the current batch" if not snapshot.has_ended else ASKING)
+    return Answer("waiting", FOR_TURN if snapshot.has_ended else FOR_BATCH)
 
 
 def _loading(status: Status) -> Answer:

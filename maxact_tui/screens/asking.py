@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any
 
 from textual import work
 from textual.message import Message
+from textual.timer import Timer
 
 from engine.session.schema import SessionError
-from maxact_tui.pages.answers import ASKING, Answer, answer_to
+from maxact_tui.pages.answers import ASKING, READING, Answer, answer_to
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.numbers import duration
 from maxact_tui.watching.asking import ask
 from maxact_tui.watching.probes import KIND, ProbeView, read_probe
 from maxact_tui.watching.snapshot import Snapshot
@@ -66,6 +69,15 @@ class AskingScreen(WatchedScreen):
         self.answer: Answer | None = None
         self._asked = 0
         self._wanted = 0
+        self._since = 0.0  # when the request was made, in seconds since the epoch
+        self._ticking: Timer | None = None
+
+    @property
+    def waiting_words(self) -> str:
+        """What is going on and for how long; empty while nothing is asked."""
+        if self.answer is None or self.answer.state != "waiting":
+            return ""
+        return f"running … {duration(max(time.time() - self._since, 0.0))}  {self.answer.words()}"
 
     @property
     def path(self) -> Path:
@@ -93,6 +105,7 @@ class AskingScreen(WatchedScreen):
             self._asked = 0
         if self.answer.state == "done":
             self.load(self.answer.result)
+            self.answer = Answer("waiting", READING)
 
     def join(self, is_wanted: Callable[[Mapping[str, Any]], bool]) -> bool:
         """Wait for what was asked already, of this screen before it was left or of another; says whether there is."""
@@ -100,14 +113,17 @@ class AskingScreen(WatchedScreen):
         found = [command.number for command in waiting if is_wanted(command.arguments)]
         if found and answer_to(found[-1], self.snapshot).state == "waiting":
             self._asked = found[-1]
+            self._since = next(command.at for command in waiting if command.number == self._asked)
             self.follow()
+            self._tick()
         return bool(self._asked)
 
     def request(self, arguments: Mapping[str, Any]) -> None:
         """Ask the engine for the values of a text, starting it where the run has ended."""
         self._asked = self._wanted = 0
         if self.may_ask:
-            self.answer = Answer("waiting", ASKING)
+            self.answer, self._since = Answer("waiting", ASKING), time.time()
+            self._tick()
             self._ask(self.path, dict(arguments))
         else:
             self.answer = Answer("failed", READ_ONLY)
@@ -117,6 +133,16 @@ class AskingScreen(WatchedScreen):
         """Read a result of the session; of several only the last one wanted is shown."""
         self._wanted = result
         self._read(self.path, result)
+
+    def _tick(self) -> None:
+        """Tell the time every second until there is an answer."""
+        if self._ticking is None:
+            self._ticking = self.set_interval(1.0, self._tick)
+        elif self.waiting_words:
+            self.draw()
+        else:
+            self._ticking.stop()
+            self._ticking = None
 
     def on_screen_resume(self) -> None:
         """Another screen has closed."""

@@ -250,9 +250,10 @@ class ProbeScreen(AskingScreen):
 
     def _head(self, width: int, layers: LayerTokens | None) -> list[Strip]:
         lines = [self.title_line(width)]
-        if self.answer is not None and self.answer.state != "done":
+        if self.answer is not None:
             style = "bad" if self.answer.state == "failed" else "key"
-            lines.append(line(self.look, " ", (visible(self.answer.words(), width - 2, space=" "), style)))
+            said = self.waiting_words or self.answer.words()
+            lines.append(line(self.look, " ", (visible(said, width - 2, space=" "), style)))
         elif self.view is not None:
             key = (self.view, self.look, width)
             if self._maximum[0] != key:  # every snapshot of a run comes by here, and the text has many values

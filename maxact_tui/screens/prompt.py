@@ -17,6 +17,7 @@ from maxact_tui.screens.promptcompare import PromptCompareScreen
 from maxact_tui.screens.prompteditor import PromptEditor, Typed
 from maxact_tui.screens.prompthistory import PromptHistoryScreen
 from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.visible import visible
 from maxact_tui.watching.probes import ProbeView, prompts_of
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.lines import line
@@ -37,6 +38,7 @@ class PromptScreen(ProbeScreen):
     def __init__(self, look: Look, snapshot: Snapshot, *, may_ask: bool) -> None:
         super().__init__(look, snapshot, None, may_ask=may_ask, as_map=True)
         self._typed: Typed | None = None
+        self._is_writing = False
 
     def on_mount(self) -> None:
         """Show the newest prompt, if there is one."""
@@ -53,18 +55,24 @@ class PromptScreen(ProbeScreen):
         if not self.may_ask:
             self.request({})
             return
-        editor = PromptEditor(self.look, self._typed or self._first_typed())
+        tokenizer = self.snapshot.meta.raw.get("tokenizer") if self.snapshot.meta is not None else None
+        longest = tokenizer.get("max_length") if isinstance(tokenizer, dict) else None
+        editor = PromptEditor(self.look, self._typed or self._first_typed(), longest)
+        self._is_writing = True
         await self.app.push_screen(editor, self._on_typed)
 
     def title_line(self, width: int) -> Strip:
         """The prompt, its policy and length."""
+        if self.waiting_words and self._typed is not None and self._typed.text:  # the one before is still below
+            text = visible(self._typed.text, max(width - 12, 8), space=" ", ascii_only=self.look.ascii_only)
+            return line(self.look, (" Prompt", "title"), f"  {text}")
         if self.view is None:
             return line(self.look, (" Prompt", "title"))
         return prompt_head(self.view, self.look, width)
 
     def empty_words(self) -> str:
-        """Before the first prompt."""
-        return "no prompt yet: p opens a field to type or paste one"
+        """Before the first prompt; nothing while it is being typed, because it is asked for a frame after that."""
+        return "" if self._is_writing else "no prompt yet: p opens a field to type or paste one"
 
     def take(self, view: ProbeView) -> None:
         """Show a prompt, with the cursor on its largest value."""
@@ -86,7 +94,10 @@ class PromptScreen(ProbeScreen):
         return Typed("", policy if policy in POLICY_WORDS else "raw")
 
     def _on_typed(self, typed: Typed | None) -> None:
-        if typed is not None:
+        self._is_writing = False
+        if typed is None:
+            self.draw()
+        else:
             self._typed = typed
             self.request({"text": typed.text, "policy": typed.policy})
 

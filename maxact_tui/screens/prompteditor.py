@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.events import Key
+from textual.events import Key, Paste
 from textual.message import Message
 from textual.widgets import TextArea
 
+from engine.report.wording import counted
 from maxact_tui.pages.promptlines import POLICY_WORDS
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
@@ -23,6 +24,8 @@ from maxact_tui.texts.numbers import grouped
 from maxact_tui.widgets.lines import Lines, Part, line
 
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+CHARACTERS_PER_TOKEN = 16  # more are rare; the engine cuts what is longer in tokens
+MOST_CHARACTERS = 200_000  # what the field can hold without growing slow
 LINE_BREAKS = ("ctrl+n", "alt+enter", "shift+enter")
 
 
@@ -40,7 +43,15 @@ class PromptArea(TextArea):
     Args:
         look: what the terminal can show.
         text: what is in it first, selected, so that typing replaces it.
+        most: characters it takes.
     """
+
+    class PasteCut(Message):
+        """More was pasted than there is room for."""
+
+        def __init__(self, kept: int, pasted: int) -> None:
+            super().__init__()
+            self.kept, self.pasted = kept, pasted
 
     class Ended(Message):
         """The user pressed enter."""
@@ -52,9 +63,9 @@ class PromptArea(TextArea):
             super().__init__()
             self.by = by
 
-    def __init__(self, look: Look, text: str) -> None:
+    def __init__(self, look: Look, text: str, most: int) -> None:
         super().__init__(text, soft_wrap=True, compact=True, highlight_cursor_line=False, id="prompt-area")
-        self._look = look
+        self._look, self._most = look, most
         self.cursor_blink = False  # an idle screen writes nothing
 
     def on_mount(self) -> None:
@@ -65,6 +76,14 @@ class PromptArea(TextArea):
         """One line as it is shown: one safe character in the place of each that is not."""
         raw = self.document.get_line(line_index)
         return Text("".join(self._safe(c) for c in raw), end="", no_wrap=True)
+
+    async def _on_paste(self, event: Paste) -> None:
+        pasted = event.text
+        room = max(self._most - len(self.text) + len(self.selected_text), 0)
+        event.prevent_default()
+        await super()._on_paste(Paste(pasted[:room]))
+        if len(pasted) > room:
+            self.post_message(self.PasteCut(room, len(pasted)))
 
     async def _on_key(self, event: Key) -> None:
         if event.key == "enter":
@@ -93,20 +112,23 @@ class PromptEditor(AnsweringScreen[Typed | None]):
     Args:
         look: what the terminal can show.
         first: what is there to begin with.
+        longest: tokens of a text that the model is given; None where that is not known yet.
     """
 
     CSS_PATH = "prompteditor.tcss"
 
-    def __init__(self, look: Look, first: Typed) -> None:
+    def __init__(self, look: Look, first: Typed, longest: int | None = None) -> None:
         super().__init__()
         self.look, self._text, self._policy = look, first.text, first.policy
+        self._longest = longest
         self._said = ""
 
     def compose(self) -> ComposeResult:
         """Title, field, policy, keys."""
         with Vertical(id="prompt-box"):
             yield Lines(self.look, id="prompt-title")
-            yield PromptArea(self.look, self._text)
+            most = MOST_CHARACTERS if self._longest is None else CHARACTERS_PER_TOKEN * self._longest
+            yield PromptArea(self.look, self._text, min(most, MOST_CHARACTERS))
             yield Lines(self.look, id="prompt-policy")
             yield Lines(self.look, id="prompt-keys")
 
@@ -132,6 +154,12 @@ class PromptEditor(AnsweringScreen[Typed | None]):
         self._said = ""
         self._draw()
 
+    def on_prompt_area_paste_cut(self, event: PromptArea.PasteCut) -> None:
+        """Say what is missing."""
+        event.stop()
+        self._said = f"only {grouped(event.kept)} of the {grouped(event.pasted)} characters pasted have room here"
+        self._draw()
+
     def on_prompt_area_ended(self, event: PromptArea.Ended) -> None:
         """Take the text, if there is one."""
         event.stop()
@@ -150,8 +178,11 @@ class PromptEditor(AnsweringScreen[Typed | None]):
         self._draw()
 
     def _draw(self) -> None:
-        look, count = self.look, len(self.query_one(PromptArea).text)
-        title = line(look, ("Prompt", "title"), (f"  {grouped(count)} characters", "dim"))
+        look, text = self.look, self.query_one(PromptArea).text
+        facts = f"  {counted(len(text), 'character')}"
+        if self._longest is not None and len(text.encode("utf-8", "replace")) > self._longest:
+            facts += f"; the model is given the first {grouped(self._longest)} tokens"
+        title = line(look, ("Prompt", "title"), (facts, "dim"))
         self.query_one("#prompt-title", Lines).show([title])
         parts: list[Part] = [("tokens ", "dim")]
         for name, words in POLICY_WORDS.items():

@@ -17,6 +17,7 @@ from textual.strip import Strip
 
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import signed
+from maxact_tui.texts.pieces import token_name, whole_text
 from maxact_tui.texts.visible import fitted
 from maxact_tui.widgets.layertokens import LayerTokens
 from maxact_tui.widgets.lines import Part, line
@@ -106,9 +107,11 @@ class TokenMap(TokenView):
         assert self._tokens is not None
         here = token == self._cursor.token
         piece = self._tokens.shown[token]
-        label = fitted(
-            shown_text(piece, self.look, self.look.own("·")), shape.label - 1, ascii_only=self.look.ascii_only
-        )
+        text = shown_text(piece, self.look, self.look.own("·"))
+        if piece.is_part:
+            whole = whole_text(self._tokens.pieces, piece)
+            text = token_name(whole, piece.part(token), shape.label - 1, ascii_only=self.look.ascii_only)
+        label = fitted(text, shape.label - 1, ascii_only=self.look.ascii_only)
         parts: list[Part] = [
             (f"{token:>{POSITION_CELLS - 1}} ", "title" if here else "dim"),
             (f"{label} ", "title" if here else "dim" if piece.continues else ""),

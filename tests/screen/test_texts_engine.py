@@ -57,7 +57,11 @@ async def test_prompts_and_samples_from_the_first_second_to_the_copied_file(
     async with shown(session, 100, 30) as pilot:
         await pilot.press("p")
         await settle(pilot, lambda app: isinstance(app.screen, PromptEditor))
-        await pilot.press(*"river ", "enter", "escape", "p")
+        await pilot.press(*"river ", "enter")
+        await settle(pilot, lambda app: "running … 0:0" in screen_text(app))
+        assert " Prompt  river" in screen_text(pilot.app)
+        assert "no prompt yet" not in screen_text(pilot.app)
+        await pilot.press("escape", "p")
         await settle(pilot, lambda app: isinstance(app.screen, PromptEditor))
         # Left, come back and covered: the answer to what was asked before is shown all the same.
         await settle(pilot, lambda app: len(app.snapshot.results) == 1, PATIENCE_SECONDS)
@@ -70,6 +74,7 @@ async def test_prompts_and_samples_from_the_first_second_to_the_copied_file(
         await settle(pilot, lambda app: isinstance(app.screen, PromptEditor))
         await pilot.press(*"snow " * 60, "tab", "enter")
         await settle(pilot, lambda app: "the engine loads the model" in screen_text(app), PATIENCE_SECONDS)
+        assert "running … 0:" in screen_text(pilot.app)
         await settle(pilot, lambda app: has_values(app) and app.screen.view.policy == "bos", PATIENCE_SECONDS)
         assert "+BOS, 48 tokens, cut" in screen_text(pilot.app)
         await pilot.press("escape")
