@@ -95,7 +95,9 @@ class Terminal:
 
     def press(self, keys: str) -> None:
         """Send keys as a terminal sends them."""
-        os.write(self.fd, keys.encode())
+        data = keys.encode()
+        while data:  # a terminal's input holds a few kilobytes
+            data = data[os.write(self.fd, data[:4096]) :]
 
     def signal(self, number: int) -> None:
         """Send a signal to the app."""
