@@ -52,6 +52,13 @@ class WatchedScreen(Screen[int | None], metaclass=AbstractMeta):
             super().__init__()
             self.wish = wish
 
+    class Said(Message):
+        """The screen has something to tell the user."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
     def __init__(self, look: Look, snapshot: Snapshot) -> None:
         super().__init__()
         self.look, self.snapshot = look, snapshot
@@ -86,6 +93,10 @@ class WatchedScreen(Screen[int | None], metaclass=AbstractMeta):
     def awaits(self, action: str) -> bool:
         """Whether what this action works on is still being read."""
         return False
+
+    def say(self, text: str) -> None:
+        """Show a short answer for some seconds, whatever is drawn meanwhile; it is kept with all that was said."""
+        self.post_message(self.Said(text))
 
     def sample_place(self) -> tuple[int, int] | None:
         """(sample, position) of the value under the cursor; None where there is none."""

@@ -18,6 +18,7 @@ from engine.report.export import render
 from engine.report.writing import Document
 from engine.session.library import SUFFIX
 from engine.session.reader import SessionReader
+from maxact_tui.watching.memory import give_back
 
 PRESELECTED = ("html", "markdown", "json", "reference")
 
@@ -54,7 +55,9 @@ def make_export(session: Path, formats: Sequence[str], tell: Callable[[str], Non
                 documents += render(reader, name)
             except ReportError as error:
                 refused.append(f"{name}: {error}")
-        return Export(tuple(documents), tuple(refused), reader.status().phase != "finished")
+        phase = reader.status().phase
+    give_back()
+    return Export(tuple(documents), tuple(refused), phase != "finished")
 
 
 def usual_folder(session: Path) -> Path:

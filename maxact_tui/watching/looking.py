@@ -24,6 +24,7 @@ from engine.session.records import BROKEN_OFF, LIVE_FIELDS, LiveTable
 from engine.session.schema import SessionError
 from engine.statistics.totals import TotalsMismatchError
 from maxact_tui.watching.boardview import read_board, read_site_quant
+from maxact_tui.watching.memory import give_back
 from maxact_tui.watching.places import Places, TokenPlace
 from maxact_tui.watching.snapshot import THREADS_SHOWN, SiteView, Snapshot, Wish
 
@@ -157,6 +158,7 @@ class Look:
         wants_model = wish.model or last.live is None
         if wants_model and last.model_at != last.checkpoint and now >= self._model_due:
             model = analyse(reader)
+            give_back()
             took = time.monotonic() - now
             self._model_due = time.monotonic() + (0.0 if last.has_ended else MODEL_DUTY * took)
             places = self._places
@@ -170,6 +172,7 @@ class Look:
         board_at = last.board.checkpoint if last.board is not None else 0
         if wish.board and board_at != last.checkpoint and now >= self._board_due:
             found = replace(last, board=read_board(reader))
+            give_back()
             took = time.monotonic() - now
             self._board_due = time.monotonic() + (0.0 if last.has_ended else MODEL_DUTY * took)
             return found
