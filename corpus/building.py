@@ -23,6 +23,7 @@ from corpus.sources.hub import hub_samples
 from corpus.sources.local import STANDARD_INPUT, find_files, local_samples
 from corpus.sources.reading import SourceReading
 from corpus.sources.rows import cut_text
+from corpus.wording import counted
 from corpus.writing import check_output, write_corpus
 
 _LIBRARIES = ("datasketch", "py3langid", "fonttools", "pyarrow")
@@ -83,7 +84,8 @@ def build_corpus(
         _fill(spec, _samples(spec, found, reading), categories, ignored, recipe, reading)
     samples = _choose(categories, recipe, duplicates, progress)
     if not samples:
-        why = f"; the first of {reading.problem_count} problems: {reading.problems[0]}" if reading.problems else ""
+        count = counted(reading.problem_count, "problem")
+        why = f"; the first of {count}: {reading.problems[0]}" if reading.problems else ""
         raise CorpusError(f"no usable text for any category of {recipe.name}{why}")
     labelled = _label(samples, progress)
     ordered = [labelled[index] for index in stratified_order([sample.category for sample in labelled], recipe.seed)]
@@ -167,7 +169,8 @@ def _fill(
         if full and spec.kind == "hub" and all(given[name] >= reserve_size(categories[name].wanted) for name in feeds):
             break
     for name, rows in sorted(unknown.items()):
-        reading.problem(spec.title, f"{rows} rows of the category {name}, which is not in the recipe {recipe.name}")
+        said = f"{counted(rows, 'row')} of the category {name}, which is not in the recipe {recipe.name}"
+        reading.problem(spec.title, said)
 
 
 def _choose(
@@ -220,8 +223,8 @@ def _manifest(
         for place, bucket in enumerate(recipe.lengths)
     )
     shortfalls = tuple(
-        f"{count.category}: {count.got} of {count.wanted} samples ({count.seen} texts seen, "
-        f"{count.too_short} too short, {count.duplicates} duplicates)"
+        f"{count.category}: {count.got:,} of {counted(count.wanted, 'sample')} ({counted(count.seen, 'text')} seen, "
+        f"{count.too_short} too short, {counted(count.duplicates, 'duplicate')})"
         for count in counts
         if count.got < count.wanted
     )

@@ -19,6 +19,7 @@ from typing import Any
 
 from corpus.samples import Corpus, CorpusError, Sample
 from corpus.sampling import choose_samples
+from corpus.wording import counted
 
 TEXT_FIELDS = ("text", "content")
 CATEGORY_FIELDS = ("category", "domain", "source")
@@ -55,7 +56,11 @@ def load_corpus(source: str, *, limit: int | None = None, seed: int = 42) -> Cor
     else:
         samples, problems = _read_file(Path(source).expanduser())
     if not samples:
-        why = f": {len(problems)} lines skipped, the first: {problems[0]}" if problems else ": the file is empty"
+        why = (
+            f": {counted(len(problems), 'line')} skipped, the first: {problems[0]}"
+            if problems
+            else ": the file is empty"
+        )
         raise CorpusError(f"no usable text in {source}{why}")
     if limit is not None and limit < len(samples):
         chosen = choose_samples([sample.category for sample in samples], limit, seed)

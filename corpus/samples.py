@@ -3,6 +3,7 @@
 - `Sample`   one text with its category and origin
 - `Corpus`   the samples in file order, a content hash, and the problems met while reading
 - `Progress`  how long work reports: (done, total, label)
+- `PolicyError`  a tokenizer without what a token policy needs
 - `CorpusError`  a corpus that cannot be used at all, with the next step in its message
 """
 
@@ -16,6 +17,20 @@ Progress = Callable[[int, int, str], None]
 
 class CorpusError(Exception):
     """The corpus cannot be used; the message is one line that names the user's next step."""
+
+
+class PolicyError(CorpusError):
+    """A tokenizer cannot follow a token policy; the message is for a run, others name an option of their own.
+
+    Attributes:
+        cause: what is missing, without a next step.
+        others: the policies that can be taken instead.
+    """
+
+    def __init__(self, cause: str, policy: str) -> None:
+        super().__init__(f"{cause}; run without --{policy}")
+        self.cause = cause
+        self.others = tuple(name for name in ("raw", "bos", "chat") if name != policy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from jinja2 import TemplateError
 from numpy.typing import NDArray
 
 from corpus.pieces import token_pieces
-from corpus.samples import Corpus, CorpusError, Progress
+from corpus.samples import Corpus, CorpusError, PolicyError, Progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -158,9 +158,9 @@ def _check(tokenizer: PreTrainedTokenizerBase, policy: Policy, max_length: int) 
     if max_length < 1:
         raise CorpusError(f"--max-length {max_length} leaves no token; ask for at least 1")
     if policy == "bos" and tokenizer.bos_token_id is None:
-        raise CorpusError("this model's tokenizer has no BOS token; run without --bos")
+        raise PolicyError("this model's tokenizer has no BOS token", policy)
     if policy == "chat" and not tokenizer.chat_template:
-        raise CorpusError("this model's tokenizer has no chat template; run without --chat")
+        raise PolicyError("this model's tokenizer has no chat template", policy)
 
 
 def _encode_all(
@@ -229,4 +229,4 @@ def _render(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
         )
     except (TemplateError, TypeError, ValueError, OverflowError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CorpusError(f"the chat template fails: {why}; run without --chat") from error
+        raise PolicyError(f"the chat template fails: {why}", "chat") from error

@@ -3,6 +3,7 @@
 - `start_engine`    run `python -P -m engine SESSION`, out of reach of the terminal
 - `start_service`   the same for an engine that answers requests about an ended run
 - `starting_status`  what is recorded of an engine before its first word
+- `why_it_ended`    in the engine's own words, or that it had no time for any
 - `describe_death`  the last lines of an engine's log
 - `IDLE_SECONDS`    how long an engine that only answers stays when nobody asks
 """
@@ -82,6 +83,14 @@ def _spawn(session: Path, *options: str) -> subprocess.Popen[bytes]:
             close_fds=True,
             cwd=session.absolute().parent,
         )
+
+
+def why_it_ended(status: Status) -> str:
+    """The reason an ended engine gave; one that was killed could give none, and its last status is no reason."""
+    if status.phase != "gone":
+        return status.detail or "it gave no reason; the last lines of its log may"
+    step = f" while {status.detail}" if status.detail and not status.samples_total else ""
+    return f"the engine is gone{step} and gave no reason (killed? out of memory?)"
 
 
 def describe_death(session: Path, lines: int = 5) -> list[str]:

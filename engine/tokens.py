@@ -16,7 +16,7 @@ from typing import Any
 
 from corpus.cache import tokenize_cached
 from corpus.reading import load_corpus
-from corpus.samples import CorpusError
+from corpus.samples import CorpusError, PolicyError
 from corpus.summary import summarise
 from engine.job import Job
 from engine.loading.environment import prepare_environment
@@ -61,6 +61,9 @@ def main(arguments: list[str]) -> int:
             policy=policy,  # type: ignore[arg-type]  # the command line has checked it
             max_length=int(max_length),
         )
+    except PolicyError as error:
+        print(f"maxact-tui: {error.cause}; take --policy {' or '.join(error.others)}", file=sys.stderr)
+        return 1
     except (CorpusError, LoadError) as error:
         print(f"maxact-tui: {error}", file=sys.stderr)
         return 1

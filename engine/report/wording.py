@@ -14,6 +14,10 @@ from __future__ import annotations
 import math
 import re
 
+from corpus.wording import counted
+
+__all__ = ["CSV_NOTE", "UNKNOWN", "counted", "exact", "in_csv", "in_markdown", "printable", "share", "short"]
+
 UNKNOWN = "–"
 _NEWLINES = {"\n": "↵", "\r": "␍", "\t": "⇥"}
 _MARKUP = re.compile(r"[\\`*{}\[\]<>|&~!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
@@ -52,12 +56,6 @@ def short(value: float, digits: int = 3) -> str:
 def share(value: float) -> str:
     """A share as per cent with honest digits: `12 %`, `0.034 %`."""
     return UNKNOWN if math.isnan(value) else f"{short(100 * value, 2)} %"
-
-
-def counted(number: int, what: str) -> str:
-    """A number with thousands separators and its noun in the right form: `1 sample`, `5,067 batches`."""
-    ending = "" if number == 1 else "es" if what.endswith(("s", "x", "ch", "sh")) else "s"
-    return f"{number:,} {what}{ending}"
 
 
 def printable(foreign: str | bytes, limit: int | None = None) -> str:

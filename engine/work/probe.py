@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from corpus.samples import Corpus, Sample
+from corpus.samples import Corpus, PolicyError, Sample
 from corpus.tokenization import Policy, TokenizedCorpus, tokenize
 from engine.hooks import attach
 from engine.work.work import Progress, WorkContext, WorkError
@@ -78,7 +78,10 @@ def _tokens(context: WorkContext, arguments: Mapping[str, Any]) -> tuple[NDArray
 def _tokenize(context: WorkContext, text: str, policy: Policy) -> TokenizedCorpus:
     prepared = context.prepared
     corpus = Corpus("prompt", (Sample(text, "prompt"),), hashlib.sha256(text.encode("utf-8", "replace")).hexdigest())
-    return tokenize(corpus, prepared.loaded.tokenizer, policy=policy, max_length=prepared.tokenized.max_length)
+    try:
+        return tokenize(corpus, prepared.loaded.tokenizer, policy=policy, max_length=prepared.tokenized.max_length)
+    except PolicyError as error:
+        raise WorkError(f"{error.cause}; ask for the text {' or '.join(error.others)}") from None
 
 
 def _title(settings: Mapping[str, Any]) -> str:

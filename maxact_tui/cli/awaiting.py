@@ -12,10 +12,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from engine.process import why_it_ended
+from engine.session.library import log_path
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED, Command, Status
 from maxact_tui.errors import UserError
 from maxact_tui.texts.numbers import duration
+from maxact_tui.texts.visible import visible
 
 POLL_SECONDS = 0.1
 QUIET_LINE_SECONDS = 10.0
@@ -94,7 +97,8 @@ def _look(reader: SessionReader, number: int) -> Command:
     if found[0].state == "new" and (ended := _ended(reader)) is not None:
         (command,) = reader.commands(number - 1)[:1]
         if command.state == "new":
-            raise UserError(ended.detail or "the engine ended without an answer; its log is beside the session")
+            log = visible(str(log_path(reader.path)), space=" ")
+            raise UserError(f"no answer: {why_it_ended(ended)} (log: {log}; dmesg may tell)")
         return command
     return found[0]
 

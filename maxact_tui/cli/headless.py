@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from engine.analysis.maximum import Maximum, find_maximum
-from engine.process import describe_death
+from engine.process import describe_death, why_it_ended
 from engine.report.wording import counted
 from engine.session.library import log_path
 from engine.session.reader import SessionReader, send_command
@@ -96,9 +96,10 @@ def _fail(path: Path, status: Status, *, debug: bool, remove: bool) -> None:
     if debug:
         with suppress(OSError):
             print(log.read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
-    reason = status.detail
+    reason = why_it_ended(status)
     if status.phase == "gone":
-        reason = f"the engine was killed, or died{_last_word(path)}"
+        word = _last_word(path)
+        reason = f"the engine died, its log ends with: {word}" if word else f"{reason}, dmesg may tell"
     if remove:
         for leftover in (path, log, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
             leftover.unlink(missing_ok=True)
@@ -109,9 +110,9 @@ def _fail(path: Path, status: Status, *, debug: bool, remove: bool) -> None:
 
 
 def _last_word(path: Path) -> str:
-    """The last line of the engine's log where it tells more than that all was well."""
+    """The last line of the engine's log where it tells more than that all was well; a killed one wrote nothing."""
     last = describe_death(path, 1)
-    return f": {visible(last[0], space=' ')}" if last and " INFO " not in last[0] else ""
+    return visible(last[0], space=" ") if last and " INFO " not in last[0] else ""
 
 
 def watch(reader: SessionReader, label: str = "") -> Status:

@@ -9,6 +9,7 @@ import textwrap
 
 from textual.strip import Strip
 
+from engine.process import why_it_ended
 from engine.report.wording import counted
 from engine.session.library import log_path
 from engine.session.records import BROKEN_OFF
@@ -20,7 +21,6 @@ from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.lines import line
 
 _CAUSE_LINES = 3
-_WITHOUT_A_WORD = "its process ended without saying why (killed, out of memory, a reboot?)"
 
 
 def broken_lines(snapshot: Snapshot, look: Look, width: int, height: int) -> list[Strip]:
@@ -28,8 +28,8 @@ def broken_lines(snapshot: Snapshot, look: Look, width: int, height: int) -> lis
     status = snapshot.status
     if status is None or status.phase not in BROKEN_OFF:
         return []
-    head = "the run failed: " if status.phase == "failed" else "the engine is gone: "
-    cause = _wrapped(head + (status.detail or _WITHOUT_A_WORD).removeprefix(head), width)[:_CAUSE_LINES]
+    head = "the run failed: " if status.phase == "failed" else ""
+    cause = _wrapped(head + why_it_ended(status).removeprefix(head), width)[:_CAUSE_LINES]
     way_on = _wrapped(f"continue: maxact-tui resume {short_name(snapshot.path)}", width)
     log = "log: " + cut_start(visible(str(log_path(snapshot.path)), space=" "), max(width - 7, 8))
     saved = _saved(snapshot)

@@ -16,6 +16,7 @@ from pathlib import Path
 from textual.strip import Strip
 
 from engine.analysis.maximum import Maximum
+from engine.process import why_it_ended
 from engine.report.wording import counted
 from engine.session.reader import SessionMeta
 from engine.session.records import Status
@@ -101,8 +102,8 @@ def progress_bar(share: float, cells: int) -> str:
 
 def _progress_line(status: Status, look: Look, width: int) -> Strip:
     if status.phase in ("failed", "gone"):
-        reason = status.detail or "the log beside the session file says why"
-        advice = "  (maxact-tui resume continues it)" if status.phase == "gone" else ""
+        reason = why_it_ended(status)
+        advice = "; continue: maxact-tui resume" if status.phase == "gone" else ""
         return line(look, (visible(f" {reason}{advice}", width, space=" "), "bad"))
     if status.phase in ("starting", "loading"):
         return _loading_line(status, look, width)

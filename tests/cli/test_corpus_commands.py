@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from tests.cli.test_commands import assert_one_line_error, maxact
@@ -49,6 +50,33 @@ def test_lengths_can_be_counted_in_a_models_tokens(tmp_path: Path, tiny_model_fo
     result = maxact("corpus", "show", corpus, "--tokenizer", tiny_model_folder, home=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "samples by length in tokens" in result.stdout
+
+
+def test_every_line_that_was_skipped_is_counted(tmp_path: Path, tiny_model_folder: Path) -> None:
+    corpus = write_corpus(tmp_path / "mixed.jsonl", samples=6)
+    bad = [b"{", b"[]", b"{}", b'{"text": ""}', b'{"text": 7}', b'{"text": "\xff"}', b'{"text": "x", "category": 3}']
+    with corpus.open("ab") as file:
+        file.write(b"\n".join([*bad, b"", b'{"text": "good", "category": "web"}']))
+    for options in ([], ["--tokenizer", tiny_model_folder]):
+        lines = maxact("corpus", "show", corpus, *options, home=tmp_path).stdout.splitlines()
+        start = lines.index("7 lines skipped:")
+        assert lines[start + 5] == "  and 3 more"
+        assert [line.strip().split(":")[0] for line in lines[start + 1 : start + 5]] == [
+            f"line {n}" for n in (7, 8, 9, 10)
+        ]
+    run = maxact(tiny_model_folder, "--corpus", corpus, home=tmp_path)
+    assert "corpus: 7 lines skipped, the first: line 7" in run.stdout
+
+
+def test_a_policy_the_tokenizer_cannot_follow_names_an_option_of_this_command(
+    tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    corpus = write_corpus(tmp_path / "short.jsonl", samples=6)
+    plain = tmp_path / "plain"
+    shutil.copytree(tiny_model_folder, plain, ignore=shutil.ignore_patterns("chat_template*"))
+    options = ("--tokenizer", plain, "--policy", "chat")
+    result = maxact("corpus", "show", corpus, *options, home=tmp_path)
+    assert_one_line_error(result, "no chat template; take --policy raw or bos")
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:

@@ -104,9 +104,34 @@ def test_a_killed_engine_is_named_with_the_way_on(tmp_path: Path, tiny_model_fol
     error = said.splitlines()[-1]
     assert follower.returncode == 1
     assert error == (
-        f"maxact-tui: the engine was killed, or died; continue with: maxact-tui resume {path} (session: {path})"
+        "maxact-tui: the engine is gone and gave no reason (killed? out of memory?), dmesg may tell;"
+        f" continue with: maxact-tui resume {path} (session: {path})"
     )
     assert log_path(path).stat().st_mode & 0o777 == 0o600
+
+
+def test_texts_are_added_to_a_run_that_has_just_started(tmp_path: Path, tiny_model_folder: Path) -> None:
+    first, more = write_corpus(tmp_path / "first.jsonl", samples=6), write_corpus(tmp_path / "more.jsonl", samples=9)
+    path = new_session(tmp_path / "river.maxact", tiny_job(tiny_model_folder, first))
+    start_engine(path)
+    added = maxact("add", "river", more, home=tmp_path)
+    assert (added.returncode, added.stdout) == (0, ""), added.stderr
+    assert "river takes the texts up once its model is loaded" in added.stderr
+    wait_for(path, "finished")
+    with SessionReader(path) as reader:
+        assert len(reader.samples_done()) == 15
+        assert [command.state for command in reader.commands()] == ["done"]
+
+
+def test_texts_for_a_run_that_ended_before_it_measured_anything_wait_for_its_resume(
+    tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    corpus = write_corpus(tmp_path / "short.jsonl")
+    path = new_session(tmp_path / "river.maxact", tiny_job(tiny_model_folder, tmp_path / "none.jsonl"))
+    start_engine(path)
+    wait_for(path, "failed")
+    result = maxact("add", "river", corpus, home=tmp_path)
+    assert_one_line_error(result, "river ended before it measured anything; first: maxact-tui resume river")
 
 
 def test_a_full_disk_behind_stdout_is_one_line(tmp_path: Path) -> None:

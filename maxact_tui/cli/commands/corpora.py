@@ -25,6 +25,7 @@ from corpus.reading import load_corpus
 from corpus.recipe import list_recipes as bundled_recipes
 from corpus.recipe import load_recipe, parse_source
 from corpus.summary import CategorySummary, CorpusSummary, summarise
+from corpus.wording import counted
 from maxact_tui.cli.output import console
 from maxact_tui.errors import UserError
 from maxact_tui.texts.numbers import grouped, size
@@ -77,20 +78,32 @@ def show(file: str, *, tokenizer: str | None, policy: str, max_length: int) -> i
     """
     summary = summarise(load_corpus(file)) if tokenizer is None else _counted(file, tokenizer, policy, max_length)
     out = console()
-    out.print(Text(f"{visible(summary.name, space=' ')}: {summary.overall.samples} samples", "bold"))
+    out.print(Text(f"{visible(summary.name, space=' ')}: {counted(summary.overall.samples, 'sample')}", "bold"))
     out.print(_summary_table(summary))
     _plot_lengths(summary)
     for title, counts in (("scripts", summary.overall.scripts), ("languages", summary.overall.languages)):
         listed = ", ".join(f"{visible(name)} {count}" for name, count in list(counts.items())[: 3 * NAMED])
         out.print(Text(f"{title}: {listed}"), soft_wrap=True)
     if summary.cut:
-        out.print(Text(f"{summary.cut} samples are longer than {max_length} tokens and would be cut"))
-    for problem in summary.problems[:NAMED]:
-        out.print(Text(f"skipped: {visible(problem, space=' ')}", "yellow"), soft_wrap=True)
+        out.print(Text(f"longer than {counted(max_length, 'token')}, to be cut: {counted(summary.cut, 'sample')}"))
+    if summary.dropped:
+        out.print(Text(f"without a single token, left out: {counted(summary.dropped, 'sample')}"))
+    _print_skipped(summary.problems, out)
     manifest = read_manifest(Path(file)) if Path(file).is_file() else None
     if manifest is not None:
         _print_manifest(manifest, out)
     return 0
+
+
+def _print_skipped(problems: Sequence[str], out: Console) -> None:
+    """How many rows were skipped, the first of them, and how many more there are."""
+    if not problems:
+        return
+    out.print(Text(f"{counted(len(problems), 'line')} skipped:", "yellow"))
+    for problem in problems[:NAMED]:
+        out.print(Text(f"  {visible(problem, space=' ')}", "yellow"), soft_wrap=True)
+    if len(problems) > NAMED:
+        out.print(Text(f"  and {len(problems) - NAMED:,} more", "yellow"))
 
 
 def _counted(file: str, tokenizer: str, policy: str, max_length: int) -> CorpusSummary:
@@ -157,7 +170,9 @@ def _print_manifest(manifest: Manifest, out: Console) -> None:
         out.print(Text(f"SHORT: {visible(shortfall, space=' ')}", "bold yellow"), soft_wrap=True)
     if manifest.problem_count:
         first = visible(manifest.problems[0], space=" ")
-        out.print(Text(f"{manifest.problem_count} problems while reading, the first: {first}"), soft_wrap=True)
+        out.print(
+            Text(f"{counted(manifest.problem_count, 'problem')} while reading, the first: {first}"), soft_wrap=True
+        )
 
 
 class _Bar:

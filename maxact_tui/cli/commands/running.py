@@ -83,12 +83,14 @@ def add(session: Path, corpus: str, samples: int | None, *, headless: bool, as_j
     load_corpus(source, limit=samples)  # said here, rather than by an engine that took a minute to start
     with SessionReader(path) as reader:
         status, measured = reader.status(), reader.checkpoint_number() > 0
-    if not measured:
-        raise UserError(f"{path.name} holds no results yet ({status.phase}); add texts once it runs")
+    name = short_name(path)
+    if status.phase in ENDED and not measured:
+        raise UserError(f"{name} ended before it measured anything; first: maxact-tui resume {name}")
     send_command(path, "add", {"corpus": source, "samples": samples})
     if status.phase in ENDED:
         return _launch(path, headless=headless, as_json=as_json, debug=debug, disposable=False)
-    print(f"asked {path.name} for more samples; it answers after its present batch", file=sys.stderr)
+    when = "once its model is loaded" if status.phase in ("starting", "loading") else "after its present batch"
+    print(f"{name} takes the texts up {when}; see its progress with: maxact-tui open {name}", file=sys.stderr)
     return 0
 
 
