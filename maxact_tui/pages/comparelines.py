@@ -19,6 +19,7 @@ from textual.strip import Strip
 from engine.analysis.compare import Comparison, SiteRow
 from engine.report.comparison import limit_text
 from engine.report.tables import Table
+from maxact_tui.pages.cells import compact_bound
 from maxact_tui.pages.comparing import LEVELS, ComparisonView
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import compact, exact
@@ -97,7 +98,7 @@ def profile_lines(found: Comparison, look: Look, width: int, height: int) -> lis
             series.append(Series(np.array(x), np.log10(values), MARKERS[number % len(MARKERS)], joined=number == 0))
     logs = np.concatenate([one.y[np.isfinite(one.y)] for one in series])
     low, high = math.floor(logs.min()), math.ceil(logs.max() + 1e-9)
-    ticks = [(float(n), compact(10.0**n)) for n in range(low, high + 1)]
+    ticks = [(float(n), compact_bound(10.0**n)) for n in range(low, high + 1)]
     rows = draw(
         series,
         width,

@@ -22,7 +22,7 @@ from maxact_tui.pages.tuning import LOWEST, Tuned, Tuner, Tuning, WhatIf
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import compact, exact, grouped, share_text
 from maxact_tui.texts.pieces import token_name
-from maxact_tui.texts.visible import fitted
+from maxact_tui.texts.visible import cell_width, fitted
 from maxact_tui.watching.snapshot import SiteView
 from maxact_tui.widgets.lines import Part, line
 
@@ -69,7 +69,7 @@ def scheme_list(board: Board, selected: int, look: Look, height: int) -> list[St
     row = board.rows[0] or ()
     rows = max(height - 1, 1)
     top = max(min(selected - rows // 2, len(board.schemes) - rows), 0)
-    lines = [line(look, (f"  {'scheme':<16} {'dB':>6}", "dim"))]
+    lines = [line(look, (f"  {'scheme':<15} {'SQNR dB':>7}", "dim"))]
     for number in range(top, min(top + rows, len(board.schemes))):
         here = number == selected
         error = row[number] if number < len(row) else None
@@ -196,16 +196,27 @@ def _carriers(tuner: Tuner, tuned: Tuned, width: int, look: Look) -> list[list[P
     found = tuned.carriers
     if not found.tokens:
         return []
-    lines: list[list[Part]] = [
+    channels = [(f"{carrier.address[0]}:", carrier.share) for carrier in found.channels]
+    tokens = [(_token(tuner.view, carrier, look), carrier.share) for carrier in found.tokens[:3]]
+    title = "tokens (sample:position)" if width >= 90 else "tokens"
+    return [
         [("      ", "dim"), f"the {found.elements} largest |x| carry {share_text(found.listed)} of it"],
-        [("      ", "dim"), "channels "],
-        [("      ", "dim"), "tokens "],
+        _shares("channels", channels, width),
+        _shares(title, tokens, width),
     ]
-    for carrier in found.channels:
-        lines[1] += [f"{carrier.address[0]} ", (f"{share_text(carrier.share)}   ", "dim")]
-    for carrier in found.tokens[: 3 if width >= 70 else 2]:
-        lines[2] += [_token(tuner.view, carrier, look), (f" {share_text(carrier.share)}   ", "dim")]
-    return lines
+
+
+def _shares(title: str, shares: list[tuple[str, float]], width: int) -> list[Part]:
+    """A title and names with their shares, as many as fit whole."""
+    parts: list[Part] = [(f"{title} ", "dim")]
+    used = len(title) + 1
+    for name, share in shares:
+        text = f" {share_text(share)}"
+        if used + cell_width(name) + len(text) > width - 1:
+            break
+        parts += [name, (f"{text}   ", "dim")]
+        used += cell_width(name) + len(text) + 3
+    return parts
 
 
 def _token(view: SiteView, carrier: Carrier, look: Look) -> str:

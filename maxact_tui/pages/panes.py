@@ -140,13 +140,13 @@ def channel_lines(view: SiteView | None, look: Look, width: int, height: int) ->
     maxima = view.totals.channel_max.astype(np.float64)
     order = np.argsort(-maxima, kind="stable")[: max(height - 1, 0)].tolist()
     largest = float(maxima[order[0]]) if order else 0.0
-    lines = [line(look, ("channel  max|x|  tokens over  kind", "dim"))]
+    lines = [line(look, ("channel  max|x|  massive tokens  kind", "dim"))]
     for channel in order:
         found = known.get(channel)
         count = "" if found is None else _count(found.massive_tokens.lower, found.massive_tokens.upper)
         kind = {"massive": "massive", "outlier": "outlier", "mixed": "mixed"}.get(found.kind, "") if found else ""
-        bar = "█" * round((width - 40) * _share(float(maxima[channel]), largest)) if width > 44 else ""
-        text = f"{channel:>7} {compact(float(maxima[channel])):>7}  {count:>11}  "
+        bar = "█" * round((width - 43) * _share(float(maxima[channel]), largest)) if width > 47 else ""
+        text = f"{channel:>7} {compact(float(maxima[channel])):>7}  {count:>14}  "
         lines.append(line(look, text, (f"{kind:<8}", "warn" if kind else ""), (bar, "bar")))
     return lines
 

@@ -184,8 +184,12 @@ def distribution_page(view: SiteView, look: Look, width: int, height: int) -> li
     marks = [("25 %", s.abs_q25), ("median", s.abs_median), ("75 %", s.abs_q75), ("90 %", s.abs_q90)]
     marks += [("99 %", s.abs_q99), ("99.9 %", s.abs_q999), ("max", s.magnitude)]
     lines += [line(look), line(look, ("|x| at   ", "dim"), *_pairs([(n, compact(v)) for n, v in marks], width - 9))]
-    limits = [("massive", s.sun_layer.threshold), ("e4m3 448", E4M3_LIMIT), ("fp16 65,504", FP16_LIMIT)]
-    beyond = [(f"> {name}", grouped(_above(view, limit))) for name, limit in limits]
+    limits = [("massive", s.sun_layer.threshold), ("e4m3", E4M3_LIMIT), ("fp16", FP16_LIMIT)]
+    beyond = [
+        (f"{name} > {grouped(int(limit)) if limit >= 1000 else compact(limit)}:", grouped(_above(view, limit)))
+        for name, limit in limits
+        if not math.isnan(limit)
+    ]
     lines.append(line(look, ("elements ", "dim"), *_pairs([("all", grouped(s.count)), *beyond], width - 9)))
     facts = [
         ("mean", signed(s.mean)),

@@ -127,14 +127,14 @@ class TokenMap(TokenView):
 def slider_lines(look: Look, layers: LayerTokens, layer: int, width: int) -> list[Strip]:
     """Two lines: the layers' names, and below them the largest |x| of each over the whole text."""
     count = len(layers.labels)
-    lead = " layer "
+    lead, below = " layer  ", " max|x| "
     room = max(width - len(lead) - 1, 1)
     cell = min(max(room // count, 1), WIDEST_CELL)
     shown = min(room // cell, count)
     first = scrolled(0, layer, shown, count)
     shape = Shape(0, cell, first, first + shown)
     names = line(look, (lead, "dim"), *_label_parts(layers, shape, layer))
-    return [names, line(look, " " * len(lead), *_cells(look, *layer_maxima(layers), shape, layer)).simplify()]
+    return [names, line(look, (below, "dim"), *_cells(look, *layer_maxima(layers), shape, layer)).simplify()]
 
 
 def layer_maxima(layers: LayerTokens) -> tuple[NDArray[np.int64], NDArray[np.str_]]:

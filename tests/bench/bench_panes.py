@@ -90,7 +90,7 @@ PANES = (
     Pane("depth", ("3",), "Depth]", has_model, ()),
     Pane("measure: rms", ("m",), "rms", None, ("M",)),
     Pane("tokens", ("1",), "token in context", None, ()),
-    Pane("channels of the site", ("2",), "tokens over", None, ()),
+    Pane("channels of the site", ("2",), "massive tokens", None, ()),
     Pane("histogram", ("4",), "Histogram]", None, ()),
     Pane("another site", ("up",), "token in context", lambda app: app.snapshot.view is not None, ("down",)),
     Pane("site", ("enter",), "[Tokens]"),
