@@ -21,7 +21,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from maxact_tui.keymap import popupactions, resultactions, textactions
+from maxact_tui.keymap import appactions, popupactions, resultactions, textactions
 from maxact_tui.keymap.action import Action
 
 if TYPE_CHECKING:
@@ -201,17 +201,6 @@ LIST = (
     BACK,
 )
 
-EVERYWHERE = (
-    Action("palette", ("colon", "ctrl+p"), "more", "All commands, with search.", ":"),
-    Action("help", ("question_mark", "f1"), "help", "This help.", "?"),
-    Action("copy(1)", ("Y",), "", "Copy what is shown as a table (TSV): to the clipboard and into a file.", id="copy"),
-    Action("copy(0)", ("ctrl+y",), "", "Copy the selected row or cell.", "ctrl+y", id="copy_row"),
-    Action("picture", ("P",), "", "Write what the screen shows as SVG and as text beside the session."),
-    Action("theme", (), "", "Theme: dark, light or the terminal's own 16 colours, in turn."),
-    Action("repaint", ("ctrl+l",), "", "Paint everything again, after another program wrote over it.", "ctrl+l"),
-    Action("leave", ("q",), "quit", "Leave; a run goes on without this screen if you like."),
-)
-
 TABLES: dict[Place, tuple[str, tuple[Action, ...]]] = {
     "monitor": ("Heatmap", MONITOR),
     "site": ("Site", SITE),
@@ -230,7 +219,7 @@ TABLES: dict[Place, tuple[str, tuple[Action, ...]]] = {
     "palette": ("All commands", popupactions.PALETTE),
     "number": ("A number to type", popupactions.NUMBER),
     "export": ("Export", popupactions.EXPORT),
-    "app": ("Everywhere", EVERYWHERE),
+    "app": ("Everywhere", appactions.EVERYWHERE),
 }
 # What opens over a screen has few of the keys that work everywhere: the others would act on the screen below.
 _OVER_SCREENS: dict[Place, tuple[str, ...]] = {

@@ -59,6 +59,7 @@ class EventsScreen(Tabled, WatchedScreen):
 
     def notice(self, text: str) -> None:
         """Show a short answer in place of the keys; without one the keys."""
+        self._notice = text
         self.show_keys(text, "list")
 
     def draw(self, *, by_data: bool = False) -> bool:
@@ -74,7 +75,7 @@ class EventsScreen(Tabled, WatchedScreen):
         detail, event = self._lines("detail"), self._event()
         shown = [] if event is None else event_detail(event, self.look, self.size.width - 2, detail.size.height)
         self._number = event.number if event is not None else None
-        return detail.show(shown) | self.show_keys("", "list") or changed
+        return detail.show(shown) | self.show_keys(self._notice, "list") or changed
 
     def sheet(self) -> Sheet:
         """The events."""
@@ -98,7 +99,7 @@ class EventsScreen(Tabled, WatchedScreen):
         if event is not None and event.site is not None:
             self.dismiss(event.site)
         elif event is not None:
-            self.notice("this event is not about one site")
+            self.say("this event is not about one site")
 
     def action_back(self) -> None:
         """Back to the heatmap; with a filter first back to every event."""
@@ -106,6 +107,7 @@ class EventsScreen(Tabled, WatchedScreen):
             self.dismiss(None)
 
     _number: int | None = None
+    _notice = ""
 
     def _event(self) -> Event | None:
         return None if self.chosen is None else self.snapshot.events[-1 - self.chosen]

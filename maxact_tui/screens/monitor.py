@@ -208,7 +208,7 @@ class MonitorScreen(Narrowed):
         plateau = self.snapshot.maximum.plateau
         plateau = tuple(site for site in plateau if not self._kept_sites or site in self._kept_sites)
         if not plateau:
-            self.notice("the filter hides the site of M; esc clears it")
+            self.say("the filter hides the site of M; esc clears it")
             return
         here = plateau.index(self._heatmap.site) if self._heatmap.site in plateau else -1
         self._heatmap.place(plateau[(here + 1) % len(plateau)])

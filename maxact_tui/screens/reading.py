@@ -2,11 +2,13 @@
 
 - `ReadingScreen`  a title, scrolled lines, and a line of keys
 - `help_lines`     the help, from the table of actions
+- `told_lines`     what the screen has told
 - `event_lines`    the event log
 """
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -136,11 +138,20 @@ _SIGNS = (
 
 
 def _paragraph(look: Look, head: str, text: str, width: int) -> list[Strip]:
-    import textwrap
-
     rows = textwrap.wrap(text, max(width - 16, 20)) or [""]
     lines = [line(look, (f"  {fitted(look.own(head), 11)} ", "key"), rows[0])]
     return lines + [line(look, " " * 14, row) for row in rows[1:]]
+
+
+def told_lines(told: Sequence[tuple[float, str]], look: Look, width: int) -> list[Strip]:
+    """(when, text) of what was said, the newest first, every text whole."""
+    lines: list[Strip] = []
+    for at, text in reversed(told):
+        shown = visible(text, space=" ", ascii_only=look.ascii_only)
+        rows = textwrap.wrap(shown, max(width - 11, 20), break_on_hyphens=False) or [""]
+        when = time.strftime("%H:%M:%S", time.localtime(at))
+        lines += [line(look, (f" {'' if number else when:8}  ", "dim"), row) for number, row in enumerate(rows)]
+    return lines or [line(look, (" nothing yet", "dim"))]
 
 
 def event_lines(

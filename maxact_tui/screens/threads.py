@@ -31,6 +31,8 @@ class ThreadsScreen(Tabled, WatchedScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("list"), *actions.bindings("threads")]
     PLACES: ClassVar[tuple[actions.Place, ...]] = ("threads", "list")
 
+    _notice = ""
+
     def compose(self) -> ComposeResult:
         """Title and sentences, list, detail, keys."""
         with Vertical():
@@ -60,6 +62,7 @@ class ThreadsScreen(Tabled, WatchedScreen):
 
     def notice(self, text: str) -> None:
         """Show a short answer in place of the keys; without one the keys."""
+        self._notice = text
         self.show_keys(text, *self.PLACES)
 
     def draw(self, *, by_data: bool = False) -> bool:
@@ -71,7 +74,7 @@ class ThreadsScreen(Tabled, WatchedScreen):
         changed |= self.offer(self.sheet())
         detail = [] if self.chosen is None else thread_detail(self.snapshot, self.chosen, self.look, width - 2)
         changed |= self._lines("detail").show(detail)
-        return self.show_keys("", *self.PLACES) or changed
+        return self.show_keys(self._notice, *self.PLACES) or changed
 
     def sheet(self) -> Sheet:
         """The threads."""

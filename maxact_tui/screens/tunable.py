@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 from textual.strip import Strip
@@ -15,7 +16,7 @@ from engine.quantization.board import Column
 from engine.quantization.errors import QuantizationError
 from maxact_tui.pages.int8page import int8_page
 from maxact_tui.pages.tuning import FINE, MOST_CHANNELS, Tuner, Tuning, make_tuner
-from maxact_tui.screens.watched import needing_rows
+from maxact_tui.screens.watched import WatchedScreen, needing_rows
 from maxact_tui.terminal.palette import Look
 from maxact_tui.watching.snapshot import Snapshot
 
@@ -41,10 +42,6 @@ class Tunable(ABC):
     def tuning_changed(self) -> None:
         """Show the new setting."""
 
-    @abstractmethod
-    def notice(self, text: str) -> None:
-        """Show a short answer to the user."""
-
     @property
     def tuner(self) -> Tuner | None:
         """The site's; None until the watcher has read its arrays."""
@@ -64,7 +61,7 @@ class Tunable(ABC):
         """Whether the scheme has a threshold to move; says so where it has none."""
         tuner = self.tuner
         if tuner is not None and tuner.scheme(self.tuning.column) is None:
-            self.notice("this quantiser was measured in the pass: it has no threshold to move")
+            cast("WatchedScreen", self).say("this quantiser was measured in the pass: it has no threshold to move")
             return False
         return tuner is not None
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,6 +23,8 @@ from maxact_tui.shell.taking import TakingApp
 from maxact_tui.terminal.pacing import Pacer
 from maxact_tui.terminal.thrift import Shadow, thrifty_driver
 from maxact_tui.terminal.typing import reading_driver
+from maxact_tui.texts.visible import cell_width, visible
+from maxact_tui.watching.looking import first_look
 from maxact_tui.watching.requests import Requests
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.watching.watcher import Watcher
@@ -107,12 +110,18 @@ class MaxactApp(TakingApp, ResultsApp):
         if self.watcher is not None:
             self.watcher.wish(shown.wish() if shown is not None and shown.is_mounted else event.wish)
 
-    def say(self, text: str) -> None:
-        """Show a line for some seconds."""
+    def say(self, text: str, *shorter: str) -> None:
+        """Show a line for some seconds, of `text` and what is shorter the first that fits; `told` has it whole."""
         self._notices += 1
         number = self._notices
-        self._show_notice(text)
+        self.told.append((time.time(), text))
+        fitting = (one for one in (text, *shorter) if cell_width(visible(one, space=" ")) < self.size.width - 1)
+        self._show_notice(next(fitting, (text, *shorter)[-1]))
         self.set_timer(NOTICE_SECONDS, lambda: self._show_notice("") if number == self._notices else None)
+
+    def on_watched_screen_said(self, event: WatchedScreen.Said) -> None:
+        """A screen has something to tell."""
+        self.say(event.text)
 
     def redraw(self, _: object = None) -> None:
         """Show on the uncovered screen what came while it was covered."""
@@ -126,7 +135,8 @@ class MaxactApp(TakingApp, ResultsApp):
             self.watcher.stop()
         self._session = session
         self._requests = Requests(session, self._read_only, self.say)
-        self.snapshot = Snapshot(session, read_only=self._read_only)
+        if self.snapshot.path != session:
+            self.snapshot = first_look(session, read_only=self._read_only)
         self.watcher = Watcher(session, self._announce, read_only=self._read_only)
         self.watcher.start()
 

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from abc import abstractmethod
+from collections import deque
 from pathlib import Path
 
 from textual.message import Message
@@ -26,11 +27,13 @@ from maxact_tui.terminal.ending import (
     on_signals,
 )
 from maxact_tui.terminal.palette import Look, choose_look
+from maxact_tui.watching.looking import first_look
 from maxact_tui.watching.requests import Requests
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.abstract import AbstractMeta
 
 NOTICE_SECONDS = 6.0
+MOST_TOLD = 200
 
 
 class LeavingApp(OrderedApp, metaclass=AbstractMeta):
@@ -51,12 +54,13 @@ class LeavingApp(OrderedApp, metaclass=AbstractMeta):
         self.settings = settings
         self.look = self.make_look(settings.theme, ascii_only=ascii_only)
         self.set_keymap({name: ",".join(keys) for name, keys in settings.keys.items()})
-        self.snapshot = Snapshot(session or Path())
+        self.snapshot = Snapshot(Path()) if session is None else first_look(session, read_only=read_only)
         self._session, self._read_only = session, read_only
         self._requests = Requests(session or Path(), read_only, self.say)
         self._hangup = HangupWatch(self._lost)
         self._waits_for_stop = False
         self._interrupted_at = -NOTICE_SECONDS
+        self.told: deque[tuple[float, str]] = deque(maxlen=MOST_TOLD)
 
     def on_mount(self) -> None:
         """Watch for signals and for the terminal's end."""
@@ -81,8 +85,8 @@ class LeavingApp(OrderedApp, metaclass=AbstractMeta):
         )
 
     @abstractmethod
-    def say(self, text: str) -> None:
-        """Show a line for some seconds."""
+    def say(self, text: str, *shorter: str) -> None:
+        """Show a line for some seconds, of `text` and what is shorter the first that fits."""
 
     @abstractmethod
     def redraw(self, _: object = None) -> None:

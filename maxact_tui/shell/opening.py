@@ -24,7 +24,7 @@ from maxact_tui.screens.events import EventsScreen
 from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.monitor import MonitorScreen, Spot
 from maxact_tui.screens.palette import PaletteScreen
-from maxact_tui.screens.reading import ReadingScreen, help_lines
+from maxact_tui.screens.reading import ReadingScreen, help_lines, told_lines
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.threads import ThreadsScreen
 from maxact_tui.screens.watched import WatchedScreen
@@ -94,6 +94,10 @@ class OpeningApp(BoardActions):
         """Open the help, which begins with the screen it is opened from."""
         here = self.screen.PLACES if isinstance(self.screen, WatchedScreen | AnsweringScreen) else ("list",)
         await self.read("Help", lambda look, width: help_lines(look, width, here))
+
+    async def action_said(self) -> None:
+        """Show everything that was said, whole."""
+        await self.read("What this screen has told you", lambda look, width: told_lines(self.told, look, width))
 
     async def action_theme(self) -> None:
         """Show everything in the next theme."""

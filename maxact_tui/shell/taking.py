@@ -14,6 +14,8 @@ from maxact_tui.shell.leaving import LeavingApp
 from maxact_tui.terminal.clipboard import clipboard_sequence, picture_of, write_beside
 from maxact_tui.texts.visible import home_path, visible
 
+_WRITTEN = "written to "
+
 
 @runtime_checkable
 class Copyable(Protocol):
@@ -47,7 +49,10 @@ class TakingApp(LeavingApp):
             sent = f"{what} sent to tmux (needs set-clipboard on)"
         else:
             sent = f"{what} sent to the terminal's clipboard"
-        self.say(f"{sent}; {self._written('copy.tsv', text)}")
+        name = visible(f"{self._session.stem}-copy.tsv", space=" ") if self._session is not None else ""
+        written = self._written("copy.tsv", text)
+        has_file = written.startswith(_WRITTEN)
+        self.say(f"{sent}; {written}", *((f"{sent}; {name}", f"{what} sent; {name}") if has_file else ()))
 
     def action_picture(self) -> None:
         """Write what the screen shows as a picture and as plain text."""
@@ -67,4 +72,4 @@ class TakingApp(LeavingApp):
             path = write_beside(self._session, ending, text)
         except OSError as error:
             return f"not written beside the session: {error.strerror or error}"
-        return f"written to {home_path(path)}"
+        return f"{_WRITTEN}{home_path(path)}"

@@ -242,6 +242,9 @@ async def test_the_event_log_grows_while_it_is_open_and_leads_to_the_site(shown:
         await settle(pilot, lambda app: "2 of 4" in screen_text(app))
         await pilot.press("enter")
         await settle(pilot, lambda app: "not about one site" in screen_text(app))
+        script.event("memory", "and another", after=16)
+        await settle(pilot, lambda app: "5 events" in screen_text(app))
+        assert "not about one site" in screen_text(pilot.app), "an answer stays while numbers are drawn"
         await pilot.press("escape", "end", "enter")
         await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen))
         assert pilot.app.screen.site == 48

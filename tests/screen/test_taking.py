@@ -77,6 +77,22 @@ async def test_the_heatmap_is_copied_as_a_matrix_and_its_cell_as_a_record(
         assert found["value"] in ("23040", "23168")
 
 
+async def test_a_narrow_terminal_names_the_file_and_everything_said_can_be_read_whole(
+    shown: Shown, session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMUX", "somewhere")
+    async with shown(session, 60, 20) as pilot:
+        await settle(pilot, is_complete)
+        monkeypatch.setattr(pilot.app._driver, "write", lambda _: None)
+        await pilot.press("Y")
+        await settle(pilot, lambda app: "32 rows sent; run-copy.tsv" in screen_text(app))
+        await pilot.press("V")
+        await settle(pilot, lambda app: "What this screen has told you" in screen_text(app))
+        said = "".join(screen_text(pilot.app).split())
+        assert "32rowssenttotmux(needsset-clipboardon);writtento" in said
+        assert str(session.with_name("run-copy.tsv")) in said
+
+
 async def test_a_folder_that_cannot_be_written_is_said_and_the_clipboard_still_has_it(
     shown: Shown, session: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
