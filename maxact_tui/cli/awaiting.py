@@ -16,12 +16,11 @@ from engine.process import why_it_ended
 from engine.session.library import log_path
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED, Command, Status
+from maxact_tui.cli.pace import Pace
 from maxact_tui.errors import UserError
-from maxact_tui.texts.numbers import duration
 from maxact_tui.texts.visible import visible
 
 POLL_SECONDS = 0.1
-QUIET_LINE_SECONDS = 10.0
 
 
 def await_answer(reader: SessionReader, path: Path, number: int) -> Command:
@@ -48,19 +47,14 @@ def await_answer(reader: SessionReader, path: Path, number: int) -> Command:
 
 def _follow(reader: SessionReader, number: int) -> Command:
     """A line now and then."""
-    began, said, said_at = 0.0, "", 0.0
+    pace = Pace()
     while True:
         command = _look(reader, number)
         if command.state in ("done", "refused"):
             return command
         text, done, total = _progress(reader, command)
-        began = began or (time.monotonic() if done else 0.0)
-        phase = command.state if total and command.state == "working" else text
-        if phase != said or time.monotonic() - said_at > QUIET_LINE_SECONDS:
-            said, said_at = phase, time.monotonic()
-            count = f" {done}/{total}" if total else ""
-            left = (time.monotonic() - began) / (done - 1) * (total - done) if total and done > 1 else None
-            print(text + count + (f", {duration(left)} left" if left is not None else ""), file=sys.stderr, flush=True)
+        step = command.state if total and command.state == "working" else text
+        pace.say(step, f"{text} {done}/{total}" if total else text, pace.seconds_left(step, done, total))
         time.sleep(POLL_SECONDS)
 
 

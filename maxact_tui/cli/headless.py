@@ -22,13 +22,13 @@ from engine.session.library import log_path
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED, Status
 from maxact_tui.cli.output import console
+from maxact_tui.cli.pace import Pace
 from maxact_tui.errors import UserError
-from maxact_tui.texts.numbers import compact
+from maxact_tui.texts.numbers import compact, exact, percent
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.finding import short_name
 
 POLL_SECONDS = 0.2
-QUIET_LINE_SECONDS = 10.0
 
 
 def follow(path: Path, *, as_json: bool, debug: bool, disposable: bool, summary: bool = True) -> int:
@@ -119,15 +119,19 @@ def watch(reader: SessionReader, label: str = "") -> Status:
     """Follow the engine to its end: a bar in a terminal, a line now and then elsewhere, each after `label`."""
     if sys.stderr.isatty():
         return _watch_with_bar(reader, label)
-    said, said_at = "", 0.0
+    pace, told = Pace(label), ""
     while True:
         status = reader.status()
         if status.phase in ENDED:
             return status
-        phase = status.detail if status.phase == "loading" else status.phase
-        if phase != said or time.monotonic() - said_at > QUIET_LINE_SECONDS:
-            said, said_at = phase, time.monotonic()
-            print(label + _line(status, _maximum(reader)), file=sys.stderr, flush=True)
+        if status.phase in ("starting", "loading"):
+            step, text = status.detail or "starting", _loading_text(status)
+            pace.say(step, text, pace.seconds_left(step, status.done, status.total))
+        else:
+            maximum = _maximum_text(_maximum(reader))
+            news = f", {maximum}" if maximum != told else ""
+            if pace.say(status.phase, _running_text(status) + news, _seconds_left(status)):
+                told = maximum
         time.sleep(POLL_SECONDS)
 
 
@@ -166,15 +170,26 @@ def _update_bar(progress: Progress, task: TaskID, status: Status, maximum: Maxim
     )
 
 
-def _line(status: Status, maximum: Maximum | None) -> str:
-    if status.phase in ("starting", "loading"):
-        amount = f" {status.done:,}/{status.total:,} {status.unit}" if status.total else ""
-        return f"{status.detail or 'starting'}{amount}"
-    samples = f"{status.samples_done}/{counted(status.samples_total, 'sample')}"
-    line = f"{status.phase}: {samples}, {status.tokens_per_second:,.0f} tok/s"
-    if status.eta_seconds is not None:
-        line += f", {status.eta_seconds:.0f} s left"
-    return line if maximum is None else f"{line}, M {compact(maximum.magnitude)} at {maximum.label}"
+def _loading_text(status: Status) -> str:
+    amount = f" {status.done:,}/{status.total:,} {status.unit}".rstrip() if status.total else ""
+    return f"{status.detail or 'starting'}{amount}"
+
+
+def _running_text(status: Status) -> str:
+    """How far a run is, without what follows from the clock alone."""
+    samples, tokens = counted(status.samples_total, "sample"), counted(status.tokens_total, "token")
+    if not status.samples_done:
+        return f"{status.phase}: {samples}, {tokens}"
+    share = percent(status.tokens_done / max(status.tokens_total, 1))
+    return f"{status.phase}: {share}, {status.samples_done:,}/{samples}, {status.tokens_per_second:,.0f} tok/s"
+
+
+def _seconds_left(status: Status) -> float | None:
+    return status.eta_seconds if status.phase == "running" and status.samples_done else None
+
+
+def _maximum_text(maximum: Maximum | None) -> str:
+    return "" if maximum is None else f"M {exact(maximum.magnitude)} at {maximum.label}"
 
 
 def _maximum(reader: SessionReader) -> Maximum | None:

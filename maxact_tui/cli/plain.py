@@ -16,12 +16,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from engine.report.wording import counted
 from engine.session.records import ENDED, Event, Status
 from engine.session.schema import SessionError
 from maxact_tui.pages.header import fp16_verdict, progress_share, progress_words
 from maxact_tui.terminal.ending import EXIT_DETACHED, exit_code
 from maxact_tui.terminal.preparing import wants_ascii
-from maxact_tui.texts.numbers import duration, exact, grouped
+from maxact_tui.texts.numbers import duration, exact
 from maxact_tui.texts.pieces import token_name
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.looking import Look
@@ -49,6 +50,7 @@ class Narrator:
         self._answered: set[int] = set()
         self._next_share, self._next_at = STEP_SHARE, clock() + STEP_SECONDS
         self._problem = ""
+        self._maximum = ""
 
     def lines(self, snapshot: Snapshot) -> Iterator[str]:
         """The lines worth saying now; no control sequence is in them, whoever wrote the text."""
@@ -66,7 +68,7 @@ class Narrator:
         if not self._is_named and snapshot.plan is not None and snapshot.meta is not None:
             self._is_named = True
             dtype = snapshot.meta.provenance.get("dtype") or snapshot.meta.job.dtype
-            yield f"model {snapshot.meta.job.model}, {dtype}, {len(snapshot.plan.sites)} sites"
+            yield f"model {snapshot.meta.job.model}, {dtype}, {counted(len(snapshot.plan.sites), 'site')}"
         for event in snapshot.events:
             if event.number > self._event:
                 self._event = event.number
@@ -90,7 +92,10 @@ class Narrator:
             return
         yield f"{status.phase}: {', '.join(progress_words(status))}"
         if snapshot.maximum is not None and (status.phase == "running" or status.phase in ENDED):
-            yield _maximum(snapshot)
+            maximum = _maximum(snapshot)
+            if maximum != self._maximum:
+                self._maximum = maximum
+                yield maximum
 
 
 def tell(path: Path) -> int:
@@ -140,7 +145,7 @@ def _summary(path: Path) -> None:
 
 def _event(event: Event, started: float) -> str:
     when = duration(event.at - started) if started and event.at >= started else "event"
-    return f"{when}: {event.text}" + (f", at {grouped(event.tokens)} tokens" if event.tokens else "")
+    return f"{when}: {event.text}" + (f", at {counted(event.tokens, 'token')}" if event.tokens else "")
 
 
 def _maximum(snapshot: Snapshot) -> str:
