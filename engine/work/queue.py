@@ -121,7 +121,15 @@ class WorkQueue:
 
     def _end(self, command: Command, state: str, text: str, **more: int) -> None:
         self._writer.answer(command, state, text=text, **more)
-        self._tell(f"{command.name}: {text}")
+        self._tell(f"{_asked(command)} run" if state == "done" and text == "done" else f"{_asked(command)}: {text}")
+
+
+def _asked(command: Command) -> str:
+    """What the user asked for: a sample by its number, a prompt, or the name of the work."""
+    sample = command.arguments.get("sample")
+    if sample is not None:
+        return f"sample {sample}"
+    return "prompt" if command.arguments.get("text") is not None else command.name
 
 
 def _why_it_failed(error: Exception) -> str:

@@ -90,6 +90,9 @@ def site_values(measure: Measure, snapshot: Snapshot) -> NDArray[np.float64]:
     return values
 
 
+_RAMP_ROOM = 16  # cells below which a ramp and its bounds would push the marks out
+
+
 def legend_line(look: Look, maker: CellMaker, width: int = 80) -> Strip:
     """The measure, its ramp from low to high, and the marks or how old the values are, in `width` cells."""
     title: Part = (f" {maker.measure.title} ", "title")
@@ -102,7 +105,10 @@ def legend_line(look: Look, maker: CellMaker, width: int = 80) -> Strip:
     scale = maker.scale
     low, high = compact_bound(scale.low), compact_bound(scale.high)
     high += "" if scale.log or not maker.measure.log else " lin"
-    tail = "  * M" if maker.tokens is None else f"  as of {compact(maker.tokens)}" + " tokens" * (room > 50)
+    if room < _RAMP_ROOM and maker.tokens is None:
+        return line(look, title, ("* M", "dim"))
+    marks = "  * M, tied" if room > 50 else "  * M"
+    tail = marks if maker.tokens is None else f"  as of {compact(maker.tokens)}" + " tokens" * (room > 50)
     glyphs = max(min(room - len(low) - len(high) - len(tail) - 2, look.levels), 3)
     levels = np.linspace(0, look.levels - 1, glyphs).round().astype(int).tolist()
     ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in levels]

@@ -21,6 +21,7 @@ from maxact_tui.pages.effects import effect_status
 from maxact_tui.pages.sheets import as_tsv
 from maxact_tui.pages.tuning import Tuning
 from maxact_tui.screens.filterable import Filterable
+from maxact_tui.screens.roaming import Roaming
 from maxact_tui.screens.tunable import Tunable
 from maxact_tui.screens.watched import WatchedScreen, needing_rows
 from maxact_tui.terminal.palette import Look
@@ -36,7 +37,7 @@ PAGE_CELLS = 72
 _NEEDING_ROWS = needing_rows("board", "tuning")
 
 
-class BoardScreen(Filterable, Tunable, WatchedScreen):
+class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
     """Sites down, schemes across; a second section tells what exceeds fp16 and e4m3.
 
     Args:
@@ -161,23 +162,9 @@ class BoardScreen(Filterable, Tunable, WatchedScreen):
         event.stop()
         self._draw_cursor()
 
-    def action_cursor(self, rows: int, columns: int) -> None:
-        """Move the cursor by one cell."""
-        if self._heatmap is not None:
-            self._heatmap.move(rows, columns)
-            self._take_cursor()
-
-    def action_page(self, direction: int) -> None:
-        """Move the cursor by a page of sites."""
-        if self._heatmap is not None:
-            self._heatmap.page(direction)
-            self._take_cursor()
-
-    def action_edge(self, direction: int) -> None:
-        """Move the cursor to the first or last site."""
-        if self._heatmap is not None:
-            self._heatmap.edge(direction)
-            self._take_cursor()
+    def cursor_went(self) -> None:
+        """Follow the heatmap's cursor at once."""
+        self._take_cursor()
 
     def action_sort(self) -> None:
         """Sort by the cursor's column, worst first; again as the model computes."""

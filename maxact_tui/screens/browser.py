@@ -31,6 +31,7 @@ from maxact_tui.widgets.picker import MARK_CELLS, Picker
 from maxact_tui.widgets.prompt import PromptLine
 
 LOOK_AGAIN_SECONDS = 2.0
+_NOTHING_TO_COMPARE = "no other session yet: esc, then b; or measure another: maxact-tui MODEL"
 _NEEDING_ROWS = needing_rows("list")
 
 
@@ -41,16 +42,19 @@ class BrowserScreen(Tabled, Screen[Path | None], metaclass=AbstractMeta):
         look: what the terminal can show.
         current: the session that is open, if any; it is selected first.
         opened: sessions that are open in this application; they are marked.
+        to_compare: whether a session to compare `current` with is chosen, so that it is not among them itself.
     """
 
     CSS_PATH = "browser.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("list")]
 
-    def __init__(self, look: Look, current: Path | None = None, opened: Collection[Path] = ()) -> None:
+    def __init__(
+        self, look: Look, current: Path | None = None, opened: Collection[Path] = (), *, to_compare: bool = False
+    ) -> None:
         super().__init__()
         self.look, self._current, self._opened = look, current, opened
         self._sessions: list[SessionInfo] = []
-        self._is_listed = False
+        self._is_listed, self._to_compare = False, to_compare
 
     def compose(self) -> ComposeResult:
         """Title, list, keys."""
@@ -105,6 +109,8 @@ class BrowserScreen(Tabled, Screen[Path | None], metaclass=AbstractMeta):
             self.app.call_from_thread(self._list, found)
 
     def _list(self, found: list[SessionInfo]) -> None:
+        if self._to_compare:
+            found = [info for info in found if info.path != self._current]
         chosen = self._sessions[self.chosen].path if self.chosen is not None else self._current
         self._sessions, self._is_listed = found, True
         paths = [info.path for info in found]
@@ -118,7 +124,10 @@ class BrowserScreen(Tabled, Screen[Path | None], metaclass=AbstractMeta):
         """Bring every widget up to date."""
         width = self.size.width
         folder = visible(str(sessions_folder()), max(width - 14, 10), space=" ")
-        title = line(self.look, (" Sessions", "title"), (f"  {folder}", "dim"))
-        changed = self.query_one("#browser-head", Lines).show([title, line(self.look)])
+        what = " Compare with" if self._to_compare else " Sessions"
+        is_alone = self._to_compare and self._is_listed and not self._sessions
+        lonely = line(self.look, (f" {_NOTHING_TO_COMPARE}", "warn")) if is_alone else line(self.look)
+        head = [line(self.look, (what, "title"), (f"  {folder}", "dim")), lonely]
+        changed = self.query_one("#browser-head", Lines).show(head)
         changed |= self.offer(self.sheet())
         return self.show_keys("", "list") or changed

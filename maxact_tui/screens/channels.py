@@ -33,6 +33,7 @@ from maxact_tui.pages.channelcells import (
 from maxact_tui.pages.footer import footer_line
 from maxact_tui.pages.probelines import component_line
 from maxact_tui.pages.sheets import as_tsv
+from maxact_tui.screens.roaming import Roaming
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.visible import visible
@@ -46,7 +47,7 @@ CHANNELS = 32
 Address = tuple[int, int]
 
 
-class ChannelsScreen(WatchedScreen):
+class ChannelsScreen(Roaming, WatchedScreen):
     """Layers down, the largest channels across.
 
     Args:
@@ -177,21 +178,6 @@ class ChannelsScreen(WatchedScreen):
             return ""
         records = channel_records(self._found, self._heatmap.grid.rows)
         return as_tsv(records if whole else [records[self._found.sites.index(here.site)]])
-
-    def action_cursor(self, rows: int, columns: int) -> None:
-        """Move the cursor by one layer or channel."""
-        if self._heatmap is not None:
-            self._heatmap.move(rows, columns)
-
-    def action_page(self, direction: int) -> None:
-        """Move the cursor by a page of layers."""
-        if self._heatmap is not None:
-            self._heatmap.page(direction)
-
-    def action_edge(self, direction: int) -> None:
-        """Move the cursor to the first or last layer."""
-        if self._heatmap is not None:
-            self._heatmap.edge(direction)
 
     def action_component(self, by: int) -> None:
         """Show the channels of another component."""

@@ -1,6 +1,7 @@
 """A question with a few answers, each with a letter.
 
 - `ChoiceScreen`  asks; gives back the chosen name, None for esc
+- `partner_choices` what running the samples again under another policy means
 - `leave_choices` what leaving a running session can mean
 """
 
@@ -14,9 +15,13 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.events import Key
 
+from engine.job import Policy
+from engine.session.records import Status
 from maxact_tui.keymap import actions
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
+from maxact_tui.texts.numbers import duration, grouped
+from maxact_tui.watching.pairing import partner_policy
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import Choice
 
@@ -88,6 +93,17 @@ class ChoiceScreen(AnsweringScreen[str | None]):
             )
         shown += [line(look), line(look, ("enter or the letter; esc cancels", "dim"))]
         self.query_one("#choice-lines", Lines).show(shown)
+
+
+def partner_choices(policy: Policy, status: Status) -> tuple[str, list[Choice]]:
+    """The question before a second run of the same samples, which says what it costs; and its answers."""
+    other = {"bos": "with BOS", "raw": "without BOS"}[partner_policy(policy)]
+    took = f", {duration(status.running_seconds)} last time" if status.running_seconds else ""
+    start = Choice("start", "s", f"start it: the model is loaded once more{took}")
+    return f"Run all {grouped(status.samples_total)} samples again {other}?", [
+        start,
+        Choice("cancel", "c", "run nothing"),
+    ]
 
 
 def leave_choices(*, may_stop: bool) -> list[Choice]:

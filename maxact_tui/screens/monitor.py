@@ -23,6 +23,7 @@ from maxact_tui.pages.waiting import waiting_lines
 from maxact_tui.screens.narrowed import Narrowed
 from maxact_tui.screens.panel import SitePanel
 from maxact_tui.screens.reading import event_lines
+from maxact_tui.screens.roaming import Roaming
 from maxact_tui.screens.watched import needing_rows
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.filtering import EVERYTHING
@@ -48,7 +49,7 @@ class Spot:
     pane: int
 
 
-class MonitorScreen(Narrowed):
+class MonitorScreen(Roaming, Narrowed):
     """The heatmap and the site under its cursor.
 
     Args:
@@ -185,21 +186,6 @@ class MonitorScreen(Narrowed):
             panel = self.query_one(SitePanel)
             changed |= panel.show(snapshot, self._grid or self._heatmap.grid, by_data=by_data)
         return self._draw_events() or changed
-
-    def action_cursor(self, rows: int, columns: int) -> None:
-        """Move the cursor by one site."""
-        if self._heatmap is not None:
-            self._heatmap.move(rows, columns)
-
-    def action_page(self, direction: int) -> None:
-        """Move the cursor by a page."""
-        if self._heatmap is not None:
-            self._heatmap.page(direction)
-
-    def action_edge(self, direction: int) -> None:
-        """Move the cursor to the first or last row."""
-        if self._heatmap is not None:
-            self._heatmap.edge(direction)
 
     def action_to_maximum(self) -> None:
         """Jump to M's first site, or from one of its sites to the next."""

@@ -26,7 +26,6 @@ from maxact_tui.terminal.typing import reading_driver
 from maxact_tui.texts.visible import cell_width, visible
 from maxact_tui.watching.looking import first_look
 from maxact_tui.watching.requests import Requests
-from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.watching.watcher import Watcher
 
 

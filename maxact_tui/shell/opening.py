@@ -12,6 +12,7 @@ from pathlib import Path
 
 from textual import work
 from textual.strip import Strip
+from textual.worker import get_current_worker
 
 from engine.report.errors import ReportError
 from engine.session.schema import SessionError
@@ -20,6 +21,7 @@ from maxact_tui.keymap.settings import THEMES, Settings
 from maxact_tui.pages.jumps import site_jumps
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.screens.browser import BrowserScreen
+from maxact_tui.screens.choice import ChoiceScreen, partner_choices
 from maxact_tui.screens.events import EventsScreen
 from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.monitor import MonitorScreen, Spot
@@ -134,14 +136,15 @@ class OpeningApp(BoardActions):
         if self._requests.toggle_pause(self.snapshot):
             self.hurry()
 
-    def action_ab(self) -> None:
-        """Run the same samples under the other token policy, and compare when both are done."""
+    async def action_ab(self) -> None:
+        """Ask, then run the same samples under the other token policy, and compare when both are done."""
         if self._session is None or self._read_only:
             self.say(READ_ONLY)
         elif not self.snapshot.has_ended or not self.snapshot.checkpoint:
             self.say("the other run starts when this one has ended; two at once would share the device")
-        else:
-            self._run_partner(self._session)
+        elif self.snapshot.meta is not None and self.snapshot.status is not None:
+            question, choices = partner_choices(self.snapshot.meta.job.policy, self.snapshot.status)
+            await self.push_screen(ChoiceScreen(self.look, question, choices), self._on_partner_chosen)
 
     async def read(self, title: str, make: PageMaker) -> None:
         """Open a page of text, made for the look and the width it is shown in."""
@@ -153,12 +156,18 @@ class OpeningApp(BoardActions):
             self.monitor.place(site)
         self.redraw()
 
+    def _on_partner_chosen(self, chosen: str | None) -> None:
+        self.redraw()
+        if chosen == "start" and self._session is not None:
+            self._run_partner(self._session)
+
     @work(thread=True, exclusive=True, group="partner")
     def _run_partner(self, session: Path) -> None:
         from maxact_tui.watching.pairing import run_partner
 
+        worker = get_current_worker()
         try:
-            run_partner(session, lambda text: self.call_from_thread(self.say, text))
+            run_partner(session, lambda text: self.call_from_thread(self.say, text), lambda: worker.is_cancelled)
         except (SessionError, ReportError, OSError) as error:
             self.call_from_thread(self.say, f"the other run failed: {error}")
 

@@ -41,6 +41,8 @@ class OrderedApp(App[int]):
 
     async def on_event(self, event: Event) -> None:
         """Obey a key wholly before the next, or keep it until what it works on is there."""
+        if isinstance(event, Key) and not self.screen_stack:  # typed while the program ends
+            return
         if not isinstance(event, Key) or event.is_forwarded:
             await super().on_event(event)
             return

@@ -30,16 +30,25 @@ class ResultsApp(TextsApp):
 
     compare_first: tuple[Path, ...] = ()
     _is_exporting = False
+    _is_warned = False
 
     def on_mount(self) -> None:
         """Open the comparison that the command line asked for."""
         if self.compare_first:
             self.call_later(self.open_comparison, self.compare_first)
 
+    async def action_leave(self) -> None:
+        """Leave; files that are being written are not left half done unasked."""
+        if self._is_exporting and not self._is_warned:
+            self._is_warned = True
+            self.say("an export is being written; q again leaves without it")
+        else:
+            await super().action_leave()
+
     async def action_compare(self) -> None:
         """Choose a session to compare the open one with."""
         if self._session is not None:
-            await self.push_screen(BrowserScreen(self.look, self._session), self._on_other_chosen)
+            await self.push_screen(BrowserScreen(self.look, self._session, to_compare=True), self._on_other_chosen)
 
     async def open_comparison(self, sessions: Sequence[Path]) -> None:
         """Show sessions side by side; the first is what the others are compared with."""
@@ -124,14 +133,12 @@ class ResultsApp(TextsApp):
         self.push_screen(page, self.redraw)
 
     def _end_export(self, text: str) -> None:
-        self._is_exporting = False
+        self._is_exporting = self._is_warned = False
         if text:
             self.say(text)
 
     async def _on_other_chosen(self, chosen: Path | None) -> None:
-        if chosen is not None and self._session is not None and chosen != self._session:
+        if chosen is not None and self._session is not None:
             await self.open_comparison([self._session, chosen])
-            return
-        self.redraw()
-        if chosen is not None:
-            self.say("that is the open session itself; choose another one to compare it with")
+        else:
+            self.redraw()

@@ -57,8 +57,10 @@ def start_partner(session: Path, policy: Policy | None = None) -> Path:
     return path
 
 
-def run_partner(session: Path, say: Callable[[str], None]) -> None:
+def run_partner(session: Path, say: Callable[[str], None], is_left: Callable[[], bool] = lambda: False) -> None:
     """Start the partner, wait for its end, and write the comparison; every step is said in one line.
+
+    Once `is_left`, nobody waits for the comparison any more: the partner runs on alone.
 
     Raises:
         SessionError, ReportError, OSError: the partner could not be started, or the comparison not be written.
@@ -67,6 +69,8 @@ def run_partner(session: Path, say: Callable[[str], None]) -> None:
     say(f"started {path.stem}; o opens it, and both are compared at its end")
     with SessionReader(path) as reader:
         while (status := reader.status()).phase not in ENDED:
+            if is_left():
+                return
             time.sleep(POLL_SECONDS)
     if status.phase != "finished":
         say(f"{path.stem} is {status.phase}: {status.detail or 'no reason given'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 from pathlib import Path
 
@@ -80,15 +81,28 @@ async def test_the_other_session_is_chosen_in_the_browser_and_esc_leads_back(
         await settle(pilot, is_complete)
         await pilot.press("d")
         await settle(pilot, lambda app: isinstance(app.screen, BrowserScreen) and "later" in screen_text(app))
-        line = next(row for row in screen_text(pilot.app).splitlines() if "▸" in row)
-        await pilot.press("up" if "base" in line else "enter")
-        await pilot.press("enter") if "base" in line else None
-        await settle(pilot, lambda app: isinstance(app.screen, (ComparisonScreen, MonitorScreen)))
-        if isinstance(pilot.app.screen, MonitorScreen):  # the other one was below
-            await pilot.press("d", "down", "enter")
+        assert "base" not in screen_text(pilot.app).split("Compare with")[1].split("\n", 1)[1]
+        await pilot.press("enter")
         await settle(pilot, lambda app: isinstance(app.screen, ComparisonScreen) and "later" in screen_text(app))
         await pilot.press("escape")
         await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen))
+
+
+async def test_a_session_that_is_alone_says_what_to_do_and_a_second_run_is_asked_for_first(
+    shown: Shown, pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    alone = Path(shutil.copy(pair[0], tmp_path / "alone.maxact"))
+    async with shown(alone) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("d")
+        await settle(pilot, lambda app: "no other session yet: esc, then b" in screen_text(app))
+        await pilot.press("escape", "b")
+        await settle(pilot, lambda app: "samples again with BOS?" in screen_text(app))
+        assert "the model is loaded once more" in screen_text(pilot.app)
+        await pilot.press("c")
+        await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen))
+    assert [path.name for path in tmp_path.glob("*.maxact")] == ["alone.maxact"]
 
 
 async def test_of_three_sessions_each_is_set_against_the_first(shown: Shown, pair: list[Path]) -> None:
