@@ -69,7 +69,7 @@ def build_corpus(
     check_categories(recipe, tuple(sources))
     chosen = tuple(sources) + _remaining(recipe, sources)
     if not chosen:
-        raise CorpusError(f"the recipe {recipe.name} names no source; add --source CATEGORY=GLOB")
+        raise CorpusError(f"the recipe {recipe.name} names no source; add --source CATEGORY=GLOB", code=2)
     found = {spec: find_files(spec.location) for spec in chosen if _is_glob(spec)}
     # Made before any reading, so that a missing library is known at once.
     duplicates = NearDuplicates()

@@ -49,7 +49,7 @@ def load_corpus(source: str, *, limit: int | None = None, seed: int = 42) -> Cor
         CorpusError: the file is missing, unreadable, of an unknown kind, or holds no usable sample.
     """
     if limit is not None and limit < 1:
-        raise CorpusError(f"--samples {limit} leaves nothing to measure; ask for at least 1")
+        raise CorpusError(f"--samples {limit} leaves nothing to measure; ask for at least 1", code=2)
     if source == "starter":
         with resources.as_file(resources.files("corpus") / "data" / "starter.jsonl") as path:
             samples, problems = _read_jsonl(path, "starter")
@@ -124,9 +124,9 @@ def _read_file(path: Path) -> tuple[list[Sample], list[str]]:
     suffix = path.suffix.lower()
     try:
         if not path.exists():
-            raise CorpusError(f"{path} does not exist; give a .jsonl, .parquet or .txt file, or starter")
+            raise CorpusError(f"{path} does not exist; give a .jsonl, .parquet or .txt file, or starter", code=2)
         if path.is_dir():
-            raise CorpusError(f"{path} is a folder; give one file, or build one with `corpus build`")
+            raise CorpusError(f"{path} is a folder; give one file, or build one with `corpus build`", code=2)
         if suffix in _JSONL_SUFFIXES:
             return _read_jsonl(path, path.name)
         if suffix in _PARQUET_SUFFIXES:
@@ -136,7 +136,7 @@ def _read_file(path: Path) -> tuple[list[Sample], list[str]]:
     except OSError as error:
         raise CorpusError(f"{path} cannot be read: {error.strerror or error}") from error
     kinds = ", ".join(_JSONL_SUFFIXES + _PARQUET_SUFFIXES + _TEXT_SUFFIXES)
-    raise CorpusError(f"{path.name} is no kind of corpus known here; rename it to one of {kinds}")
+    raise CorpusError(f"{path.name} is no kind of corpus known here; rename it to one of {kinds}", code=2)
 
 
 def _lines(path: Path, problems: list[str]) -> Iterator[tuple[int, str]]:

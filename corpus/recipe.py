@@ -136,7 +136,7 @@ def load_recipe(source: str) -> Recipe:
         file = resources.files("corpus") / "recipes" / f"{source}.toml"
         if "/" in source or not file.is_file():
             known = ", ".join(recipe.name for recipe in list_recipes())
-            raise CorpusError(f"no recipe is called {source}; there are {known}, or give a .toml file")
+            raise CorpusError(f"no recipe is called {source}; there are {known}, or give a .toml file", code=2)
         raw = file.read_bytes()
     try:
         table = tomllib.loads(raw.decode("utf-8"))
@@ -151,7 +151,7 @@ def parse_source(text: str) -> SourceSpec:
     if not separator:
         category, pattern = ANY_CATEGORY, text
     if not category.strip() or not pattern.strip():
-        raise CorpusError(f"--source {text!r} is not CATEGORY=GLOB; for example --source 'code=src/**/*.py'")
+        raise CorpusError(f"--source {text!r} is not CATEGORY=GLOB; for example --source 'code=src/**/*.py'", code=2)
     return SourceSpec("files", category.strip(), pattern.strip())
 
 

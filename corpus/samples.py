@@ -16,7 +16,14 @@ Progress = Callable[[int, int, str], None]
 
 
 class CorpusError(Exception):
-    """The corpus cannot be used; the message is one line that names the user's next step."""
+    """The corpus cannot be used; one line that names the user's next step.
+
+    `code` is the exit code: 2 for an argument that cannot be meant.
+    """
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class PolicyError(CorpusError):

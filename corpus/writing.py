@@ -34,11 +34,11 @@ def check_output(out: Path) -> None:
         CorpusError: another suffix, a missing folder, or no right to write there.
     """
     if out.suffix.lower() not in FORMATS:
-        raise CorpusError(f"{out.name} is neither .jsonl nor .parquet; give -o a name that ends in one of them")
+        raise CorpusError(f"{out.name} is neither .jsonl nor .parquet; give -o a name that ends in one of them", code=2)
     if out.is_dir():
-        raise CorpusError(f"{out} is a folder; give -o a file name")
+        raise CorpusError(f"{out} is a folder; give -o a file name", code=2)
     if not out.parent.is_dir():
-        raise CorpusError(f"the folder {out.parent} does not exist; create it first")
+        raise CorpusError(f"the folder {out.parent} does not exist; create it first", code=2)
     if not os.access(out.parent, os.W_OK):
         raise CorpusError(f"no right to write in {out.parent}; give -o another folder")
 

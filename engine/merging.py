@@ -36,7 +36,11 @@ _MERGED: Final[Mapping[str, Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
 
 
 class MergeError(Exception):
-    """These sessions cannot be merged; the message is one line."""
+    """These sessions cannot be merged; one line. `code` is the exit code: 2 for an argument that cannot be meant."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +75,7 @@ def merge_sessions(paths: Sequence[Path], target: Path) -> None:
     """
     twice = [path for number, path in enumerate(paths) if path.resolve() in {p.resolve() for p in paths[:number]}]
     if twice:
-        raise MergeError(f"{twice[0].name} was given twice; merge takes different sessions")
+        raise MergeError(f"{twice[0].name} was given twice; merge takes different sessions", code=2)
     parts: list[_Part] = []
     vocabulary: dict[int, bytes] = {}
     for path in paths:

@@ -45,7 +45,7 @@ def find_files(pattern: str) -> tuple[Path, tuple[Path, ...]]:
     found = tuple(sorted((path for path in files if path.is_file()), key=lambda path: path.relative_to(base).parts))
     if not found:
         what = "no file matches" if any(mark in pattern for mark in _WILDCARDS) else "there is no file"
-        raise CorpusError(f"{what} {pattern}; correct the path, and quote it so that the shell leaves it alone")
+        raise CorpusError(f"{what} {pattern}; correct the path, and quote it so that the shell leaves it alone", code=2)
     return base, found
 
 
@@ -108,7 +108,7 @@ def _standard_input(stream: BinaryIO, reader: RowReader) -> Iterator[Sample]:
         first += b"" if first.endswith(b"\n") else stream.readline()
         yield from jsonl_rows(_Joined(first, stream), "stdin", reader)  # type: ignore[arg-type]  # only iterated
     elif reader.spec.category == ANY_CATEGORY:
-        raise CorpusError("plain text on standard input names no category; use --source CATEGORY=-")
+        raise CorpusError("plain text on standard input names no category; use --source CATEGORY=-", code=2)
     else:
         joined = _Joined(first, stream)
         yield from text_pieces(joined, "stdin", reader.spec.category, reader.reading)  # type: ignore[arg-type]

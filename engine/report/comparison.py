@@ -46,7 +46,7 @@ def gather_sides(readers: Sequence[SessionReader]) -> tuple[Comparison, list[Sou
         ReportError: fewer than two sessions.
     """
     if len(readers) < 2:
-        raise ReportError("a comparison needs two sessions or more: maxact-tui compare A B")
+        raise ReportError("a comparison needs two sessions or more: maxact-tui compare A B", code=2)
     sources = [gather(reader) for reader in readers]
     names = [printable(reader.path.name.removesuffix(SUFFIX), 60) for reader in readers]
     return compare([source.summary for source in sources], names, [source.stability for source in sources]), sources
@@ -64,7 +64,7 @@ def comparison_documents(readers: Sequence[SessionReader], name: str, *, all_sit
         ReportError: an unknown format, fewer than two sessions, matplotlib missing for html.
     """
     if name not in COMPARISON_FORMATS:
-        raise ReportError(f"comparisons have no format {name!r}; there are: {', '.join(COMPARISON_FORMATS)}")
+        raise ReportError(f"comparisons have no format {name!r}; there are: {', '.join(COMPARISON_FORMATS)}", code=2)
     found, sources = gather_sides(readers)
     stem = safe_name("-vs-".join(found.names))
     if name == "json":

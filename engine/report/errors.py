@@ -7,4 +7,11 @@ from __future__ import annotations
 
 
 class ReportError(Exception):
-    """An export that could not be made; the message is one line that names the user's next step."""
+    """An export that could not be made; one line that names the user's next step.
+
+    `code` is the exit code: 2 for an argument that cannot be meant.
+    """
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code

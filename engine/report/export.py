@@ -52,7 +52,7 @@ def find_format(name: str) -> Format:
         return found
     nearest = difflib.get_close_matches(name.strip().lower(), FORMATS, n=1, cutoff=0.5)
     hint = f"did you mean {nearest[0]}?" if nearest else f"there are: {', '.join(FORMATS)}"
-    raise ReportError(f"there is no export format {name!r}; {hint}")
+    raise ReportError(f"there is no export format {name!r}; {hint}", code=2)
 
 
 def render(reader: SessionReader, name: str) -> list[Document]:

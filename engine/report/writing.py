@@ -45,7 +45,7 @@ def write_documents(documents: Sequence[Document], folder: Path, *, force: bool)
     if existing and not force:
         raise ReportError(f"{existing[0]} exists already; choose another folder, or replace it with --force")
     if folder.exists() and not folder.is_dir():
-        raise ReportError(f"cannot write into {folder}: it is a file; choose another folder")
+        raise ReportError(f"cannot write into {folder}: it is a file; choose another folder", code=2)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for document, path in zip(documents, paths, strict=True):

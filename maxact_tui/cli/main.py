@@ -194,7 +194,9 @@ def corpus_show(
     *,
     tokenizer: Annotated[str | None, Parameter(help="Count in the tokens of this model, not in characters.")] = None,
     policy: Annotated[Literal["raw", "bos", "chat"], Parameter(help="How text becomes tokens.")] = "raw",
-    max_length: Annotated[int, Parameter(help="Tokens per sample; longer ones count as cut.")] = 4096,
+    max_length: Annotated[
+        int, Parameter(validator=validators.Number(gte=1), help="Tokens per sample; longer ones count as cut.")
+    ] = 4096,
 ) -> int:
     """Show what is in a corpus: samples, lengths, scripts, languages, by category."""
     from maxact_tui.cli.commands import corpora

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 Session = Annotated[Path, Parameter(help="A session file, or the start of its name.")]
 Running = Annotated[Path | None, Parameter(help="A session file, or the start of its name. [default: the newest run]")]
@@ -65,7 +65,9 @@ def add(
     session: Session,
     corpus: Annotated[str, Parameter(help="More texts: `starter`, or a .jsonl, .parquet or .txt file.")],
     *,
-    samples: Annotated[int | None, Parameter(help="At most this many of them.")] = None,
+    samples: Annotated[
+        int | None, Parameter(validator=validators.Number(gte=1), help="At most this many of them.")
+    ] = None,
     headless: Headless = False,
     json: Json = False,
     debug: Debug = False,

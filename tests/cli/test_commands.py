@@ -144,7 +144,7 @@ def test_sessions_are_compared(
     result = maxact("compare", finished, other, home=home)
     assert result.returncode == 0, result.stderr
     assert "bos" in result.stdout
-    assert_one_line_error(maxact("compare", finished, home=home), "two sessions")
+    assert_one_line_error(maxact("compare", finished, home=home), "two sessions", code=2)
 
 
 def test_both_token_policies_run_into_one_comparison(tmp_path: Path, tiny_model_folder: Path, corpus: Path) -> None:
@@ -178,7 +178,7 @@ def test_published_checkpoints_show_what_they_are_sorted_by(home: Path, sort: st
 
 def test_merge_of_one_session_with_itself_is_refused(finished: Path, home: Path, tmp_path: Path) -> None:
     result = maxact("merge", finished, finished, "-o", tmp_path / "c.maxact", home=home)
-    assert_one_line_error(result, "given twice")
+    assert_one_line_error(result, "given twice", code=2)
     copy = tmp_path / "copy.maxact"
     copy.write_bytes(finished.read_bytes())
     result = maxact("merge", finished, copy, "-o", tmp_path / "c.maxact", home=home)
@@ -270,7 +270,35 @@ class TestBadInput:
         self.refused("resume", finished, words=("is finished",))
 
     def test_unknown_format(self, finished: Path, tmp_path: Path) -> None:
-        self.refused("export", finished, "--format", "jsno", "-o", tmp_path, words=("jsno", "json"))
+        self.refused("export", finished, "--format", "jsno", "-o", tmp_path, words=("jsno", "json"), code=2)
+
+    @pytest.mark.parametrize(
+        ("command", "words"),
+        [
+            ("export SESSION --format html,jsno", "did you mean json?"),
+            ("export SESSION --format reference -o -", "several files"),
+            ("compare SESSION", "two sessions"),
+            ("compare SESSION SESSION --format pdf", "--format"),
+            ("merge SESSION -o x", "at least two"),
+            ("merge SESSION SESSION -o x", "given twice"),
+            ("show nobody", "no session"),
+            ("effect SESSION --scheme itn8", "did you mean int8?"),
+            ("effect SESSION --site layer_0_hiden", "did you mean layer_0_hidden?"),
+            ("published nobody", "nobody"),
+            ("published --sort size", "--sort"),
+            ("stability SESSION --samples 0", "--samples"),
+            ("add SESSION none.jsonl", "does not exist"),
+            ("add SESSION starter --samples 0", "--samples"),
+            ("corpus show none.jsonl", "does not exist"),
+            ("corpus show starter --max-length 0", "--max-length"),
+            ("corpus build nothing", "no recipe"),
+            ("corpus build diverse-5k --source code=nothing/*.py", "correct the path"),
+            ("corpus build diverse-5k -o x.txt", ".parquet"),
+        ],
+    )
+    def test_what_cannot_be_meant_ends_with_2(self, finished: Path, command: str, words: str) -> None:
+        arguments = [finished if word == "SESSION" else word for word in command.split()]
+        self.refused(*arguments, words=(words,), code=2)
 
     def test_attach_without_a_run(self) -> None:
         self.refused("attach", words=("no run",))

@@ -80,11 +80,11 @@ def test_a_policy_the_tokenizer_cannot_follow_names_an_option_of_this_command(
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
-    for arguments, words in (
-        (["show", tmp_path / "none.jsonl"], ("none.jsonl",)),
-        (["build", "no-such-recipe"], ("no-such-recipe",)),
-        (["build", "diverse-5k", "--source", "code=nothing/**/*.py", "-o", tmp_path / "x.jsonl"], ("nothing",)),
-        (["show", "starter", "--tokenizer", tmp_path / "nowhere"], ("nowhere",)),
+    for arguments, words, code in (
+        (["show", tmp_path / "none.jsonl"], ("none.jsonl",), 2),
+        (["build", "no-such-recipe"], ("no-such-recipe",), 2),
+        (["build", "diverse-5k", "--source", "code=nothing/**/*.py", "-o", tmp_path / "x.jsonl"], ("nothing",), 2),
+        (["show", "starter", "--tokenizer", tmp_path / "nowhere"], ("nowhere",), 1),
     ):
-        assert_one_line_error(maxact("corpus", *arguments, home=tmp_path), *words)
+        assert_one_line_error(maxact("corpus", *arguments, home=tmp_path), *words, code=code)
     assert not (tmp_path / "x.jsonl").exists()
