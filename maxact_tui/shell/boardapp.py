@@ -1,21 +1,21 @@
 """What the user can open from the board of quantisers, and from the threshold's slider.
 
 - `BoardActions`  that part of the application
+
+What is opened is imported then: the first frame does not wait for it.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual import work
 
 from engine.effect.errors import EffectError
 from engine.session.schema import SessionError
 from engine.sites.site import Site
-from maxact_tui.pages.effects import WHAT, WHERE, effect_lines, make_request, tuned_name, what_choices, where_choices
-from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.choice import ChoiceScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.number import NumberScreen
@@ -25,6 +25,9 @@ from maxact_tui.screens.tunable import Tunable
 from maxact_tui.shell.leaving import LeavingApp
 from maxact_tui.watching.asking import ask
 from maxact_tui.watching.requests import READ_ONLY
+
+if TYPE_CHECKING:
+    from maxact_tui.screens.board import BoardScreen
 
 
 class BoardActions(LeavingApp):
@@ -49,10 +52,14 @@ class BoardActions(LeavingApp):
         if self.snapshot.plan is None:
             self.say("the board comes with the first checkpoint")
         else:
+            from maxact_tui.screens.board import BoardScreen
+
             await self.push_screen(BoardScreen(self.look, self.snapshot), self.return_to)
 
     async def action_open_tuned(self) -> None:
         """Show the site under the board's cursor on its INT8 tab."""
+        from maxact_tui.screens.board import BoardScreen
+
         board = self.screen
         if isinstance(board, BoardScreen) and board.tuned_site is not None:
             screen = SiteScreen(self.look, self.snapshot, board.tuned_site, INT8)
@@ -71,6 +78,8 @@ class BoardActions(LeavingApp):
         screen, plan = self.screen, self.snapshot.plan
         if not isinstance(screen, Tunable) or screen.tuned_site is None or plan is None:
             return
+        from maxact_tui.pages.effects import WHAT, tuned_name, what_choices
+
         schemes, tuning, site = screen.columns, screen.tuning, plan.sites[screen.tuned_site]
         try:
             name = tuned_name(schemes[tuning.column], tuning) if schemes else "int8"
@@ -81,6 +90,8 @@ class BoardActions(LeavingApp):
         await self.push_screen(question, lambda what: self._on_what_chosen(what, name, site))
 
     async def _on_what_chosen(self, what: str | None, name: str, site: Site) -> None:
+        from maxact_tui.pages.effects import WHERE, effect_lines, where_choices
+
         self.redraw()
         if what == "list":
             page = ReadingScreen(self.look, "Effects", lambda width: effect_lines(self.snapshot, self.look, width))
@@ -98,6 +109,8 @@ class BoardActions(LeavingApp):
         if self._read_only:
             self.say(READ_ONLY)
             return
+        from maxact_tui.pages.effects import make_request
+
         try:
             request = make_request(what, where, name, site)
         except EffectError as error:

@@ -1,14 +1,13 @@
 """Opening what looks inside: samples, prompts, channels.
 
 - `TextsApp`  the part of the application that opens these screens
+
+They are imported when they are opened: the first frame does not wait for them.
 """
 
 from __future__ import annotations
 
 from maxact_tui.screens.asking import AskingScreen
-from maxact_tui.screens.channels import ChannelsScreen
-from maxact_tui.screens.prompt import PromptScreen
-from maxact_tui.screens.sample import SampleScreen
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.shell.opening import OpeningApp
@@ -23,6 +22,8 @@ class TextsApp(OpeningApp):
         if place is None:
             self.say("no sample is known here yet")
             return
+        from maxact_tui.screens.sample import SampleScreen
+
         sample, position = place
         opened = SampleScreen(
             self.look,
@@ -36,6 +37,8 @@ class TextsApp(OpeningApp):
 
     async def action_prompt(self) -> None:
         """Show the newest prompt of the session; where there is none, or it is shown already, let the user type one."""
+        from maxact_tui.screens.prompt import PromptScreen
+
         if not isinstance(self.screen, PromptScreen):
             opened = PromptScreen(self.look, self.snapshot, may_ask=not self._read_only)
             await self.push_screen(opened, self._jump)
@@ -46,6 +49,8 @@ class TextsApp(OpeningApp):
 
     async def action_channels(self) -> None:
         """Show the largest channels of the component under the cursor, across the layers."""
+        from maxact_tui.screens.channels import ChannelsScreen
+
         await self.push_screen(ChannelsScreen(self.look, self.snapshot, self._site_here()), self._jump)
 
     def on_asking_screen_uncovered(self, event: AskingScreen.Uncovered) -> None:
