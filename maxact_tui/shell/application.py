@@ -24,8 +24,8 @@ from maxact_tui.terminal.pacing import Pacer
 from maxact_tui.terminal.thrift import Shadow, thrifty_driver
 from maxact_tui.terminal.typing import reading_driver
 from maxact_tui.texts.visible import cell_width, visible
-from maxact_tui.watching.looking import first_look
 from maxact_tui.watching.requests import Requests
+from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.watching.watcher import Watcher
 
 
@@ -134,8 +134,7 @@ class MaxactApp(TakingApp, ResultsApp):
             self.watcher.stop()
         self._session = session
         self._requests = Requests(session, self._read_only, self.say)
-        if self.snapshot.path != session:
-            self.snapshot = first_look(session, read_only=self._read_only)
+        self.snapshot = Snapshot(session, read_only=self._read_only)
         self.watcher = Watcher(session, self._announce, read_only=self._read_only)
         self.watcher.start()
 

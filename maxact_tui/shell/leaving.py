@@ -27,7 +27,6 @@ from maxact_tui.terminal.ending import (
     on_signals,
 )
 from maxact_tui.terminal.palette import Look, choose_look
-from maxact_tui.watching.looking import first_look
 from maxact_tui.watching.requests import Requests
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.abstract import AbstractMeta
@@ -54,7 +53,7 @@ class LeavingApp(OrderedApp, metaclass=AbstractMeta):
         self.settings = settings
         self.look = self.make_look(settings.theme, ascii_only=ascii_only)
         self.set_keymap({name: ",".join(keys) for name, keys in settings.keys.items()})
-        self.snapshot = Snapshot(Path()) if session is None else first_look(session, read_only=read_only)
+        self.snapshot = Snapshot(session or Path())
         self._session, self._read_only = session, read_only
         self._requests = Requests(session or Path(), read_only, self.say)
         self._hangup = HangupWatch(self._lost)
