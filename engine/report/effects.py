@@ -13,7 +13,7 @@ from typing import Any
 from engine.effect.results import Effect, Outcome, percent_change, read_effects
 from engine.report.plain import fields
 from engine.report.tables import Table
-from engine.report.wording import UNKNOWN, exact, printable, short
+from engine.report.wording import UNKNOWN, counted, exact, printable, short
 from engine.session.reader import SessionReader
 
 HEADINGS = ("Activations", "Perplexity", "Change", "KL mean", "KL 95 %", "KL max", "Same top token")
@@ -29,17 +29,17 @@ def effect_table(effect: Effect) -> Table:
 
 def effect_notes(effect: Effect) -> list[str]:
     """On what it was measured, where ablations worked, and what went wrong."""
-    held = f"{effect.samples:,} held-out samples, {effect.predictions:,} predicted tokens"
+    held = f"{counted(effect.samples, 'held-out sample')}, {counted(effect.predictions, 'predicted token')}"
     if effect.calibration_samples:
-        held += f"; static thresholds from {effect.calibration_samples:,} other samples"
+        held += f"; static thresholds from {counted(effect.calibration_samples, 'other sample')}"
     lines = [f"{held}; weights unchanged; KL in nats"]
     if quantised := next((one.sites for one in effect.outcomes if one.massive is None and one.numbers), 0):
-        lines.append(f"quantisers at {quantised:,} sites")
+        lines.append(f"quantisers at {counted(quantised, 'site')}")
     for outcome in effect.outcomes:
         if outcome.massive is not None:
-            found = outcome.massive
+            found, above = outcome.massive, counted(outcome.massive.elements, "value")
             lines.append(
-                f"{outcome.name}: {found.elements:,} values above {found.threshold:,.6g} at {printable(found.site)}"
+                f"{outcome.name}: {above} above {found.threshold:,.6g} at {printable(found.site)}"
                 + (f", {found.kept:,} more in channels without a mean kept" if found.kept else "")
             )
         if outcome.problem:

@@ -26,7 +26,7 @@ from engine.quantization.schemes import Scheme, evaluate
 from engine.report.errors import ReportError
 from engine.report.reference import reference_model_name
 from engine.report.scales import modules_reading
-from engine.report.wording import printable
+from engine.report.wording import counted, printable
 from engine.session.reader import SessionReader
 from engine.sites.site import HookPlan, Site
 from engine.statistics.patterns import magnitude_values
@@ -203,7 +203,7 @@ def _heading(reader: SessionReader) -> list[str]:
     return [
         "# Recipe for llm-compressor (W8A8, INT8), made by maxact-tui from measured inputs of matrix products.",
         f"# Model: {printable(reference_model_name(meta.job))}",
-        f"# Corpus: {corpus}, {len(reader.samples_done()):,} samples, special tokens: {meta.job.policy}",
+        f"# Corpus: {corpus}, {counted(len(reader.samples_done()), 'sample')}, special tokens: {meta.job.policy}",
         *partial,
         f"# Left alone: linears whose input has an SQNR below {LOSS_DB:g} dB (an error above a tenth of its rms)",
         "# in static symmetric INT8 with one scale, max|x| / 127, before any smoothing. Beside each: that SQNR, and",

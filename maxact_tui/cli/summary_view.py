@@ -168,7 +168,7 @@ def _remarks(summary: ModelSummary) -> list[Text]:
             Text(f"corpus: {len(problems)} lines skipped, the first: {visible(problems[0], space=' ')}", "yellow")
         )
     if summary.corpus.get("cut"):
-        lines.append(Text(f"corpus: {summary.corpus['cut']} texts were longer than allowed and were cut"))
+        lines.append(Text(f"corpus: cut to the length allowed: {counted(summary.corpus['cut'], 'text')}"))
     if summary.differences:
         lines.append(Text("differs from the paper's protocol: " + "; ".join(summary.differences)))
     return [Text(), *lines] if lines else []

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.process import why_it_ended
 from engine.session.records import ENDED, Command, Status
 from maxact_tui.pages.header import progress_bar
 from maxact_tui.texts.numbers import compact
@@ -76,7 +77,7 @@ def _not_taken(snapshot: Snapshot) -> Answer:
     if status is None:
         return Answer("waiting", ASKING)
     if status.phase in ENDED:
-        return Answer("failed", f"the engine has ended: {status.detail or 'its log is beside the session'}")
+        return Answer("failed", f"the engine has ended: {why_it_ended(status)}")
     if status.phase in ("starting", "loading"):
         return _loading(status)
     return Answer("waiting", FOR_TURN if snapshot.has_ended else FOR_BATCH)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from textual.strip import Strip
 
 from engine.quantization.board import LIMITS, Overflow, SchemeSummary
+from engine.report.wording import counted
 from engine.sites.site import HookPlan
 from maxact_tui.pages.boardsheet import LABEL_CELLS, BoardSheet, Order, site_label
 from maxact_tui.pages.cells import decibel_text
@@ -48,7 +49,7 @@ def head_lines(
     title, view = status_lines(snapshot, look, width)[0], snapshot.board
     if view is None:
         return [title, line(look, (" The board comes with the first checkpoint.", "dim"))]
-    said = f" {view.population}; as of {grouped(view.tokens)} tokens, {grouped(view.samples)} samples"
+    said = f" {view.population}; as of {counted(view.tokens, 'token')}, {counted(view.samples, 'sample')}"
     summaries = view.summaries
     if summaries and not all(one.is_exact for one in summaries):
         said += "; approximate (float32)"

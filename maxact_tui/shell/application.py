@@ -159,7 +159,7 @@ class MaxactApp(TakingApp, ResultsApp):
         self._draw_when_allowed()
 
     def _draw_newest(self) -> None:
-        if self.watcher is None:
+        if self.watcher is None or not self.is_running:  # while it ends, its screens lose their widgets one by one
             return
         self.snapshot = self.watcher.collect()
         self._requests.tell_answers(self.snapshot)

@@ -159,7 +159,7 @@ def test_the_users_sources_replace_the_recipes_for_their_categories(texts: Path,
         recipe(own[1:], math=3, code=1),
         f"math={tmp_path}/math.jsonl",
     )
-    assert only.shortfalls == ("math: 1 of 3 samples (1 texts seen, 0 too short, 0 duplicates)",)
+    assert only.shortfalls == ("math: 1 of 3 samples (1 text seen, 0 too short, 0 duplicates)",)
 
 
 def test_rows_of_a_category_without_quota_are_named(texts: Path, tmp_path: Path) -> None:
