@@ -73,8 +73,7 @@ def create(path: Path) -> sqlite3.Connection:
         raise _cannot_write(path, error.strerror) from error
     try:
         connection = _connect(path)
-        connection.executescript(TABLES)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.executescript(f"BEGIN IMMEDIATE;{TABLES};PRAGMA application_id = {APPLICATION_ID};COMMIT;")
         _migrate(connection, 1)
         _choose_journal(connection)
     except sqlite3.Error as error:

@@ -332,4 +332,4 @@ def test_texts_beyond_the_context_window_are_cut_and_counted(
     result = maxact(tiny_model_folder, "--corpus", path, home=home)
     assert result.returncode == 0, result.stderr
     assert "128 tokens" in result.stdout
-    assert "1 texts were longer" in result.stdout
+    assert "cut to the length allowed: 1 text" in result.stdout
