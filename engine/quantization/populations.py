@@ -211,9 +211,9 @@ def read_board(reader: SessionReader) -> Board:
 def _in_words(split: SplitRecord | None, is_complete: bool) -> str:
     if split is None:
         return "thresholds and errors over all samples measured"
-    so_far = "" if is_complete else " (so far)"
+    done = "" if is_complete else "those measured so far of "
     calibration, evaluation = len(split.calibration), len(split.evaluation)
-    return f"thresholds from {calibration} calibration samples, errors over {evaluation} others{so_far}"
+    return f"thresholds from {calibration} calibration samples, errors over {done}{evaluation} others"
 
 
 def _distribution(dtype: str, histogram: np.ndarray, limits: tuple[float, float]) -> Distribution | None:

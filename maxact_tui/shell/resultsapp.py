@@ -128,7 +128,7 @@ class ResultsApp(TextsApp):
         title = f"Exported: {len(written)} file{'s' if len(written) != 1 else ''}"
         from maxact_tui.screens.export import export_lines
 
-        self._end_export("")
+        self._end_export(problem or f"{title.lower()}, in {written[0].parent}" if written else title)
         page = ReadingScreen(self.look, title, lambda width: export_lines(export, written, problem, self.look, width))
         self.push_screen(page, self.redraw)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from maxact_tui.watching.looking import Look
-from maxact_tui.watching.machine import Machine
+from maxact_tui.watching.machine import Machine, Usage
 from maxact_tui.watching.snapshot import Snapshot, Wish
 
 POLL_SECONDS = 0.25
@@ -68,7 +68,7 @@ class Watcher(threading.Thread):
                 snapshot = self._look.again(self._wish)
                 if snapshot is None:
                     break
-                self._publish(snapshot)
+                self._publish(snapshot, self._newest.usage)
             self._publish_usage()
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
@@ -78,11 +78,11 @@ class Watcher(threading.Thread):
         newest = self._newest
         usage = self._machine.usage(newest.status, newest.meta)
         if usage != newest.usage:
-            self._publish(replace(newest, usage=usage))
+            self._publish(newest, usage)
 
-    def _publish(self, snapshot: Snapshot) -> None:
+    def _publish(self, snapshot: Snapshot, usage: Usage | None) -> None:
         with self._lock:
-            self._newest = replace(snapshot, usage=snapshot.usage or self._newest.usage, read_only=self._read_only)
+            self._newest = replace(snapshot, usage=usage, read_only=self._read_only)
             announced, self._announced = self._announced, True
         if not announced and not self._stopped.is_set():
             self._announce()

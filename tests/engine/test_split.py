@@ -254,7 +254,7 @@ def test_an_unfinished_evaluation_is_judged_so_far(tmp_path: Path, tiny_model_fo
     path = new_session(tmp_path / "early.maxact", split_job(tiny_model_folder, corpus))
     for batches, words in (
         (5, "thresholds and errors over all samples measured"),
-        (9, "thresholds from 8 calibration samples, errors over 12 others (so far)"),
+        (9, "thresholds from 8 calibration samples, errors over those measured so far of 12 others"),
     ):
         stop_after_batches(path, batches)
         assert runner.run(path) == 0
