@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 HOME = Path(__file__).resolve().parent.parent
+LATE = {"plotext", "psutil", "engine.report.html", "engine.effect.results", "maxact_tui.screens.board"}
 HEAVY = {"torch", "transformers", "accelerate"}
 # The rooms of the engine that a screen may use; the others need torch.
 LIGHT = ("engine.session", "engine.analysis", "engine.quantization", "engine.report")
@@ -41,7 +42,7 @@ def modules_of(package: str) -> list[str]:
 def loaded_after_importing(modules: list[str]) -> set[str]:
     code = (
         f"import importlib, sys\nfor name in {modules!r}:\n    importlib.import_module(name)\n"
-        "print(' '.join({name.partition('.')[0] for name in sys.modules}))"
+        "print(' '.join(sys.modules))"
     )
     result = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     return set(result.stdout.split())
@@ -78,6 +79,10 @@ def test_the_rooms_of_the_screen_use_only_those_before_them() -> None:
 
 def test_the_screen_loads_neither_torch_nor_transformers() -> None:
     assert not HEAVY & loaded_after_importing(modules_of("maxact_tui"))
+
+
+def test_the_first_frame_waits_for_nothing_it_does_not_show() -> None:
+    assert not LATE & loaded_after_importing(["maxact_tui.cli.commands.opening", "maxact_tui.shell.application"])
 
 
 def test_the_rooms_a_screen_uses_load_neither_torch_nor_textual() -> None:

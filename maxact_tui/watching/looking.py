@@ -2,6 +2,7 @@
 
 - `Look`   what was read last, and what is new since
 
+What analyses is imported when it is needed: the first numbers do not wait for it.
 The file may not be there yet, the engine may be gone, reading may fail: the snapshot says so and keeps the last data.
 """
 
@@ -12,21 +13,22 @@ import sqlite3
 import time
 from dataclasses import astuple, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine.analysis.maximum import find_maximum
-from engine.analysis.model import ModelSummary, analyse
-from engine.analysis.site import TopEntry, summarise
 from engine.process import describe_death
 from engine.session.reader import SessionMeta, SessionReader
 from engine.session.records import BROKEN_OFF, LIVE_FIELDS, LiveTable
 from engine.session.schema import SessionError
 from engine.statistics.totals import TotalsMismatchError
-from maxact_tui.watching.boardview import read_board, read_site_quant
 from maxact_tui.watching.memory import give_back
 from maxact_tui.watching.places import Places, TokenPlace
 from maxact_tui.watching.snapshot import THREADS_SHOWN, SiteView, Snapshot, Wish
+
+if TYPE_CHECKING:
+    from engine.analysis.model import ModelSummary
 
 LAST_WORDS = 12
 STATUS_SECONDS = 1.0
@@ -157,6 +159,8 @@ class Look:
             return self._with_view(reader, late)
         wants_model = wish.model or last.live is None
         if wants_model and last.model_at != last.checkpoint and now >= self._model_due:
+            from engine.analysis.model import analyse
+
             model = analyse(reader)
             give_back()
             took = time.monotonic() - now
@@ -171,6 +175,8 @@ class Look:
             return self._with_view(reader, self._focused(replace(found, focus=self._focus(wish, found))))
         board_at = last.board.checkpoint if last.board is not None else 0
         if wish.board and board_at != last.checkpoint and now >= self._board_due:
+            from maxact_tui.watching.boardview import read_board
+
             found = replace(last, board=read_board(reader))
             give_back()
             took = time.monotonic() - now
@@ -185,6 +191,9 @@ class Look:
         totals = reader.totals(snapshot.focus)
         if totals is None:
             return snapshot
+        from engine.analysis.site import summarise
+        from maxact_tui.watching.boardview import read_site_quant
+
         summary = summarise(totals)
         places = tuple(self._places.at(entry.sample, entry.position) for entry in summary.top)
         quant = read_site_quant(reader, snapshot.focus, totals)
@@ -208,6 +217,8 @@ class Look:
 
 def _live_of(model: ModelSummary) -> LiveTable:
     """The scalars an engine would have written, from the summaries of a checkpoint."""
+    from engine.analysis.site import TopEntry
+
     data = np.full((len(model.sites), len(LIVE_FIELDS)), np.nan)
     for row, site in zip(data, model.sites, strict=True):
         if site is not None:

@@ -15,8 +15,6 @@ from pathlib import Path
 
 from engine.job import Policy
 from engine.process import start_engine
-from engine.report.comparison import comparison_documents
-from engine.report.writing import write_documents
 from engine.session.library import SUFFIX
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED
@@ -85,6 +83,9 @@ def write_pair(first: Path, second: Path, form: str = "markdown") -> list[Path]:
     Raises:
         ReportError, SessionError: one of them holds nothing, or the folder cannot be written.
     """
+    from engine.report.comparison import comparison_documents  # most screens never ask for reports
+    from engine.report.writing import write_documents
+
     with SessionReader(first) as one, SessionReader(second) as other:
         documents = comparison_documents([one, other], form)
     return write_documents(documents, second.parent, force=True)

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.analysis.maximum import Maximum
-from engine.analysis.model import ModelSummary
-from engine.analysis.site import SiteSummary
-from engine.session.reader import SessionMeta
 from engine.session.records import ENDED, Command, Event, LiveTable, Result, Status
-from engine.sites.site import HookPlan
-from engine.statistics.totals import SiteTotals
 from maxact_tui.texts.numbers import grouped
-from maxact_tui.watching.boardview import BoardView, SiteQuant
-from maxact_tui.watching.machine import Usage
-from maxact_tui.watching.places import TokenPlace
+
+if TYPE_CHECKING:
+    from engine.analysis.maximum import Maximum
+    from engine.analysis.model import ModelSummary
+    from engine.analysis.site import SiteSummary
+    from engine.session.reader import SessionMeta
+    from engine.sites.site import HookPlan
+    from engine.statistics.totals import SiteTotals
+    from maxact_tui.watching.boardview import BoardView, SiteQuant
+    from maxact_tui.watching.machine import Usage
+    from maxact_tui.watching.places import TokenPlace
 
 THREADS_SHOWN = 200
 
