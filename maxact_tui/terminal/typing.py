@@ -27,7 +27,6 @@ from textual.message import Message
 from maxact_tui.terminal.pasting import Pastes
 
 ESC = "\x1b"
-_PASTE_STARTS, _PASTE_ENDS = f"{ESC}[200~", f"{ESC}[201~"
 # Esc and a character that begins no sequence, a sequence (esc and [ or O), an esc alone, and text.
 _PIECES = re.compile(rf"{ESC}(?P<after>[^\[O{ESC}])|{ESC}[\[O][^{ESC}]*|{ESC}|[^{ESC}]+")
 _WAIT_SECONDS = 0.05
@@ -52,10 +51,9 @@ class TogetherKey(Key):
 
 
 class KeyParser(XTermParser):
-    """Reads what a terminal sends; keys that come in one burst are all there, in their order."""
+    """Reads what a terminal sends but for pastes; keys that come in one burst are all there, in their order."""
 
     _esc_at: float | None = None  # when the last piece ended in an esc of which more may come
-    _is_pasting = False
 
     def feed(self, data: str) -> Iterable[Message]:
         """Read a piece of what was sent; empty at its end."""
@@ -68,16 +66,16 @@ class KeyParser(XTermParser):
             text, after = piece.group(), piece["after"]
             if text == ESC and piece.end() == len(data):
                 self._esc_at = time.monotonic()
-            elif self._is_pasting or (after is None and text != ESC):
-                yield from super().feed(text)
+            elif text == ESC:
+                yield Key("escape", ESC)
+            elif after is not None:
+                yield self._together(after)
             else:
-                yield self._together(after) if after is not None else Key("escape", ESC)
-            if text.startswith((_PASTE_STARTS, _PASTE_ENDS)):
-                self._is_pasting = text.startswith(_PASTE_STARTS)
+                yield from super().feed(text)
 
     def tick(self) -> Iterable[Message]:
         """Called now and then: an esc after which nothing comes was the key."""
-        if self._esc_at is not None and not self._is_pasting and time.monotonic() - self._esc_at >= ESCAPE_DELAY:
+        if self._esc_at is not None and time.monotonic() - self._esc_at >= ESCAPE_DELAY:
             self._esc_at = None
             yield Key("escape", ESC)
         yield from super().tick()

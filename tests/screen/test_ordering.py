@@ -27,6 +27,7 @@ from maxact_tui.screens.reading import ReadingScreen
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.watched import Awaiting
 from maxact_tui.shell.application import MaxactApp
+from maxact_tui.terminal.pasting import Pastes
 from maxact_tui.terminal.typing import KeyParser, TogetherKey
 from maxact_tui.widgets.heatmap import Heatmap
 from maxact_tui.widgets.picker import Picker
@@ -169,7 +170,7 @@ async def test_dialogs_and_pages_have_keys_of_their_own(shown: Shown, clean_sess
     ],
 )
 def test_esc_and_the_key_after_it_are_both_there(pieces: list[str], keys: str) -> None:
-    parser = KeyParser()
+    parser = Pastes(KeyParser())
     messages = [message for piece in pieces for message in parser.feed(piece)]
     time.sleep(0.11)
     messages += parser.tick()

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from textual._xterm_parser import XTermParser
 from textual.events import Key, Paste
 
 from maxact_tui.terminal.pasting import PASTE_BEGINS, PASTE_ENDS, Pastes
+from maxact_tui.terminal.typing import KeyParser
 from tests.screen.terminal import Terminal, sequences
 from tests.screen.test_terminal import OWN_SEQUENCES
 
@@ -21,7 +21,7 @@ NASTY = "one\x1bq two\r\nthree\x1b]52;c;b3duZWQ=\x07\x1b[2J\rfour \x1b[200~\x1b[
 def test_a_paste_comes_as_it_was_sent_in_whatever_pieces(text: str, pieces: list[int]) -> None:
     assume(PASTE_ENDS not in f"{text}{PASTE_ENDS}"[:-1])  # such a text ends itself
     data, read = f"k{PASTE_BEGINS}{text}{PASTE_ENDS}z", []
-    parser = Pastes(XTermParser())
+    parser = Pastes(KeyParser())
     for number in range(len(data)):
         size = pieces[number % len(pieces)]
         read += list(parser.feed(data[:size])) if data else []
