@@ -14,20 +14,19 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
+from engine.session.records import BROKEN_OFF
 from maxact_tui.keymap import actions
-from maxact_tui.pages.brokenoff import broken_lines
 from maxact_tui.pages.cells import CellMaker, legend_line
 from maxact_tui.pages.header import maximum_lines, status_lines
+from maxact_tui.pages.lastlines import last_lines
 from maxact_tui.pages.measures import MEASURES, Measure
 from maxact_tui.pages.waiting import waiting_lines
 from maxact_tui.screens.narrowed import Narrowed
-from maxact_tui.screens.panel import SitePanel
-from maxact_tui.screens.reading import event_lines
+from maxact_tui.screens.panel import Paned, SitePanel
 from maxact_tui.screens.roaming import Roaming
 from maxact_tui.screens.watched import needing_rows
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.filtering import EVERYTHING
-from maxact_tui.texts.visible import cut_middle, visible
 from maxact_tui.watching.snapshot import Snapshot, Wish
 from maxact_tui.widgets.grid import make_grid
 from maxact_tui.widgets.heatmap import CELL_WIDTH, LABEL_WIDTH, Heatmap
@@ -49,7 +48,7 @@ class Spot:
     pane: int
 
 
-class MonitorScreen(Roaming, Narrowed):
+class MonitorScreen(Roaming, Paned, Narrowed):
     """The heatmap and the site under its cursor.
 
     Args:
@@ -119,7 +118,7 @@ class MonitorScreen(Roaming, Narrowed):
             None if self._follows else self.site,
             self._maker.measure,
             self._maker.linear,
-            self.query_one(SitePanel).active,
+            self.panel.active,
         )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -140,7 +139,7 @@ class MonitorScreen(Roaming, Narrowed):
         self.kept, self._kept_sites = EVERYTHING, set()
         self._maker = CellMaker(self.look, self._maker.measure, linear=self._maker.linear)
         self.remove_class("-measuring")
-        self.query_one(SitePanel).forget()
+        self.panel.forget()
         self._take(spot)
 
     async def restyle(self, look: Look) -> None:
@@ -157,7 +156,7 @@ class MonitorScreen(Roaming, Narrowed):
         self._left_at = spot.site if spot is not None else None
         if spot is not None:
             self._maker = CellMaker(self.look, spot.measure, linear=spot.linear)
-            self.query_one(SitePanel).open_pane(spot.pane)
+            self.panel.open_pane(spot.pane)
 
     def notice(self, text: str) -> None:
         """Show a short answer to the user in place of the events; an empty text brings those back."""
@@ -183,8 +182,7 @@ class MonitorScreen(Roaming, Narrowed):
             )
         else:
             changed |= self._draw_heatmap(self._heatmap)
-            panel = self.query_one(SitePanel)
-            changed |= panel.show(snapshot, self._grid or self._heatmap.grid, by_data=by_data)
+            changed |= self.panel.show(snapshot, self._grid or self._heatmap.grid, by_data=by_data)
         return self._draw_events() or changed
 
     def action_to_maximum(self) -> None:
@@ -199,20 +197,6 @@ class MonitorScreen(Roaming, Narrowed):
         here = plateau.index(self._heatmap.site) if self._heatmap.site in plateau else -1
         self._heatmap.place(plateau[(here + 1) % len(plateau)])
         self._cursor_moved()
-
-    def action_pane(self, number: int) -> None:
-        """Open a pane."""
-        self.query_one(SitePanel).open_pane(number)
-        self.ask()
-        self.call_after_refresh(self.draw)
-
-    def action_next_pane(self) -> None:
-        """Open the next pane."""
-        self.action_pane(self.query_one(SitePanel).next_pane(1))
-
-    def action_previous_pane(self) -> None:
-        """Open the previous pane."""
-        self.action_pane(self.query_one(SitePanel).next_pane(-1))
 
     def action_measure(self, by: int) -> None:
         """Show another measure in the heatmap."""
@@ -258,7 +242,7 @@ class MonitorScreen(Roaming, Narrowed):
         focus = None if self._follows or self._heatmap is None else self._heatmap.site
         measure = self._maker.measure
         board = measure.name == "sqnr"
-        model = not (measure.is_live or board) or self.query_one(SitePanel).wants_model
+        model = not (measure.is_live or board) or self.panel.wants_model
         return Wish(focus, model, board)
 
     def _lines(self, name: str) -> Lines:
@@ -285,7 +269,7 @@ class MonitorScreen(Roaming, Narrowed):
         room = max(self.size.width - PANEL_LEAST - LABEL_WIDTH, CELL_WIDTH)
         columns = min(len(self._heatmap.grid.columns), room // CELL_WIDTH)
         self.query_one("#map").styles.width = LABEL_WIDTH + CELL_WIDTH * max(columns, 1) + 1
-        self.query_one(SitePanel).fit_into(self.size)
+        self.panel.fit_into(self.size)
 
     def _draw_heatmap(self, heatmap: Heatmap) -> bool:
         changed = heatmap.show(self._maker.make(self.snapshot))
@@ -297,13 +281,8 @@ class MonitorScreen(Roaming, Narrowed):
         )
 
     def _draw_events(self) -> bool:
-        lines, snapshot = self._lines("events"), self.snapshot
-        broken = broken_lines(snapshot, self.look, self.size.width, lines.size.height) if self._heatmap else []
-        self.set_class(bool(broken), "-broken")
-        if self._notice:
-            shown = cut_middle(visible(self._notice, space=" "), self.size.width - 1, ascii_only=self.look.ascii_only)
-            return lines.show([line(self.look, (f" {shown}", "key")), *broken[1:]])
-        if broken:
-            return lines.show(broken)
-        started = snapshot.status.started if snapshot.status is not None else 0.0
-        return lines.show(event_lines(snapshot.events, self.look, self.size.width, started, max(lines.size.height, 1)))
+        lines, status = self._lines("events"), self.snapshot.status
+        is_broken = self._heatmap is not None and status is not None and status.phase in BROKEN_OFF
+        self.set_class(is_broken, "-broken")
+        width, height = self.size.width, lines.size.height
+        return lines.show(last_lines(self.snapshot, self.look, width, height, answer=self._notice, tells_end=is_broken))

@@ -1,6 +1,7 @@
 """The panel beside the heatmap: the site in three or four lines, and one, two or four panes, as there is room.
 
-- `SitePanel`
+- `SitePanel`  the site under the cursor, and its panes
+- `Paned`      a screen with such a panel
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from maxact_tui.pages.panes import (
     token_data,
     token_lines,
 )
+from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.watching.snapshot import SiteView, Snapshot
 from maxact_tui.widgets.grid import Grid
@@ -192,3 +194,26 @@ def _lines_of(number: int, data: TokenData | DepthData | SiteView | None, look: 
     view = data if isinstance(data, SiteView) else None
     show = channel_lines if number == CHANNELS else distribution_lines
     return show(view, look, width, height)
+
+
+class Paned(WatchedScreen):
+    """A screen with the panel: the keys that open its panes."""
+
+    @property
+    def panel(self) -> SitePanel:
+        """The panel beside the heatmap."""
+        return self.query_one(SitePanel)
+
+    def action_pane(self, number: int) -> None:
+        """Open a pane."""
+        self.panel.open_pane(number)
+        self.ask()
+        self.call_after_refresh(self.draw)
+
+    def action_next_pane(self) -> None:
+        """Open the next pane."""
+        self.action_pane(self.panel.next_pane(1))
+
+    def action_previous_pane(self) -> None:
+        """Open the previous pane."""
+        self.action_pane(self.panel.next_pane(-1))

@@ -1,9 +1,8 @@
-"""A page of text over the screen: help, event log, threads.
+"""A page of text over the screen: help, and what the screen has told.
 
 - `ReadingScreen`  a title, scrolled lines, and a line of keys
 - `help_lines`     the help, from the table of actions
 - `told_lines`     what the screen has told
-- `event_lines`    the event log
 """
 
 from __future__ import annotations
@@ -17,15 +16,12 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.strip import Strip
 
-from engine.session.records import Event
 from maxact_tui.keymap import actions
 from maxact_tui.keymap.actions import Place, help_sections
-from maxact_tui.pages.eventlines import EVENT_STYLES
 from maxact_tui.pages.measures import MEASURES
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.filtering import EXAMPLES, FIELDS, GRAMMAR
-from maxact_tui.texts.numbers import duration, grouped
 from maxact_tui.texts.visible import fitted, visible
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.scroller import Scroller
@@ -152,26 +148,3 @@ def told_lines(told: Sequence[tuple[float, str]], look: Look, width: int) -> lis
         when = time.strftime("%H:%M:%S", time.localtime(at))
         lines += [line(look, (f" {'' if number else when:8}  ", "dim"), row) for number, row in enumerate(rows)]
     return lines or [line(look, (" nothing yet", "dim"))]
-
-
-def event_lines(
-    events: Sequence[Event], look: Look, width: int, started: float, newest: int | None = None
-) -> list[Strip]:
-    """Events, newest first: time since the start, tokens seen by then, and what happened."""
-    chosen = list(reversed(events))[:newest]
-    if not chosen:
-        return [line(look, (" nothing to tell yet", "dim"))]
-    return [event_line(event, look, width, started) for event in chosen]
-
-
-def event_line(event: Event, look: Look, width: int, started: float) -> Strip:
-    """One event."""
-    when = (
-        duration(event.at - started)
-        if started and event.at >= started
-        else time.strftime("%H:%M", time.localtime(event.at))
-    )
-    facts = f" {when:>7}  "
-    tokens = f"  at {grouped(event.tokens)} tokens" if event.tokens and width >= 70 else ""
-    text = visible(event.text, max(width - len(facts) - len(tokens), 10), space=" ", ascii_only=look.ascii_only)
-    return line(look, (facts, "dim"), (text, EVENT_STYLES.get(event.kind, "")), (tokens, "dim"))
