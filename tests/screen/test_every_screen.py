@@ -26,6 +26,7 @@ from maxact_tui.screens.export import ExportScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.narrowed import Narrowed
 from maxact_tui.screens.palette import PaletteScreen
+from maxact_tui.screens.panel import Paned
 from maxact_tui.screens.probe import ProbeScreen
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.shell.application import MaxactApp
@@ -35,7 +36,7 @@ from tests.screen.sessions import HOSTILE
 from tests.screen.terminal import Terminal, sequences
 from tests.screen.test_terminal import OWN_SEQUENCES
 
-BASES = (WatchedScreen, AskingScreen, AnsweringScreen, Narrowed, ProbeScreen)
+BASES = (WatchedScreen, AskingScreen, AnsweringScreen, Narrowed, Paned, ProbeScreen)
 UNSAFE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 # Leaving is tried last, moving changes nothing but the place, and the help and the palette are the same everywhere.
 LEAVING = (
