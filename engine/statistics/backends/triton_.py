@@ -23,7 +23,8 @@ import torch
 import triton
 
 from engine.statistics.backends.torch_ import log_edge_keys
-from engine.statistics.backends.triton_sweep import count_log_bins, sweep_flagged, sweep_usual
+from engine.statistics.backends.triton_log_bins import count_log_bins
+from engine.statistics.backends.triton_sweep import sweep_flagged, sweep_usual
 from engine.statistics.backends.triton_tokens import judge_tokens
 from engine.statistics.backends.triton_top import choose_rows, collect_elements, conclude
 from engine.statistics.rows import Rows

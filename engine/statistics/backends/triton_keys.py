@@ -5,6 +5,7 @@ A number format is told by one constant, `INFINITY`, the key of infinity: 0x7F80
 out what is not finite and what is not there alike.
 
 - `magnitude_mask`, `pattern_shift`, `sign_shift`, `mantissa_bits`   constants of a format
+- `rows_of`         which rows of a tensor are counted
 - `load_keys`       keys of some elements of a row
 - `token_address`, `element_address`   as in `engine.statistics.state`
 - `value_of`        |x| of keys, float64
@@ -62,6 +63,15 @@ def mantissa_bits(infinity):
 def digits_of(infinity):
     """How many 8-bit digits a key has."""
     return 2 if infinity < 0x8000 else 4
+
+
+@triton.jit
+def rows_of(index, numbers, count, INDEXED: tl.constexpr):
+    """Rows of the tensor (int64) that are counted as these numbers; a number beyond the last is the last again."""
+    known = tl.minimum(numbers, count - 1)
+    if INDEXED:
+        return tl.load(index + known)
+    return known.to(tl.int64)
 
 
 @triton.jit

@@ -8,9 +8,8 @@ only flagged there, and `sweep_flagged` gives it its due. Keeping the two apart 
 A program counts patterns in 2 x WINDOW bins of its own, around the magnitudes it meets first and with zeros in the
 last bin of either sign, and adds them to the site's counts once.
 
-- `sweep_usual`     every tile that is ordinary
-- `sweep_flagged`   the others, or with ALL every tile
-- `count_log_bins`  the reference's bins, for float32 in compat detail
+- `sweep_usual`    every tile that is ordinary
+- `sweep_flagged`  the others, or with ALL every tile
 """
 
 # Triton takes the types of these functions from each launch.
@@ -26,27 +25,17 @@ from engine.statistics import state as _state
 from engine.statistics import totals as _totals
 from engine.statistics.backends.triton_keys import (
     element_address,
-    load_keys,
     magnitude_mask,
     pattern_shift,
+    rows_of,
     sign_shift,
     token_address,
 )
 
 MAGNITUDES = tl.constexpr(_totals.MAGNITUDES)
-LOG_BINS = tl.constexpr(_totals.LOG_BINS)
 NO_ADDRESS = tl.constexpr(_state.NO_ADDRESS)
 NONFINITE = tl.constexpr(_state.NONFINITE.start)
 NONFINITE_ADDRESS = tl.constexpr(_state.NONFINITE_ADDRESS)
-
-
-@triton.jit
-def rows_of(index, numbers, count, INDEXED: tl.constexpr):
-    """Rows of the tensor (int64) that are counted as these numbers; a number beyond the last is the last again."""
-    known = tl.minimum(numbers, count - 1)
-    if INDEXED:
-        return tl.load(index + known)
-    return known.to(tl.int64)
 
 
 @triton.jit
@@ -74,6 +63,20 @@ def _window_start(row, inside, INFINITY: tl.constexpr, WINDOW: tl.constexpr):
 
 
 @triton.jit
+def _places(keys, start, INFINITY: tl.constexpr):
+    """(whether a magnitude is 0, its place above the least with a bin of its own) of a tile; uint32 wraps below it."""
+    magnitude = (keys >> pattern_shift(INFINITY)).to(tl.int32)
+    return magnitude == 0, (magnitude - start).to(tl.uint32)
+
+
+@triton.jit
+def _count_places(zero, above_start, negative, WINDOW: tl.constexpr, SIZE: tl.constexpr):
+    """How often a tile has each of a program's own bins, int32 [2 x WINDOW]."""
+    bins = tl.where(zero, WINDOW - 1, above_start.to(tl.int32)) + tl.where(negative, WINDOW, 0)
+    return tl.histogram(tl.reshape(bins, [SIZE]), 2 * WINDOW)
+
+
+@triton.jit
 def _add_window(histogram, counts, start, WINDOW: tl.constexpr):
     """Add a program's own counts to the site's."""
     bins = tl.arange(0, 2 * WINDOW)
@@ -93,6 +96,14 @@ def _power_sums(bits, finite, pivot):
     sums = tl.where(slot == 2, tl.sum(squared * shifted, 1)[:, None], sums)
     sums = tl.where(slot == 3, tl.sum(squared * squared, 1)[:, None], sums)
     return tl.where(slot == 4, tl.sum(tl.abs(wide), 1)[:, None], sums)
+
+
+@triton.jit
+def _report_extremes(channel_keys, columns, width, column_key, extremes, program, high, low):
+    """Raise the columns' maxima to a program's, and write its own signed extremes."""
+    tl.atomic_max(channel_keys + columns, column_key, mask=(columns < width) & (column_key > 0), sem="relaxed")
+    tl.store(extremes + 2 * program, high)
+    tl.store(extremes + 2 * program + 1, low)
 
 
 @triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["index", "pivot"])
@@ -129,9 +140,7 @@ def sweep_usual(
         keys = bits & magnitude_mask(INFINITY)
         row_max = tl.max(keys, 1)
         if WINDOW:
-            magnitude = (keys >> pattern_shift(INFINITY)).to(tl.int32)
-            zero = magnitude == 0
-            above_start = (magnitude - start).to(tl.uint32)
+            zero, above_start = _places(keys, start, INFINITY)
             odd = tl.max(tl.max(tl.where(zero, 0, above_start), 1), 0) >= WINDOW - 1
         else:
             odd = tl.max(row_max, 0) >= INFINITY
@@ -143,15 +152,13 @@ def sweep_usual(
             high = tl.maximum(high, ordered)
             low = tl.minimum(low, ordered)
             if WINDOW:
-                bins = tl.where(zero, WINDOW - 1, above_start.to(tl.int32)) + tl.where(bits < 0, WINDOW, 0)
-                counts += tl.histogram(tl.reshape(bins, [ROWS * COLUMNS]), 2 * WINDOW)
+                counts += _count_places(zero, above_start, bits < 0, WINDOW, ROWS * COLUMNS)
             if POWERED:
                 sums += _power_sums(bits, keys >= 0, about)
     tl.store(flagged + program, odd_tiles)
     column_key = tl.maximum(tl.max(high, 0), ~tl.min(low, 0)).to(tl.int32)
-    tl.atomic_max(channel_keys + columns, column_key, mask=(columns < width) & (column_key > 0), sem="relaxed")
-    tl.store(extremes + 2 * program, tl.max(tl.max(high, 0), 0).to(tl.int32))
-    tl.store(extremes + 2 * program + 1, tl.min(tl.min(low, 0), 0).to(tl.int32))
+    highest, lowest = tl.max(tl.max(high, 0), 0).to(tl.int32), tl.min(tl.min(low, 0), 0).to(tl.int32)
+    _report_extremes(channel_keys, columns, width, column_key, extremes, program, highest, lowest)
     if WINDOW:
         _add_window(histogram, counts, start, WINDOW)
     if POWERED:
@@ -179,6 +186,47 @@ def _has_work(flagged, program, count, whole, ROWS: tl.constexpr):
     return (whole == 0) | (last & (count % ROWS != 0)) | (tl.load(flagged + program) > 0)
 
 
+@triton.jit
+def _extremes_so_far(extremes, program, INFINITY: tl.constexpr, ALL: tl.constexpr):
+    """(largest, smallest) of what the program has seen; with ALL that is nothing yet."""
+    if ALL:
+        high = tl.full([], -INFINITY - 1, tl.int32)
+        low = tl.full([], INFINITY, tl.int32)
+    else:
+        high = tl.load(extremes + 2 * program)
+        low = tl.load(extremes + 2 * program + 1)
+    return high, low
+
+
+@triton.jit
+def _is_left(flags, chunk, first, count, whole, ALL: tl.constexpr, ROWS: tl.constexpr):
+    """Whether the tile that begins with this row was left to `sweep_flagged`."""
+    if ALL:
+        left = first >= 0
+    else:
+        inner = whole & (first + ROWS <= count)
+        left = tl.load(flags + chunk * tl.cdiv(count, ROWS) + first // ROWS, mask=inner, other=1) != 0
+    return left
+
+
+@triton.jit
+def _load_tile(x, index, numbers, columns, count, width, INDEXED: tl.constexpr):
+    """(elements, which of them are the tensor's) of a tile that may reach beyond an edge; the others are 0."""
+    row = rows_of(index, numbers, count, INDEXED)
+    real = (numbers < count)[:, None] & (columns < width)[None, :]
+    return tl.load(x + row[:, None] * width + columns[None, :], mask=real, other=0), real
+
+
+@triton.jit
+def _add_powers(powers, program, sums, ALL: tl.constexpr):
+    """Add the sums over a program's rows to those of its ordinary tiles; with ALL there are none."""
+    slots = powers + 8 * program + tl.arange(0, 8)
+    if ALL:
+        tl.store(slots, tl.sum(sums, 0))
+    else:
+        tl.store(slots, tl.load(slots) + tl.sum(sums, 0))
+
+
 @triton.jit(
     do_not_specialize=["count"],
     do_not_specialize_on_alignment=["index", "sample", "position", "pivot", "integers"],
@@ -199,27 +247,15 @@ def sweep_flagged(
     whole = (chunk + 1) * COLUMNS <= width
     busy = count > 0 if ALL else _has_work(flagged, program, count, whole, ROWS)
     if busy:
-        if ALL:
-            high = tl.full([], -INFINITY - 1, tl.int32)
-            low = tl.full([], INFINITY, tl.int32)
-        else:
-            high = tl.load(extremes + 2 * program)
-            low = tl.load(extremes + 2 * program + 1)
+        high, low = _extremes_so_far(extremes, program, INFINITY, ALL)
         if POWERED:
             about = tl.load(pivot)
             sums = tl.zeros([ROWS, 8], tl.float64)
         column_key = tl.full([COLUMNS], -1, tl.int32)
         for first in range(tl.program_id(1) * ROWS, count, tl.num_programs(1) * ROWS):
-            if ALL:
-                odd = first >= 0
-            else:
-                inner = whole & (first + ROWS <= count)
-                odd = tl.load(flags + chunk * tl.cdiv(count, ROWS) + first // ROWS, mask=inner, other=1) != 0
-            if odd:
+            if _is_left(flags, chunk, first, count, whole, ALL, ROWS):
                 numbers = first + tl.arange(0, ROWS)
-                row = rows_of(index, numbers, count, INDEXED)
-                real = (numbers < count)[:, None] & (columns < width)[None, :]
-                bits = tl.load(x + row[:, None] * width + columns[None, :], mask=real, other=0)
+                bits, real = _load_tile(x, index, numbers, columns, count, width, INDEXED)
                 keys = bits.to(tl.int32) & magnitude_mask(INFINITY)
                 bad = real & (keys >= INFINITY)
                 finite = real & (keys < INFINITY)
@@ -236,35 +272,6 @@ def sweep_flagged(
                 if POWERED:
                     sums += _power_sums(bits, finite, about)
                 _report_nonfinite(integers, sample, position, numbers, count, columns, bits, keys, bad, INFINITY)
-        tl.atomic_max(channel_keys + columns, column_key, mask=(columns < width) & (column_key > 0), sem="relaxed")
-        tl.store(extremes + 2 * program, high)
-        tl.store(extremes + 2 * program + 1, low)
+        _report_extremes(channel_keys, columns, width, column_key, extremes, program, high, low)
         if POWERED:
-            slots = powers + 8 * program + tl.arange(0, 8)
-            if ALL:
-                tl.store(slots, tl.sum(sums, 0))
-            else:
-                tl.store(slots, tl.load(slots) + tl.sum(sums, 0))
-
-
-@triton.jit(do_not_specialize=["count"], do_not_specialize_on_alignment=["index"])
-def count_log_bins(
-    x, index, count, width, edges, log_histogram,
-    INFINITY: tl.constexpr, INDEXED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    """Count the finite non-zero |x| between `edges`, keys int32 [LOG_BINS - 1], in the grid of the sweeps."""
-    columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
-    counts = tl.zeros([LOG_BINS], tl.int32)
-    for first in range(tl.program_id(1) * ROWS, count, tl.num_programs(1) * ROWS):
-        numbers = first + tl.arange(0, ROWS)
-        row = rows_of(index, numbers, count, INDEXED)
-        real = (numbers < count)[:, None] & (columns < width)[None, :]
-        keys = load_keys(x, row[:, None] * width + columns[None, :], real, INFINITY)
-        # Halving search for the number of edges that a key has reached.
-        reached = tl.zeros([ROWS, COLUMNS], tl.int32)
-        for step in tl.static_range(9):
-            probe = reached + (LOG_BINS >> (step + 1))
-            reached = tl.where(tl.load(edges + probe - 1) <= keys, probe, reached)
-        kept = (keys > 0) & (keys < INFINITY)
-        counts += tl.histogram(tl.reshape(reached, [ROWS * COLUMNS]), LOG_BINS, mask=tl.reshape(kept, [ROWS * COLUMNS]))
-    tl.atomic_add(log_histogram + tl.arange(0, LOG_BINS), counts, mask=counts > 0, sem="relaxed")
+            _add_powers(powers, program, sums, ALL)

@@ -13,8 +13,7 @@ import triton
 import triton.language as tl
 
 from engine.statistics import totals as _totals
-from engine.statistics.backends.triton_keys import load_keys, lower_median, mantissa_bits, pattern_shift
-from engine.statistics.backends.triton_sweep import rows_of
+from engine.statistics.backends.triton_keys import load_keys, lower_median, mantissa_bits, pattern_shift, rows_of
 
 CENSUS_RUNGS = tl.constexpr(_totals.CENSUS_RUNGS)
 

@@ -26,11 +26,11 @@ from engine.statistics.backends.triton_keys import (
     lower_median,
     magnitude_mask,
     places_of,
+    rows_of,
     take_largest,
     token_address,
     value_of,
 )
-from engine.statistics.backends.triton_sweep import rows_of
 
 TOP_K = tl.constexpr(_totals.TOP_K)
 TOP_KEYS = tl.constexpr(_state.TOP_KEYS.start)
