@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from maxact_tui.keymap.actions import Place, actions_of
-from maxact_tui.terminal.forgetting import forget_drawn
+from maxact_tui.terminal.forgetting import forget_lines
 from maxact_tui.terminal.palette import Look
 from maxact_tui.watching.snapshot import Snapshot, Wish
 from maxact_tui.widgets.abstract import AbstractMeta
@@ -63,9 +63,10 @@ class WatchedScreen(Screen[int | None], metaclass=AbstractMeta):
         super().__init__()
         self.look, self.snapshot = look, snapshot
 
-    def on_screen_resume(self) -> None:
-        """The screen above is gone."""
-        forget_drawn()
+    def on_screen_suspend(self) -> None:
+        """It was closed, or another screen covers it, which it will be shown under again."""
+        if self not in self.app.screen_stack:
+            forget_lines(self)
 
     def show(self, snapshot: Snapshot) -> bool:
         """Show a newer snapshot; returns whether anything visible changed."""

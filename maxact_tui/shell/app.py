@@ -7,14 +7,13 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from maxact_tui.keymap.settings import load_settings
 from maxact_tui.terminal.preparing import prepare_terminal, wants_ascii
 from maxact_tui.terminal.splash import show_splash, take_back
+from maxact_tui.watching.memory import loading_modules
 
 
 def run_app(
@@ -53,7 +52,7 @@ def _run(session: Path | None, *, read_only: bool, ascii_only: bool | None, comp
     prepare_terminal()
     show_splash(session.name if session is not None else "maxact-tui", ascii_only=ascii_only)
     try:
-        with _nothing_to_collect():
+        with loading_modules():
             from maxact_tui.shell.application import MaxactApp
 
             app = MaxactApp(session, read_only=read_only, ascii_only=ascii_only, settings=settings)
@@ -63,14 +62,3 @@ def _run(session: Path | None, *, read_only: bool, ascii_only: bool | None, comp
         raise
     result = app.run(mouse=settings.mouse)
     return result if result is not None else (app.return_code or 1)
-
-
-@contextmanager
-def _nothing_to_collect() -> Iterator[None]:
-    """Load modules without looking for garbage among them, which takes a tenth of the start and finds none."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.driver import Driver
-from textual.events import CursorPosition
+from textual.events import CursorPosition, Event, Key
 from textual.message import Message
 
 from maxact_tui.keymap import actions
@@ -20,13 +21,17 @@ from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.shell.leaving import NOTICE_SECONDS
 from maxact_tui.shell.resultsapp import ResultsApp
 from maxact_tui.shell.taking import TakingApp
+from maxact_tui.terminal.forgetting import ForgettingPool
 from maxact_tui.terminal.pacing import Pacer
 from maxact_tui.terminal.thrift import Shadow, thrifty_driver
 from maxact_tui.terminal.typing import reading_driver
 from maxact_tui.texts.visible import cell_width, visible
+from maxact_tui.watching.memory import IdleCollector
 from maxact_tui.watching.requests import Requests
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.watching.watcher import Watcher
+
+COLLECT_SECONDS = 0.5
 
 
 class MaxactApp(TakingApp, ResultsApp):
@@ -62,6 +67,7 @@ class MaxactApp(TakingApp, ResultsApp):
         self._pacer = Pacer(self._write)
         self._waits_for_terminal = False
         self._notices = 0
+        self._collector = IdleCollector()
 
     def get_default_screen(self) -> WatchedScreen:
         """The monitor is always at the bottom."""
@@ -74,6 +80,8 @@ class MaxactApp(TakingApp, ResultsApp):
 
     def on_mount(self) -> None:
         """Start watching; the first frame does not wait for it."""
+        asyncio.get_running_loop().set_default_executor(ForgettingPool())
+        self.set_interval(COLLECT_SECONDS, self._collector.look)
         if self._session is None:
             self.call_later(self.action_browse)
         else:
@@ -81,12 +89,19 @@ class MaxactApp(TakingApp, ResultsApp):
 
     def on_unmount(self) -> None:
         """Stop watching."""
+        self._collector.close()
         if self.watcher is not None:
             self.watcher.stop()
 
     def on_maxact_app_snapshot_taken(self, event: SnapshotTaken) -> None:
         """Draw the newest snapshot as soon as the terminal has caught up."""
         self._draw_when_allowed()
+
+    async def on_event(self, event: Event) -> None:
+        """While keys come, nothing is done that can wait."""
+        if isinstance(event, Key):
+            self._collector.keyed()
+        await super().on_event(event)
 
     def on_resize(self) -> None:
         """What the terminal keeps of its picture when its size changes is its own affair."""

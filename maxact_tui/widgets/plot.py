@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maxact_tui.texts.visible import fitted
+from maxact_tui.watching.memory import loading_modules
 
 Ticks = Sequence[tuple[float, str]]
 _loaded = threading.Event()
@@ -48,9 +49,11 @@ def is_loaded() -> bool:
 
 def load() -> None:
     """Load the plotting library, for instance in a thread."""
-    import plotext  # noqa: F401
+    if not is_loaded():
+        with loading_modules():
+            import plotext  # noqa: F401
 
-    _loaded.set()
+        _loaded.set()
 
 
 def draw(
@@ -67,9 +70,9 @@ def draw(
     """A plot of exactly `height` lines of exactly `width` cells; an empty list where that is too small."""
     if width < 12 or height < 4:
         return []
+    load()
     import plotext
 
-    _loaded.set()
     with _plotext_lock:
         figure = plotext.figure
         figure.clear()

@@ -33,6 +33,7 @@ import psutil
 from engine.session.records import SampleRecord
 from engine.statistics.totals import SiteTotals
 from maxact_tui.shell.application import MaxactApp
+from maxact_tui.watching.memory import loading_modules
 from tests.screen.sessions import CATEGORIES, SessionScript
 
 LAYERS, SAMPLES, VOCABULARY, WIDTH, LENGTH = 96, 5_000, 150_000, 4_096, 64
@@ -41,6 +42,7 @@ COMPONENTS = (
     "mlp_gate", "down_proj_input", "mlp_output", "mlp_post_norm", "router_input", "hidden",
 )  # fmt: skip
 BUDGET_SECONDS = 0.1
+FIRST = "first numbers"  # of a start, which has a budget of its own
 SIZE = (200, 60)
 
 
@@ -139,11 +141,12 @@ async def measure(session: Path, repeat: int) -> list[tuple[str, float, float, f
     """(pane, seconds until it first shows, fastest, until it is first complete, memory in MB) of each pane."""
     rows = []
     start = time.perf_counter()
-    app = MaxactApp(session, read_only=True)
+    with loading_modules():
+        app = MaxactApp(session, read_only=True)
     async with app.run_test(size=SIZE) as pilot:
         await opened(app, lambda: "M 23,168" in shown(app))
         took = time.perf_counter() - start
-        rows.append(("first numbers", took, took, 0.0, resident()))
+        rows.append((FIRST, took, took, 0.0, resident()))
         await opened(app, lambda: app.snapshot.view is not None)
         for pane in PANES:
             times, complete = [], 0.0
@@ -190,7 +193,7 @@ def main() -> None:
     print(f"{LAYERS} layers x {len(COMPONENTS)} components, {SAMPLES:,} samples, {VOCABULARY:,} tokens, {SIZE}")
     print(f"{'pane':<26}{'first ms':>10}{'again ms':>10}{'complete ms':>13}{'MB':>7}")
     for name, first, fastest, complete, megabytes in rows:
-        late = "  over budget" if fastest > BUDGET_SECONDS else ""
+        late = "  over budget" if first > BUDGET_SECONDS and name != FIRST else ""
         whole = f"{complete * 1e3:.0f}" if complete else ""
         print(f"{name:<26}{first * 1e3:>10.0f}{fastest * 1e3:>10.0f}{whole:>13}{megabytes:>7.0f}{late}")
 
