@@ -1,6 +1,7 @@
 """Read the bundled starter corpus or a user's file into a `Corpus`.
 
 - `load_corpus`    `starter`, a JSONL or Parquet file, or a plain text file
+- `check_source`   whether there is such a file, without reading it
 - `content_hash`   sha256 over categories and texts in order
 - `read_record`    the fields of one JSON row, with the spellings people use
 - `TEXT_FIELDS`, `CATEGORY_FIELDS`, `LANGUAGE_FIELDS`  those spellings, the first one present counts
@@ -10,8 +11,10 @@ A `.txt` file is split into samples at blank lines; each paragraph is one sample
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -30,6 +33,7 @@ _PARQUET_ROWS = 256
 _JSONL_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _PARQUET_SUFFIXES = (".parquet", ".pq")
 _TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst")
+_SUFFIXES = _JSONL_SUFFIXES + _PARQUET_SUFFIXES + _TEXT_SUFFIXES
 
 
 class RowError(ValueError):
@@ -66,6 +70,29 @@ def load_corpus(source: str, *, limit: int | None = None, seed: int = 42) -> Cor
         chosen = choose_samples([sample.category for sample in samples], limit, seed)
         samples = [samples[index] for index in chosen]
     return Corpus(source, tuple(samples), content_hash(samples), tuple(problems))
+
+
+def check_source(source: str) -> None:
+    """Refuse what is no corpus by its name alone, before anything is read.
+
+    Raises:
+        CorpusError: the file is missing, not to be read by this user, a folder, or of an unknown kind.
+    """
+    if source == "starter":
+        return
+    path = Path(source).expanduser()
+    try:
+        if not path.exists():
+            raise CorpusError(f"{path} does not exist; give a .jsonl, .parquet or .txt file, or starter", code=2)
+        if path.is_dir():
+            raise CorpusError(f"{path} is a folder; give one file, or build one with `corpus build`", code=2)
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read: {error.strerror or error}", code=2) from error
+    if path.suffix.lower() not in _SUFFIXES:
+        kinds = ", ".join(_SUFFIXES)
+        raise CorpusError(f"{path.name} is no kind of corpus known here; rename it to one of {kinds}", code=2)
+    if not os.access(path, os.R_OK):
+        raise CorpusError(f"{path} cannot be read: {os.strerror(errno.EACCES)}", code=2)
 
 
 def content_hash(samples: Iterable[Sample]) -> str:
@@ -121,22 +148,14 @@ def _label(category: Any) -> str:
 
 
 def _read_file(path: Path) -> tuple[list[Sample], list[str]]:
+    check_source(str(path))
     suffix = path.suffix.lower()
     try:
-        if not path.exists():
-            raise CorpusError(f"{path} does not exist; give a .jsonl, .parquet or .txt file, or starter", code=2)
-        if path.is_dir():
-            raise CorpusError(f"{path} is a folder; give one file, or build one with `corpus build`", code=2)
         if suffix in _JSONL_SUFFIXES:
             return _read_jsonl(path, path.name)
-        if suffix in _PARQUET_SUFFIXES:
-            return _read_parquet(path)
-        if suffix in _TEXT_SUFFIXES:
-            return _read_paragraphs(path)
+        return _read_parquet(path) if suffix in _PARQUET_SUFFIXES else _read_paragraphs(path)
     except OSError as error:
         raise CorpusError(f"{path} cannot be read: {error.strerror or error}") from error
-    kinds = ", ".join(_JSONL_SUFFIXES + _PARQUET_SUFFIXES + _TEXT_SUFFIXES)
-    raise CorpusError(f"{path.name} is no kind of corpus known here; rename it to one of {kinds}", code=2)
 
 
 def _lines(path: Path, problems: list[str]) -> Iterator[tuple[int, str]]:

@@ -14,6 +14,7 @@ In the order in which a load meets them:
 - `gguf`         GGUF files, converted once to a cached safetensors folder
 - `gguf_patches` what makes that conversion fast, for as long as it takes
 - `quantized`    quantised checkpoints: dequantised, run as they are, or refused
+- `devicenames`  how a device is named                                                  (no torch)
 - `device`       where the weights go, and whether they fit
 - `provenance`   what exactly was loaded
 - `load`         `load_model(job, report) -> LoadedModel`

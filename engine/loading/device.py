@@ -1,6 +1,5 @@
 """Where the weights go, and whether they fit there.
 
-- `MAP_NAMES`         accelerate's device maps
 - `check_device`      whether the device a job asks for exists
 - `free_bytes`        the memory left on a device
 - `place`             the device map of a job, refused when the weights cannot fit
@@ -13,9 +12,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from engine.loading.devicenames import MAP_NAMES, check_device_name
 from engine.loading.errors import LoadError
-
-MAP_NAMES = ("balanced", "balanced_low_0", "sequential")
 
 # Room for activations, statistics and the CUDA context beside the weights of a model on one GPU.
 _GPU_HEADROOM_BYTES = 2 << 30
@@ -37,6 +35,7 @@ def check_device(device: str) -> None:
     Raises:
         LoadError: no such device, or no such name.
     """
+    check_device_name(device)
     if device in {"auto", "cpu"}:
         return
     if device in MAP_NAMES:
@@ -47,15 +46,7 @@ def check_device(device: str) -> None:
                 kind="device",
             )
         return
-    name, _, index = device.partition(":")
-    if name == "cuda" and (not index or index.isdecimal()):
-        _check_cuda(device, int(index or 0))
-        return
-    raise LoadError(
-        f"there is no device '{device}'",
-        hint=f"use auto, cpu, cuda, cuda:N or one of {', '.join(MAP_NAMES)}",
-        kind="device",
-    )
+    _check_cuda(device, int(device.partition(":")[2] or 0))
 
 
 def _check_cuda(device: str, index: int) -> None:

@@ -1,7 +1,8 @@
 """From what the user typed to files on this machine: a folder or a GGUF file.
 
-- `Source`   what was found
-- `resolve`  find it, downloading from the hub when the name is a hub id
+- `Source`      what was found
+- `find_local`  find it on this machine
+- `resolve`     find it, downloading from the hub when the name is a hub id
 """
 
 from __future__ import annotations
@@ -40,16 +41,14 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
-def resolve(job: Job, reporter: Reporter) -> Source:
-    """Find the model's files, downloading them when `job.model` is a hub id.
+def find_local(name: str) -> Source | None:
+    """Find a model's files on this machine; None for a name that can only be a hub id.
 
     A name that exists as a path is a path, whatever else it could be.
 
     Raises:
-        LoadError: there is no such file, folder or hub id, or it holds nothing that can be loaded.
+        LoadError: there is no such file or folder, or it holds nothing that can be loaded.
     """
-    reporter(LoadProgress("looking up"))
-    name = job.model
     if not name.strip():
         raise LoadError("no model was named", hint="give a hub id, a folder or a GGUF file", kind="missing")
     path = Path(name).expanduser()
@@ -63,6 +62,19 @@ def resolve(job: Job, reporter: Reporter) -> Source:
         return _local(path.absolute())
     if _looks_like_a_path(name):
         raise LoadError(f"{name} does not exist", hint=_nearby(path), kind="missing")
+    return None
+
+
+def resolve(job: Job, reporter: Reporter) -> Source:
+    """Find the model's files, downloading them when `job.model` is a hub id.
+
+    Raises:
+        LoadError: there is no such file, folder or hub id, or it holds nothing that can be loaded.
+    """
+    reporter(LoadProgress("looking up"))
+    name = job.model
+    if (local := find_local(name)) is not None:
+        return local
     try:
         snapshot = fetch_snapshot(job, reporter)
     except LoadError as error:

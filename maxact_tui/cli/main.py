@@ -55,6 +55,7 @@ app = App(
 )
 _run_options = Parameter(name="*")
 HELP_FLAGS = frozenset({"--help", "-h"})
+_NO_HOME = "Could not determine home directory"  # what pathlib says of ~nobody
 
 
 @app.default
@@ -250,6 +251,9 @@ def main(arguments: list[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would be tried again at exit
             print("maxact-tui: the output could not be written: no space left there", file=sys.stderr)
             return 1
+        if isinstance(error, RuntimeError) and str(error).startswith(_NO_HOME):
+            print("maxact-tui: a path begins with ~ and the name of no user here; write it in full", file=sys.stderr)
+            return 2
         if not isinstance(error, _known_errors()):
             raise
         print(f"maxact-tui: {error}", file=sys.stderr)

@@ -7,11 +7,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.engine.running import write_corpus
+
+Refused = Callable[[str], tuple[int, str]]
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +40,19 @@ def maxact(*arguments: object, home: Path, **environment: str) -> subprocess.Com
     )
 
 
-def assert_one_line_error(result: subprocess.CompletedProcess[str], *words: str, code: int = 1) -> None:
-    """The last line of stderr is the error; nothing on stdout, no traceback anywhere."""
-    assert result.returncode == code, result.stderr
-    assert result.stdout == ""
-    assert "Traceback" not in result.stderr
+def refusal(result: subprocess.CompletedProcess[str]) -> tuple[int, str]:
+    """Exit code and error of a command that was refused: one line on stderr, nothing on stdout, no traceback."""
     errors = [line for line in result.stderr.splitlines() if line.startswith("maxact-tui: ")]
-    assert len(errors) == 1, result.stderr
+    assert (len(errors), result.stdout) == (1, ""), result.stderr
+    assert "Traceback" not in result.stderr
+    return result.returncode, errors[0]
+
+
+def assert_one_line_error(result: subprocess.CompletedProcess[str], *words: str, code: int = 1) -> None:
+    found, error = refusal(result)
+    assert found == code, error
     for word in words:
-        assert word in errors[0]
+        assert word in error
 
 
 @pytest.fixture(scope="module")
@@ -204,108 +211,98 @@ def test_doctor_finds_what_is_there(home: Path) -> None:
 class TestBadInput:
     """One clear line on stderr, the right exit code, no traceback, no session left that holds nothing."""
 
-    @pytest.fixture(autouse=True)
-    def nothing_left(self, tmp_path: Path) -> None:
-        self.home = tmp_path / "home"
-
-    def refused(self, *arguments: object, words: tuple[str, ...], code: int = 1) -> None:
-        assert_one_line_error(maxact(*arguments, home=self.home), *words, code=code)
-        assert not self.home.exists() or not [p for p in self.home.iterdir() if p.suffix != ".lock"]
-
-    def test_unknown_option(self) -> None:
-        self.refused("x", "--frobnicate", words=("--frobnicate", "--help"), code=2)
-
-    def test_a_mistyped_command(self) -> None:
-        self.refused("sesions", words=("did you mean the command sessions?",), code=2)
-
-    def test_a_backend_for_another_device(self, tiny_model_folder: Path) -> None:
-        self.refused(tiny_model_folder, "--device", "cpu", "--backend", "triton", words=("triton", "cpu", "auto"))
-
-    def test_export_onto_a_file(self, finished: Path, tmp_path: Path) -> None:
-        (tmp_path / "file").touch()
-        self.refused("export", finished, "-o", tmp_path / "file", words=("names a folder",), code=2)
-
-    def test_value_out_of_range(self) -> None:
-        self.refused("x", "--samples", "0", words=("--samples",), code=2)
-
-    def test_bos_and_chat(self) -> None:
-        self.refused("x", "--bos", "--chat", words=("exclude",), code=2)
-
-    def test_missing_folder(self, tmp_path: Path) -> None:
-        self.refused(tmp_path / "nowhere", words=("nowhere",))
-
-    def test_folder_without_config(self, tmp_path: Path) -> None:
-        (tmp_path / "empty").mkdir()
-        self.refused(tmp_path / "empty", words=("config.json",))
-
-    def test_hub_model_without_network(self) -> None:
-        self.refused("nobody/no-such-model", words=("nobody/no-such-model",))
-
-    def test_missing_corpus(self, tiny_model_folder: Path, tmp_path: Path) -> None:
-        self.refused(tiny_model_folder, "--corpus", tmp_path / "none.jsonl", words=("none.jsonl",))
-
-    def test_empty_corpus(self, tiny_model_folder: Path, tmp_path: Path) -> None:
+    @pytest.fixture
+    def refused(self, tmp_path: Path, finished: Path, tiny_model_folder: Path) -> Refused:
+        """Runs a command in which words in capitals stand for files; its exit code and error."""
+        folder = tmp_path / "folder"
+        folder.mkdir()
         (tmp_path / "empty.jsonl").touch()
-        self.refused(tiny_model_folder, "--corpus", tmp_path / "empty.jsonl", words=("empty.jsonl",))
+        (tmp_path / "hello.maxact").write_text("hello")
+        names = {"EMPTY": tmp_path / "empty.jsonl", "HELLO": tmp_path / "hello.maxact", "FOLDER": folder}
+        names |= {"SESSION": finished, "MODEL": tiny_model_folder, "HELLO/x.maxact": tmp_path / "hello.maxact" / "x"}
+        home = tmp_path / "home"
 
-    def test_device_that_is_not_there(self, tiny_model_folder: Path) -> None:
-        self.refused(tiny_model_folder, "--device", "cuda:77", words=("cuda:77",))
+        def run(command: str) -> tuple[int, str]:
+            found = refusal(maxact(*(names.get(word, word) for word in command.split()), home=home))
+            assert not home.exists() or not [path for path in home.iterdir() if path.suffix != ".lock"]
+            return found
 
-    def test_session_that_exists(self, finished: Path, tiny_model_folder: Path) -> None:
-        self.refused(tiny_model_folder, "--session", finished, words=("exists already",))
-
-    def test_session_where_nothing_can_be_written(self, tiny_model_folder: Path, tmp_path: Path) -> None:
-        (tmp_path / "file").touch()
-        self.refused(tiny_model_folder, "--session", tmp_path / "file" / "x.maxact", words=("cannot write",))
-
-    def test_unknown_session(self) -> None:
-        for command in ("open", "show", "export", "resume"):
-            self.refused(command, "no-such", words=("no-such", "maxact-tui sessions"), code=2)
-
-    def test_a_file_that_is_no_session(self, tmp_path: Path) -> None:
-        (tmp_path / "x.maxact").write_text("hello")
-        self.refused("show", tmp_path / "x.maxact", words=("not a session file",))
-
-    def test_resume_of_a_finished_run(self, finished: Path) -> None:
-        self.refused("resume", finished, words=("is finished",))
-
-    def test_unknown_format(self, finished: Path, tmp_path: Path) -> None:
-        self.refused("export", finished, "--format", "jsno", "-o", tmp_path, words=("jsno", "json"), code=2)
+        return run
 
     @pytest.mark.parametrize(
         ("command", "words"),
         [
-            ("export SESSION --format html,jsno", "did you mean json?"),
-            ("export SESSION --format reference -o -", "several files"),
-            ("compare SESSION", "two sessions"),
-            ("compare SESSION SESSION --format pdf", "--format"),
-            ("merge SESSION -o x", "at least two"),
-            ("merge SESSION SESSION -o x", "given twice"),
-            ("show nobody", "no session"),
-            ("effect SESSION --scheme itn8", "did you mean int8?"),
-            ("effect SESSION --site layer_0_hiden", "did you mean layer_0_hidden?"),
-            ("published nobody", "nobody"),
-            ("published --sort size", "--sort"),
-            ("stability SESSION --samples 0", "--samples"),
-            ("add SESSION none.jsonl", "does not exist"),
-            ("add SESSION starter --samples 0", "--samples"),
-            ("corpus show none.jsonl", "does not exist"),
-            ("corpus show starter --max-length 0", "--max-length"),
-            ("corpus build nothing", "no recipe"),
-            ("corpus build diverse-5k --source code=nothing/*.py", "correct the path"),
-            ("corpus build diverse-5k -o x.txt", ".parquet"),
+            ("x --frobnicate", ("--frobnicate", "--help")),
+            ("x --samples 0", ("--samples",)),
+            ("x --bos --chat", ("exclude",)),
+            ("sesions", ("did you mean the command sessions?",)),
+            ("./nowhere", ("nowhere does not exist", "check the path")),
+            ("./nowhere.gguf --json", ("nowhere.gguf does not exist",)),
+            ("~no-user-here/model", ("write it in full",)),
+            ("FOLDER", ("no config.json",)),
+            ("EMPTY", ("not a GGUF file",)),
+            ("plan ./nowhere", ("nowhere does not exist",)),
+            ("MODEL --corpus none.jsonl", ("none.jsonl does not exist", "starter")),
+            ("MODEL --corpus FOLDER", ("is a folder",)),
+            ("MODEL --corpus texts.docx", ("texts.docx does not exist",)),
+            ("MODEL --corpus HELLO", ("no kind of corpus", ".jsonl")),
+            ("MODEL --device cdua", ("no device 'cdua'", "cuda:N")),
+            ("attach", ("no run is going on", "maxact-tui sessions")),
+            ("open no-such", ("no-such", "maxact-tui sessions")),
+            ("show no-such", ("no-such", "maxact-tui sessions")),
+            ("resume no-such", ("no-such", "maxact-tui sessions")),
+            ("export no-such", ("no-such", "maxact-tui sessions")),
+            ("export SESSION --format jsno", ("jsno", "json")),
+            ("export SESSION --format html,jsno", ("did you mean json?",)),
+            ("export SESSION --format reference -o -", ("several files",)),
+            ("export SESSION -o EMPTY", ("names a folder",)),
+            ("compare SESSION", ("two sessions",)),
+            ("compare SESSION SESSION --format pdf", ("--format",)),
+            ("merge SESSION -o x", ("at least two",)),
+            ("merge SESSION SESSION -o x", ("given twice",)),
+            ("effect SESSION --scheme itn8", ("did you mean int8?",)),
+            ("effect SESSION --site layer_0_hiden", ("did you mean layer_0_hidden?",)),
+            ("published nobody", ("nobody",)),
+            ("published --sort size", ("--sort",)),
+            ("stability SESSION --samples 0", ("--samples",)),
+            ("add SESSION none.jsonl", ("does not exist",)),
+            ("add SESSION starter --samples 0", ("--samples",)),
+            ("corpus show none.jsonl", ("does not exist",)),
+            ("corpus show starter --max-length 0", ("--max-length",)),
+            ("corpus build nothing", ("no recipe",)),
+            ("corpus build diverse-5k --source code=nothing/*.py", ("correct the path",)),
+            ("corpus build diverse-5k -o x.txt", (".parquet",)),
         ],
     )
-    def test_what_cannot_be_meant_ends_with_2(self, finished: Path, command: str, words: str) -> None:
-        arguments = [finished if word == "SESSION" else word for word in command.split()]
-        self.refused(*arguments, words=(words,), code=2)
+    def test_what_cannot_be_meant_ends_with_2(self, refused: Refused, command: str, words: tuple[str, ...]) -> None:
+        code, error = refused(command)
+        assert code == 2
+        assert [word for word in words if word not in error] == [], error
 
-    def test_attach_without_a_run(self) -> None:
-        self.refused("attach", words=("no run",))
+    @pytest.mark.parametrize(
+        ("command", "words"),
+        [
+            ("nobody/no-such-model", ("nobody/no-such-model",)),
+            ("MODEL --device cpu --backend triton", ("triton", "cpu", "auto")),
+            ("MODEL --device cuda:77", ("cuda:77",)),
+            ("MODEL --corpus EMPTY", ("empty.jsonl",)),
+            ("MODEL --session SESSION", ("exists already",)),
+            ("MODEL --session HELLO/x.maxact", ("cannot write",)),
+            ("show HELLO", ("not a session file",)),
+            ("resume SESSION", ("is finished",)),
+        ],
+    )
+    def test_what_turns_out_impossible_ends_with_1(
+        self, refused: Refused, command: str, words: tuple[str, ...]
+    ) -> None:
+        code, error = refused(command)
+        assert code == 1
+        assert [word for word in words if word not in error] == [], error
 
 
 def test_debug_shows_the_engines_traceback(tmp_path: Path, tiny_model_folder: Path) -> None:
-    result = maxact(tiny_model_folder, "--corpus", tmp_path / "none.jsonl", "--debug", home=tmp_path / "home")
+    (tmp_path / "empty.jsonl").touch()
+    result = maxact(tiny_model_folder, "--corpus", tmp_path / "empty.jsonl", "--debug", home=tmp_path / "home")
     assert result.returncode == 1
     assert "Traceback" in result.stderr
     assert result.stderr.splitlines()[-1].startswith("maxact-tui: ")

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 from engine.session.library import log_path, sessions_folder
-from maxact_tui.errors import UserError
 from maxact_tui.keymap.settings import load_settings
 from maxact_tui.terminal.preparing import prepare_terminal, wants_ascii
 from maxact_tui.terminal.splash import show_splash, take_back
@@ -57,13 +56,9 @@ def attach() -> int:
     Raises:
         UserError: none is running.
     """
-    from engine.session.listing import list_sessions
-    from engine.session.records import ENDED
+    from maxact_tui.cli.commands.steering import GOING_ON, newest
 
-    running = [info for info in list_sessions() if info.status.phase not in ENDED]
-    if not running:
-        raise UserError("no run is going on; maxact-tui sessions lists the finished ones")
-    return open_session(running[0].path)
+    return open_session(newest(GOING_ON))
 
 
 def say_goodbye(path: Path, *, debug: bool = False) -> None:

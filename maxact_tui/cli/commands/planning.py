@@ -8,9 +8,16 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from maxact_tui.cli.arguments import check_model
+
 
 def plan(model: str, *, sites: str, vision: bool, trust_remote_code: bool) -> int:
-    """Print the hook plan; the engine's package does it, so that this process stays without torch."""
+    """Print the hook plan; the engine's package does it, so that this process stays without torch.
+
+    Raises:
+        UserError: a path where there is no model.
+    """
+    check_model(model)
     flags = ["--sites", sites, *(["--vision"] if vision else [])]
     flags += ["--trust-remote-code"] if trust_remote_code else []
     return subprocess.run([sys.executable, "-P", "-m", "engine.sites", model, *flags], check=False).returncode

@@ -17,6 +17,7 @@ from engine.session.library import new_path
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED
 from engine.session.writer import SessionWriter
+from maxact_tui.cli.arguments import check_job
 from maxact_tui.cli.commands.steering import go_on, newest
 from maxact_tui.cli.options import RunOptions
 from maxact_tui.errors import UserError
@@ -28,12 +29,14 @@ def measure(job: Job, options: RunOptions) -> int:
     """Start a run and show it: on the screen in a terminal, else headless.
 
     Raises:
+        UserError, CorpusError: options exclude each other, or there is no such model, corpus or device.
         UserError, SessionError: the session file or the engine could not be started.
     """
     if options.bos and options.chat:
         raise UserError("--bos and --chat exclude each other: a chat template brings its own BOS", code=2)
     if options.ab and job.policy != "raw":
         raise UserError("--ab compares with a raw run; leave --bos and --chat away", code=2)
+    check_job(job)
     path = (options.session or new_path(job.model)).expanduser().absolute()
     SessionWriter.create(path, job).close()
     if options.ab:

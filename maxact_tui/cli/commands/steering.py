@@ -3,6 +3,7 @@
 - `stop`, `pause`   ask the newest run, or the one that was named, and tell the answer
 - `go_on`           the same for a paused run
 - `newest`          the newest session in one of some phases
+- `GOING_ON`        the phases of a run whose engine is at work or waits
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from maxact_tui.watching.finding import find_session, short_name
 
 ANSWER_SECONDS = 30.0
 _POLL_SECONDS = 0.1
-_AT_WORK: Collection[str] = ("starting", "loading", "running", "paused")
+GOING_ON: Collection[str] = ("starting", "loading", "running", "paused")
 
 
 def stop(session: Path | None) -> int:
@@ -33,7 +34,7 @@ def stop(session: Path | None) -> int:
     Raises:
         UserError: no engine runs, or it does not answer in time.
     """
-    path = find_session(session) if session is not None else newest(_AT_WORK)
+    path = find_session(session) if session is not None else newest(GOING_ON)
     with SessionReader(path) as reader:
         _require_engine(reader)
         number = send_command(path, "stop")
@@ -86,7 +87,10 @@ def newest(phases: Collection[str]) -> Path:
         if info.status.phase in phases:
             return info.path
     what = "is paused" if tuple(phases) == ("paused",) else "is going on"
-    raise UserError(f"no run {what} in {sessions_folder()}; name a session that lies elsewhere", code=2)
+    raise UserError(
+        f"no run {what} in {sessions_folder()}; maxact-tui sessions lists what is there, one elsewhere must be named",
+        code=2,
+    )
 
 
 def _require_engine(reader: SessionReader) -> None:
