@@ -15,6 +15,7 @@ import psutil
 
 from engine.job import Job
 from engine.report.writing import appear
+from engine.session.library import files_of
 from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
 
@@ -58,5 +59,5 @@ def _remove_leftovers(target: Path) -> None:
 
 
 def _remove(part: Path) -> None:
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        part.with_name(part.name + suffix).unlink(missing_ok=True)
+    for path in files_of(part):
+        path.unlink(missing_ok=True)

@@ -2,6 +2,8 @@
 
 - `sessions_folder`  the folder of this user's sessions (`MAXACT_SESSIONS` overrides it)
 - `new_path`         a fresh, readable file name for a model
+- `files_of`         a session's file, and those that SQLite may keep beside it
+- `size_of`          bytes they take together
 - `log_path`         where the engine of a session writes its output
 - `boot_identity`    an identifier of this machine's boot
 """
@@ -11,12 +13,14 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
 
 FOLDER_VARIABLE = "MAXACT_SESSIONS"
 SUFFIX = ".maxact"
+_BESIDE = ("-wal", "-shm", "-journal")
 
 
 def sessions_folder() -> Path:
@@ -34,6 +38,20 @@ def new_path(model: str, folder: Path | None = None) -> Path:
     while candidate.exists():
         candidate, number = folder / f"{stem}-{number}{SUFFIX}", number + 1
     return candidate
+
+
+def files_of(session: Path) -> list[Path]:
+    """The session file and what SQLite may keep beside it, there or not."""
+    return [session, *(session.with_name(session.name + suffix) for suffix in _BESIDE)]
+
+
+def size_of(session: Path) -> int:
+    """Bytes of a session on disk; of one that is being written the latest are beside the file."""
+    total = 0
+    for path in files_of(session):
+        with suppress(FileNotFoundError):  # SQLite removes what is beside the file whenever a writer ends
+            total += path.stat().st_size
+    return total
 
 
 def log_path(session: Path) -> Path:

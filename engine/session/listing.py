@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.session.library import SUFFIX, sessions_folder
+from engine.session.library import SUFFIX, sessions_folder, size_of
 from engine.session.reader import SessionReader
 from engine.session.records import BROKEN_OFF, SessionInfo
 from engine.session.schema import SessionError
@@ -44,4 +44,4 @@ def describe_session(reader: SessionReader) -> SessionInfo:
     counts = [site.counts_for_m for site in meta.plan.sites] if meta.plan is not None else []
     values = magnitude[: len(counts)][np.array(counts, bool)[: len(magnitude)]]
     largest = float(np.nanmax(values)) if np.isfinite(values).any() else float("nan")
-    return SessionInfo(reader.path, meta.job.model, status, largest, meta.created, reader.path.stat().st_size)
+    return SessionInfo(reader.path, meta.job.model, status, largest, meta.created, size_of(reader.path))

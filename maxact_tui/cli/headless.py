@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from engine.analysis.maximum import Maximum, find_maximum
 from engine.process import describe_death, why_it_ended
 from engine.report.wording import counted
-from engine.session.library import log_path
+from engine.session.library import files_of, log_path
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED, Status
 from maxact_tui.cli.output import console
@@ -101,7 +101,7 @@ def _fail(path: Path, status: Status, *, debug: bool, remove: bool) -> None:
         word = _last_word(path)
         reason = f"the engine died, its log ends with: {word}" if word else f"{reason}, dmesg may tell"
     if remove:
-        for leftover in (path, log, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        for leftover in (*files_of(path), log):
             leftover.unlink(missing_ok=True)
         cause, advice, _ = reason.partition(", then continue with")
         raise UserError(f"{cause}, then start again" if advice else cause)

@@ -314,6 +314,16 @@ def test_the_list_shows_every_session_and_nothing_else(session: Path) -> None:
     assert info.status.phase == "gone"
 
 
+def test_the_size_of_a_session_counts_what_is_not_in_its_file_yet(tmp_path: Path) -> None:
+    writer = fill(tmp_path / "run.maxact")
+    (info,) = list_sessions(tmp_path)
+    assert info.size_bytes == sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert info.size_bytes > info.path.stat().st_size
+    writer.close(final=True)
+    (info,) = list_sessions(tmp_path)
+    assert info.size_bytes == info.path.stat().st_size
+
+
 def test_new_names_are_readable_and_never_taken(tmp_path: Path) -> None:
     first = new_path("Qwen/Qwen3-8B", tmp_path)
     assert first.name.startswith("Qwen3-8B-")

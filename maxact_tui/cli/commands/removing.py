@@ -1,7 +1,6 @@
 """Removing sessions.
 
-- `remove`          delete session files and what the engine left beside them
-- `files_of`        those files
+- `remove`  delete session files and what SQLite and the engine left beside them
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.report.wording import counted
-from engine.session.library import log_path
+from engine.session.library import files_of, log_path, size_of
 from engine.session.reader import SessionReader
 from maxact_tui.errors import UserError
 from maxact_tui.texts.numbers import size
@@ -38,16 +37,10 @@ def remove(sessions: Sequence[Path], *, yes: bool) -> int:
     if not yes:
         _confirm(paths)
     for path in paths:
-        for file in files_of(path):
+        for file in (*files_of(path), log_path(path)):
             file.unlink(missing_ok=True)
         print(f"removed {path}")
     return 0
-
-
-def files_of(session: Path) -> list[Path]:
-    """The session file, SQLite's files beside it, and the log; those that exist."""
-    beside = [session.with_name(session.name + suffix) for suffix in ("-wal", "-shm", "-journal")]
-    return [path for path in (session, *beside, log_path(session)) if path.exists()]
 
 
 def _confirm(paths: Sequence[Path]) -> None:
@@ -56,7 +49,7 @@ def _confirm(paths: Sequence[Path]) -> None:
     for path in paths:
         with SessionReader(path) as reader:
             done = counted(len(reader.samples_done()), "sample")
-        print(f"{visible(str(path), space=' ')}  {done}, {size(path.stat().st_size)}", file=sys.stderr)
+        print(f"{visible(str(path), space=' ')}  {done}, {size(size_of(path))}", file=sys.stderr)
     print(f"remove {counted(len(paths), 'session')} for good? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UserError("nothing was removed")
