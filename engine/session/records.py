@@ -175,7 +175,7 @@ class SampleRecord:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """One line of the session list. `magnitude` is M so far, NaN before the first number; the size is without the log."""
+    """One line of the session list. `magnitude` is M so far, NaN before the first number; no size counts the log."""
 
     path: Path
     model: str
