@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 from maxact_tui.keymap import appactions, popupactions, resultactions, textactions
 from maxact_tui.keymap.action import Action
+from maxact_tui.keymap.moving import BACK, SCROLLING, TABS, cursor_moves
 
 if TYPE_CHECKING:
     from textual.binding import Binding
@@ -50,30 +51,23 @@ Place = Literal[
 Keys = Mapping[str, tuple[str, ...]]
 DEFAULT_KEYS: Keys = MappingProxyType({})
 
-SCROLLING = (
-    Action("scroll(-1)", ("up", "k"), "", "One line up.", "↑ k", id="up"),
-    Action("scroll(1)", ("down", "j"), "", "One line down.", "↓ j", id="down"),
-    Action("scroll_page(-1)", ("pageup",), "", "One page up.", "PgUp", id="page_up"),
-    Action("scroll_page(1)", ("pagedown",), "", "One page down.", "PgDn", id="page_down"),
-    Action("scroll_edge(-1)", ("home", "g"), "", "To the top.", "Home g", id="top"),
-    Action("scroll_edge(1)", ("end", "G"), "", "To the end.", "End G", id="end"),
-)
+REVERSE = Action("reverse", ("S",), "", "Turn the order round.")
 TABLE = (
     Action("app.filter", ("slash",), "filter", "Filter what is shown; see `The filter` below.", "/"),
     Action("sort", ("s",), "sort", "Sort by the next column; after the last as the rows come."),
-    Action("reverse", ("S",), "", "Turn the order round."),
+    REVERSE,
 )
-BACK = Action("back", ("escape",), "back", "Back to where you came from.", "esc")
 
 MONITOR = (
-    Action("cursor(-1,0)", ("up", "k"), "", "Move the cursor to the layer above.", "↑ k", id="up"),
-    Action("cursor(1,0)", ("down", "j"), "", "Move the cursor to the layer below.", "↓ j", id="down"),
-    Action("cursor(0,-1)", ("left", "h"), "", "Move the cursor to the component on the left.", "← h", id="left"),
-    Action("cursor(0,1)", ("right", "l"), "", "Move the cursor to the component on the right.", "→ l", id="right"),
-    Action("page(-1)", ("pageup",), "", "One page of layers up.", "PgUp", id="page_up"),
-    Action("page(1)", ("pagedown",), "", "One page of layers down.", "PgDn", id="page_down"),
-    Action("edge(-1)", ("home", "g"), "", "First row.", "Home g", id="top"),
-    Action("edge(1)", ("end", "G"), "", "Last row.", "End G", id="end"),
+    *cursor_moves(
+        up="Move the cursor to the layer above.",
+        down="Move the cursor to the layer below.",
+        left="Move the cursor to the component on the left.",
+        right="Move the cursor to the component on the right.",
+        page="One page of layers",
+        first="First row.",
+        last="Last row.",
+    ),
     Action("app.open_site", ("enter",), "site", "Everything about the site under the cursor."),
     Action("to_maximum", ("x",), "to M", "Jump to the site where M is; again for the next tied site."),
     Action("next_pane", ("tab",), "pane", "Next pane beside the heatmap."),
@@ -114,8 +108,7 @@ MONITOR = (
 )
 
 SITE = (
-    Action("tab(1)", ("tab",), "next", "Next tab.", id="next_tab"),
-    Action("tab(-1)", ("shift+tab",), "", "Previous tab.", id="previous_tab"),
+    *TABS,
     Action("sideways(1)", ("right", "l"), "", "Next tab; on the INT8 tab the threshold up.", "→ l", id="right"),
     Action("sideways(-1)", ("left", "h"), "", "Previous tab; on the INT8 tab the threshold down.", "← h", id="left"),
     Action("tab_at(0)", ("1",), "", "Tab: the 100 largest activations.", id="tab_tokens"),
@@ -140,19 +133,20 @@ SITE = (
 )
 
 BOARD = (
-    Action("cursor(-1,0)", ("up", "k"), "", "The site above.", "↑ k", id="up"),
-    Action("cursor(1,0)", ("down", "j"), "", "The site below.", "↓ j", id="down"),
-    Action("cursor(0,-1)", ("left", "h"), "", "The quantiser on the left.", "← h", id="left"),
-    Action("cursor(0,1)", ("right", "l"), "", "The quantiser on the right.", "→ l", id="right"),
-    Action("page(-1)", ("pageup",), "", "One page of sites up.", "PgUp", id="page_up"),
-    Action("page(1)", ("pagedown",), "", "One page of sites down.", "PgDn", id="page_down"),
-    Action("edge(-1)", ("home", "g"), "", "First site.", "Home g", id="top"),
-    Action("edge(1)", ("end", "G"), "", "Last site.", "End G", id="end"),
+    *cursor_moves(
+        up="The site above.",
+        down="The site below.",
+        left="The quantiser on the left.",
+        right="The quantiser on the right.",
+        page="One page of sites",
+        first="First site.",
+        last="Last site.",
+    ),
     Action(
         "app.open_tuned", ("enter",), "site", "The site under this quantiser: its threshold, who carries the error."
     ),
     Action("sort", ("s",), "sort", "Sort by the column under the cursor, worst first; again as the model computes."),
-    Action("reverse", ("S",), "", "Turn the order round."),
+    REVERSE,
     Action("section", ("w",), "fp16/e4m3", "What exceeds fp16 and e4m3 without a scale, or back to SQNR."),
     Action("app.filter", ("slash",), "filter", "Filter the sites; see `The filter` below.", "/"),
     BACK,

@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 from maxact_tui.keymap.action import Action
+from maxact_tui.keymap.moving import TABS, cursor_moves
 
 OPENING = (
     Action("app.export", ("e",), "export", "Write results: formats to choose from, into a folder beside the session."),
     Action("app.compare", ("d",), "compare", "Set this session beside another: what differs, site by site."),
 )
 COMPARE = (
-    Action("tab(1)", ("tab",), "next", "Next tab.", id="next_tab"),
-    Action("tab(-1)", ("shift+tab",), "", "Previous tab.", id="previous_tab"),
+    *TABS,
     Action(
         "tab_at(0)", ("1",), "", "Tab: what was different, what came out, sites that differ most.", id="tab_summary"
     ),
@@ -23,12 +23,12 @@ COMPARE = (
     Action("tab_at(3)", ("4",), "", "Tab: threads in common.", id="tab_threads"),
     Action("tab_at(4)", ("5",), "", "Tab: INT8 and other quantisers side by side.", id="tab_int8"),
     Action("other", ("n",), "session", "Ratios of the next session, of three or more."),
-    Action("cursor(-1,0)", ("up", "k"), "", "One line or layer up.", "↑ k", id="up"),
-    Action("cursor(1,0)", ("down", "j"), "", "One line or layer down.", "↓ j", id="down"),
-    Action("cursor(0,-1)", ("left", "h"), "", "The component on the left.", "← h", id="left"),
-    Action("cursor(0,1)", ("right", "l"), "", "The component on the right.", "→ l", id="right"),
-    Action("page(-1)", ("pageup",), "", "One page up.", "PgUp", id="page_up"),
-    Action("page(1)", ("pagedown",), "", "One page down.", "PgDn", id="page_down"),
-    Action("edge(-1)", ("home", "g"), "", "To the top.", "Home g", id="top"),
-    Action("edge(1)", ("end", "G"), "", "To the end.", "End G", id="end"),
+    *cursor_moves(
+        up="One line or layer up.",
+        down="One line or layer down.",
+        left="The component on the left.",
+        right="The component on the right.",
+        first="To the top.",
+        last="To the end.",
+    ),
 )

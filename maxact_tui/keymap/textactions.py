@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from maxact_tui.keymap.action import Action
+from maxact_tui.keymap.moving import cursor_moves
 
 SAMPLE = Action(
     "app.sample", ("y",), "sample", "The text of the sample that holds this value, coloured token by token."
@@ -27,27 +28,28 @@ _COMPONENT = (
 _SITE = Action("site", ("enter",), "site", "Everything about the site under the cursor.")
 
 CHANNELS = (
-    Action("cursor(-1,0)", ("up", "k"), "", "Move the cursor to the layer above.", "↑ k", id="up"),
-    Action("cursor(1,0)", ("down", "j"), "", "Move the cursor to the layer below.", "↓ j", id="down"),
-    Action("cursor(0,-1)", ("left", "h"), "", "Move the cursor to the channel on the left.", "← h", id="left"),
-    Action("cursor(0,1)", ("right", "l"), "", "Move the cursor to the channel on the right.", "→ l", id="right"),
-    Action("page(-1)", ("pageup",), "", "One page of layers up.", "PgUp", id="page_up"),
-    Action("page(1)", ("pagedown",), "", "One page of layers down.", "PgDn", id="page_down"),
-    Action("edge(-1)", ("home", "g"), "", "First row.", "Home g", id="top"),
-    Action("edge(1)", ("end", "G"), "", "Last row.", "End G", id="end"),
+    *cursor_moves(
+        up="Move the cursor to the layer above.",
+        down="Move the cursor to the layer below.",
+        left="Move the cursor to the channel on the left.",
+        right="Move the cursor to the channel on the right.",
+        page="One page of layers",
+        first="First row.",
+        last="Last row.",
+    ),
     _SITE,
     *_COMPONENT,
 )
 
 PROBE = (
-    Action("cursor(-1,0)", ("up", "k"), "", "The token above.", "↑ k", id="up"),
-    Action("cursor(1,0)", ("down", "j"), "", "The token below.", "↓ j", id="down"),
-    Action("cursor(0,-1)", ("left", "h"), "", "The token before; in the heatmap the layer before.", "← h", id="left"),
-    Action("cursor(0,1)", ("right", "l"), "", "The next token; in the heatmap the next layer.", "→ l", id="right"),
-    Action("page(-1)", ("pageup",), "", "One page up.", "PgUp", id="page_up"),
-    Action("page(1)", ("pagedown",), "", "One page down.", "PgDn", id="page_down"),
-    Action("edge(-1)", ("home", "g"), "", "First token.", "Home g", id="top"),
-    Action("edge(1)", ("end", "G"), "", "Last token.", "End G", id="end"),
+    *cursor_moves(
+        up="The token above.",
+        down="The token below.",
+        left="The token before; in the heatmap the layer before.",
+        right="The next token; in the heatmap the next layer.",
+        first="First token.",
+        last="Last token.",
+    ),
     Action("view", ("v",), "view", "The text, or the heatmap of tokens and layers."),
     Action("layer(-1)", ("left_square_bracket",), "layer", "One layer up.", id="layer_up", pair="[ ]"),
     Action("layer(1)", ("right_square_bracket",), "", "One layer down.", id="layer_down"),
