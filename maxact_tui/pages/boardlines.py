@@ -54,7 +54,7 @@ def head_lines(
     if summaries and not all(one.is_exact for one in summaries):
         said += "; approximate (float32)"
     shown, of = counts
-    sites = f"{of} sites" if shown == of else f"{shown} of {of} sites"
+    sites = counted(of, "site") if shown == of else f"{shown} of {counted(of, 'site')}"
     ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
     parts: list[Part] = [(f" {sites} {_order_words(order)}", "title"), (f"  {scale} ", "dim"), *ramp, (" 0", "dim")]
     return [title, line(look, visible(said, width, space=" ")), line(look, *parts)]
@@ -112,7 +112,8 @@ def overflow_words(overflow: Overflow, view: BoardView, plan: HookPlan) -> str:
         spare = "no end of bits" if math.isinf(overflow.headroom_bits) else bits(overflow.headroom_bits)
         return f"{name}: every site fits, {spare} left at {largest}."
     first = site_label(plan.sites[overflow.sites[0]])
-    count = f"{len(overflow.sites)} of {len(known)} sites exceed it without a scale"
+    exceed = "exceeds" if len(overflow.sites) == 1 else "exceed"
+    count = f"{len(overflow.sites)} of {counted(len(known), 'site')} {exceed} it without a scale"
     return f"{name}: {count}, first {first}, by up to {bits(-overflow.headroom_bits)} at {largest}."
 
 
@@ -131,7 +132,11 @@ def headroom_lines(view: BoardView, plan: HookPlan, site: int, look: Look) -> li
             left = bits(spare) if math.isfinite(spare) else f"{decibel_text(spare, look)} bits"
             said: Part = (f" {name}: fits, {left} left", "good")
         else:
-            count = "how many elements is not known" if math.isnan(over) else f"{grouped(int(over))} elements do"
+            count = (
+                "how many elements is not known"
+                if math.isnan(over)
+                else f"{counted(int(over), 'element')} {'does' if over == 1 else 'do'}"
+            )
             said = (f" {name}: exceeds it by {bits(-spare)}; {count}", "bad")
         words.append(line(look, said))
     return words
@@ -157,37 +162,47 @@ def detail_lines(
         if error.nonfinite:
             head.append((f"  {grouped(error.nonfinite)} non-finite left out", "bad"))
     best = visible(best_words(view.board, site, look), max(width - 7, 10), space=" ", ascii_only=look.ascii_only)
-    words = [line(look, *head), line(look, (" best  ", "dim"), best)]
     tuned = tuner.tune(tuning) if tuner is not None else None
+    set_by_user = _changed_words(tuned, look) if tuned is not None else []
+    words = [line(look, *head), *_rows(set_by_user, look, width), line(look, (" best  ", "dim"), best)]
     if tuned is not None:
-        words += [line(look, visible(f" {row}", width, space=" ")) for row in _tuned_words(tuned, look)]
+        words += _rows([_error_words(tuned)], look, width)
     worst = _worst(view.summaries, tuning.column, plan, look)
     return [*words, line(look, (f" {worst}", "dim"))]
 
 
-def _tuned_words(tuned: Tuned, look: Look) -> list[str]:
-    carriers = tuned.carriers
+def _rows(sentences: Sequence[str], look: Look, width: int) -> list[Strip]:
+    return [line(look, visible(f" {row}", width, space=" ")) for row in sentences]
+
+
+def _changed_words(tuned: Tuned, look: Look) -> list[str]:
+    """What the user's own threshold does, and what leaving parts out does; a short window has room for one line."""
     said = []
-    if tuned.threshold != tuned.policy_threshold:
-        said.append(
-            f"moved to T {exact_short(tuned.threshold)}: {error_text(tuned.error, look)} dB, "
-            f"clips {share_text(tuned.error.clip_rate)}"
-        )
-    clipping = tuned.error.clipping_share
-    error = f"error: clipping {share_text(clipping)}, the {carriers.elements} largest |x| {share_text(carriers.listed)}"
-    if carriers.channels:
-        first = carriers.channels[0]
-        error += f", channel {first.address[0]} {share_text(first.share)}"
-    said.append(error)
     if tuned.what_if is not None:
         what = tuned.what_if
-        kept = f"{len(what.channels)} channels in bf16" if what.channels else ""
+        kept = f"{counted(len(what.channels), 'channel')} in bf16" if what.channels else ""
         dropped = "without position 0" if math.isnan(what.whole_db) else ""
         left_out = " and ".join(part for part in (dropped, kept) if part)
         said.append(
             f"{left_out}: what remains {bounded_text(what.before, look)}, then {bounded_text(what.after, look)}"
         )
+    if tuned.threshold != tuned.policy_threshold:
+        said.append(
+            f"moved to T {exact_short(tuned.threshold)}: {error_text(tuned.error, look)} dB, "
+            f"clips {share_text(tuned.error.clip_rate)}"
+        )
     return said
+
+
+def _error_words(tuned: Tuned) -> str:
+    """Who carries the site's squared error."""
+    carriers, clipping = tuned.carriers, share_text(tuned.error.clipping_share)
+    error = f"of the squared error: clipping {clipping}, the {carriers.elements} largest |x| "
+    error += share_text(carriers.listed)
+    if carriers.channels:
+        first = carriers.channels[0]
+        error += f", channel {first.address[0]} {share_text(first.share)}"
+    return error
 
 
 def _worst(summaries: Sequence[SchemeSummary], column: int, plan: HookPlan, look: Look) -> str:
@@ -197,7 +212,8 @@ def _worst(summaries: Sequence[SchemeSummary], column: int, plan: HookPlan, look
     text = f"worst under {short_name(one.scheme)}: {plan.sites[one.worst_site].name}"
     text += f", {decibel_text(one.worst_sqnr_db, look)} dB"
     if one.infinite_sites:
-        text += f"; {one.infinite_sites} sites without any error are not in the mean"
+        verb = "is" if one.infinite_sites == 1 else "are"
+        text += f"; {counted(one.infinite_sites, 'site')} without any error {verb} not in the mean"
     return text
 
 

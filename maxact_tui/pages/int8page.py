@@ -143,7 +143,7 @@ def _facts(tuner: Tuner, tuning: Tuning, policy: str, width: int, look: Look) ->
         parts.append((f"   {grouped(error.nonfinite)} non-finite left out", "bad"))
     lines.append(parts)
     clipping = error.clipping_share
-    lines.append([("error ", "dim"), f"clipping {share_text(clipping)}, rounding {share_text(_rest(error))}"])
+    lines.append([("squared error ", "dim"), f"clipping {share_text(clipping)}, rounding {share_text(_rest(error))}"])
     lines += _carriers(tuner, tuned, width, look)
     if not error.is_exact:
         lines.append([("approximate: a float32 histogram holds the upper 16 bits of each number", "warn")])
@@ -185,7 +185,8 @@ def _slider(tuner: Tuner, tuned: Tuned, width: int) -> list[list[Part]]:
         return []
     share = 1 + math.log2(max(tuned.threshold, largest * LOWEST) / largest) / -math.log2(LOWEST)
     place = min(max(round(share * (cells - 1)), 0), cells - 1)
-    low, high = compact(largest * LOWEST), f"max {exact_short(largest)}"
+    split = tuner.view.quant.populations.split is not None
+    low, high = compact(largest * LOWEST), f"{'calibration ' if split else ''}max |x| {exact_short(largest)}"
     return [
         [("├", "dim"), ("─" * place, "bar"), ("◆", "value"), ("─" * (cells - 1 - place), "dim"), ("┤", "dim")],
         [(low + high.rjust(cells + 2 - len(low)), "dim")],

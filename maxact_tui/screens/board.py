@@ -122,6 +122,12 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
         """The site under the cursor."""
         return self.table.site
 
+    @property
+    def elsewhere(self) -> str:
+        """The section of the formats says nothing of thresholds, unless the site's page stands beside it."""
+        is_hidden = self.table.section == LIMITS and not self.has_class("-wide")
+        return "w shows the quantisers, whose thresholds this moves" if is_hidden else ""
+
     def awaits(self, action: str) -> bool:
         """Rows, and the arrays of the site under the cursor, are read when the board is opened."""
         has_rows = self.table.sheet is not None or self.snapshot.checkpoint == 0

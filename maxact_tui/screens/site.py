@@ -172,6 +172,11 @@ class SiteScreen(Tunable, Tabled, WatchedScreen):
         """The site."""
         return self.site
 
+    @property
+    def elsewhere(self) -> str:
+        """Only the INT8 tab shows thresholds."""
+        return "" if self._tab == INT8 else f"tab {INT8 + 1}, INT8, shows what this changes"
+
     def awaits(self, action: str) -> bool:
         """The rows of a tab, and what can be tuned, are read when the site is opened."""
         view = self.snapshot.view

@@ -57,13 +57,21 @@ class Tunable(ABC):
         return self.tuner is None and self.snapshot.checkpoint > 0 and action in _TUNING
 
     @property
+    def elsewhere(self) -> str:
+        """Where the user sees what a threshold does, if it is not what the screen shows now; empty if it is."""
+        return ""
+
+    @property
     def can_move(self) -> bool:
-        """Whether the scheme has a threshold to move; says so where it has none."""
-        tuner = self.tuner
+        """Whether the scheme has a threshold to move and it is shown; says so where not."""
+        tuner, why = self.tuner, self.elsewhere
         if tuner is not None and tuner.scheme(self.tuning.column) is None:
-            cast("WatchedScreen", self).say("this quantiser was measured in the pass: it has no threshold to move")
-            return False
-        return tuner is not None
+            why = why or "this quantiser was measured in the pass: no threshold to move, nothing to leave out"
+        elif tuner is not None and tuner.tune(Tuning(self.tuning.column)) is None:
+            why = why or "this site has no histogram or no finite element: no threshold to move"
+        if why:
+            cast("WatchedScreen", self).say(why)
+        return tuner is not None and not why
 
     def tuned_page(self, width: int, height: int, *, has_list: bool) -> list[Strip] | None:
         """The INT8 page of the site; None until its arrays are here."""
@@ -122,11 +130,13 @@ class Tunable(ABC):
 
     def action_without_first(self) -> None:
         """Leave the first token of each sample out, or take it in again."""
-        self._set(replace(self.tuning, without_first=not self.tuning.without_first))
+        if self.can_move:
+            self._set(replace(self.tuning, without_first=not self.tuning.without_first))
 
     def action_keep_channels(self, by: int) -> None:
         """Keep one channel more or fewer out of the quantiser."""
-        self._set(replace(self.tuning, channels=min(max(self.tuning.channels + by, 0), MOST_CHANNELS)))
+        if self.can_move:
+            self._set(replace(self.tuning, channels=min(max(self.tuning.channels + by, 0), MOST_CHANNELS)))
 
     def _set(self, tuning: Tuning) -> None:
         if tuning != self.tuning:

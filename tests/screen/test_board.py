@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,17 @@ from engine.quantization.distribution import Distribution
 from engine.quantization.removal import largest_channels, remainder_error, remove
 from engine.quantization.schemes import Scheme, evaluate
 from engine.session.reader import SessionReader
+from engine.session.splits import SplitRecord
 from maxact_tui.pages.boardsheet import Order, ordered, overflow_sheet, scheme_sheet, scheme_titles
+from maxact_tui.pages.int8page import int8_page
+from maxact_tui.pages.tuning import Tuner, Tuning
 from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.number import NumberScreen
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.shell.application import MaxactApp
 from maxact_tui.terminal.palette import choose_look
+from maxact_tui.texts.numbers import exact as exact_text
 from maxact_tui.watching.boardview import read_board
 from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
@@ -188,6 +193,42 @@ async def test_what_if_is_what_the_totals_tell(shown: Shown, clean_session: Path
         await pilot.press("right_square_bracket")
         await settle(pilot, is_int8)
         assert screen.tuning.without_first
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_the_keys_of_what_if_are_answered_wherever_they_work(
+    shown: Shown, clean_session: Path, size: tuple[int, int]
+) -> None:
+    async with shown(clean_session, *size) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("i")
+        await settle(pilot, is_board)
+        await pilot.press("comma", "plus")
+        await settle(pilot, lambda app: " 1 channel in bf16: what remains" in screen_text(app))
+        await pilot.press("plus", "0")
+        await settle(pilot, lambda app: " without position 0 and 2 channels in bf16: what" in screen_text(app))
+        before = pilot.app.screen.tuning
+        await pilot.press("w", "plus")
+        await settle(pilot, lambda app: "w shows the quantisers" in screen_text(app))
+        assert pilot.app.screen.tuning == before
+        await pilot.press("w", "r", "enter")
+        await settle(pilot, is_int8)
+        await pilot.press("1", "0")
+        await settle(pilot, lambda app: "tab 5, INT8, shows what this changes" in screen_text(app))
+        assert not pilot.app.screen.tuning.asks_what_if
+
+
+async def test_the_end_of_the_slider_says_whose_maximum_it_is(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session, 80, 24) as pilot:
+        await settle(pilot, is_complete)
+        view, look = pilot.app.snapshot.view, pilot.app.look
+    largest = exact_text(view.summary.magnitude)
+    halves = replace(view.quant.populations, split=SplitRecord((0, 1), (2, 3)))
+    split = replace(view, quant=replace(view.quant, populations=halves))
+    for shown_view, said in ((view, f" max |x| {largest}"), (split, f" calibration max |x| {largest}")):
+        page = int8_page(Tuner(shown_view, 0), Tuning(), "raw", look, 78, 18, has_list=True)
+        (row,) = [strip.text for strip in page if "max |x|" in strip.text]
+        assert row.endswith(said) and len(row) <= 78
 
 
 async def test_sites_without_a_number_say_why(shown: Shown, tmp_path: Path) -> None:
