@@ -230,7 +230,8 @@ class _Loop:
         lengths = self._measurement.prepared.tokenized.lengths
         if len(numbers) == 1:
             tokens = int(lengths[numbers[0]])
-            self._recorder.event("memory", f"sample {numbers[0]} skipped: its {tokens:,} tokens do not fit in memory")
+            length = counted(tokens, "token")
+            self._recorder.event("memory", f"sample {numbers[0]} skipped: {length} do not fit in memory")
             left = [*again, *self._todo]
         else:
             self._budget = max(self._budget // 2, 1)

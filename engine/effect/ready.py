@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from corpus.wording import counted
 from engine.effect.batches import Passage
 from engine.effect.calibration import Calibration, MassiveMeans, run_passes, stored_numbers
 from engine.effect.changes import Ablation, Change, Quantiser, SiteNumbers
@@ -185,4 +186,6 @@ def _unsmoothed(one: Ready, numbers: Mapping[int, SiteNumbers]) -> str:
     missing = sum(found.weight_max is None for found in numbers.values())
     if not isinstance(one.intervention, Quantise) or not one.intervention.smooths or not missing:
         return ""
-    return f"{missing} of {len(numbers)} sites not smoothed: the weights that read them are not plain matrices"
+    return (
+        f"{missing} of {counted(len(numbers), 'site')} not smoothed: the weights that read them are not plain matrices"
+    )

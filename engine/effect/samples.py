@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from corpus.batching import Batch
 from corpus.sampling import choose_samples, stratified_order
 from corpus.tokenization import TokenizedCorpus
+from corpus.wording import counted
 from engine.effect.errors import EffectError
 
 
@@ -69,7 +70,7 @@ def hold_out(
         pool, others = usable, usable
         if samples > max(len(usable) // 2, 1):
             samples = max(len(usable) // 2, 1)
-            notes.append(f"{samples} samples held out: half of the {len(usable)} there are")
+            notes.append(f"{counted(samples, 'sample')} held out: half of the {len(usable)} there are")
     if not pool:
         raise EffectError("none of the session's evaluation samples has a token to predict; measure more samples")
     measured = _within(_choose(pool, samples, tokenized, seed), lengths, tokens, tokenized, seed)

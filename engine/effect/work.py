@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from corpus.batching import Batch, collate
+from corpus.wording import counted
 from engine.effect.batches import Passage
 from engine.effect.calibration import places_of
 from engine.effect.changes import Ablation
@@ -186,4 +187,4 @@ def _hold_out(context: WorkContext, request: Request) -> Holdout:
 
 def _skipped(samples: Sequence[int], context: WorkContext) -> list[str]:
     lengths = context.prepared.tokenized.lengths
-    return [f"sample {n} skipped: its {int(lengths[n]):,} tokens do not fit in memory" for n in samples]
+    return [f"sample {n} skipped: {counted(int(lengths[n]), 'token')} do not fit in memory" for n in samples]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from corpus.samples import Corpus, PolicyError, Sample
 from corpus.tokenization import Policy, TokenizedCorpus, tokenize
+from corpus.wording import counted
 from engine.hooks import attach
 from engine.work.work import Progress, WorkContext, WorkError
 
@@ -39,7 +40,7 @@ def probe(context: WorkContext, arguments: Mapping[str, Any]) -> Generator[Progr
     """
     prepared = context.prepared
     ids, settings, was_cut = _tokens(context, arguments)
-    yield Progress(0, 1, f"{len(ids)} tokens")
+    yield Progress(0, 1, counted(len(ids), "token"))
     plan = prepared.plan
     peaks = _TokenPeaks(len(plan.sites), len(ids))
     with attach(prepared.loaded.model, plan, peaks.record, lambda _site, _text: None):

@@ -161,11 +161,14 @@ def _remarks(summary: ModelSummary) -> list[Text]:
     lines += _expert_lines(summary)
     if summary.nonfinite_sites and summary.plan is not None:
         names = ", ".join(summary.plan.sites[i].name for i in summary.nonfinite_sites[:LISTED_SITES])
-        lines.append(Text(f"NON-FINITE values at {len(summary.nonfinite_sites)} sites: {names}", "bold red"))
+        lines.append(Text(f"NON-FINITE values at {counted(len(summary.nonfinite_sites), 'site')}: {names}", "bold red"))
     problems = summary.corpus.get("problems", [])
     if problems:
         lines.append(
-            Text(f"corpus: {len(problems)} lines skipped, the first: {visible(problems[0], space=' ')}", "yellow")
+            Text(
+                f"corpus: {counted(len(problems), 'line')} skipped, the first: {visible(problems[0], space=' ')}",
+                "yellow",
+            )
         )
     if summary.corpus.get("cut"):
         lines.append(Text(f"corpus: cut to the length allowed: {counted(summary.corpus['cut'], 'text')}"))
@@ -180,7 +183,8 @@ def _expert_lines(summary: ModelSummary) -> list[Text]:
         return []
     total, unseen = sum(one.experts for one in summary.experts), [one for one in summary.experts if one.never_hit]
     fewest, most = min(one.fewest for one in summary.experts), max(one.most for one in summary.experts)
-    lines = [Text(f"experts: {len(summary.experts)} layers; an expert saw {grouped(fewest)} to {grouped(most)} tokens")]
+    seen = f"an expert saw {grouped(fewest)} to {counted(most, 'token')}"
+    lines = [Text(f"experts: {counted(len(summary.experts), 'layer')}; {seen}")]
     if unseen:
         missed = sum(len(one.never_hit) for one in unseen)
         where = ", ".join(f"L{one.layer}: {len(one.never_hit)}" for one in unseen[:LISTED_SITES])

@@ -49,7 +49,7 @@ def test_the_peaks_are_what_the_model_gives_for_the_sample_alone(
 
 def test_it_says_what_differs_and_where(rerun: str) -> None:
     lines = rerun.splitlines()
-    assert lines[0].startswith("6 samples run again, in which ")
+    assert lines[0].startswith("6 samples run again, where the peaks of ")
     assert lines[1].startswith("M ") and "alone" in lines[1] and "in bfloat16" in lines[1]
     assert lines[2].startswith("batch") and lines[3].startswith("bfloat16") and "95 % of the sites" in lines[3]
 

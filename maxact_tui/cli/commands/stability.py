@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from corpus.reading import load_corpus
 from corpus.samples import Sample
+from corpus.wording import counted
 from engine.analysis.stability import KIND, Stability, choose_peaks, rerun_maxima
 from engine.job import Addition, Job
 from engine.process import start_engine
@@ -169,8 +170,8 @@ def _keep(path: Path, found: Stability) -> None:
 def _print(found: Stability, names: Sequence[str]) -> None:
     out = console()
     first, alone, other = found.maximum
-    samples = f"{len(found.samples)} sample{'s' if len(found.samples) > 1 else ''} run again"
-    out.print(f"{samples}, in which {found.sites} of {len(names)} sites have their peak", highlight=False)
+    peaks = f"where the peaks of {found.sites} of {counted(len(names), 'site')} lie"
+    out.print(f"{counted(len(found.samples), 'sample')} run again, {peaks}", highlight=False)
     if not np.isnan(first):  # no site of a run over GEMM inputs counts for M
         line = f"M        {exact(first)} in its batch, {exact(alone)} alone"
         out.print(line + (f", {exact(other)} in {found.other_dtype}" if found.other_dtype else ""), highlight=False)
