@@ -9,13 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from engine.process import why_it_ended
 from engine.session.library import log_path
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED, Command, Status
+from maxact_tui.cli.bar import Bar
 from maxact_tui.cli.pace import Pace
 from maxact_tui.errors import UserError
 from maxact_tui.texts.visible import visible
@@ -59,23 +57,13 @@ def _follow(reader: SessionReader, number: int) -> Command:
 
 
 def _follow_with_bar(reader: SessionReader, number: int) -> Command:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=28),
-        TextColumn("{task.fields[count]}", markup=False),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("asking the engine", total=None, count="")
+    with Bar("asking the engine") as bar:
         while True:
             command = _look(reader, number)
             if command.state in ("done", "refused"):
                 return command
             text, done, total = _progress(reader, command)
-            progress.update(
-                task, description=text, completed=done, total=total or None, count=f"{done}/{total}" if total else ""
-            )
+            bar.show(text, done, total, f"{done}/{total}" if total else "")
             time.sleep(POLL_SECONDS)
 
 

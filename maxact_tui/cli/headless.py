@@ -12,15 +12,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from engine.analysis.maximum import Maximum, find_maximum
 from engine.process import describe_death, why_it_ended
 from engine.report.wording import counted
 from engine.session.library import files_of, log_path
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED, Status
+from maxact_tui.cli.bar import Bar
 from maxact_tui.cli.output import console
 from maxact_tui.cli.pace import Pace
 from maxact_tui.errors import UserError
@@ -136,38 +134,23 @@ def watch(reader: SessionReader, label: str = "") -> Status:
 
 
 def _watch_with_bar(reader: SessionReader, label: str) -> Status:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=28),
-        TextColumn("{task.fields[note]}", markup=False),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("starting", total=None, note="")
+    with Bar("starting") as bar:
         while True:
             status = reader.status()
             if status.phase in ENDED:
                 return status
-            _update_bar(progress, task, status, _maximum(reader), label)
+            _update_bar(bar, status, _maximum(reader), label)
             time.sleep(POLL_SECONDS)
 
 
-def _update_bar(progress: Progress, task: TaskID, status: Status, maximum: Maximum | None, label: str) -> None:
+def _update_bar(bar: Bar, status: Status, maximum: Maximum | None, label: str) -> None:
     if status.phase in ("starting", "loading"):
-        step = label + (status.detail or "starting")
-        progress.update(task, description=step, completed=status.done, total=status.total or None, note="")
+        bar.show(label + (status.detail or "starting"), status.done, status.total)
         return
     note = f"{status.samples_done}/{counted(status.samples_total, 'sample')}  {status.tokens_per_second:,.0f} tok/s"
     if maximum is not None:
         note += f"  M {compact(maximum.magnitude)} {maximum.label}"
-    progress.update(
-        task,
-        description=label + status.phase,
-        completed=status.tokens_done,
-        total=status.tokens_total or None,
-        note=note,
-    )
+    bar.show(label + status.phase, status.tokens_done, status.tokens_total, note)
 
 
 def _loading_text(status: Status) -> str:

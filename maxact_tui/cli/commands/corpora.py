@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +25,7 @@ from corpus.recipe import list_recipes as bundled_recipes
 from corpus.recipe import load_recipe, parse_source
 from corpus.summary import CategorySummary, CorpusSummary, summarise
 from corpus.wording import counted
+from maxact_tui.cli.bar import Bar
 from maxact_tui.cli.output import console
 from maxact_tui.errors import UserError
 from maxact_tui.texts.numbers import grouped, size
@@ -60,9 +60,9 @@ def build(recipe: str, output: Path | None, sources: Sequence[str]) -> int:
     """
     wanted = load_recipe(recipe)
     target = output or Path(f"{wanted.name}.jsonl")
-    with _Bar() as bar:
+    with _Progress() as progress:
         manifest = build_corpus(
-            wanted, target.expanduser().absolute(), [parse_source(one) for one in sources], bar.show
+            wanted, target.expanduser().absolute(), [parse_source(one) for one in sources], progress.show
         )
     _print_manifest(manifest, console())
     print(target)
@@ -175,33 +175,28 @@ def _print_manifest(manifest: Manifest, out: Console) -> None:
         )
 
 
-class _Bar:
+class _Progress:
     """Progress of a build on stderr: a bar in a terminal, a line now and then elsewhere."""
 
     def __init__(self) -> None:
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
+        self._bar = Bar("") if sys.stderr.isatty() else None
         self._said = ("", -1.0)
 
-    def __enter__(self) -> _Bar:
-        if sys.stderr.isatty():
-            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._progress.start()
+    def __enter__(self) -> _Progress:
+        if self._bar is not None:
+            self._bar.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        if self._bar is not None:
+            self._bar.__exit__()
 
     def show(self, done: int, total: int, label: str) -> None:
         """Take a report of `build_corpus`; the unit changes with the label."""
-        if self._progress is not None:
-            if self._task is None or label != self._said[0]:
-                if self._task is not None:
-                    self._progress.remove_task(self._task)
-                self._task = self._progress.add_task(label, total=total or None)
-            self._progress.update(self._task, completed=done, total=total or None)
+        if self._bar is not None:
+            if label != self._said[0]:
+                self._bar.begin(label)
+            self._bar.show(label, done, total)
             self._said = (label, 0.0)
             return
         share = done / total if total else 0.0
