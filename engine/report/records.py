@@ -49,8 +49,11 @@ class Records:
     rows: Iterable[Sequence[Any]]
 
 
+_SITE: Final = Column("site", "text", "", "name of the site")
+_CHANNEL: Final = Column("channel", "integer", "", "channel, from 0")
+_SAMPLE: Final = Column("sample", "integer", "", "number of the sample")
 _SITES: Final = (
-    Column("site", "text", "", "name of the site"),
+    _SITE,
     Column("layer", "integer", "", "decoder block from 0, empty outside the blocks"),
     Column("component", "text", "", "what is measured"),
     Column("module", "text", "", "dotted path of the hooked module"),
@@ -85,18 +88,18 @@ _SITES: Final = (
     Column("sun_tokens", "integer", "tokens", "tokens that pass by their own median"),
 )
 _TOP: Final = (
-    Column("site", "text", "", "name of the site"),
+    _SITE,
     Column("rank", "integer", "", "1 for the largest |x|"),
     Column("value", "real", X, "x with its sign"),
-    Column("sample", "integer", "", "number of the sample"),
+    _SAMPLE,
     Column("position", "integer", "tokens", "position in the sample, from 0"),
-    Column("channel", "integer", "", "channel, from 0"),
+    _CHANNEL,
     Column("token_id", "integer", "", "the tokenizer's id"),
     Column("token", "text", "", f"the text the token contributes; what does not print is escaped; {CSV_NOTE}"),
 )
 _CHANNELS: Final = (
-    Column("site", "text", "", "name of the site"),
-    Column("channel", "integer", "", "channel, from 0"),
+    _SITE,
+    _CHANNEL,
     Column("max_abs", "real", X, "largest |x| of the channel"),
     Column("kind", "text", "", "massive, outlier or mixed; empty where it does not stand out"),
     Column("massive_tokens_at_least", "integer", "tokens", _TOKENS_BETWEEN.format("massive", "least")),
@@ -106,14 +109,14 @@ _CHANNELS: Final = (
     Column("tokens", "integer", "tokens", "valid tokens of the site"),
 )
 _SAMPLES: Final = (
-    Column("sample", "integer", "", "number of the sample"),
+    _SAMPLE,
     Column("category", "text", "", "its category"),
     Column("tokens", "integer", "tokens", "its length"),
     Column("run_order", "integer", "", "place in the order of the run, from 1; empty if not measured"),
     Column("max_abs", "real", X, "largest |x| over the sites that count for M; empty if not measured"),
 )
 _QUANTIZATION: Final = (
-    Column("site", "text", "", "name of the site"),
+    _SITE,
     Column("scheme", "text", "", "name of the quantiser"),
     Column("source", "text", "", "from histogram, or in pass: how the error became known"),
     Column("errors_over", "text", "", "samples whose error it is: evaluation or all"),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,17 +12,13 @@ import torch
 from engine.quantization.distribution import Distribution
 from engine.quantization.schemes import Scheme, parse_scheme
 from engine.quantization.thresholds import reference_quantile
+from tests.quantization.oracle_run import ORACLES, by_element, oracle
 
 if TYPE_CHECKING:
     from engine.loading.load import LoadedModel
 
-ORACLES = Path(__file__).parent.parent / "oracles"
 CALIBRATION, BATCH = 4, 4
 pytestmark = pytest.mark.demo_model
-
-
-def oracle() -> dict:
-    return json.loads((ORACLES / "smollm2_bf16_quant_sanity.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -70,22 +64,6 @@ def sites(activations) -> dict[str, tuple[Distribution, Distribution]]:
         return Distribution("bfloat16", np.bincount(patterns, minlength=65536))
 
     return {name: (distribution(first), distribution(rest)) for name, (first, rest) in activations.items()}
-
-
-def by_element(x: torch.Tensor, threshold: float) -> dict[str, float]:
-    """The metrics of symmetric INT8 by their definitions, in float32 steps and float64 sums."""
-    x = x.float().reshape(-1)
-    scale = threshold / 127
-    quantised = torch.round(x.clamp(-threshold, threshold) / scale).clamp(-127, 127) * scale
-    error, wide = (quantised - x).double(), x.double()
-    return {
-        "mae": error.abs().mean().item(),
-        "rmse": (error**2).mean().sqrt().item(),
-        "rel_mae": (error.abs().sum() / wide.abs().sum()).item(),
-        "rel_rmse": ((error**2).sum() / (wide**2).sum()).sqrt().item(),
-        "sqnr_db": 10 * math.log10(((wide**2).sum() / (error**2).sum()).item()),
-        "clip_rate": (x.abs() > threshold).double().mean().item(),
-    }
 
 
 def test_with_the_references_thresholds_the_histogram_gives_every_metric_of_the_elements(activations, sites) -> None:
