@@ -64,8 +64,11 @@ def test_what_another_program_wrote_over_is_painted_again(finished_session: Path
         terminal.read(2.0)
         before = terminal.text
         terminal.screen.erase_in_display(2)
+        assert terminal.text != before
         terminal.press("\x0c")
         terminal.wait_for(lambda t: t.text == before)
+        terminal.read(0.5)
+        assert terminal.text == before, "and it stays"
 
 
 @pytest.mark.parametrize(("share", "most"), [(0.01, 4 * 1024), (0.10, 16 * 1024)])
@@ -121,6 +124,7 @@ def test_a_terminal_that_never_answers_is_drawn_to_all_the_same(tmp_path: Path) 
         terminal.read(3.0)
         script.status = script.status.changed(samples_done=12)
         script.tick()
+        assert "13/14 samples" not in terminal.text
         terminal.wait_for("13/14 samples")
 
 
