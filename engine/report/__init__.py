@@ -15,5 +15,6 @@
 - `wording`    numbers and foreign text as the reports print them
 - `effects`    what changed activations do to predictions, as table, notes and JSON
 - `plain`      numbers and texts as JSON can carry them
+- `needs`      what a run must have measured for a format
 - `errors`     `ReportError`
 """

@@ -16,29 +16,39 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.analysis.model import analyse
+from engine.report import recipe, scales
 from engine.report.complete import complete_dict
 from engine.report.effects import effects_list
 from engine.report.errors import ReportError
 from engine.report.html import html
 from engine.report.markdown import markdown, model_card
+from engine.report.needs import Missing, missing_nothing
 from engine.report.recipe import llm_compressor
-from engine.report.reference import activation_stats, reference_model_name, top5_stats
+from engine.report.reference import activation_stats, missing_fields, reference_model_name, top5_stats
 from engine.report.scales import act_scales, amax
 from engine.report.source import gather
 from engine.report.summary import summary_dict
 from engine.report.tabular import csv_documents, parquet_documents
 from engine.report.writing import Document, safe_name, write_documents
 from engine.session.library import SUFFIX
-from engine.session.reader import SessionReader
+from engine.session.reader import SessionMeta, SessionReader
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One export format: its name, one line for the help, and what makes its documents."""
+    """One export format.
+
+    Attributes:
+        name: as typed.
+        description: one line for the help.
+        produce: makes its documents.
+        missing: what a session lacks for it, known without reading any numbers.
+    """
 
     name: str
     description: str
     produce: Callable[[SessionReader], list[Document]]
+    missing: Callable[[SessionMeta], Missing | None] = missing_nothing
 
 
 def find_format(name: str) -> Format:
@@ -61,7 +71,11 @@ def render(reader: SessionReader, name: str) -> list[Document]:
     Raises:
         ReportError: an unknown format, or a session that does not hold what the format needs.
     """
-    return find_format(name).produce(reader)
+    found = find_format(name)
+    missing = found.missing(reader.meta())
+    if missing is not None and missing.sentence:
+        raise ReportError(missing.sentence)
+    return found.produce(reader)
 
 
 def export_session(reader: SessionReader, name: str, folder: Path, *, force: bool = False) -> list[Path]:
@@ -145,9 +159,16 @@ FORMATS: Final[dict[str, Format]] = {
         Format("model-card", "a section for a model card", _model_card),
         Format("csv", "sites, largest elements, channels, samples and quantisers as tables", _csv),
         Format("parquet", "the same tables with types and units", _parquet),
-        Format("act-scales", "SmoothQuant's per-channel input scales, a torch file", _act_scales),
-        Format("amax", "per-tensor input maxima by module, safetensors", _amax),
-        Format("llm-compressor", "its recipe: what to smooth, what to leave unquantised", _llm_compressor),
-        Format("reference", "the two files of the code of arXiv 2605.15572", _reference),
+        Format(
+            "act-scales", "SmoothQuant's per-channel input scales, a torch file", _act_scales, scales.missing_inputs
+        ),
+        Format("amax", "per-tensor input maxima by module, safetensors", _amax, scales.missing_inputs),
+        Format(
+            "llm-compressor",
+            "its recipe: what to smooth, what to leave unquantised",
+            _llm_compressor,
+            recipe.missing_inputs,
+        ),
+        Format("reference", "the two files of the code of arXiv 2605.15572", _reference, missing_fields),
     )
 }

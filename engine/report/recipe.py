@@ -2,6 +2,7 @@
 
 - `LOSS_DB`        a module is left unquantised if the SQNR of its input is below this
 - `InputLoss`, `input_losses`  what INT8 costs the input of every matrix product, the dearest first
+- `missing_inputs`  why a run does not tell
 - `Smoothing`, `smoothings`    norms and linears with the linears that read them
 - `llm_compressor`  both as a recipe in YAML
 
@@ -24,10 +25,11 @@ from engine.naming import corpus_name
 from engine.quantization.distribution import Distribution
 from engine.quantization.schemes import Scheme, evaluate
 from engine.report.errors import ReportError
+from engine.report.needs import Missing
 from engine.report.reference import reference_model_name
 from engine.report.scales import modules_reading
 from engine.report.wording import counted, printable
-from engine.session.reader import SessionReader
+from engine.session.reader import SessionMeta, SessionReader
 from engine.sites.site import HookPlan, Site
 from engine.statistics.patterns import magnitude_values
 from engine.statistics.totals import SiteTotals
@@ -36,6 +38,9 @@ LOSS_DB: Final = 20.0
 SMOOTHING_STRENGTH: Final = 0.5
 _INT8: Final = Scheme()
 _LEVELS: Final = 127
+_NO_INPUTS: Final = (
+    "no inputs of matrix products were measured, or without histograms; run again with --sites gemm --detail standard"
+)
 # Where a norm's output is itself the residual stream, smoothing would change what is added later.
 _NORM_IS_A_SIDE_PATH: Final = frozenset({"pre", "post", "inside", "scaled", "parallel"})
 
@@ -66,6 +71,14 @@ class Smoothing:
     smooth: str
 
 
+def missing_inputs(meta: SessionMeta) -> Missing | None:
+    """What a run lacks for a recipe, None if it has histograms of the inputs of matrix products."""
+    sites = meta.plan.sites if meta.plan is not None else ()
+    if not any(site.capture == "input" and (site.kind == "moe" or modules_reading(site, sites)) for site in sites):
+        return Missing("needs --sites gemm or all", _NO_INPUTS)
+    return Missing("needs --detail standard", _NO_INPUTS) if meta.job.detail == "lean" else None
+
+
 def input_losses(reader: SessionReader) -> list[InputLoss]:
     """What INT8 costs the input of every matrix product, the dearest first.
 
@@ -84,10 +97,7 @@ def input_losses(reader: SessionReader) -> list[InputLoss]:
         ]
     inputs = [loss for loss in found if loss is not None]
     if not inputs:
-        raise ReportError(
-            "no inputs of matrix products were measured, or without histograms;"
-            " run again with --sites gemm --detail standard"
-        )
+        raise ReportError(_NO_INPUTS)
     return sorted(inputs, key=lambda loss: loss.tensor_db)
 
 

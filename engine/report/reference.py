@@ -2,6 +2,7 @@
 
 - `activation_stats`  `<model>_activation_stats.json`: scalars per site
 - `top5_stats`        `<model>_top5_stats.json`: the 100 largest per site (the name is historical)
+- `missing_fields`    what a run lacks for every field
 - `reference_name`    how the reference calls a site, None if it has no such site
 
 Names, order and definitions are the reference's: quantiles of |x| from its 512 log10 bins, Sun's criterion by the
@@ -21,6 +22,7 @@ import numpy as np
 
 from engine.job import Job
 from engine.naming import corpus_name, without_folders
+from engine.report.needs import Missing
 from engine.session.reader import SessionMeta, SessionReader
 from engine.sites.site import PAPER_COMPONENTS, Site
 from engine.statistics.patterns import compat_quantiles, is_exact, moments
@@ -32,6 +34,11 @@ _OUTSIDE: Final = {"embedding": "embedding_output", "final_norm": "final_layerno
 _LEVELS: Final = {
     "abs_median": 0.5, "abs_q25": 0.25, "abs_q75": 0.75, "abs_q90": 0.9, "abs_q99": 0.99, "abs_q999": 0.999,
 }  # fmt: skip
+
+
+def missing_fields(meta: SessionMeta) -> Missing | None:
+    """The files are made of every run; only detail `compat` keeps what every field needs."""
+    return None if meta.job.detail == "compat" else Missing("some fields need --detail compat")
 
 
 def reference_name(site: Site) -> str | None:

@@ -1,6 +1,7 @@
 """Activation scales for quantisation tools, by linear module, from the measured inputs of matrix products.
 
 - `modules_reading`  the linear modules of one input
+- `missing_inputs`  why a run has none
 - `input_scales`  module path -> per-channel max|x|
 - `act_scales`    SmoothQuant's file: a dict of module name -> tensor [in_features], saved by torch
 - `amax`          per-tensor maxima as safetensors, `<module>.input_amax`
@@ -12,16 +13,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.naming import model_name
 from engine.report.errors import ReportError
+from engine.report.needs import Missing
 from engine.report.torch_file import as_torch_file
 from engine.report.wording import printable
-from engine.session.reader import SessionReader
+from engine.session.reader import SessionMeta, SessionReader
 from engine.sites.site import Site
+
+_NO_INPUTS: Final = "no inputs of matrix products were measured; run again with --sites gemm or --sites all"
+
+
+def missing_inputs(meta: SessionMeta) -> Missing | None:
+    """What a run lacks for the formats of this module, None if it measured the inputs of linear modules."""
+    sites = meta.plan.sites if meta.plan is not None else ()
+    if any(site.capture == "input" and modules_reading(site, sites) for site in sites):
+        return None
+    return Missing("needs --sites gemm or all", _NO_INPUTS)
 
 
 def input_scales(reader: SessionReader) -> dict[str, NDArray[np.float32]]:
@@ -38,7 +51,7 @@ def input_scales(reader: SessionReader) -> dict[str, NDArray[np.float32]]:
             if totals is not None and totals.finite and site.capture == "input":
                 scales |= dict.fromkeys(modules_reading(site, sites), totals.channel_max)
     if not scales:
-        raise ReportError("no inputs of matrix products were measured; run again with --sites gemm or --sites all")
+        raise ReportError(_NO_INPUTS)
     return scales
 
 

@@ -1,7 +1,7 @@
 """Which formats to write, several at once.
 
 - `ExportScreen`  gives back the names of the chosen formats, None for esc
-- `export_lines`  what was written where, every path whole
+- `export_lines`  what was written where, the folder and every name whole
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from textual.containers import Vertical
 from textual.strip import Strip
 
 from engine.report.export import FORMATS
+from engine.session.reader import SessionMeta
 from maxact_tui.keymap import actions
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
@@ -34,6 +35,7 @@ class ExportScreen(AnsweringScreen[tuple[str, ...] | None]):
     Args:
         look: what the terminal can show.
         folder: where the files will go.
+        meta: of the session, which says what it cannot give.
         partial: the run has not finished.
     """
 
@@ -41,11 +43,13 @@ class ExportScreen(AnsweringScreen[tuple[str, ...] | None]):
     PLACES = ("export",)
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("export")]
 
-    def __init__(self, look: Look, folder: Path, *, partial: bool) -> None:
+    def __init__(self, look: Look, folder: Path, meta: SessionMeta, *, partial: bool) -> None:
         super().__init__()
         self._look, self._folder, self._partial = look, folder, partial
         self._names = tuple(FORMATS)
-        self._marked = set(PRESELECTED)
+        self._missing = {name: one.missing(meta) for name, one in FORMATS.items()}
+        self._possible = {name for name, lack in self._missing.items() if lack is None or not lack.sentence}
+        self._marked = set(PRESELECTED) & self._possible
         self._selected = 0
 
     def compose(self) -> ComposeResult:
@@ -75,13 +79,13 @@ class ExportScreen(AnsweringScreen[tuple[str, ...] | None]):
         self._draw()
 
     def action_mark(self) -> None:
-        """Mark the selected format, or take its mark away."""
-        self._marked ^= {self._names[self._selected]}
+        """Mark the selected format, or take its mark away; one that cannot be given takes none."""
+        self._marked ^= {self._names[self._selected]} & self._possible
         self._draw()
 
     def action_mark_all(self) -> None:
-        """Mark every format, or none."""
-        self._marked = set() if len(self._marked) == len(self._names) else set(self._names)
+        """Mark every format that can be given, or none."""
+        self._marked = set() if self._marked == self._possible else set(self._possible)
         self._draw()
 
     def action_write(self) -> None:
@@ -120,27 +124,32 @@ class ExportScreen(AnsweringScreen[tuple[str, ...] | None]):
 
     def _entry(self, number: int, width: int) -> Strip:
         look, name = self._look, self._names[number]
-        mark = "[x] " if name in self._marked else "[ ] "
-        here = number == self._selected
-        text = visible(FORMATS[name].description, max(width - NAME_CELLS - 6, 8), space=" ")
+        mark = " -  " if name not in self._possible else "[x] " if name in self._marked else "[ ] "
+        here, lack = number == self._selected, self._missing[name]
+        warning = f"{lack.short}  " if lack is not None else ""
+        text = visible(FORMATS[name].description, max(width - NAME_CELLS - 6 - len(warning), 1), space=" ")
         return line(
             look,
             ("▸ " if here else "  ", "key"),
             (mark, "key"),
             (f"{name:<{NAME_CELLS}}", "title" if here else ""),
+            (warning, "warn"),
             (text, "dim"),
         )
 
 
 def export_lines(export: Export, written: Sequence[Path], problem: str, look: Look, width: int) -> list[Strip]:
-    """What was written, every path in full over as many lines as it takes, and what was not, and why."""
+    """The folder in full over as many lines as it takes, the files in it, and what was not written, and why."""
     lines: list[Strip] = []
     if export.partial and written:
-        lines += [line(look, ("The run has not finished: every file is marked partial.", "warn")), line(look)]
+        words = textwrap.wrap("The run has not finished: every file is marked partial.", width)
+        lines += [*(line(look, (row, "warn")) for row in words), line(look)]
+    if written:
+        folder = visible(str(written[0].parent), space=" ", ascii_only=look.ascii_only)
+        lines += [line(look, (part, "title")) for part in _pieces(folder, width)]
     for path in written:
-        lines += [
-            line(look, part) for part in _pieces(visible(str(path), space=" ", ascii_only=look.ascii_only), width)
-        ]
+        name = visible(path.name, space=" ", ascii_only=look.ascii_only)
+        lines += [line(look, f"  {part}") for part in _pieces(name, max(width - 2, 1))]
     for reason in (*export.refused, *([problem] if problem else [])):
         shown = textwrap.wrap(visible(reason, space=" ", ascii_only=look.ascii_only), width)
         lines += [line(look), *(line(look, (part, "warn")) for part in shown)]

@@ -22,7 +22,7 @@ from maxact_tui.pages.measures import MEASURES
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.filtering import EXAMPLES, FIELDS, GRAMMAR
-from maxact_tui.texts.visible import fitted, visible
+from maxact_tui.texts.visible import cell_width, fitted, visible
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.scroller import Scroller
 
@@ -88,7 +88,9 @@ class ReadingScreen(AnsweringScreen[None]):
         self._draw_keys()
 
     def _draw_keys(self) -> None:
-        keys = line(self._look, (" esc", "key"), " back  ", ("↑↓ PgUp PgDn", "key"), f" scroll   {self._page.position}")
+        place = self._page.position
+        moves = next(one for one in ("↑↓ PgUp PgDn", "↑↓") if one == "↑↓" or self.size.width >= 33 + cell_width(place))
+        keys = line(self._look, (" esc", "key"), " back  ", (moves, "key"), f" scroll   {place}")
         self.query_one("#reading-keys", Lines).show([keys])
 
 

@@ -7,22 +7,28 @@ What makes reports is imported when it is asked for: the first frame does not wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import work
 
 from engine.report.errors import ReportError
+from engine.report.wording import counted
 from engine.session.schema import SessionError
+from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.screens.browser import BrowserScreen
 from maxact_tui.screens.choice import ChoiceScreen
 from maxact_tui.screens.reading import ReadingScreen
 from maxact_tui.shell.textsapp import TextsApp
 from maxact_tui.widgets.picker import Choice
+from maxact_tui.widgets.prompt import PromptLine
 
 if TYPE_CHECKING:
     from maxact_tui.watching.exporter import Export
+
+LOOK_AGAIN_SECONDS = 0.2
 
 
 class ResultsApp(TextsApp):
@@ -61,13 +67,14 @@ class ResultsApp(TextsApp):
         from maxact_tui.screens.export import ExportScreen
         from maxact_tui.watching.exporter import usual_folder
 
-        if self.snapshot.checkpoint == 0:
+        meta = self.snapshot.meta
+        if self.snapshot.checkpoint == 0 or meta is None:
             self.say("nothing to export before the first checkpoint")
         elif self._is_exporting:
             self.say("an export is under way; what it wrote is told at its end")
         elif self._session is not None:
-            partial = self.snapshot.status is None or self.snapshot.status.phase != "finished"
-            asked = ExportScreen(self.look, usual_folder(self._session), partial=partial)
+            is_partial = self.snapshot.status is None or self.snapshot.status.phase != "finished"
+            asked = ExportScreen(self.look, usual_folder(self._session), meta, partial=is_partial)
             await self.push_screen(asked, self._on_formats_chosen)
 
     def _on_formats_chosen(self, names: tuple[str, ...] | None) -> None:
@@ -85,7 +92,7 @@ class ResultsApp(TextsApp):
         except (SessionError, OSError) as error:
             self.call_from_thread(self._end_export, f"export failed: {error}")
         else:
-            self.call_from_thread(self._made, made, usual_folder(session))
+            self.call_from_thread(self._when_uncovered, partial(self._made, made, usual_folder(session)))
 
     def _made(self, export: Export, folder: Path) -> None:
         """Ask if files are in the way, else write."""
@@ -125,12 +132,23 @@ class ResultsApp(TextsApp):
         self.call_from_thread(self._tell_written, export, written, problem)
 
     def _tell_written(self, export: Export, written: Sequence[Path], problem: str) -> None:
-        title = f"Exported: {len(written)} file{'s' if len(written) != 1 else ''}"
+        title = f"Exported: {counted(len(written), 'file')}"
         from maxact_tui.screens.export import export_lines
 
         self._end_export(problem or f"{title.lower()}, in {written[0].parent}" if written else title)
         page = ReadingScreen(self.look, title, lambda width: export_lines(export, written, problem, self.look, width))
-        self.push_screen(page, self.redraw)
+
+        def tell() -> None:
+            self.push_screen(page, self.redraw)
+
+        self._when_uncovered(tell)
+
+    def _when_uncovered(self, act: Callable[[], None]) -> None:
+        """Do it when no dialog is open and nobody types: keys meant for those would answer what opens over them."""
+        if isinstance(self.screen, AnsweringScreen) or isinstance(self.focused, PromptLine):
+            self.set_timer(LOOK_AGAIN_SECONDS, partial(self._when_uncovered, act))
+        else:
+            act()
 
     def _end_export(self, text: str) -> None:
         self._is_exporting = self._is_warned = False

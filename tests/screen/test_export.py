@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from maxact_tui.shell.application import MaxactApp
 from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import check_picture, screen_text
+
+CSV_NAMES = [f"run.{table}.csv" for table in ("sites", "top", "channels", "samples", "quantization")]
 
 
 @pytest.fixture
@@ -52,30 +55,27 @@ async def mark_only(pilot: object, *names: str) -> None:
 async def test_the_dialog_looks_as_pictured(shown: Shown, clean_session: Path, columns: int, rows: int) -> None:
     async with shown(clean_session, columns, rows) as pilot:
         await settle(pilot, is_complete)
-        await pilot.app.push_screen(ExportScreen(pilot.app.look, Path("/results/run-export"), partial=True))
+        meta = pilot.app.snapshot.meta
+        await pilot.app.push_screen(ExportScreen(pilot.app.look, Path("/results/run-export"), meta, partial=True))
         await pilot.press("down", "space")
         await settle(pilot, lambda app: "▸ [x]" in screen_text(app))
         check_picture(f"export-{columns}x{rows}", screen_text(pilot.app))
 
 
-async def test_the_chosen_formats_are_written_and_every_path_is_told_whole(shown: Shown, session: Path) -> None:
+async def test_the_chosen_formats_are_written_and_the_folder_and_every_name_are_told_whole(
+    shown: Shown, session: Path
+) -> None:
     async with shown(session) as pilot:
         await settle(pilot, is_complete)
         await mark_only(pilot, "summary", "csv")
         await pilot.press("enter")
         await settle(pilot, is_told)
         folder = session.with_name("run-export")
-        names = [
-            "run.channels.csv",
-            "run.quantization.csv",
-            "run.samples.csv",
-            "run.sites.csv",
-            "run.summary.json",
-            "run.top.csv",
-        ]
-        assert sorted(path.name for path in folder.iterdir()) == names
-        assert all(str(folder / name) in told(pilot.app) for name in names) and len(str(folder)) > 80
-        assert json.loads((folder / names[4]).read_text())["run"]["partial"] is False
+        assert {path.name for path in folder.iterdir()} == {"run.summary.json", *CSV_NAMES}
+        lines = [row.strip() for row in screen_text(pilot.app).splitlines()]
+        assert told(pilot.app).count(str(folder)) == 1 and len(str(folder)) > 80
+        assert [row for row in lines if row.startswith("run.")] == ["run.summary.json", *CSV_NAMES]
+        assert json.loads((folder / "run.summary.json").read_text())["run"]["partial"] is False
         await pilot.press("escape")
         await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen))
 
@@ -99,15 +99,46 @@ async def test_files_in_the_way_are_asked_about(
         assert session.with_name("run-export-2").is_dir() is second
 
 
-async def test_a_format_that_needs_more_than_was_measured_is_refused_beside_the_others(
+async def test_what_the_session_cannot_give_is_marked_before_it_is_chosen_and_takes_no_mark(
     shown: Shown, session: Path
 ) -> None:
     async with shown(session) as pilot:
         await settle(pilot, is_complete)
         await mark_only(pilot, "summary", "amax")
+        rows = screen_text(pilot.app).splitlines()
+        refused = [row.split()[2] for row in rows if "needs --sites gemm or all" in row]
+        assert refused == ["act-scales", "amax", "llm-compressor"]
+        assert any("[ ] reference" in row and "some fields need --detail compat" in row for row in rows)
         await pilot.press("enter")
         await settle(pilot, is_told)
-        assert "--sites gemm" in told(pilot.app) and "run.summary.json" in told(pilot.app)
+        assert "run.summary.json" in told(pilot.app) and "amax" not in told(pilot.app)
+
+
+async def test_a_format_asked_for_all_the_same_is_refused_with_the_next_step(shown: Shown, session: Path) -> None:
+    async with shown(session) as pilot:
+        await settle(pilot, is_complete)
+        await mark_only(pilot)
+        await pilot.press("up", "up", "enter")
+        await settle(pilot, is_told)
+        assert "0 files" in told(pilot.app) and "run again with --sites gemm" in told(pilot.app)
+
+
+@pytest.mark.parametrize("keys", [("question_mark",), ("slash", "L")])
+async def test_the_report_waits_until_no_dialog_is_open_and_nobody_types(
+    keys: tuple[str, ...], shown: Shown, session: Path
+) -> None:
+    async with shown(session, 40, 10) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press(*keys)
+        await settle(pilot, lambda app: isinstance(app.screen, ReadingScreen) or app.screen.prompt.text == "L")
+        covering = pilot.app.screen
+        pilot.app._make(session, ("summary", "csv"))
+        await settle(pilot, lambda app: any("exporting csv" in text for _, text in app.told))
+        await pilot.pause(1.0)
+        assert pilot.app.screen is covering and not is_told(pilot.app)
+        await pilot.press("escape")
+        await settle(pilot, is_told)
+        assert re.search(r"esc back  ↑↓ scroll   lines 1-8 of \d+$", screen_text(pilot.app).rstrip())
 
 
 async def test_a_folder_that_cannot_be_made_is_one_sentence(shown: Shown, session: Path) -> None:
