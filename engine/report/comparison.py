@@ -168,7 +168,7 @@ def findings(found: Comparison, sources: Sequence[Source]) -> tuple[tuple[str, .
     summaries = [source.summary for source in sources]
     rows = [
         ("M", *(exact(m) for m in found.magnitudes)),
-        ("over the first", *(ratio_text(r, n) for r, n in zip(found.ratios, found.is_noise, strict=True))),
+        (over_first(found), *(ratio_text(r, n) for r, n in zip(found.ratios, found.is_noise, strict=True))),
         ("at", *(s.maximum.label if s.maximum else "–" for s in summaries)),
         ("massive by layer median", *(words[s.passes_layer_median] for s in summaries)),
         ("massive by token median", *(words[s.passes_token_median] for s in summaries)),
@@ -178,6 +178,11 @@ def findings(found: Comparison, sources: Sequence[Source]) -> tuple[tuple[str, .
         ("sites no other has", *(str(len(only)) for only in found.only_in)),
     ]
     return tuple(rows)
+
+
+def over_first(found: Comparison) -> str:
+    """The finding that sets every M against the first session's."""
+    return f"M over {found.names[0]}"
 
 
 def quantisers(sources: Sequence[Source]) -> tuple[tuple[str, ...], ...]:

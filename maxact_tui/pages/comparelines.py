@@ -17,7 +17,7 @@ import numpy as np
 from textual.strip import Strip
 
 from engine.analysis.compare import Comparison, SiteRow
-from engine.report.comparison import limit_text
+from engine.report.comparison import limit_text, over_first
 from engine.report.tables import Table
 from maxact_tui.pages.cells import compact_bound
 from maxact_tui.pages.comparing import LEVELS, ComparisonView
@@ -153,7 +153,9 @@ def _lettered(table: Table, view: ComparisonView) -> Table:
     short = {name: letter(number) for number, name in enumerate(names)}
     short |= {f"{name} / {names[0]}": f"{letter(number)}/{letter(0)}" for number, name in enumerate(names)}
     headings = (table.headings[0], *(short.get(heading, heading) for heading in table.headings[1:]))
-    return Table(table.title, headings, table.rows, table.numeric)
+    over = over_first(view.comparison)
+    rows = tuple((f"M over {letter(0)}" if row[0] == over else row[0], *row[1:]) for row in table.rows)
+    return Table(table.title, headings, rows, table.numeric)
 
 
 def _row(cells: Sequence[str], widths: Sequence[int], numeric: bool, look: Look) -> str:
