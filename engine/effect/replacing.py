@@ -51,7 +51,7 @@ def replaced(model: nn.Module, plan: HookPlan, sites: Sequence[int], change: Cha
                     stack.callback(_hook(model.get_submodule(path), site, number, shared).remove)
         experts = {number for number in sites if plan.sites[number].component in EXPERT_COMPONENTS}
         if experts:
-            stack.enter_context(tap_experts(model, plan, _ignore, replace=_expert_change(plan, experts, change)))
+            stack.enter_context(tap_experts(model, plan, _ignore, replace=_expert_change(experts, change)))
         try:
             yield
         finally:
@@ -92,7 +92,7 @@ def _ignore(_number: int, _value: Any, _token_index: torch.Tensor | None = None)
     """Experts' rows are changed, not measured."""
 
 
-def _expert_change(plan: HookPlan, chosen: set[int], change: Change) -> Callable[[int, torch.Tensor], torch.Tensor]:
+def _expert_change(chosen: set[int], change: Change) -> Callable[[int, torch.Tensor], torch.Tensor]:
     def apply(number: int, x: torch.Tensor) -> torch.Tensor:
         return change(number, x) if number in chosen else x
 

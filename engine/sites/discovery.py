@@ -156,7 +156,7 @@ def _add_embedding(draft: _Draft, backbone: Backbone, model: nn.Module) -> None:
 
 def _add_ends(draft: _Draft, backbone: Backbone, model: nn.Module, rule: FamilyRule) -> None:
     """Final norm, LM-head input, and linears of the text model outside the blocks."""
-    for group in outer_gemms(backbone.text_model, rule):
+    for group in outer_gemms(backbone.text_model):
         path = f"{backbone.path}.{group.module}" if backbone.path else group.module
         name = f"other_input_{_slug(group.module)}"
         site = Site(name, None, group.component, path, capture="input", kind=group.kind, readers=(path,))

@@ -117,7 +117,7 @@ def find_gemms(
     return tuple(merged), (*unseen, *closed)
 
 
-def outer_gemms(text_model: nn.Module, rule: FamilyRule) -> tuple[GemmGroup, ...]:
+def outer_gemms(text_model: nn.Module) -> tuple[GemmGroup, ...]:
     """Linears of the text model beside the decoder blocks (projections of embeddings), one group each."""
     groups = []
     for name, module in text_model.named_children():

@@ -73,8 +73,6 @@ class Moments:
     Attributes:
         count: elements.
         zeros: how many of them are zero (for float32: below 2^-133).
-        total: sum of x.
-        absolute_total: sum of |x|.
         mean: arithmetic mean.
         abs_mean: mean of |x|.
         rms: root of the mean square.
@@ -84,8 +82,6 @@ class Moments:
 
     count: int
     zeros: int
-    total: float
-    absolute_total: float
     mean: float
     abs_mean: float
     rms: float
@@ -110,8 +106,7 @@ def histogram_moments(dtype: str, histogram: NDArray[np.int64]) -> Moments | Non
         return None
     counts, x = histogram[seen].astype(np.float64), values[seen]
     count = int(histogram[seen].sum())
-    total, absolute = float(counts @ x), float(counts @ np.abs(x))
-    mean = total / count
+    mean = float(counts @ x) / count
     # A mean of equal values may round beside them: the correction leaves exactly zero deviation.
     mean += float(counts @ (x - mean)) / count
     squares = (x - mean) ** 2
@@ -119,10 +114,8 @@ def histogram_moments(dtype: str, histogram: NDArray[np.int64]) -> Moments | Non
     return Moments(
         count=count,
         zeros=int(histogram[0] + histogram[SIGN_BIT]),
-        total=total,
-        absolute_total=absolute,
         mean=mean,
-        abs_mean=absolute / count,
+        abs_mean=float(counts @ np.abs(x)) / count,
         rms=float(np.sqrt(counts @ (x * x) / count)),
         std=float(np.sqrt(variance)),
         kurtosis=_kurtosis(float(counts @ (squares * squares)) / count, variance),
@@ -139,8 +132,6 @@ def _moments_of_sums(totals: SiteTotals) -> Moments:
     return Moments(
         count=count,
         zeros=int(totals.histogram[0] + totals.histogram[SIGN_BIT]),
-        total=mean * count,
-        absolute_total=float(totals.power_sums[4]),
         mean=mean,
         abs_mean=float(totals.power_sums[4]) / count,
         rms=float(np.sqrt(variance + mean * mean)),

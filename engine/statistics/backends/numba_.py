@@ -108,7 +108,7 @@ class NumbaBackend:
         token_keys: NDArray[np.int64],
         medians: NDArray[np.int64],
     ) -> NDArray[np.int64]:
-        """The read of the tensor, on several threads; int64 [threads, FOUND], what each of them found."""
+        """The read of the tensor, on several threads; int64 [threads, 6], what each of them found."""
         threads = worthwhile_threads(bits.size)
         channels = np.zeros((threads, bits.shape[1]), bits.dtype)
         # Rows as an idle thread leaves them, should the team be smaller than asked for.

@@ -43,13 +43,12 @@ from engine.statistics.totals import SUN_RATIO as SUN_FACTOR
 ADDRESSES, KEYS = TOP_ADDRESSES.start, TOP_KEYS.start
 RATIOS, BEST_RATIO = RATIO_SUMS.start, SUN_RATIO.start
 # What a range of rows holds: NaN, +inf, -inf, first bad row * D + channel, largest positive and negative key.
-FOUND = 6
 FIRST_BAD, POSITIVE, NEGATIVE = 3, 4, 5
 NO_PLACE = 2**62
 
 
 def nothing_found():
-    """Int64 [FOUND] before the first row."""
+    """Int64 [6] before the first row."""
     return np.array([0, 0, 0, NO_PLACE, -1, -1], np.int64)
 
 
@@ -77,7 +76,7 @@ def sweep_rows(
         token_keys: int64 [n], receives each row's largest key, -1 if it has none.
         medians: int64 [n], receives each judged row's lower median, else -1.
         channels: integers [D], raised to the channel maxima.
-        found: int64 [FOUND], as `nothing_found` makes it, updated.
+        found: int64 [6], as `nothing_found` makes it, updated.
         powers: float64 [6], raised by the sums of powers, and the pivot; None for 16-bit formats.
         edges: int32 [2, 32768], for `count_log_bins`; None for 16-bit formats.
     """
