@@ -4,6 +4,7 @@
 - `check_source`   whether there is such a file, without reading it
 - `content_hash`   sha256 over categories and texts in order
 - `read_record`    the fields of one JSON row, with the spellings people use
+- `RowError`       a row that cannot be used
 - `TEXT_FIELDS`, `CATEGORY_FIELDS`, `LANGUAGE_FIELDS`  those spellings, the first one present counts
 
 A `.txt` file is split into samples at blank lines; each paragraph is one sample of category `other`.

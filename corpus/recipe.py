@@ -6,6 +6,7 @@
 - `list_recipes`  the recipes that come with the program
 - `load_recipe`   one of them by name, or the user's own file
 - `parse_source`  `CATEGORY=GLOB` of the command line
+- `check_categories`  refuses sources of a category without a quota
 """
 
 from __future__ import annotations

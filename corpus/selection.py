@@ -2,6 +2,7 @@
 
 - `Reserve`      the texts of one category that may be taken, at most twice its quota
 - `LengthRoom`   the length buckets of one category, and where a text fits
+- `reserve_size` how many texts of a category are kept
 """
 
 from __future__ import annotations

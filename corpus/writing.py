@@ -2,6 +2,7 @@
 
 - `write_corpus`    samples and manifest under their final names, in one go
 - `manifest_path`   where the manifest of a corpus file lies
+- `check_output`    refuses, before any work, an output that could not be written
 - `FORMATS`         the suffixes that can be written
 """
 

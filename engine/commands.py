@@ -3,6 +3,7 @@
 - `CommandDesk`   reads new commands and answers them; keeps the stop wish
 - `RunDesk`       the desk of a run, which can be paused
 - `signals_as_stop`  SIGTERM and SIGINT ask for a stop; SIGHUP (a closed terminal) is ignored
+- `StopRequested`  the user or the system wants the engine to end
 """
 
 from __future__ import annotations

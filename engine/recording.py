@@ -1,6 +1,7 @@
 """What a run tells its session file: status, ticks, checkpoints, events.
 
 - `RunRecorder`  keeps the status and decides when something is due
+- `StorageError` what was measured could not be saved
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 - `RowReader`   makes samples of a source's rows
 - `jsonl_rows`  a JSONL stream
 - `parquet_rows`  a Parquet file
+- `cut_text`    the longest beginning of a text within so many bytes
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
 - `running_maximum`, `by_category`
 - `has_converged`            the rule: the second half of the tokens brought nothing new
 - `Bootstrap`, `bootstrap`   M over category-proportional subsets of the samples
+- `bootstrap_sizes`          the sizes of those subsets for so many samples
 
 Everything follows from the per-sample maxima; nothing is measured again. The bootstrap is that of arXiv 2605.15572:
 subsets of 1,000 and 2,000 samples, five repeats each.

@@ -4,6 +4,7 @@
 - `Maximum`       M with its plateau and headroom
 - `find_maximum`  from per-site magnitudes, final or live
 - `place_label`   sites in words, `L11 mlp_output, L11-L26 hidden`
+- `headroom_bits` how many times a magnitude can double before a limit
 - `bf16_step`     distance between neighbouring bfloat16 numbers
 """
 

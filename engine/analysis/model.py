@@ -3,6 +3,7 @@
 - `Address`       where a number was found, with its token and the text around it
 - `ModelSummary`  everything the screens, the summary and the exports say about a model
 - `analyse`       session -> summary; of an unfinished one, what its last checkpoint holds
+- `find_address`  an address with its token and the text around it
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def magnitude_bounds(dtype: str) -> tuple[NDArray[np.float64], NDArray[np.float6
     return lowest, highest
 
 
-def ratio_to(median: float, magnitude: float) -> float:
+def _ratio_to(median: float, magnitude: float) -> float:
     """The ratio of the two; infinite over a zero median, NaN for 0 / 0 or an unknown part."""
     if math.isnan(median) or math.isnan(magnitude):
         return math.nan
@@ -126,13 +126,13 @@ def judge_layer(totals: SiteTotals, magnitude: float) -> LayerVerdict:
         passes=magnitude > threshold,
         certain=(magnitude > strictest) == (magnitude > mildest),
         median=median,
-        ratio=ratio_to(median, magnitude),
+        ratio=_ratio_to(median, magnitude),
         threshold=threshold,
-        tokens=tokens_above(totals, strictest, mildest),
+        tokens=_tokens_above(totals, strictest, mildest),
     )
 
 
-def tokens_above(totals: SiteTotals, strictest: float, mildest: float) -> Bracket:
+def _tokens_above(totals: SiteTotals, strictest: float, mildest: float) -> Bracket:
     """Tokens whose max|x| is above a threshold known to lie in [mildest, strictest]; exact for 16-bit dtypes."""
     lowest, highest = magnitude_bounds(totals.dtype)
     return Bracket(
@@ -151,7 +151,7 @@ def judge_token(totals: SiteTotals, magnitude: float) -> TokenVerdict:
         passes=None if unknown else tokens > 0,
         tokens=None if unknown else tokens,
         peak_median=peak_median,
-        peak_ratio=ratio_to(peak_median, magnitude),
+        peak_ratio=_ratio_to(peak_median, magnitude),
         largest_ratio=ratio if judged else math.nan,
         largest_ratio_max=largest if judged else math.nan,
         largest_ratio_median=median if judged else math.nan,

@@ -7,6 +7,7 @@
 - `accepted_names`     what it reads, in groups, for the help
 - `Scope`              which sites quantisers work on
 - `parse_layers`       `3-7,11` -> layers
+- `format_layers`      layers -> `3-7,11`
 - `DEFAULT_NAMES`      what is measured when nothing is named
 """
 

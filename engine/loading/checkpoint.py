@@ -3,6 +3,7 @@
 - `Checkpoint`       the files, and how many elements of which type they hold
 - `read_checkpoint`  find and check the weight files of a folder, without reading a tensor
 - `sampled_identity` a hash of names, sizes, headers and samples of files
+- `pickle_only`      the refusal of a model whose weights are pickles
 """
 
 from __future__ import annotations

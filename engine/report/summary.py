@@ -2,6 +2,7 @@
 
 - `FORMAT`, `VERSION`  what the dict says of itself; keys are only ever added within a version
 - `summary_dict`       ModelSummary -> dict
+- `nonfinite_dict`     counts of NaN and infinities, and the address of the first
 
 Unknown numbers are null, infinite ones the string `infinity`; sites are named as in the hook plan; magnitudes are
 |x|, shares lie between 0 and 1.

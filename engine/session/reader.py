@@ -1,6 +1,7 @@
 """`SessionReader`: what every screen, report and comparison reads; and how a screen asks for something.
 
 - `SessionReader`  read-only view of one session file, live or finished
+- `SessionMeta`    what does not change during a run
 - `send_command`   put a request for the engine into the file
 - `is_gone`        whether an engine that should beat has stopped
 """

@@ -10,6 +10,7 @@ data (`MERGE_RULES`), so a new field states its rule where it is declared.
 - `MERGE_RULES`    field -> the name of the rule by which two totals combine it
 - `SiteTotals`     the arrays, with `empty`, `to_arrays`, `from_arrays`
 - `merge`          two totals of the same site as one
+- `shift_power_sums`  power sums about another number
 - `TotalsMismatchError`  two totals that are not of the same thing
 """
 

@@ -4,6 +4,7 @@
 - `HangupWatch`     a thread that notices when the terminal is gone, even where SIGHUP is ignored
 - `EXIT_*`          exit codes
 - `exit_code`       which one a session's state asks for
+- `leave_by_force_after`  for a terminal that swallows the orderly way out
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 - `effect`        measure and print
 - `list_effects`  print what was measured before
+- `make_request`  what is to be measured, from the options
 - `print_effects` as tables
 """
 

@@ -1,6 +1,7 @@
 """Commands that write sessions in other forms, or set them against others.
 
 - `export`     one session in one or more formats
+- `list_formats`  what there is to choose from
 - `compare`    sessions side by side
 - `published`  the checkpoints of the paper
 """
@@ -86,7 +87,7 @@ def compare(sessions: Sequence[Path], form: str | None, output: str, *, all_site
         ReportError: fewer than two sessions, an unknown format, an existing file.
     """
     paths = [find_session(session) for session in sessions]
-    if form is None and output == STDOUT and not all_sites and len(paths) > 1 and has_terminal():
+    if form is None and output == STDOUT and not all_sites and len(paths) > 1 and _has_terminal():
         return _show_comparison(paths)
     with ExitStack() as stack:
         readers = [stack.enter_context(SessionReader(path)) for path in paths]
@@ -141,7 +142,7 @@ def _published_row(row: Checkpoint) -> tuple[str, ...]:
     )
 
 
-def has_terminal() -> bool:
+def _has_terminal() -> bool:
     """Whether somebody sits there."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
