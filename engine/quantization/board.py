@@ -5,7 +5,6 @@
 - `Column`, `Row`                 a scheme of either kind; the errors of a site
 - `SchemeSummary`, `summarise_schemes`  count-weighted means, and the worst site that they hide
 - `best_within`                   the best scheme of a site within a bit budget
-- `ErrorShares`, `error_shares`   how much of the error the largest few elements carry
 - `Overflow`, `find_overflows`    which sites exceed fp16 and e4m3
 """
 
@@ -14,14 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.quantization.distribution import Distribution
 from engine.quantization.metrics import QuantError
-from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, evaluate, fake_quantise
+from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, evaluate
 from engine.statistics.pass_sums import PassScheme, PassSums, find_scheme
 
 Column = Scheme | PassScheme
@@ -74,23 +73,6 @@ class SchemeSummary:
     worst_site: int | None
     worst_sqnr_db: float
     is_exact: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorShares:
-    """Shares of a site's squared error carried by listed elements; lower bounds for whole tokens and channels.
-
-    Attributes:
-        listed: by all listed elements together.
-        token: by those of the token that carries most, with its (sample, position).
-        channel: by those of the channel that carries most, with its number.
-    """
-
-    listed: float
-    token: float
-    token_address: tuple[int, int]
-    channel: float
-    channel_number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,23 +160,6 @@ def best_within(board: Board, row: int, bits: int) -> tuple[Column, QuantError] 
         return None
     allowed = [(s, e) for s, e in zip(board.schemes, errors, strict=True) if e is not None and s.bits <= bits]
     return max(allowed, key=lambda pair: pair[1].sqnr_db, default=None)
-
-
-def error_shares(top: NDArray[Any], distribution: Distribution, scheme: Scheme, threshold: float) -> ErrorShares:
-    """What the listed elements (TOP_DTYPE) carry of the squared error of a scheme with this threshold."""
-    total = scheme.error(distribution, threshold).rmse ** 2 * distribution.count
-    values = top["value"].astype(np.float64)
-    squares = (fake_quantise(values, scheme, threshold, distribution) - values) ** 2
-    if total == 0 or not len(top):
-        return ErrorShares(0.0, 0.0, (-1, -1), 0.0, -1)
-    tokens: dict[tuple[int, int], float] = {}
-    channels: dict[int, float] = {}
-    for square, entry in zip(squares.tolist(), top.tolist(), strict=True):
-        _, sample, position, channel = entry
-        tokens[sample, position] = tokens.get((sample, position), 0.0) + square
-        channels[channel] = channels.get(channel, 0.0) + square
-    token, channel = max(tokens, key=lambda t: tokens[t]), max(channels, key=lambda c: channels[c])
-    return ErrorShares(float(squares.sum()) / total, tokens[token] / total, token, channels[channel] / total, channel)
 
 
 def find_overflows(magnitudes: NDArray[np.float64]) -> tuple[Overflow, ...]:

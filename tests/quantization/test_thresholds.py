@@ -8,13 +8,12 @@ import time
 import numpy as np
 import pytest
 
-from engine.quantization.board import best_within, compute_board, error_shares, find_overflows, summarise_schemes
+from engine.quantization.board import best_within, compute_board, find_overflows, summarise_schemes
 from engine.quantization.distribution import Distribution
 from engine.quantization.errors import QuantizationError
-from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, evaluate, fake_quantise, parse_scheme
+from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, evaluate, parse_scheme
 from engine.quantization.thresholds import mse_optimal, quantile, reference_quantile
 from engine.quantization.uniform import symmetric, symmetric_squares
-from engine.statistics.totals import TOP_DTYPE
 from tests.analysis.sessions import to_bits
 from tests.statistics.judge import decode
 
@@ -123,18 +122,6 @@ def test_the_best_scheme_within_a_bit_budget_has_the_highest_sqnr() -> None:
     assert scheme.bits <= 4
     assert error.sqnr_db == max(e.sqnr_db for s, e in zip(board.schemes, board.rows[0], strict=True) if s.bits <= 4)
     assert best_within(board, 0, 1) is None and best_within(board, 1, 8) is None
-
-
-def test_a_few_elements_carry_the_error_of_a_clipped_site() -> None:
-    found, x = site(massive())
-    top = np.zeros(3, TOP_DTYPE)
-    top["value"], top["sample"], top["channel"] = x[:3], [0, 0, 1], [5, 7, 5]
-    scheme = Scheme(policy="quantile", value=0.999)
-    shares = error_shares(top, found, scheme, scheme.threshold(found))
-    error = (fake_quantise(x, scheme, scheme.threshold(found), found) - x) ** 2
-    assert shares.listed == pytest.approx(error[:3].sum() / error.sum(), rel=1e-9) and shares.listed > 0.99
-    assert shares.channel_number == 5 and shares.channel == pytest.approx(error[[0, 2]].sum() / error.sum(), rel=1e-9)
-    assert shares.token_address == (0, 0) and shares.token == pytest.approx(error[:2].sum() / error.sum(), rel=1e-9)
 
 
 def test_overflows_begin_at_the_first_site_above_the_limit() -> None:
