@@ -60,9 +60,6 @@ class AskingScreen(WatchedScreen):
             super().__init__()
             self.text = text
 
-    class Uncovered(Message):
-        """The screen is on top again, and wants what came meanwhile."""
-
     def __init__(self, look: Look, snapshot: Snapshot, *, may_ask: bool) -> None:
         super().__init__(look, snapshot)
         self.may_ask = may_ask
@@ -143,10 +140,6 @@ class AskingScreen(WatchedScreen):
         else:
             self._ticking.stop()
             self._ticking = None
-
-    def on_screen_resume(self) -> None:
-        """Another screen has closed."""
-        self.post_message(self.Uncovered())
 
     def on_asking_screen_probe_read(self, event: ProbeRead) -> None:
         """The values are here."""

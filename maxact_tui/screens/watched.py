@@ -59,14 +59,26 @@ class WatchedScreen(Screen[int | None], metaclass=AbstractMeta):
             super().__init__()
             self.text = text
 
+    class Uncovered(Message):
+        """The screen is on top again, and wants what came meanwhile."""
+
+    _was_covered = False
+
     def __init__(self, look: Look, snapshot: Snapshot) -> None:
         super().__init__()
         self.look, self.snapshot = look, snapshot
 
     def on_screen_suspend(self) -> None:
         """It was closed, or another screen covers it, which it will be shown under again."""
+        self._was_covered = True
         if self not in self.app.screen_stack:
             forget_lines(self)
+
+    def on_screen_resume(self) -> None:
+        """What covered it has closed; the application is told, whatever the answer was."""
+        if self._was_covered:
+            self._was_covered = False
+            self.post_message(self.Uncovered())
 
     def show(self, snapshot: Snapshot) -> bool:
         """Show a newer snapshot; returns whether anything visible changed."""

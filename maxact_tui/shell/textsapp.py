@@ -7,7 +7,6 @@ They are imported when they are opened: the first frame does not wait for them.
 
 from __future__ import annotations
 
-from maxact_tui.screens.asking import AskingScreen
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.shell.opening import OpeningApp
@@ -53,9 +52,10 @@ class TextsApp(OpeningApp):
 
         await self.push_screen(ChannelsScreen(self.look, self.snapshot, self._site_here()), self._jump)
 
-    def on_asking_screen_uncovered(self, event: AskingScreen.Uncovered) -> None:
-        """Show what came while the screen was covered, the engine's answer among it."""
+    def on_watched_screen_uncovered(self, event: WatchedScreen.Uncovered) -> None:
+        """Show what came while the screen was covered, the engine's answer among it, and look for more at once."""
         self.redraw()
+        self.hurry()
 
     def _site_here(self) -> int | None:
         return self.screen.site if isinstance(self.screen, SiteScreen) else self.monitor.site

@@ -14,6 +14,7 @@ from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.reading import ReadingScreen
 from maxact_tui.screens.threads import ThreadsScreen
 from maxact_tui.terminal.palette import choose_look
+from maxact_tui.watching import watcher
 from maxact_tui.watching.snapshot import Snapshot
 from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
@@ -172,6 +173,26 @@ async def test_help_lists_keys_measures_and_signs(shown: Shown, clean_session: P
         check_picture("help-120x36", screen_text(pilot.app))
         await pilot.press("escape")
         assert isinstance(pilot.app.screen, MonitorScreen)
+
+
+@pytest.mark.parametrize("keys", [("question_mark",), ("i", "equals_sign")])
+async def test_what_was_covered_is_up_to_date_as_soon_as_it_is_uncovered(
+    keys: tuple[str, ...], shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = sessions.running(tmp_path / "run.maxact", layers=4, massive=2, hostile=False)
+    async with shown(script.path) as pilot:
+        await settle(pilot, is_complete)
+        for number, key in enumerate(keys, 1):
+            await pilot.press(key)
+            await settle(pilot, lambda app, n=number: len(app.screen_stack) == n + 1)
+        monkeypatch.setattr(watcher, "POLL_SECONDS", 600.0)
+        await pilot.pause(1.5)  # the last wait of the old length is over
+        before = pilot.app.snapshot.status.samples_done
+        script.tick()
+        await pilot.pause(1.5)
+        assert pilot.app.snapshot.status.samples_done == before
+        await pilot.press("escape")
+        await settle(pilot, lambda app: app.snapshot.status.samples_done == before + 1, 5)
 
 
 async def test_the_palette_runs_what_was_typed(shown: Shown, clean_session: Path) -> None:
