@@ -21,6 +21,7 @@ from textual.strip import Strip
 from engine.analysis.channelmap import ChannelMap
 from engine.analysis.channels import ChannelSummary
 from engine.analysis.site import SiteSummary, TopEntry
+from engine.report.wording import counted
 from engine.sites.site import HookPlan, Site
 from maxact_tui.pages.cells import compact_bound
 from maxact_tui.pages.header import token_parts
@@ -160,7 +161,7 @@ def _kind_line(here: ChannelPlace, look: Look, width: int) -> Strip:
         return line(look, ("neither a massive activation nor an outlier feature here", "dim"))
     few, many = found.massive_tokens, found.large_tokens
     said = f": massive in {_count(few.lower, few.upper)}, large in {_count(many.lower, many.upper)}"
-    said += f" of {grouped(found.tokens)} tokens"
+    said += f" of {counted(found.tokens, 'token')}"
     return line(look, (WORDS[found.kind], "warn"), (visible(said, max(width - 28, 10), space=" "), "dim"))
 
 

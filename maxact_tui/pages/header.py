@@ -2,6 +2,7 @@
 
 - `status_lines`    model, engine and progress, two lines
 - `maximum_lines`   M, where it is and which token carries it, two lines
+- `carrier_words`  where M is, for the head of a site
 - `progress_share`, `progress_words`  how far a run is
 - `usage_words`     what the engine takes of the machine
 - `progress_bar`    a determinate bar as text
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from textual.strip import Strip
 
-from engine.analysis.maximum import Maximum
+from engine.analysis.maximum import Maximum, place_label
 from engine.process import why_it_ended
 from engine.report.wording import counted
 from engine.session.reader import SessionMeta
@@ -179,6 +180,21 @@ def maximum_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     return [first, token_line(snapshot, maximum, look, width)]
 
 
+def carrier_words(snapshot: Snapshot, site: int, room: int) -> str:
+    """Where M is, seen from a site: `M is also at L12-L26 hidden`, or as much of it as the room allows."""
+    maximum, plan = snapshot.maximum, snapshot.plan
+    if maximum is None or plan is None:
+        return ""
+    others = place_label(plan, [number for number in maximum.plateau if number != site])
+    if site not in maximum.plateau:
+        said = [f"M {exact(maximum.magnitude)} is at {others}", f"M is at {others}"]
+    elif others:
+        said = [f"M is also at {others}", "tied for M"]
+    else:
+        said = ["M is here alone", "M"]
+    return next((words for words in said if cell_width(words) <= room), "")
+
+
 def fp16_verdict(maximum: Maximum) -> tuple[str, str]:
     """Whether M fits float16, and by how many bits, with the style for it."""
     if maximum.overflows_fp16:
@@ -233,7 +249,7 @@ def _what(snapshot: Snapshot) -> str:
     dtype = str(meta.provenance.get("dtype") or meta.job.dtype)
     parts = [part for part in (dtype, _device(meta)) if part != "auto"]
     if meta.plan is not None:
-        parts.append(f"{len(meta.plan.sites)} sites")
+        parts.append(counted(len(meta.plan.sites), "site"))
     return visible("  ".join(parts), space=" ")
 
 

@@ -13,6 +13,7 @@ import textwrap
 
 from textual.strip import Strip
 
+from corpus.wording import counted, noun
 from engine.quantization.board import Board, Column, best_within
 from engine.quantization.carriers import Carrier
 from engine.quantization.metrics import QuantError
@@ -138,7 +139,7 @@ def _facts(tuner: Tuner, tuning: Tuning, policy: str, width: int, look: Look) ->
     lines = [_title(tuned, look), *_slider(tuner, tuned, width)]
     sqnr = "the site is all zero: no error" if error.is_zero else f"SQNR {error_text(error, look)} dB"
     lines.append([(sqnr, "value"), f"   rel. rmse {share_text(error.rel_rmse)}   rel. mae {share_text(error.rel_mae)}"])
-    parts: list[Part] = [f"clipped {share_text(error.clip_rate)} of {grouped(error.count)} elements"]
+    parts: list[Part] = [f"clipped {share_text(error.clip_rate)} of {counted(error.count, 'element')}"]
     if error.nonfinite:
         parts.append((f"   {grouped(error.nonfinite)} non-finite left out", "bad"))
     lines.append(parts)
@@ -159,7 +160,7 @@ def _measured(board: Board, column: int, look: Look) -> list[list[Part]]:
     if error is None:
         return [*lines, [("not applied at this site", "dim")]]
     lines.append([(f"SQNR {error_text(error, look)} dB", "value"), f"   rel. rmse {share_text(error.rel_rmse)}"])
-    lines.append([f"clipped {share_text(error.clip_rate)} of {grouped(error.count)} elements"])
+    lines.append([f"clipped {share_text(error.clip_rate)} of {counted(error.count, 'element')}"])
     return [*lines, [("its scales change within the tensor: there is no threshold to move", "dim")]]
 
 
@@ -256,7 +257,7 @@ def _what_if_lines(what_if: WhatIf | None, tuning: Tuning, policy: str, width: i
         whole = decibel_text(what_if.whole_db, look)
         lines.append([("         ", "dim"), f"whole site, these channels exact: ≥ {whole} dB"])
     if left.uncertain:
-        lines.append([(f"         {grouped(left.uncertain)} elements only by bounds", "dim")])
+        lines.append([(f"         {grouped(left.uncertain)} {noun(left.uncertain, 'element')} only by bounds", "dim")])
     return lines
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from textual.strip import Strip
 
+from engine.report.wording import counted
 from engine.session.records import Event
 from maxact_tui.pages.brokenoff import broken_lines
 from maxact_tui.pages.eventlines import EVENT_STYLES, event_time
 from maxact_tui.terminal.palette import Look
-from maxact_tui.texts.numbers import grouped
 from maxact_tui.texts.visible import cut_middle, visible
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.lines import line
@@ -47,6 +47,6 @@ def _event_lines(snapshot: Snapshot, look: Look, width: int, newest: int) -> lis
 
 def _event_line(event: Event, look: Look, width: int, started: float) -> Strip:
     when = f" {event_time(event, started):>7}  "
-    tokens = f"  at {grouped(event.tokens)} tokens" if event.tokens and width >= _TOKENS_FROM else ""
+    tokens = f"  at {counted(event.tokens, 'token')}" if event.tokens and width >= _TOKENS_FROM else ""
     text = visible(event.text, max(width - len(when) - len(tokens), 10), space=" ", ascii_only=look.ascii_only)
     return line(look, (when, "dim"), (text, EVENT_STYLES.get(event.kind, "")), (tokens, "dim"))

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from textual.strip import Strip
 
+from engine.report.wording import counted
 from engine.statistics.patterns import LOG_EDGES, log_bins
 from maxact_tui.pages.cells import compact_bound, site_values
 from maxact_tui.pages.header import token_parts
@@ -56,7 +57,7 @@ def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
         return [line(look, *title), line(look, (_WAITING, "dim"))]
     s = view.summary
     facts = [f"rms {compact(s.rms)}", f"crest {compact(s.crest)}", f"median {compact(s.abs_median)}"]
-    facts += [f"q99.9 {compact(s.abs_q999)}", f"kurtosis {compact(s.kurtosis)}", f"{grouped(s.tokens)} tokens"]
+    facts += [f"q99.9 {compact(s.abs_q999)}", f"kurtosis {compact(s.kurtosis)}", counted(s.tokens, "token")]
     if stale := snapshot.as_of(view.tokens):
         facts = [stale, *facts[:-1]]
     numbers = line(look, _joined(facts, width))

@@ -16,11 +16,12 @@ import numpy as np
 from textual.strip import Strip
 
 from engine.analysis.maximum import Maximum, find_maximum
+from engine.report.wording import counted
 from engine.sites.site import HookPlan
 from maxact_tui.pages.cells import compact_bound
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import compact, exact, grouped
-from maxact_tui.texts.pieces import token_name, whole_text
+from maxact_tui.texts.pieces import origin_words, token_name, whole_text
 from maxact_tui.texts.visible import cell_width, visible
 from maxact_tui.watching.probes import ProbeView, Tokens, peak_token
 from maxact_tui.watching.snapshot import Snapshot
@@ -33,7 +34,7 @@ from maxact_tui.widgets.tokenview import TokenCursor
 def sample_head(tokens: Tokens, look: Look, width: int) -> Strip:
     """Number, category, origin and length of a sample."""
     cut = ", cut" if tokens.was_cut else ""
-    facts = [f"{grouped(len(tokens))} tokens{cut}", tokens.category, tokens.language, tokens.origin]
+    facts = [f"{counted(len(tokens), 'token')}{cut}", tokens.category, tokens.language, origin_words(tokens.origin)]
     said = visible("  ".join(fact for fact in facts if fact), max(width - 14, 10), space=" ")
     return line(look, (f" Sample {tokens.sample}", "title"), f"  {said}")
 
@@ -123,7 +124,7 @@ def _verdict_line(layers: LayerTokens, cursor: TokenCursor, look: Look, width: i
     if isnan(limit):
         said = "massive or not: the medians of this layer come with a checkpoint of the run"
         return line(look, (visible(said, width, space=" "), "dim"))
-    others = f"  {grouped(count)} massive of {grouped(layers.values.shape[1])} tokens here"
+    others = f"  {grouped(count)} massive of {counted(layers.values.shape[1], 'token')} here"
     if layers.massive[cursor.layer, cursor.token]:
         return line(look, ("massive", "warn"), (f": |x| > {compact(limit)} (1000 x the layer's median){others}", "dim"))
     return line(look, (f"not massive: |x| <= {compact(limit)}{others}", "dim"))

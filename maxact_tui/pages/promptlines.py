@@ -14,9 +14,10 @@ from math import isnan
 
 from textual.strip import Strip
 
+from engine.report.wording import counted
 from engine.session.records import Result
 from maxact_tui.terminal.palette import Look
-from maxact_tui.texts.numbers import UNKNOWN, compact, exact, grouped
+from maxact_tui.texts.numbers import UNKNOWN, compact, exact
 from maxact_tui.texts.pieces import token_name, whole_text
 from maxact_tui.texts.visible import fitted, visible
 from maxact_tui.watching.probes import ProbeView, peak_token
@@ -30,7 +31,7 @@ FACTOR_SHOWN = 2.0  # ratios further from one than this stand out
 def prompt_head(view: ProbeView, look: Look, width: int, name: str = "") -> Strip:
     """A prompt in a line: its text, its policy and its length; beside a name of its own also its M."""
     cut = ", cut" if view.tokens.was_cut else ""
-    facts = f"  {_policy(view.policy)}, {grouped(len(view.tokens))} tokens{cut}"
+    facts = f"  {_policy(view.policy)}, {counted(len(view.tokens), 'token')}{cut}"
     if name:
         facts += f"  M {_magnitude(view.result)}"
     name = name or "Prompt"

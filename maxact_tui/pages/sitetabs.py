@@ -19,6 +19,7 @@ from textual.strip import Strip
 
 from engine.analysis.convergence import CategoryMaximum, by_category, running_maximum
 from engine.analysis.maximum import E4M3_LIMIT, FP16_LIMIT
+from engine.report.wording import counted
 from engine.statistics.patterns import magnitude_counts, magnitude_values
 from maxact_tui.pages.header import token_parts
 from maxact_tui.pages.panes import distribution_lines
@@ -26,6 +27,7 @@ from maxact_tui.pages.sheets import Column, Sheet, Sorting, arranged, heading
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.filtering import EVERYTHING, Filter, Record, Value
 from maxact_tui.texts.numbers import compact, exact, grouped, percent, signed
+from maxact_tui.texts.pieces import origin_words
 from maxact_tui.texts.visible import fitted, visible
 from maxact_tui.watching.places import place_record
 from maxact_tui.watching.snapshot import SiteView, Snapshot
@@ -104,7 +106,7 @@ def token_detail(view: SiteView, number: int, look: Look, width: int) -> list[St
     where = f"token {place.token_id} = {place.piece!r}, "
     if place.part[1] > 1:
         where += f"part {place.part[0]} of {place.part[1]} of ‹{visible(place.token, 20)}›, "
-    where += f"{place.length} tokens in {visible(place.origin, space=' ')}"
+    where += f"{counted(place.length, 'token')} in {visible(origin_words(place.origin), space=' ')}"
     if place.language:
         where += f" ({visible(place.language, space=' ')})"
     return [
@@ -233,7 +235,7 @@ def sample_page(
     last = whole.points[-1]
     rises = "once" if len(whole.points) == 1 else f"{len(whole.points)} times"
     verdict = f"The maximum rose {rises}, last with sample {last.sample}, after "
-    verdict += f"{percent(whole.last_increase_share)} of {grouped(whole.tokens)} tokens."
+    verdict += f"{percent(whole.last_increase_share)} of {counted(whole.tokens, 'token')}."
     lines += [line(look), line(look, visible(verdict, width, space=" "))]
     x = np.asarray([p.tokens for p in whole.points] + [whole.tokens], np.float64)
     y = np.asarray([p.magnitude for p in whole.points] + [last.magnitude])

@@ -16,11 +16,12 @@ from textual.containers import Vertical
 from textual.events import Key
 
 from engine.job import Policy
+from engine.report.wording import counted
 from engine.session.records import Status
 from maxact_tui.keymap import actions
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
-from maxact_tui.texts.numbers import duration, grouped
+from maxact_tui.texts.numbers import duration
 from maxact_tui.watching.pairing import partner_policy
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import Choice
@@ -100,7 +101,7 @@ def partner_choices(policy: Policy, status: Status) -> tuple[str, list[Choice]]:
     other = {"bos": "with BOS", "raw": "without BOS"}[partner_policy(policy)]
     took = f", {duration(status.running_seconds)} last time" if status.running_seconds else ""
     start = Choice("start", "s", f"start it: the model is loaded once more{took}")
-    return f"Run all {grouped(status.samples_total)} samples again {other}?", [
+    return f"Run all {counted(status.samples_total, 'sample')} again {other}?", [
         start,
         Choice("cancel", "c", "run nothing"),
     ]

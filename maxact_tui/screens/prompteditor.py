@@ -21,6 +21,7 @@ from maxact_tui.pages.promptlines import POLICY_WORDS
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import grouped
+from maxact_tui.texts.visible import visible
 from maxact_tui.widgets.lines import Lines, Part, line
 
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -98,12 +99,20 @@ class PromptArea(TextArea):
         event.stop()
         event.prevent_default()
 
+    def hidden(self) -> list[str]:
+        """The characters of the text that are not shown as they are, each once, in the notation of all screens."""
+        characters = dict.fromkeys(c for c in self.text if c not in "\n\t" and not self._is_safe(c))
+        return [visible(c, ascii_only=self._look.ascii_only) for c in characters]
+
     def _safe(self, character: str) -> str:
-        if character == "\t":
+        # The field counts a cell for each character, so that none can be written out in it.
+        if character == "\t" or self._is_safe(character):
             return character
-        if unicodedata.category(character) in _UNSAFE or (self._look.ascii_only and not character.isascii()):
-            return "?" if self._look.ascii_only else "�"
-        return character
+        return "?" if self._look.ascii_only else "�"
+
+    def _is_safe(self, character: str) -> bool:
+        is_unsafe = unicodedata.category(character) in _UNSAFE
+        return not is_unsafe and (character.isascii() or not self._look.ascii_only)
 
 
 class PromptEditor(AnsweringScreen[Typed | None]):
@@ -157,7 +166,7 @@ class PromptEditor(AnsweringScreen[Typed | None]):
     def on_prompt_area_paste_cut(self, event: PromptArea.PasteCut) -> None:
         """Say what is missing."""
         event.stop()
-        self._said = f"only {grouped(event.kept)} of the {grouped(event.pasted)} characters pasted have room here"
+        self._said = f"only {grouped(event.kept)} of the {counted(event.pasted, 'character')} pasted have room here"
         self._draw()
 
     def on_prompt_area_ended(self, event: PromptArea.Ended) -> None:
@@ -181,8 +190,10 @@ class PromptEditor(AnsweringScreen[Typed | None]):
         look, text = self.look, self.query_one(PromptArea).text
         facts = f"  {counted(len(text), 'character')}"
         if self._longest is not None and len(text.encode("utf-8", "replace")) > self._longest:
-            facts += f"; the model is given the first {grouped(self._longest)} tokens"
-        title = line(look, ("Prompt", "title"), (facts, "dim"))
+            facts += f"; the model is given the first {counted(self._longest, 'token')}"
+        hidden = self.query_one(PromptArea).hidden()
+        warning = f"  {'?' if look.ascii_only else '�'} stands for {' '.join(hidden)}" if hidden else ""
+        title = line(look, ("Prompt", "title"), (facts, "dim"), (warning, "warn"))
         self.query_one("#prompt-title", Lines).show([title])
         parts: list[Part] = [("tokens ", "dim")]
         for name, words in POLICY_WORDS.items():

@@ -17,7 +17,7 @@ from textual.binding import BindingType
 from textual.strip import Strip
 
 from maxact_tui.keymap import actions
-from maxact_tui.keymap.actions import Place, help_sections
+from maxact_tui.keymap.actions import Place, actions_of, help_sections
 from maxact_tui.pages.measures import MEASURES
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
@@ -97,10 +97,13 @@ class ReadingScreen(AnsweringScreen[None]):
 def help_lines(look: Look, width: int, here: Sequence[Place] = ()) -> list[Strip]:
     """Everything the keys do, those of the places `here` first; what the screen shows, and what the measures mean."""
     lines = [line(look)]
+    palette = next(action.key_text for action in actions_of("app", keys=look.keys) if action.name == "palette")
     for title, entries in help_sections(*here, keys=look.keys):
         lines.append(line(look, (title, "heading")))
         for key, sentence in entries:
-            lines += _paragraph(look, key, sentence, width)
+            # What has no key is found in the palette by the word its sentence begins with.
+            found = f"{palette} {sentence.split()[0].strip(':').lower()}"
+            lines += _paragraph(look, key or found, sentence, width)
         lines.append(line(look))
     lines.append(line(look, ("What the heatmap can show", "heading")))
     for measure in MEASURES:
@@ -131,6 +134,7 @@ _SIGNS = (
     ("embed, norm", "Embedding and final norm stand in the column of the residual stream."),
     ("fits fp16", "M is below 65,504; so many bits (doublings) are left."),
     ("massive", "|x| > 100 and > 1000 x the median of |x|: over the layer (default) or over the token's own values."),
+    ("sample 60", "Samples, positions, channels and layers count from 0; entries of a file from 1."),
     ("· ↵ ⇥ \\x1b", "A token's space, newline, tab and any byte that cannot be printed."),
 )
 

@@ -13,6 +13,7 @@ from textual.containers import Vertical
 from textual.strip import Strip
 
 from maxact_tui.keymap import actions
+from maxact_tui.pages.header import carrier_words
 from maxact_tui.pages.panes import site_lines
 from maxact_tui.pages.sheets import Sheet
 from maxact_tui.pages.sitetabs import (
@@ -233,6 +234,8 @@ class SiteScreen(Tunable, Tabled, WatchedScreen):
         lines = [Strip.join([line(self.look, " "), one]) for one in _for_site(shown, self.site, self.look, width - 2)]
         note = f"  {site.note}" if site.note else ""
         where = visible(f" {site.capture} of {site.module or 'the model'}  {site.kind}{note}", width, space=" ")
+        carrier = carrier_words(shown, self.site, width - lines[0].cell_length - 3)
+        lines[0] = Strip.join([lines[0], line(self.look, (f"  {carrier}" if carrier else "", "dim"))])
         return [lines[0], line(self.look, (where, "dim")), *lines[1:]]
 
     def _tab_line(self) -> Strip:

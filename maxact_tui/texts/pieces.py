@@ -3,16 +3,19 @@
 - `ShownPiece`    what stands in the place of one token
 - `shown_pieces`  the pieces of a text, where tokens are UTF-8 only together as the characters that begin in each
 - `whole_text`    the characters a token is part of
+- `origin_words`  where a sample comes from, in words
 - `token_name`    a single token as it is shown, with which part of its characters it is
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from maxact_tui.texts.visible import visible
 
+_NUMBERED = re.compile(r"(.+):([1-9]\d*)", re.DOTALL)
 LONGEST_RUN = 12  # tokens; a vocabulary of single bytes needs four for a character
 
 
@@ -47,6 +50,12 @@ def whole_text(pieces: Sequence[bytes], shown: ShownPiece) -> bytes:
     """The text of a piece's run: whole characters, or the token's own bytes where it is in none."""
     start, end = shown.run
     return b"".join(pieces[start:end])
+
+
+def origin_words(origin: str) -> str:
+    """`starter:61` as `entry 61 of starter`, lest it be taken for the sample's number, which counts from 0."""
+    found = _NUMBERED.fullmatch(origin)
+    return f"entry {found[2]} of {found[1]}" if found and "://" not in origin else origin
 
 
 def token_name(text: bytes, part: tuple[int, int], width: int | None = None, *, ascii_only: bool = False) -> str:

@@ -43,6 +43,7 @@ def test_escapes_and_line_ends_in_a_paste_are_its_text_and_reach_no_key_and_no_w
         paste(terminal, NASTY)
         terminal.wait_for(f"{len(NASTY) - 1} characters")  # a carriage return and a newline are one end of a line
         terminal.wait_for("four �[200~�[A�31m ��")
+        terminal.wait_for("� stands for \\x1b")
         assert "ctrl+n" in terminal.text
         terminal.press("!")
         terminal.wait_for("��!")
