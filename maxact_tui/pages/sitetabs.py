@@ -106,7 +106,7 @@ def token_detail(view: SiteView, number: int, look: Look, width: int) -> list[St
     where = f"token {place.token_id} = {place.piece!r}, "
     if place.part[1] > 1:
         where += f"part {place.part[0]} of {place.part[1]} of ‹{visible(place.token, 20)}›, "
-    where += f"{counted(place.length, 'token')} in {visible(origin_words(place.origin), space=' ')}"
+    where += f"{counted(place.length, 'token')} long, {visible(origin_words(place.origin), space=' ')}"
     if place.language:
         where += f" ({visible(place.language, space=' ')})"
     return [
