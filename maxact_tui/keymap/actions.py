@@ -6,6 +6,7 @@ A new screen adds a name to `Place`, a tuple of its rows, and a line to `TABLES`
 - `Keys`      the user's own keys: "PLACE.NAME" of an action -> Textual key names
 - `TABLES`    title and actions of each place, in the order of the help
 - `actions_of` the actions of places
+- `key_of`    how the key of an action is written
 - `everywhere` the actions of `app` that work at places
 - `setting`   what the key map calls an action
 - `bindings`  Textual key bindings of a place
@@ -72,7 +73,12 @@ MONITOR = (
     Action("to_maximum", ("x",), "to M", "Jump to the site where M is; again for the next tied site."),
     Action("next_pane", ("tab",), "pane", "Next pane beside the heatmap."),
     Action("measure(1)", ("m",), "measure", "Next measure in the heatmap (max, rms, crest, ...)."),
-    Action("app.pause", ("space",), "pause", "Pause the run after the current batch, or resume it."),
+    Action(
+        "app.pause",
+        ("space",),
+        "pause",
+        "Pause the run after its batch, resume it, or continue one that broke off.",
+    ),
     Action("app.threads", ("t",), "threads", "Massive activations followed through the layers."),
     *textactions.OPENING,
     Action("app.board", ("i",), "INT8", "The board: every site under every quantiser, and what exceeds fp16 and e4m3."),
@@ -225,6 +231,11 @@ _OVER_SCREENS: dict[Place, tuple[str, ...]] = {
 def actions_of(*places: Place, keys: Keys = DEFAULT_KEYS) -> list[Action]:
     """The actions of these places, in the order of their tables, with the user's keys where there are any."""
     return [_with_keys(place, action, keys) for place in places for action in TABLES[place][1]]
+
+
+def key_of(place: Place, name: str, keys: Keys = DEFAULT_KEYS) -> str:
+    """How the first key of an action is written; empty where the user took its keys away."""
+    return next(action.key_text for action in actions_of(place, keys=keys) if action.name == name)
 
 
 def everywhere(*places: Place, keys: Keys = DEFAULT_KEYS) -> list[Action]:

@@ -13,6 +13,7 @@ from engine.process import why_it_ended
 from engine.report.wording import counted
 from engine.session.library import log_path
 from engine.session.records import BROKEN_OFF
+from maxact_tui.keymap.actions import key_of
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import grouped
 from maxact_tui.texts.visible import cut_start, visible
@@ -30,7 +31,9 @@ def broken_lines(snapshot: Snapshot, look: Look, width: int, height: int) -> lis
         return []
     head = "the run failed: " if status.phase == "failed" else ""
     cause = _wrapped(head + why_it_ended(status).removeprefix(head), width)[:_CAUSE_LINES]
-    way_on = _wrapped(f"continue: maxact-tui resume {short_name(snapshot.path)}", width)
+    key = "" if snapshot.read_only else key_of("monitor", "app.pause", look.keys)
+    here = f"{key}, or " if key else ""
+    way_on = _wrapped(f"continue: {here}maxact-tui resume {short_name(snapshot.path)}", width)
     log = "log: " + cut_start(visible(str(log_path(snapshot.path)), space=" "), max(width - 7, 8))
     saved = _saved(snapshot)
     room = height - len(cause) - len(way_on) - 1 - bool(saved)

@@ -2,6 +2,7 @@
 
 - `ChoiceScreen`  asks; gives back the chosen name, None for esc
 - `partner_choices` what running the samples again under another policy means
+- `continue_choices` what going on with a run that ended before its time means
 - `leave_choices` what leaving a running session can mean
 """
 
@@ -104,6 +105,16 @@ def partner_choices(policy: Policy, status: Status) -> tuple[str, list[Choice]]:
     return f"Run all {counted(status.samples_total, 'sample')} again {other}?", [
         start,
         Choice("cancel", "c", "run nothing"),
+    ]
+
+
+def continue_choices(status: Status, saved: int) -> tuple[str, list[Choice]]:
+    """The question before a run that ended before its time goes on, and its answers."""
+    total = counted(status.samples_total, "sample")
+    done = f"{saved:,} of {total} are saved" if saved and status.samples_total else "nothing is saved yet"
+    return f"Continue this run? {done}.", [
+        Choice("continue", "c", "continue it: the model is loaded once more"),
+        Choice("not", "n", "leave it as it is"),
     ]
 
 

@@ -17,7 +17,7 @@ from textual.binding import BindingType
 from textual.strip import Strip
 
 from maxact_tui.keymap import actions
-from maxact_tui.keymap.actions import Place, actions_of, help_sections
+from maxact_tui.keymap.actions import Place, help_sections, key_of
 from maxact_tui.pages.measures import MEASURES
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
@@ -97,7 +97,7 @@ class ReadingScreen(AnsweringScreen[None]):
 def help_lines(look: Look, width: int, here: Sequence[Place] = ()) -> list[Strip]:
     """Everything the keys do, those of the places `here` first; what the screen shows, and what the measures mean."""
     lines = [line(look)]
-    palette = next(action.key_text for action in actions_of("app", keys=look.keys) if action.name == "palette")
+    palette = key_of("app", "palette", look.keys)
     for title, entries in help_sections(*here, keys=look.keys):
         lines.append(line(look, (title, "heading")))
         for key, sentence in entries:

@@ -21,7 +21,7 @@ from maxact_tui.keymap.settings import THEMES, Settings
 from maxact_tui.pages.jumps import site_jumps
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.screens.browser import BrowserScreen
-from maxact_tui.screens.choice import ChoiceScreen, partner_choices
+from maxact_tui.screens.choice import ChoiceScreen, continue_choices, partner_choices
 from maxact_tui.screens.events import EventsScreen
 from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.monitor import MonitorScreen, Spot
@@ -33,6 +33,7 @@ from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.shell.boardapp import BoardActions
 from maxact_tui.terminal.ending import EXIT_DONE
 from maxact_tui.terminal.palette import Look
+from maxact_tui.watching.asking import go_on
 from maxact_tui.watching.requests import READ_ONLY
 
 PageMaker = Callable[[Look, int], Sequence[Strip]]
@@ -131,9 +132,14 @@ class OpeningApp(BoardActions):
         elif isinstance(self.screen, WatchedScreen):
             self.screen.dismiss(site)
 
-    def action_pause(self) -> None:
-        """Ask the engine to pause, or to go on."""
-        if self._requests.toggle_pause(self.snapshot):
+    async def action_pause(self) -> None:
+        """Ask the engine to pause, or to go on; ask whether a run that ended before its time is to be continued."""
+        status = self.snapshot.status
+        if status is not None and self.snapshot.has_ended and status.phase != "finished" and not self._read_only:
+            saved = self.snapshot.samples_done
+            question, choices = continue_choices(status, 0 if saved is None else len(saved))
+            await self.push_screen(ChoiceScreen(self.look, question, choices), self._on_continue_chosen)
+        elif self._requests.toggle_pause(self.snapshot):
             self.hurry()
 
     async def action_ab(self) -> None:
@@ -155,6 +161,20 @@ class OpeningApp(BoardActions):
         if site is not None:
             self.monitor.place(site)
         self.redraw()
+
+    def _on_continue_chosen(self, chosen: str | None) -> None:
+        self.redraw()
+        if chosen == "continue" and self._session is not None:
+            self._continue_run(self._session)
+
+    @work(thread=True, exclusive=True, group="continue")
+    def _continue_run(self, session: Path) -> None:
+        try:
+            go_on(session)
+        except SessionError as error:
+            self.call_from_thread(self.say, str(error))
+        else:
+            self.call_from_thread(self.hurry)
 
     def _on_partner_chosen(self, chosen: str | None) -> None:
         self.redraw()

@@ -1,6 +1,7 @@
 """Asking the engine for work on the loaded model, whether the run goes on or has ended.
 
 - `ask`       send a command; starts an engine that only answers where none is alive
+- `go_on`     continue a run that ended before its time
 - `is_alive`  whether somebody is there who answers
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.process import start_service
+from engine.process import start_engine, start_service
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED
 from engine.session.schema import SessionError
@@ -35,6 +36,22 @@ def ask(session: Path, name: str, arguments: Mapping[str, Any] | None = None) ->
         except OSError as error:
             raise SessionError(f"the engine could not be started: {error}") from error
     return send_command(session, name, dict(arguments or {}))
+
+
+def go_on(session: Path) -> None:
+    """Continue a run that ended before its time, from its last checkpoint.
+
+    Raises:
+        SessionError: it runs again already or is finished, cannot be written here, or the engine cannot be started.
+    """
+    with SessionReader(session) as reader:
+        phase = reader.status().phase
+    if phase not in ENDED or phase == "finished":
+        raise SessionError(f"the run is {phase}")
+    try:
+        start_engine(session)
+    except OSError as error:
+        raise SessionError(f"the engine could not be started: {error}") from error
 
 
 def is_alive(reader: SessionReader) -> bool:

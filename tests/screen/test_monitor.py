@@ -273,7 +273,7 @@ async def test_a_run_whose_engine_is_gone_says_why_what_is_saved_and_how_to_go_o
         text = screen_text(pilot.app)
     assert "the engine is gone and gave no reason" in text
     assert "RuntimeError: \\x1b[2Jan illegal memory access" in text
-    assert f"continue: maxact-tui resume '{script.path}'".replace(" ", "") in "".join(text.split())
+    assert f"continue: space, or maxact-tui resume '{script.path}'".replace(" ", "") in "".join(text.split())
     assert ".maxact.log" in text
     assert "23.2k" in text, "the data stay"
 

@@ -108,7 +108,7 @@ def test_chosen_keys_are_in_footer_and_help() -> None:
     assert "f5 pause" in footer_line(look, 200, "monitor").text
     told = dict(help_sections("site", keys=look.keys))
     assert next(iter(told)) == "Site"
-    assert ("f5", "Pause the run after the current batch, or resume it.") in told["Heatmap"]
+    assert ("f5", "Pause the run after its batch, resume it, or continue one that broke off.") in told["Heatmap"]
 
 
 async def test_a_chosen_key_does_it_and_the_old_one_does_not(shown: Shown, clean_session: Path) -> None:

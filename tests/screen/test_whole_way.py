@@ -1,10 +1,12 @@
 """The real program on the demo model in a real terminal, the way a user goes: from the command to the files.
 
-Start, wait for M, site, tokens, thread, sample, prompt, export, leave, attach, end.
+Start, wait for M, site, tokens, thread, sample, prompt, export, leave, attach, lose the engine, go on, end.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -54,7 +56,10 @@ def test_from_the_first_number_to_the_files_and_back(home: Path) -> None:
         assert len(reader.results()) == 2
     with terminal_in(home, "attach") as terminal:
         terminal.wait_for(" PAUSED")
-        terminal.press(" ")
+        with SessionReader(session) as reader:
+            os.kill(reader.status().pid, signal.SIGKILL)
+        terminal.wait_for("ENGINE GONE")
+        go_on(terminal)
         terminal.wait_for(" FINISHED", LONG)
         terminal.press("q")
         assert terminal.exit_code() == 0
@@ -91,6 +96,15 @@ def ask_for_a_prompt(terminal: Terminal) -> None:
     assert "channel 507" in terminal.text
     terminal.press("\x1b")
     terminal.wait_for(" PAUSED")
+
+
+def go_on(terminal: Terminal) -> None:
+    """Continue from the last checkpoint the run whose engine is gone; not without being asked to."""
+    for answer in ("n", "c"):
+        terminal.wait_for("ENGINE GONE")
+        terminal.press(" ")
+        terminal.wait_for(lambda t: "Continue this run?" in t.text and "of 30 samples are saved" in t.text)
+        terminal.press(answer)
 
 
 def export(terminal: Terminal, home: Path) -> None:
