@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engine.session.reader import send_command
 from engine.session.schema import SessionError
+from maxact_tui.watching.finding import short_name
 from maxact_tui.watching.snapshot import Snapshot
 
 READ_ONLY = "this screen is read-only (--read-only, or the settings): nothing is sent to the engine"
@@ -45,8 +46,13 @@ class Requests:
     def toggle_pause(self, snapshot: Snapshot) -> bool:
         """Ask for a pause, or for going on; returns whether it was sent."""
         status = snapshot.status
-        if status is None or snapshot.has_ended or status.phase in ("starting", "loading"):
-            self._say("nothing is running")
+        if status is None or status.phase in ("starting", "loading"):
+            self._say("nothing to pause yet: the run has not begun")
+            return False
+        if snapshot.has_ended:
+            name = short_name(self._session)
+            ways = {"finished": f"the run is finished; more texts for it: maxact-tui add {name} FILE"}
+            self._say(ways.get(status.phase, f"the run has ended; continue it with: maxact-tui resume {name}"))
             return False
         return self.send("resume" if status.phase == "paused" else "pause")
 
