@@ -18,6 +18,7 @@ from textual.message import Message
 from maxact_tui.keymap import actions
 from maxact_tui.keymap.settings import Settings
 from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.shell.ahead import AHEAD_SECONDS, load_ahead
 from maxact_tui.shell.leaving import NOTICE_SECONDS
 from maxact_tui.shell.resultsapp import ResultsApp
 from maxact_tui.shell.taking import TakingApp
@@ -82,6 +83,7 @@ class MaxactApp(TakingApp, ResultsApp):
         """Start watching; the first frame does not wait for it."""
         asyncio.get_running_loop().set_default_executor(ForgettingPool())
         self.set_interval(COLLECT_SECONDS, self._collector.look)
+        self.set_timer(AHEAD_SECONDS, lambda: self.run_worker(load_ahead, thread=True, group="ahead"))
         if self._session is None:
             self.call_later(self.action_browse)
         else:

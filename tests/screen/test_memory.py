@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from pathlib import Path
 
 import psutil
@@ -13,6 +14,7 @@ from textual.strip import Strip
 from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.channels import ChannelsScreen
 from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.shell import ahead, application
 from maxact_tui.watching import memory
 from maxact_tui.widgets.heatcolumn import HeatColumn
 from maxact_tui.widgets.lines import Lines
@@ -73,6 +75,16 @@ async def test_old_garbage_waits_until_no_key_was_pressed_for_a_while(
             await settle(pilot, lambda _: 2 in looks)
         finally:
             gc.callbacks.remove(note)
+
+
+async def test_what_the_first_frame_did_not_wait_for_is_loaded_soon_after_it(
+    shown: Shown, clean_session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(application, "AHEAD_SECONDS", 0.01)
+    for name in ahead.MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    async with shown(clean_session) as pilot:
+        await settle(pilot, lambda _: sys.modules.keys() >= set(ahead.MODULES))
 
 
 @pytest.mark.skipif(memory._malloc_trim() is None, reason="the C library has no malloc_trim")
