@@ -79,6 +79,11 @@ class Scheme:
         return "from histogram"
 
     @property
+    def bits_with_scales(self) -> float:
+        """Bits an element takes; one scale for a whole tensor adds nothing."""
+        return float(self.bits)
+
+    @property
     def name(self) -> str:
         """The name `parse_scheme` reads."""
         head = self.kind if self.kind != "int" else f"int{self.bits}" + ("" if self.is_symmetric else "-asym")

@@ -94,13 +94,19 @@ def int8_line(view: SiteView, look: Look) -> list[Part]:
 
 
 def best_words(board: Board, row: int, look: Look) -> str:
-    """The best scheme for each number of bits: `8 bits: e4m3 31.4 dB; 6 bits: int6 18.7 dB; ...`."""
+    """The best scheme for each number of bits: `8 bits: e4m3 31.4 dB; 4 bits: nvfp4 (4.5) 18.7 dB`."""
     said: dict[str, str] = {}  # a scheme that is best with fewer bits, too, is named with those
     for bits in sorted({scheme.bits for scheme in board.schemes}):
         best = best_within(board, row, bits)
         if best is not None and best[0].name not in said:
-            said[best[0].name] = f"{bits} bits: {short_name(best[0])} {error_text(best[1], look)} dB"
+            said[best[0].name] = f"{bits} bits: {_sized_name(best[0])} {error_text(best[1], look)} dB"
     return "; ".join(reversed(said.values()))
+
+
+def _sized_name(scheme: Column) -> str:
+    """A scheme's name, and what an element really takes where stored scales make that more: `nvfp4 (4.5)`."""
+    name, bits = short_name(scheme), scheme.bits_with_scales
+    return name if bits == scheme.bits else f"{name} ({bits:g})"
 
 
 def short_name(scheme: Column) -> str:

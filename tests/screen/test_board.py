@@ -19,8 +19,9 @@ from engine.quantization.removal import largest_channels, remainder_error, remov
 from engine.quantization.schemes import Scheme, evaluate
 from engine.session.reader import SessionReader
 from engine.session.splits import SplitRecord
+from engine.statistics.pass_sums import PassSums
 from maxact_tui.pages.boardsheet import Order, ordered, overflow_sheet, scheme_sheet, scheme_titles
-from maxact_tui.pages.int8page import int8_page
+from maxact_tui.pages.int8page import best_words, int8_page
 from maxact_tui.pages.tuning import Tuner, Tuning
 from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.monitor import MonitorScreen
@@ -278,6 +279,18 @@ def test_the_board_is_one_line_per_site_with_titles_that_fit(clean_session: Path
     assert magnitudes[first] == max(magnitudes)
     bits = limits.columns[1].values[first]
     assert bits == pytest.approx(math.log2(65_504 / max(magnitudes)))
+
+
+def test_the_best_quantiser_is_named_with_the_bits_its_scales_take(clean_session: Path) -> None:
+    with SessionReader(clean_session) as reader:
+        totals = reader.totals(0)
+    assert totals is not None
+    site = Distribution.of(totals)
+    table = np.array([[0.1, 1.0, 1e6, 1e4, 0, 0, 1_000, 0], [50.0, 10.0, 1e6, 1e4, 0, 0, 1_000, 0]])
+    board = compute_board([site], [Scheme()], None, [PassSums(("nvfp4", "int8-token"), table)])
+    assert best_words(board, 0, choose_look(None)) == "4 bits: nvfp4 (4.5) 70.0 dB"  # the best of 8 bits, too
+    alone = compute_board([site], [Scheme(bits=4), Scheme()], None, [PassSums(("int8-token",), table[1:] * 1e-3)])
+    assert "(" not in best_words(alone, 0, choose_look(None))
 
 
 async def test_the_board_survives_an_empty_filter_another_theme_and_any_size(shown: Shown, clean_session: Path) -> None:
