@@ -237,7 +237,7 @@ async def test_the_event_log_grows_while_it_is_open_and_leads_to_the_site(shown:
         script.event("warning", "one more", after=15)
         await settle(pilot, lambda app: "4 events" in screen_text(app))
         assert rows(pilot)[3].startswith("▸")  # the selected event has moved down with the others
-        check_picture("events-80x24", _dateless(screen_text(pilot.app)))
+        check_picture("events-live-80x24", _dateless(screen_text(pilot.app)))
         await pilot.press("slash", *"kind:warning,memory", "enter")
         await settle(pilot, lambda app: "2 of 4" in screen_text(app))
         await pilot.press("enter")
