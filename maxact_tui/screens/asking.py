@@ -88,7 +88,7 @@ class AskingScreen(WatchedScreen):
     def show(self, snapshot: Snapshot) -> bool:
         """Show a newer snapshot, and follow the engine's answer."""
         self.snapshot = snapshot
-        if not self.is_mounted:
+        if not self.can_draw:
             return False
         self.follow()
         return self.draw(by_data=True)

@@ -11,6 +11,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.events import Resize
 from textual.strip import Strip
 
 from maxact_tui.keymap import actions
@@ -77,15 +78,10 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
         self.ask()
         self.draw()
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
         """Lay out at the new size."""
         self._arrange()
         self.call_after_refresh(self.draw)
-
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
-        self.draw()
 
     def wish(self) -> Wish:
         """All sites, and the arrays of the one under the cursor."""

@@ -13,6 +13,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
+from textual.message import Message
 from textual.screen import Screen
 
 from engine.session.library import sessions_folder
@@ -21,6 +22,7 @@ from engine.session.records import SessionInfo
 from maxact_tui.keymap import actions
 from maxact_tui.pages.sessionlines import session_sheet
 from maxact_tui.pages.sheets import Sheet, arranged
+from maxact_tui.screens.steady import Steady
 from maxact_tui.screens.tabled import Tabled
 from maxact_tui.screens.watched import needing_rows
 from maxact_tui.terminal.palette import Look
@@ -35,7 +37,7 @@ _NOTHING_TO_COMPARE = "no other session yet: esc, then b; or measure another: ma
 _NEEDING_ROWS = needing_rows("list")
 
 
-class BrowserScreen(Tabled, Screen[Path | None], metaclass=AbstractMeta):
+class BrowserScreen(Steady, Tabled, Screen[Path | None], metaclass=AbstractMeta):
     """A list of sessions; enter opens one.
 
     Args:
@@ -47,6 +49,13 @@ class BrowserScreen(Tabled, Screen[Path | None], metaclass=AbstractMeta):
 
     CSS_PATH = "browser.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("list")]
+
+    class SessionsListed(Message):
+        """The folder was looked through."""
+
+        def __init__(self, sessions: list[SessionInfo]) -> None:
+            super().__init__()
+            self.sessions = sessions
 
     def __init__(
         self, look: Look, current: Path | None = None, opened: Collection[Path] = (), *, to_compare: bool = False
@@ -67,11 +76,6 @@ class BrowserScreen(Tabled, Screen[Path | None], metaclass=AbstractMeta):
         """List what there is, now and every few seconds."""
         self._look_again()
         self.set_interval(LOOK_AGAIN_SECONDS, self._look_again)
-
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
-        self.draw()
 
     @property
     def picker(self) -> Picker:
@@ -104,11 +108,11 @@ class BrowserScreen(Tabled, Screen[Path | None], metaclass=AbstractMeta):
     @work(thread=True, exclusive=True)
     def _look_again(self) -> None:
         """A folder with many sessions, or far away, must not hold up the keys."""
-        found = list_sessions()
-        if self.is_attached:
-            self.app.call_from_thread(self._list, found)
+        self.post_message(self.SessionsListed(list_sessions()))
 
-    def _list(self, found: list[SessionInfo]) -> None:
+    def on_browser_screen_sessions_listed(self, event: SessionsListed) -> None:
+        """Show them, with the same one selected."""
+        found = event.sessions
         if self._to_compare:
             found = [info for info in found if info.path != self._current]
         chosen = self._sessions[self.chosen].path if self.chosen is not None else self._current

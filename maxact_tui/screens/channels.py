@@ -107,11 +107,6 @@ class ChannelsScreen(Roaming, WatchedScreen):
         self.ask()
         self.draw()
 
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
-        self.draw()
-
     def wish(self) -> Wish:
         """The whole model: signs, tokens and kinds of channels."""
         return Wish(self.snapshot.focus, model=True)

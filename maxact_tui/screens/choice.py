@@ -55,12 +55,7 @@ class ChoiceScreen(AnsweringScreen[str | None]):
         """Make room for every answer."""
         lines = self.query_one("#choice-lines", Lines)
         lines.styles.height = len(self._choices) + 4
-        self._draw()
-
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
-        self._draw()
+        self.draw()
 
     def action_back(self) -> None:
         """Leave without an answer."""
@@ -69,7 +64,7 @@ class ChoiceScreen(AnsweringScreen[str | None]):
     def action_move(self, by: int) -> None:
         """Select another answer."""
         self._selected = (self._selected + by) % len(self._choices)
-        self._draw()
+        self.draw()
 
     def action_choose(self) -> None:
         """Take the selected answer."""
@@ -83,7 +78,8 @@ class ChoiceScreen(AnsweringScreen[str | None]):
                 self.dismiss(choice.name)
                 return
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Bring every widget up to date."""
         look = self._look
         shown = [line(look, (self._question, "title")), line(look)]
         for number, choice in enumerate(self._choices):

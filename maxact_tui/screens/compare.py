@@ -14,6 +14,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
+from textual.message import Message
 from textual.screen import Screen
 from textual.strip import Strip
 
@@ -31,8 +32,10 @@ from maxact_tui.pages.comparelines import (
 )
 from maxact_tui.pages.comparing import ComparisonView, diverging, read_comparison
 from maxact_tui.pages.footer import footer_line
+from maxact_tui.screens.steady import Steady
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.visible import visible
+from maxact_tui.widgets.abstract import AbstractMeta
 from maxact_tui.widgets.grid import make_grid
 from maxact_tui.widgets.heatmap import Heatmap
 from maxact_tui.widgets.lines import Lines, Part, line
@@ -43,7 +46,7 @@ SUMMARY, SITES, PROFILE, THREADS, INT8 = range(5)
 NO_THREADS = "no threads in common: none, or the tokens of the sessions differ, so that addresses mean other things"
 
 
-class ComparisonScreen(Screen[None]):
+class ComparisonScreen(Steady, Screen[None], metaclass=AbstractMeta):
     """Compares sessions; it reads them once, as they are now.
 
     Args:
@@ -53,6 +56,13 @@ class ComparisonScreen(Screen[None]):
 
     CSS_PATH = "compare.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("compare")]
+
+    class SessionsRead(Message):
+        """The sessions were read, or could not be."""
+
+        def __init__(self, view: ComparisonView | None, problem: str = "") -> None:
+            super().__init__()
+            self.view, self.problem = view, problem
 
     def __init__(self, look: Look, sessions: Sequence[Path]) -> None:
         super().__init__()
@@ -78,11 +88,6 @@ class ComparisonScreen(Screen[None]):
         """Read the sessions without holding up the keys."""
         self._lines("head").styles.height = min(len(self._sessions), 6)
         self._read()
-        self.draw()
-
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
         self.draw()
 
     def on_heatmap_cursor_moved(self, event: Heatmap.CursorMoved) -> None:
@@ -146,18 +151,14 @@ class ComparisonScreen(Screen[None]):
     @work(thread=True, exclusive=True)
     def _read(self) -> None:
         try:
-            found = read_comparison(self._sessions)
+            self.post_message(self.SessionsRead(read_comparison(self._sessions)))
         except (SessionError, ReportError, OSError) as error:
-            self._tell(None, str(error))
-        else:
-            self._tell(found, "")
+            self.post_message(self.SessionsRead(None, str(error)))
 
-    def _tell(self, found: ComparisonView | None, problem: str) -> None:
-        if self.is_attached:
-            self.app.call_from_thread(self._take, found, problem)
-
-    def _take(self, found: ComparisonView | None, problem: str) -> None:
-        self._view, self._waiting = found, problem
+    def on_comparison_screen_sessions_read(self, event: SessionsRead) -> None:
+        """Show them, the cursor on the site that differs most, or say why not."""
+        found = event.view
+        self._view, self._waiting = found, event.problem
         if found is not None and found.plan is not None and found.plan.sites:
             self._map = Heatmap(self._colours, make_grid(found.plan), id="compare-ratios")
             self.query_one("#compare-map").mount(self._map)

@@ -43,11 +43,6 @@ class EventsScreen(Tabled, WatchedScreen):
         self.ask()
         self.draw()
 
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
-        self.draw()
-
     def on_picker_picked(self, event: Picker.Picked) -> None:
         """Show the selected event in full."""
         event.stop()

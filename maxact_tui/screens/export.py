@@ -62,12 +62,7 @@ class ExportScreen(AnsweringScreen[tuple[str, ...] | None]):
     def on_mount(self) -> None:
         """Make room for every format, as far as there is any."""
         self.query_one("#export-list").styles.height = len(self._names)
-        self._draw()
-
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
-        self._draw()
+        self.draw()
 
     def action_back(self) -> None:
         """Write nothing."""
@@ -76,23 +71,24 @@ class ExportScreen(AnsweringScreen[tuple[str, ...] | None]):
     def action_move(self, by: int) -> None:
         """Select another format."""
         self._selected = (self._selected + by) % len(self._names)
-        self._draw()
+        self.draw()
 
     def action_mark(self) -> None:
         """Mark the selected format, or take its mark away; one that cannot be given takes none."""
         self._marked ^= {self._names[self._selected]} & self._possible
-        self._draw()
+        self.draw()
 
     def action_mark_all(self) -> None:
         """Mark every format that can be given, or none."""
         self._marked = set() if self._marked == self._possible else set(self._possible)
-        self._draw()
+        self.draw()
 
     def action_write(self) -> None:
         """Write the marked formats; without a mark the selected one."""
         self.dismiss(tuple(n for n in self._names if n in self._marked) or (self._names[self._selected],))
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Bring every widget up to date."""
         look, page = self._look, self.query_one("#export-list", Scroller)
         width = max(page.size.width, 20)
         partial = "  partial: the run has not finished" if self._partial else ""

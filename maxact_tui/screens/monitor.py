@@ -13,6 +13,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.events import Resize
 
 from engine.session.records import BROKEN_OFF
 from maxact_tui.keymap import actions
@@ -89,17 +90,12 @@ class MonitorScreen(Roaming, Paned, Narrowed):
         self._mount_heatmap()
         self.call_after_refresh(self.draw)
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
         """Lay out and draw at the new size."""
         self._arrange()
         if self._heatmap is not None:
             self.ask()
         self.call_after_refresh(self.draw)
-
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
-        self.draw()
 
     def show(self, snapshot: Snapshot) -> bool:
         """Show a newer snapshot; returns whether anything visible changed."""

@@ -48,12 +48,7 @@ class NumberScreen(AnsweringScreen[float | None]):
 
     def on_mount(self) -> None:
         """Show the question."""
-        self._draw()
-
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
-        self._draw()
+        self.draw()
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
         """What can be typed is typed."""
@@ -65,7 +60,7 @@ class NumberScreen(AnsweringScreen[float | None]):
             event.stop()
             event.prevent_default()
             self._problem = ""
-            self._draw()
+            self.draw()
 
     def action_take(self) -> None:
         """Give the number back, or say what is wrong with it."""
@@ -74,7 +69,7 @@ class NumberScreen(AnsweringScreen[float | None]):
             self._check(number)
         except ValueError as error:
             self._problem = str(error)
-            self._draw()
+            self.draw()
             return
         self.dismiss(number)
 
@@ -82,7 +77,8 @@ class NumberScreen(AnsweringScreen[float | None]):
         """Leave without a number."""
         self.dismiss(None)
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Bring every widget up to date."""
         look, editor = self._look, self._editor
         before, after = editor.text[: editor.cursor], editor.text[editor.cursor + 1 :]
         under = editor.text[editor.cursor : editor.cursor + 1] or " "

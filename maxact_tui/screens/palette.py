@@ -56,12 +56,7 @@ class PaletteScreen(AnsweringScreen[str | None]):
 
     def on_mount(self) -> None:
         """Show every command."""
-        self._draw()
-
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
-        self._draw()
+        self.draw()
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
         """What can be typed is typed."""
@@ -78,12 +73,12 @@ class PaletteScreen(AnsweringScreen[str | None]):
         event.stop()
         event.prevent_default()
         self.query_one(Picker).selected = 0
-        self._draw()
+        self.draw()
 
     def on_picker_picked(self, event: Picker.Picked) -> None:
         """Show the sentence of the selected command."""
         event.stop()
-        self._draw()
+        self.draw()
 
     def on_picker_chosen(self, event: Picker.Chosen) -> None:
         """Take the command that was clicked twice."""
@@ -107,7 +102,8 @@ class PaletteScreen(AnsweringScreen[str | None]):
         """Leave without a command."""
         self.dismiss(None)
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Bring every widget up to date."""
         look, width = self.look, self.size.width
         typed = visible(self._query, _LONGEST_QUERY, space=" ", ascii_only=look.ascii_only)
         hint = "" if typed else "type a few letters, or a site: L12 mlp"

@@ -89,11 +89,6 @@ class ProbeScreen(AskingScreen):
         self.ask()
         self.draw()
 
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
-        self.draw()
-
     def wish(self) -> Wish:
         """The whole model, for the medians that make a token massive."""
         return Wish(self.snapshot.focus, model=True)

@@ -20,16 +20,18 @@ from maxact_tui.keymap import actions
 from maxact_tui.pages.footer import footer_line
 from maxact_tui.pages.probelines import component_line
 from maxact_tui.pages.promptlines import compare_rows, prompt_head
+from maxact_tui.screens.steady import Steady
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.probes import ProbeView, read_probe
 from maxact_tui.watching.snapshot import Snapshot
+from maxact_tui.widgets.abstract import AbstractMeta
 from maxact_tui.widgets.grid import make_grid
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.scroller import Scroller
 
 
-class PromptCompareScreen(Screen[None]):
+class PromptCompareScreen(Steady, Screen[None], metaclass=AbstractMeta):
     """A table of one component, layer by layer.
 
     Args:
@@ -73,28 +75,23 @@ class PromptCompareScreen(Screen[None]):
     def on_mount(self) -> None:
         """Read both."""
         self._read(self._snapshot.path, *self._numbers)
-        self._draw()
-
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
-        self._draw()
+        self.draw()
 
     def on_prompt_compare_screen_probes_read(self, event: ProbesRead) -> None:
         """Show them."""
         self._views = event.views
-        self._draw()
+        self.draw()
 
     def on_prompt_compare_screen_failed(self, event: Failed) -> None:
         """Say why not."""
         self._problem = event.text
-        self._draw()
+        self.draw()
 
     def action_component(self, by: int) -> None:
         """Compare another component."""
         if self._grid is not None:
             self._column = (self._column + by) % len(self._grid.columns)
-            self._draw()
+            self.draw()
 
     def action_scroll(self, lines: int) -> None:
         """Scroll by lines."""
@@ -116,9 +113,8 @@ class PromptCompareScreen(Screen[None]):
     def _table(self) -> Scroller:
         return self.query_one(Scroller)
 
-    def _draw(self) -> None:
-        if not self.query("#versus-keys"):
-            return  # taken down already
+    def draw(self) -> None:
+        """Bring every widget up to date."""
         width, look = self.size.width, self.look
         head = [line(look, (" Two prompts", "title"), ("  largest |x| over their tokens; ratio = B / A", "dim"))]
         if self._views is not None and self._grid is not None:

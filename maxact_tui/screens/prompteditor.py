@@ -144,12 +144,7 @@ class PromptEditor(AnsweringScreen[Typed | None]):
     def on_mount(self) -> None:
         """Type at once."""
         self.query_one(PromptArea).focus()
-        self._draw()
-
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
-        self._draw()
+        self.draw()
 
     def on_key(self, event: Key) -> None:
         """Esc leaves."""
@@ -161,13 +156,13 @@ class PromptEditor(AnsweringScreen[Typed | None]):
         """Count along."""
         event.stop()
         self._said = ""
-        self._draw()
+        self.draw()
 
     def on_prompt_area_paste_cut(self, event: PromptArea.PasteCut) -> None:
         """Say what is missing."""
         event.stop()
         self._said = f"only {grouped(event.kept)} of the {counted(event.pasted, 'character')} pasted have room here"
-        self._draw()
+        self.draw()
 
     def on_prompt_area_ended(self, event: PromptArea.Ended) -> None:
         """Take the text, if there is one."""
@@ -177,16 +172,17 @@ class PromptEditor(AnsweringScreen[Typed | None]):
             self.dismiss(Typed(text, self._policy))
         else:
             self._said = "there is no text yet; type or paste one, esc leaves"
-            self._draw()
+            self.draw()
 
     def on_prompt_area_policy_turned(self, event: PromptArea.PolicyTurned) -> None:
         """Another policy."""
         event.stop()
         names = list(POLICY_WORDS)
         self._policy = names[(names.index(self._policy) + event.by) % len(names)]
-        self._draw()
+        self.draw()
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Bring every widget up to date."""
         look, text = self.look, self.query_one(PromptArea).text
         facts = f"  {counted(len(text), 'character')}"
         if self._longest is not None and len(text.encode("utf-8", "replace")) > self._longest:

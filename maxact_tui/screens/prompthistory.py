@@ -16,6 +16,7 @@ from maxact_tui.keymap import actions
 from maxact_tui.pages.footer import footer_line
 from maxact_tui.pages.promptlines import prompt_table
 from maxact_tui.screens.listed import Listed
+from maxact_tui.screens.steady import Steady
 from maxact_tui.terminal.palette import Look
 from maxact_tui.watching.probes import prompts_of
 from maxact_tui.watching.snapshot import Snapshot
@@ -24,7 +25,7 @@ from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
 
 
-class PromptHistoryScreen(Listed, Screen[tuple[int, ...] | None], metaclass=AbstractMeta):
+class PromptHistoryScreen(Steady, Listed, Screen[tuple[int, ...] | None], metaclass=AbstractMeta):
     """The prompts, newest first.
 
     Args:
@@ -51,12 +52,7 @@ class PromptHistoryScreen(Listed, Screen[tuple[int, ...] | None], metaclass=Abst
 
     def on_mount(self) -> None:
         """Show them."""
-        self._draw()
-
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
-        self._draw()
+        self.draw()
 
     @property
     def picker(self) -> Picker:
@@ -78,7 +74,7 @@ class PromptHistoryScreen(Listed, Screen[tuple[int, ...] | None], metaclass=Abst
         else:
             self._marked = [*self._marked, number][-2:]
         self._notice = ""
-        self._draw()
+        self.draw()
 
     def action_compare(self) -> None:
         """Compare the two marked prompts; with one mark that one with the selected."""
@@ -89,13 +85,14 @@ class PromptHistoryScreen(Listed, Screen[tuple[int, ...] | None], metaclass=Abst
             self.dismiss(tuple(chosen))
         else:
             self._notice = "space marks a prompt; mark two to compare them"
-            self._draw()
+            self.draw()
 
     def action_back(self) -> None:
         """Back to the prompt that was shown."""
         self.dismiss(None)
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Bring every widget up to date."""
         width = self.size.width
         title = line(self.look, (" Prompts of this session", "title"), ("  space marks two, c compares them", "dim"))
         self.query_one("#history-head", Lines).show([title])

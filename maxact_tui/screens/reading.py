@@ -52,12 +52,7 @@ class ReadingScreen(AnsweringScreen[None]):
 
     def on_mount(self) -> None:
         """Fill the page."""
-        self._draw()
-
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
-        self._draw()
+        self.draw()
 
     def action_close(self) -> None:
         """Back to where the user came from."""
@@ -82,7 +77,8 @@ class ReadingScreen(AnsweringScreen[None]):
     def _page(self) -> Scroller:
         return self.query_one("#reading-page", Scroller)
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Bring every widget up to date."""
         self.query_one("#reading-title", Lines).show([line(self._look, (f" {self._title}", "title"))])
         self._page.fill(self._make(max(self.size.width - 2, 20)))
         self._draw_keys()

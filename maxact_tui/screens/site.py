@@ -76,11 +76,6 @@ class SiteScreen(Tunable, Tabled, WatchedScreen):
         self.ask()
         self._open(self._tab)
 
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
-        self.draw()
-
     def on_picker_picked(self, event: Picker.Picked) -> None:
         """Show the detail of the selected entry."""
         event.stop()

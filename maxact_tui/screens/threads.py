@@ -46,11 +46,6 @@ class ThreadsScreen(Tabled, WatchedScreen):
         self.ask()
         self.draw()
 
-    def on_lines_resized(self, event: Lines.Resized) -> None:
-        """Lines depend on the width they are made for."""
-        event.stop()
-        self.draw()
-
     def on_picker_picked(self, event: Picker.Picked) -> None:
         """Show the detail of the selected thread."""
         event.stop()

@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from maxact_tui.keymap.actions import Place, actions_of
+from maxact_tui.screens.steady import Steady
 from maxact_tui.terminal.forgetting import forget_lines
 from maxact_tui.terminal.palette import Look
 from maxact_tui.watching.snapshot import Snapshot, Wish
@@ -34,7 +35,7 @@ class Awaiting(Protocol):
         """Whether what this action works on is still being read; an empty name is a key of no action."""
 
 
-class WatchedScreen(Screen[int | None], metaclass=AbstractMeta):
+class WatchedScreen(Steady, Screen[int | None], metaclass=AbstractMeta):
     """A screen that shows a session.
 
     Args:
@@ -63,6 +64,7 @@ class WatchedScreen(Screen[int | None], metaclass=AbstractMeta):
         """The screen is on top again, and wants what came meanwhile."""
 
     _was_covered = False
+    _is_recomposing = False
 
     def __init__(self, look: Look, snapshot: Snapshot) -> None:
         super().__init__()
@@ -83,7 +85,20 @@ class WatchedScreen(Screen[int | None], metaclass=AbstractMeta):
     def show(self, snapshot: Snapshot) -> bool:
         """Show a newer snapshot; returns whether anything visible changed."""
         self.snapshot = snapshot
-        return self.draw(by_data=True) if self.is_mounted else False
+        return self.draw(by_data=True) if self.can_draw else False
+
+    @property
+    def can_draw(self) -> bool:
+        """Whether its widgets are all there, and not being made anew."""
+        return super().can_draw and not self._is_recomposing
+
+    async def recompose(self) -> None:
+        """Make the widgets anew; meanwhile nothing is drawn."""
+        self._is_recomposing = True
+        try:
+            await super().recompose()
+        finally:
+            self._is_recomposing = False
 
     async def restyle(self, look: Look) -> None:
         """Show the same in another look."""

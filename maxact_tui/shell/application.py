@@ -141,9 +141,10 @@ class MaxactApp(TakingApp, ResultsApp):
 
     def redraw(self, _: object = None) -> None:
         """Show on the uncovered screen what came while it was covered."""
-        if isinstance(self.screen, WatchedScreen):
-            self.screen.ask()
-            self.screen.show(self.snapshot)
+        shown = self._shown
+        if shown is not None:
+            shown.ask()
+            shown.show(self.snapshot)
 
     def watch_session(self, session: Path) -> None:
         """Show this session from now on."""
@@ -176,18 +177,25 @@ class MaxactApp(TakingApp, ResultsApp):
         self._draw_when_allowed()
 
     def _draw_newest(self) -> None:
-        if self.watcher is None or not self.is_running:  # while it ends, its screens lose their widgets one by one
+        if self.watcher is None or not self.is_running:
             return
         self.snapshot = self.watcher.collect()
         self._requests.tell_answers(self.snapshot)
-        drawn = self.screen.show(self.snapshot) if isinstance(self.screen, WatchedScreen) else False
+        shown = self._shown
+        drawn = shown.show(self.snapshot) if shown is not None else False
         if drawn and not self.is_headless:
             self.call_after_refresh(self._pacer.frame_sent)
         self.leave_if_stopped()
 
+    @property
+    def _shown(self) -> WatchedScreen | None:
+        """The uppermost screen, if it shows the session; while the program ends there is none."""
+        screen = self.screen if self.is_running else None
+        return screen if isinstance(screen, WatchedScreen) and screen.can_draw else None
+
     def _show_notice(self, text: str) -> None:
-        for screen in {self.monitor, self.screen}:
-            if isinstance(screen, WatchedScreen) and screen.is_mounted:
+        for screen in {self.monitor, self._shown}:
+            if screen is not None and screen.can_draw:
                 screen.notice(text)
 
     def _write(self, text: str) -> None:
