@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from corpus.batching import Batch, collate
+from engine.computing import computing
 from engine.duty import Duty
 from engine.hooks import attach
 from engine.job import Job
@@ -93,7 +94,7 @@ class Measurement:
     @contextmanager
     def attached(self) -> Iterator[None]:
         """Within this block the model's tensors reach the meters."""
-        with torch.inference_mode(), self._hooks:
+        with computing(self.prepared.loaded.model), self._hooks:
             self._attach()
             yield
 

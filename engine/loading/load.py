@@ -19,6 +19,7 @@ prepare_environment()
 
 import torch  # noqa: E402  # the switches above are read when transformers is imported
 
+from engine.computing import SUMMED_NOTE, sums_in_float32  # noqa: E402
 from engine.job import Job  # noqa: E402
 from engine.loading.architecture import auto_class, read_config, read_tokenizer  # noqa: E402
 from engine.loading.checkpoint import Checkpoint, read_checkpoint, sampled_identity  # noqa: E402
@@ -216,6 +217,8 @@ def _notes(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, info: Map
         notes.append(f"{len(unused)} tensors of the files belong to no module and were not loaded, such as {unused[0]}")
     if getattr(model.config, "_attn_implementation", None) == "eager":
         notes.append("eager attention: the memory of a batch grows with the square of its longest sample")
+    if sums_in_float32(model):
+        notes.append(SUMMED_NOTE)
     if model.dtype == torch.float16:
         notes.append("float16 cannot hold activations above 65504: use --dtype bfloat16 if some are not finite")
     rows = model.get_input_embeddings().weight.shape[0]

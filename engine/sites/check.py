@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine.computing import computing
 from engine.hooks import attach, first_tensor
 from engine.sites.backbone import Backbone, find_backbone
 from engine.sites.coverage import InputPrints, recount, watch_inputs, watch_norms, with_norms
@@ -120,7 +121,7 @@ def _forward(backbone: Backbone, device: torch.device, family: str) -> None:
     # Neighbouring ids in the middle of the vocabulary are ordinary words, not padding or image placeholders.
     ids = torch.arange(vocabulary // 2, vocabulary // 2 + TOKENS, device=device).reshape(SAMPLES, LENGTH)
     try:
-        with torch.inference_mode():
+        with computing(backbone.text_model):
             backbone.text_model(input_ids=ids, attention_mask=None, use_cache=False)
     except torch.OutOfMemoryError:
         raise

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Mapping
 import torch
 
 from corpus.samples import CorpusError
+from engine.computing import computing
 from engine.loading.errors import first_line
 from engine.memory import is_out_of_memory
 from engine.session.records import Command
@@ -47,7 +48,7 @@ class WorkQueue:
         self._writer = writer
         self._tell = tell
         self._waiting: deque[Command] = deque()
-        self._current: tuple[Command, Generator[Progress, None, int]] | None = None
+        self._current: tuple[Command, Generator[Progress, None, int], torch.nn.Module] | None = None
 
     def knows(self, name: str) -> bool:
         """Whether there is a work of this name."""
@@ -65,7 +66,7 @@ class WorkQueue:
     def cancel(self, number: int) -> bool:
         """Give up a work by its command's number; says whether there was one."""
         if self._current is not None and self._current[0].number == number:
-            command, steps = self._current
+            command, steps, _ = self._current
             self._current = None
             steps.close()
         else:
@@ -93,10 +94,12 @@ class WorkQueue:
             if not self._waiting:
                 return
             command = self._waiting.popleft()
-            self._current = (command, self._works[command.name](self._context(), command.arguments))
-        command, steps = self._current
+            context = self._context()
+            steps = self._works[command.name](context, command.arguments)
+            self._current = (command, steps, context.prepared.loaded.model)
+        command, steps, model = self._current
         try:
-            with torch.inference_mode():
+            with computing(model):
                 progress = next(steps)
         except StopIteration as end:
             self._current = None

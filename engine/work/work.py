@@ -49,4 +49,4 @@ class WorkContext:
 
 
 Work = Callable[[WorkContext, Mapping[str, Any]], Generator[Progress, None, int]]
-"""Steps run under `torch.inference_mode`. A step takes about as long as a batch; hooks are removed before it ends."""
+"""Steps run under `computing.computing`. A step takes about as long as a batch; hooks are removed before it ends."""

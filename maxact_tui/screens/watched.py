@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -99,6 +100,19 @@ class WatchedScreen(Steady, Screen[int | None], metaclass=AbstractMeta):
             await super().recompose()
         finally:
             self._is_recomposing = False
+
+    async def take_look(self, look: Look) -> None:
+        """Have `restyle` run after what the screen is doing now, which may be at its widgets, too; wait for its end."""
+        done = asyncio.Event()
+
+        async def restyle() -> None:
+            try:
+                await self.restyle(look)
+            finally:
+                done.set()
+
+        if self.call_later(restyle):
+            await done.wait()
 
     async def restyle(self, look: Look) -> None:
         """Show the same in another look."""

@@ -191,7 +191,7 @@ class MaxactApp(TakingApp, ResultsApp):
     def _shown(self) -> WatchedScreen | None:
         """The uppermost screen, if it shows the session; while the program ends there is none."""
         screen = self.screen if self.is_running else None
-        return screen if isinstance(screen, WatchedScreen) and screen.can_draw else None
+        return screen if isinstance(screen, WatchedScreen) else None
 
     def _show_notice(self, text: str) -> None:
         for screen in {self.monitor, self._shown}:

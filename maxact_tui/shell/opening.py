@@ -108,7 +108,7 @@ class OpeningApp(BoardActions):
         self.look = self.make_look(theme, ascii_only=self.look.ascii_only)
         for screen in self.screen_stack:
             if isinstance(screen, WatchedScreen):
-                await screen.restyle(self.look)
+                await screen.take_look(self.look)
         self.say(f'theme: {theme}; for good with theme = "{theme}" in the settings file (maxact-tui settings)')
 
     async def action_log(self) -> None:

@@ -106,7 +106,7 @@ class OrderedApp(App[int]):
 
     async def _release(self) -> None:
         """Obey what was kept, as far as it need not wait; nothing waits longer than `LONGEST_HOLD_SECONDS`."""
-        while self._held:
+        while self._held and self.screen_stack:  # keys that are left when the program ends are dropped
             is_late = time.monotonic() - self._held_since > LONGEST_HOLD_SECONDS
             if not is_late and self._must_wait(self._held[0]):
                 self.set_timer(_LOOK_SECONDS, self._release)

@@ -110,6 +110,13 @@ class Terminal:
             pass
         return len(self.raw) - before
 
+    def quiet(self, seconds: float = 1.5, most: float = 30.0) -> int:
+        """Read until nothing has come for so many seconds; returns how many bytes came."""
+        before, end = len(self.raw), time.monotonic() + most
+        while self.read(seconds) and time.monotonic() < end:
+            pass
+        return len(self.raw) - before
+
     def wait_for(self, what: str | Callable[[Terminal], bool], seconds: float = 15.0) -> None:
         """Read until a text is on the screen, or a condition holds.
 

@@ -359,12 +359,12 @@ def test_moving_the_cursor_or_the_threshold_does_not_redraw_the_board(clean_sess
         terminal.wait_for("token in context")
         terminal.press("i")
         terminal.wait_for("worst dB")
-        terminal.read(0.6)
+        terminal.quiet()
         terminal.press("jjlj")
-        assert terminal.read(1.0) <= 4 * 1024
+        assert terminal.quiet() <= 4 * 1024
         terminal.press("ll\r")  # typed ahead: enter opens what the cursor is on by then
         terminal.wait_for("int8-mse  T")
-        terminal.read(0.6)
+        terminal.quiet()
         terminal.press(",,,,")
-        assert terminal.read(1.0) <= 4 * 1024
+        assert terminal.quiet() <= 4 * 1024
         assert terminal.read(2.0) <= 2 * 200
