@@ -2,13 +2,16 @@
 
 - `CommandDesk`   reads new commands and answers them; keeps the stop wish
 - `RunDesk`       the desk of a run, which can be paused
+- `refuse_the_rest`  what an engine that ends has not answered
 - `signals_as_stop`  SIGTERM and SIGINT ask for a stop; SIGHUP (a closed terminal) is ignored
 - `StopRequested`  the user or the system wants the engine to end
 """
 
 from __future__ import annotations
 
+import logging
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +25,7 @@ from engine.session.writer import SessionWriter
 from engine.work.queue import WorkQueue
 
 POLL_SECONDS = 0.1
+_log = logging.getLogger(__name__)
 
 
 class StopRequested(Exception):
@@ -129,6 +133,14 @@ class RunDesk(CommandDesk):
     def _resume(self, _arguments: Mapping[str, Any]) -> str:
         self._paused = False
         return "running"
+
+
+def refuse_the_rest(writer: SessionWriter, why: str) -> None:
+    """Refuse every command that nobody has answered; on a full disk the engine's last status has to be enough."""
+    try:
+        writer.refuse_unanswered(why)
+    except sqlite3.OperationalError as error:
+        _log.warning("commands not refused: %s", error)
 
 
 @contextmanager

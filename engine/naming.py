@@ -30,15 +30,18 @@ def corpus_name(corpus: str) -> str:
 
 
 def distinct_names(models: Sequence[str]) -> list[str]:
-    """`model_name` of each; where two paths end alike, with as many of their last folders as tell them apart."""
+    """`model_name` of each; where two paths end alike, with as many of their last folders as tell them apart.
+
+    Of those folders the middle ones are left out where the first alone tells.
+    """
     names = [model_name(model) for model in models]
     longest = max((len(PurePath(model).parts) for model in models), default=0)
     for parts in range(2, longest + 1):
         if len(set(names)) == len(set(models)):
             break
-        names = [
-            "/".join(PurePath(model).parts[-parts:]) if PurePath(model).is_absolute() else model for model in models
-        ]
+        ends = [PurePath(model).parts[-parts:] if PurePath(model).is_absolute() else (model,) for model in models]
+        brief = [str(PurePath(*(end if len(end) < 3 else (end[0], "…", end[-1])))) for end in ends]
+        names = brief if len(set(brief)) == len(set(models)) else [str(PurePath(*end)) for end in ends]
     return names
 
 

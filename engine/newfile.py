@@ -1,6 +1,7 @@
-"""A session file that is whole or not there: written under another name beside its own, which it gets at the end.
+"""A session file that is whole or not there.
 
-- `whole_session`  a writer for it
+- `whole_session`    a writer for one that gets its name at the end; until then it has another one beside it
+- `discard_session`  remove one that holds nothing, and its log
 """
 
 from __future__ import annotations
@@ -15,11 +16,17 @@ import psutil
 
 from engine.job import Job
 from engine.report.writing import appear
-from engine.session.library import files_of
+from engine.session.library import files_of, log_path
 from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
 
 _PART = ".part"
+
+
+def discard_session(path: Path) -> None:
+    """Remove a session that holds nothing, and the log of its engine."""
+    _remove(path)
+    log_path(path).unlink(missing_ok=True)
 
 
 @contextmanager

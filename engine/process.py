@@ -12,13 +12,17 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.session.library import boot_identity, log_path
 from engine.session.records import Status
+from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
 
 IDLE_SECONDS = 600.0
@@ -37,15 +41,15 @@ def start_engine(session: Path) -> int:
 
     Raises:
         OSError: the interpreter or the log cannot be opened.
-        SessionError: the session cannot be written.
+        SessionError: the session cannot be written; no engine was started.
     """
-    writer = SessionWriter.open(session)
-    writer.refuse_unanswered(TOO_LATE, kept=("add",))
-    starting = starting_status()
-    writer.set_status(starting)
-    process = _spawn(session)
-    writer.replace_status(starting, starting.changed(pid=process.pid))
-    writer.close()
+    with _writing(session) as writer:
+        writer.refuse_unanswered(TOO_LATE, kept=("add",))
+        starting = starting_status()
+        writer.set_status(starting)
+        process = _spawn(session)
+        with suppress(sqlite3.OperationalError):  # the engine runs already, and its first word tells the same
+            writer.replace_status(starting, starting.changed(pid=process.pid))
     return process.pid
 
 
@@ -57,14 +61,24 @@ def start_service(session: Path) -> int:
 
     Raises:
         OSError: the interpreter or the log cannot be opened.
-        SessionError: the session cannot be written.
+        SessionError: the session cannot be written; no engine was started.
     """
+    with _writing(session) as writer:
+        writer.refuse_unanswered(TOO_LATE)
+        writer.set_service(starting_status())
+        return _spawn(session, "--serve").pid
+
+
+@contextmanager
+def _writing(session: Path) -> Iterator[SessionWriter]:
+    """A writer of the session, which is closed at the end; a full disk becomes a `SessionError`."""
     writer = SessionWriter.open(session)
-    writer.refuse_unanswered(TOO_LATE)
-    writer.set_service(starting_status())
-    process = _spawn(session, "--serve")
-    writer.close()
-    return process.pid
+    try:
+        yield writer
+    except sqlite3.Error as error:
+        raise SessionError(f"cannot write {session}: {error}") from error
+    finally:
+        writer.close()
 
 
 def starting_status() -> Status:

@@ -120,6 +120,12 @@ class RunRecorder:
         """The batches still to run have been cut anew."""
         self.status = self.status.changed(batches_total=self.status.batches_done + batches_left)
 
+    def grow(self, *, batches_left: int, samples: int, tokens: int) -> None:
+        """There is more to do, of which nothing has begun: a run that is paused stays so."""
+        self.replan(batches_left)
+        self.status = self.status.changed(samples_total=samples, tokens_total=tokens)
+        self.tick(None)
+
     def continue_from(self, checkpoint: Status | None) -> None:
         """Take over the counters of the last checkpoint."""
         if checkpoint is not None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from corpus.samples import CorpusError
-from engine.commands import RunDesk, StopRequested, signals_as_stop
+from engine.commands import RunDesk, StopRequested, refuse_the_rest, signals_as_stop
 from engine.heartbeat import Heartbeat
 from engine.job import Addition, Job
 from engine.loading.errors import LoadError, classify, first_line
@@ -57,7 +57,7 @@ def run(path: Path) -> int:
         recorder = RunRecorder(writer, job.checkpoint_seconds)
         with Heartbeat(writer.beat):
             code = _run_safely(path, job, reader, writer, recorder)
-    writer.refuse_unanswered("the run had ended")
+    refuse_the_rest(writer, "the run had ended")
     writer.close(final=True)
     return code
 
@@ -205,12 +205,14 @@ class _Loop:
         return f"started: {samples}, {tokens} in {counted(status.batches_total, 'batch')}"
 
     def _announce(self) -> None:
+        samples, tokens = self._amount()
+        batches = self._recorder.status.batches_done + len(self._todo)
+        self._recorder.begin(batches=batches, samples=samples, tokens=tokens)
+
+    def _amount(self) -> tuple[int, int]:
+        """Samples and tokens of the whole run."""
         lengths = self._measurement.prepared.tokenized.lengths
-        self._recorder.begin(
-            batches=self._recorder.status.batches_done + len(self._todo),
-            samples=int((lengths > 0).sum()),
-            tokens=int(lengths.sum()),
-        )
+        return int((lengths > 0).sum()), int(lengths.sum())
 
     def _run_batch(self, numbers: tuple[int, ...]) -> None:
         try:
@@ -254,5 +256,6 @@ class _Loop:
         every = [*before.batches.batches, *batches]
         write_inputs(self._writer, prepared, self._job, every, new_samples=first, addition=addition)
         self._todo.extend(batches)
-        self._announce()
+        samples, tokens = self._amount()
+        self._recorder.grow(batches_left=len(self._todo), samples=samples, tokens=tokens)
         return f"{counted(len(prepared.corpus.samples) - first, 'sample')} added from {addition.corpus}"

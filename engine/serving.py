@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from corpus.samples import CorpusError
-from engine.commands import POLL_SECONDS, CommandDesk, StopRequested, signals_as_stop
+from engine.commands import POLL_SECONDS, CommandDesk, StopRequested, refuse_the_rest, signals_as_stop
 from engine.heartbeat import Heartbeat
 from engine.job import Addition
 from engine.loading.errors import LoadError, classify, first_line
@@ -48,7 +48,7 @@ def serve(path: Path, idle_seconds: float = IDLE_SECONDS) -> int:
         service = _Service(reader, writer)
         with Heartbeat(writer.beat_service):
             code = service.run(idle_seconds)
-        writer.refuse_unanswered("the engine had ended; ask again")
+        refuse_the_rest(writer, "the engine had ended; ask again")
     writer.close(final=True)
     return code
 

@@ -1,14 +1,21 @@
-"""The `maxact-tui` command: checks that the rooms are ours, then hands over to the command line."""
+"""The `maxact-tui` command: checks that the rooms are ours, then hands over to the command line.
+
+- `main`         run the command line
+- `stray_room`   whether `engine` or `corpus` is somebody else's
+- `open_closed`  standard streams that the caller has closed
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
 
 def main() -> None:
     """Run the command line; ends the process with its exit code."""
+    open_closed()
     stray = stray_room()
     if stray:
         print(stray, file=sys.stderr)
@@ -16,6 +23,24 @@ def main() -> None:
     from maxact_tui.cli.main import main as command_line
 
     sys.exit(command_line(sys.argv[1:]))
+
+
+def open_closed() -> None:
+    """Let a standard stream that the caller has closed (`>&-`) be empty, or go nowhere.
+
+    Python has None in its place, and the next file that is opened would get its descriptor.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        null = os.open(os.devnull, os.O_RDWR)
+        if null != number:
+            os.dup2(null, number)
+            os.close(null)
+        os.set_inheritable(number, True)
+        stream = os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def stray_room() -> str | None:

@@ -1,18 +1,20 @@
 """The largest channels of one component, layer by layer.
 
-- `ChannelMap`   max|x| of each of them at each site
+- `ChannelMap`   max|x| of each of them at each site, with the element that is it
 - `channel_map`  from a session, as of its last checkpoint
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.analysis.site import TopEntry
 from engine.session.reader import SessionReader
 
 
@@ -26,12 +28,18 @@ class ChannelMap:
         maxima: float32 [R, K], max|x| of the channel at the site; NaN where the site has seen nothing, or has
             another number of channels than most.
         width: channels there are, 0 where nothing was seen.
+        entries: of each site the largest element of each channel that is among the site's 100 largest.
+        checkpoint: number of the checkpoint.
+        tokens: seen by the run at that checkpoint.
     """
 
     sites: tuple[int, ...]
     channels: NDArray[np.int64]
     maxima: NDArray[np.float32]
     width: int
+    entries: tuple[Mapping[int, TopEntry], ...]
+    checkpoint: int
+    tokens: int
 
     def holds_the_same(self, other: ChannelMap) -> bool:
         """Whether both are of the same channels, in whatever order."""
@@ -41,13 +49,15 @@ class ChannelMap:
         """The same with the channels in the order of another map of the same channels."""
         places = {channel: place for place, channel in enumerate(self.channels.tolist())}
         order = [places[channel] for channel in other.channels.tolist()]
-        return ChannelMap(self.sites, self.channels[order], self.maxima[:, order], self.width)
+        return replace(self, channels=self.channels[order], maxima=self.maxima[:, order])
 
 
 def channel_map(reader: SessionReader, sites: Sequence[int], count: int) -> ChannelMap:
     """The `count` largest channels over these sites; ties go to the lower channel."""
     with reader.snapshot():
         rows = [reader.array(str(site), "channel_max") for site in sites]
+        entries = tuple(_first_of_each(reader.array(str(site), "top")) for site in sites)
+        checkpoint, saved = reader.checkpoint_number(), reader.checkpoint_status()
     widths = Counter(len(row) for row in rows if row is not None)
     width = widths.most_common(1)[0][0] if widths else 0
     maxima = np.full((len(rows), width), np.nan, np.float32)
@@ -56,4 +66,21 @@ def channel_map(reader: SessionReader, sites: Sequence[int], count: int) -> Chan
             maxima[number] = row
     overall = np.nan_to_num(maxima, nan=-1.0).max(axis=0, initial=-1.0)
     channels = np.argsort(-overall, kind="stable")[:count]
-    return ChannelMap(tuple(sites), channels.astype(np.int64), maxima[:, channels], width)
+    return ChannelMap(
+        sites=tuple(sites),
+        channels=channels.astype(np.int64),
+        maxima=maxima[:, channels],
+        width=width,
+        entries=entries,
+        checkpoint=checkpoint,
+        tokens=saved.tokens_done if saved is not None else 0,
+    )
+
+
+def _first_of_each(top: NDArray[Any] | None) -> Mapping[int, TopEntry]:
+    """The largest element of each channel in a list that begins with the largest."""
+    found: dict[int, TopEntry] = {}
+    for entry in top.tolist() if top is not None else ():
+        one = TopEntry(*entry)
+        found.setdefault(one.channel, one)
+    return found

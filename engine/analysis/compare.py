@@ -76,6 +76,17 @@ class SiteRow:
         ]
         return max(found, default=-math.inf)
 
+    @property
+    def differs(self) -> bool:
+        """Whether it differs in some session by more than noise."""
+        return self.distance > 0
+
+    @property
+    def gap(self) -> float:
+        """How far the session that is furthest from the first is off, as a share: 0 for equal; NaN where unknown."""
+        known = [abs(r - 1) for r in self.ratios[1:] if not math.isnan(r)]
+        return max(known, default=math.nan)
+
 
 @dataclass(frozen=True, slots=True)
 class CommonThread:

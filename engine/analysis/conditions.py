@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.analysis.model import ModelSummary
-from engine.naming import corpus_name, distinct_names
+from engine.naming import corpus_name, distinct_names, model_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def dtype_of(summary: ModelSummary) -> str:
 def find_differences(summaries: Sequence[ModelSummary]) -> tuple[Difference, ...]:
     """The conditions that are not the same in all sessions, in the order in which they are to be read."""
     conditions: dict[str, list[str]] = {
-        "model": distinct_names([s.job.model for s in summaries]),
+        **_models(summaries),
         "revision": [str(s.provenance.get("commit") or s.job.revision or "default") for s in summaries],
         "weights": [str(s.provenance.get("weight_hash", "unknown")) for s in summaries],
         "checkpoint's quantisation": [str(s.provenance.get("quantization") or "none") for s in summaries],
@@ -53,6 +53,15 @@ def find_differences(summaries: Sequence[ModelSummary]) -> tuple[Difference, ...
         "hidden size": [str(s.plan.hidden_size if s.plan else "unknown") for s in summaries],
     }
     return tuple(Difference(what, tuple(values)) for what, values in conditions.items() if len(set(values)) > 1)
+
+
+def _models(summaries: Sequence[ModelSummary]) -> dict[str, list[str]]:
+    """Which models they are; the same weights are one model, in whatever folder it lies."""
+    models = [s.job.model for s in summaries]
+    weights = {s.provenance.get("weight_hash") for s in summaries}
+    if len(weights) == 1 and all(weights):
+        return {"model (same weights)": [model_name(model) for model in models]}
+    return {"model": distinct_names(models)}
 
 
 def _part(summary: ModelSummary, samples: int) -> str:

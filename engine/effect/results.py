@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from engine.effect.interventions import Scope
+from engine.quantization.schemes import title_of
 from engine.session.reader import SessionReader
 from engine.session.records import Result
 
@@ -140,7 +141,7 @@ class Effect:
     @property
     def title(self) -> str:
         """One line that names it in a list."""
-        return f"{self.scope.title}: {', '.join(outcome.name for outcome in self.outcomes)}"
+        return f"{self.scope.title}: {', '.join(title_of(outcome.name) for outcome in self.outcomes)}"
 
     def to_json(self) -> dict[str, Any]:
         """The data of the session's result; unknown numbers are NaN."""

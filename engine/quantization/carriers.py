@@ -63,7 +63,9 @@ def error_carriers(
     if total == 0 or not len(top):
         return Carriers(len(top), 0.0, (), ())
     values = top["value"].astype(np.float64)
-    shares = (fake_quantise(values, scheme, threshold, distribution) - values) ** 2 / total
+    squares = (fake_quantise(values, scheme, threshold, distribution) - values) ** 2
+    # A float32 histogram holds its elements to 0.8 %, the list holds them exactly: it can be above the whole.
+    shares = squares / max(total, float(squares.sum()))
     tokens = np.stack([top["sample"], top["position"]], axis=1)
     return Carriers(
         len(top), float(shares.sum()), _largest(tokens, shares, most), _largest(top["channel"][:, None], shares, most)

@@ -2,6 +2,7 @@
 
 - `Scheme`            `int8`, `int8-asym`, `int8-q0.999`, `int8-paper0.999`, `int4-mse`, `e4m3`, `e5m2-unscaled`
 - `parse_scheme`      a name -> scheme
+- `title_of`          a name as people read it: `int8-q99.9`
 - `DEFAULT_SCHEMES`   the twelve columns of the board
 - `evaluate`          the error of a scheme on a site
 - `fake_quantise`     single numbers through a scheme
@@ -36,8 +37,10 @@ Policy = Literal["max_abs", "quantile", "reference_quantile", "mse", "value", "u
 _FLOATS: Final[dict[str, FloatFormat]] = {"e4m3": E4M3, "e5m2": E5M2}
 _NAME: Final = re.compile(
     r"(?:int(?P<bits>\d+)(?P<asym>-asym)?|(?P<float>e4m3|e5m2))"
-    r"(?:-(?:(?P<word>mse|unscaled)|(?P<policy>q|paper|t)(?P<value>[0-9.eE+]+)))?"
+    r"(?:-(?:(?P<word>mse|unscaled)|(?P<policy>q|paper|t)(?P<value>[0-9.]+(?:e[+-]?[0-9]+)?)))?"
 )
+_LEAST_PERCENT: Final = 50  # below it a level in per cent could be meant as anything
+_QUANTILE: Final = re.compile(r"-q(0\.[0-9]+)")
 _POLICIES: Final[dict[str, Policy]] = {"q": "quantile", "paper": "reference_quantile", "t": "value"}
 
 
@@ -89,7 +92,7 @@ class Scheme:
         head = self.kind if self.kind != "int" else f"int{self.bits}" + ("" if self.is_symmetric else "-asym")
         tails = {"max_abs": "", "mse": "-mse", "unscaled": "-unscaled"}
         letters = {policy: letter for letter, policy in _POLICIES.items()}
-        tail = tails[self.policy] if self.policy in tails else f"-{letters[self.policy]}{self.value:.12g}"
+        tail = tails[self.policy] if self.policy in tails else f"-{letters[self.policy]}{_digits(self.value)}"
         return head + tail
 
     def threshold(self, distribution: Distribution) -> float:
@@ -144,8 +147,32 @@ DEFAULT_SCHEMES: Final = (
 )
 
 
+def title_of(name: str) -> str:
+    """A scheme's name as people read it, its quantile in per cent: `int8-q99.9`, `int8-smooth0.5`.
+
+    Levels below the median stay as they are: `q0.4` must not be taken for 0.4 %.
+    """
+    return _QUANTILE.sub(_in_percent, name).replace("-token-smooth", "-smooth")
+
+
+def _in_percent(found: re.Match[str]) -> str:
+    level = float(found[1])
+    percent = f"{100 * level:.12g}"
+    return f"-q{percent}" if float(percent) >= _LEAST_PERCENT and _of_percent(percent) == level else found[0]
+
+
+def _of_percent(percent: str) -> float:
+    """A level given in per cent, without what the division adds behind its digits."""
+    return float(f"{float(percent) / 100:.12g}")
+
+
+def _digits(value: float) -> str:
+    """As few digits as give this very number back; those of most numbers fit in twelve."""
+    return short if float(short := f"{value:.12g}") == value else repr(value)
+
+
 def parse_scheme(name: str) -> Scheme:
-    """The scheme of that name.
+    """The scheme of that name or title.
 
     Raises:
         QuantizationError: no such scheme.
@@ -168,6 +195,8 @@ def parse_scheme(name: str) -> Scheme:
         value = float(found["value"]) if found["value"] else 0.0
     except ValueError:
         raise QuantizationError(f"{found['value']!r} in {name!r} is not a number") from None
+    if policy == "quantile" and value >= _LEAST_PERCENT:
+        value = _of_percent(found["value"])
     return Scheme(kind, int(found["bits"] or 8), found["asym"] is None, policy, value)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from engine.analysis.maximum import FP16_LIMIT
 from engine.analysis.published import published
 from engine.analysis.site import SiteSummary
+from engine.quantization.schemes import title_of
 from engine.report.source import Source
 from engine.report.svg import INK, MARK, drawing, figure, inline_svg, series
 from engine.report.wording import printable
@@ -210,7 +211,7 @@ def _quantisers(source: Source) -> Chart | None:
         column = names.index(name)
         errors = ((n, row[column]) for n, row in sorted(rows, key=lambda r: r[0]))
         finite = [(n, error.sqnr_db) for n, error in errors if error is not None and math.isfinite(error.sqnr_db)]
-        _line(axes, [n for n, _ in finite], [v for _, v in finite], name, number)
+        _line(axes, [n for n, _ in finite], [v for _, v in finite], title_of(name), number)
     _finish(axes, "layer", "SQNR, dB", log=False)
     return Chart(
         "What quantisers make of the residual stream",

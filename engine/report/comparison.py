@@ -5,7 +5,7 @@
 - `comparison_markdown`, `comparison_html`
 - `comparison_documents`  any of them as a file
 - `comparison_tables`, `site_table`, `every_site_table`  what is in them
-- `findings`, `quantisers`, `ratio_text`, `limit_text`, `note`  their words
+- `findings`, `quantisers`, `sites_note`, `ratio_text`, `limit_text`, `note`  their words
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from html import escape
 from typing import Any, Final
 
 from engine.analysis.compare import Comparison, Limit, SiteRow, compare
+from engine.quantization.schemes import title_of
 from engine.report.errors import ReportError
 from engine.report.html import ALL_SITES, figure_html, page, table_html
 from engine.report.markdown import table_markdown
 from engine.report.plain import fields
 from engine.report.quantization import site_errors
-from engine.report.sentences import emergence
+from engine.report.sentences import largest_step, verdict
 from engine.report.source import Source, gather
 from engine.report.svg import drawing
 from engine.report.tables import Table
-from engine.report.wording import exact, in_markdown, printable, share, short
+from engine.report.wording import counted, cut_middle, decibels, exact, in_markdown, printable, share, short
 from engine.report.writing import Document, safe_name
 from engine.session.library import SUFFIX
 from engine.session.reader import SessionReader
@@ -37,6 +38,7 @@ COMPARISON_FORMATS: Final = ("markdown", "html", "json")
 LISTED_SITES: Final = 20
 _HASHES: Final = frozenset({"weights", "corpus", "tokenizer", "revision"})
 _HASH_CHARACTERS: Final = 12
+_CONDITION_CHARACTERS: Final = 80
 
 
 def gather_sides(readers: Sequence[SessionReader]) -> tuple[Comparison, list[Source]]:
@@ -48,7 +50,7 @@ def gather_sides(readers: Sequence[SessionReader]) -> tuple[Comparison, list[Sou
     if len(readers) < 2:
         raise ReportError("a comparison needs two sessions or more: maxact-tui compare A B", code=2)
     sources = [gather(reader) for reader in readers]
-    names = [printable(reader.path.name.removesuffix(SUFFIX), 60) for reader in readers]
+    names = [cut_middle(printable(reader.path.name.removesuffix(SUFFIX)), 60) for reader in readers]
     return compare([source.summary for source in sources], names, [source.stability for source in sources]), sources
 
 
@@ -87,12 +89,14 @@ def comparison_dict(found: Comparison) -> dict[str, Any]:
 def comparison_markdown(found: Comparison, sources: Sequence[Source], *, all_sites: bool = False) -> str:
     """The comparison in GitHub's Markdown: the sites that differ most, or all."""
     parts = [f"# {in_markdown(_title(found))}"]
-    sites = every_site_table(found) if all_sites else site_table(found)
-    for table in (*comparison_tables(found, sources), sites):
+    for table in comparison_tables(found, sources):
         if table.rows:
             parts += [f"## {table.title}", table_markdown(table)]
-    if not all_sites and len(found.sites) > LISTED_SITES:
-        parts.append(f"{len(found.sites) - LISTED_SITES} further sites differ less; `--all` lists them.")
+    sites = every_site_table(found) if all_sites else site_table(found)
+    if found.sites:
+        parts += [f"## {sites.title}", *([table_markdown(sites)] if sites.rows else []), in_markdown(sites_note(found))]
+    if not all_sites and found.sites:
+        parts.append("`--all` lists every site.")
     parts.append(in_markdown(note(found)))
     return "\n\n".join(parts) + "\n"
 
@@ -107,7 +111,7 @@ def comparison_html(found: Comparison, sources: Sequence[Source]) -> str:
     body = [table_html(table) for table in (first, found_out) if table.rows]
     body.append(figure_html(_profile_svg(found), "Largest |x| of the hidden state after each block."))
     body += [table_html(table) for table in (*rest, site_table(found), every_site_table(found)) if table.rows]
-    body.append(f'<p class="note">{escape(note(found))}</p>')
+    body += [f'<p class="note">{escape(text)}</p>' for text in (sites_note(found), note(found)) if text]
     return page(_title(found), body)
 
 
@@ -131,8 +135,8 @@ def comparison_tables(found: Comparison, sources: Sequence[Source]) -> list[Tabl
 
 
 def site_table(found: Comparison) -> Table:
-    """The sites that differ most, those beyond noise first."""
-    rows = sorted(found.sites, key=lambda row: -row.distance)[:LISTED_SITES]
+    """The sites that differ most; those that noise explains are told of in `sites_note`."""
+    rows = sorted((row for row in found.sites if row.differs), key=lambda row: -row.distance)[:LISTED_SITES]
     return _sites("Sites that differ most, max |x|", found, rows)
 
 
@@ -154,12 +158,38 @@ def _sites(title: str, found: Comparison, rows: Sequence[SiteRow]) -> Table:
     return Table(title, ("Site", *found.names, *ratio_names), cells)
 
 
+def sites_note(found: Comparison) -> str:
+    """How close the sites are that `site_table` does not list; empty where no site can be compared."""
+    differing = sum(row.differs for row in found.sites)
+    close = [row for row in found.sites if not row.differs and not math.isnan(row.gap)]
+    further, unknown = differing - LISTED_SITES, len(found.sites) - differing - len(close)
+    said = []
+    if further > 0:
+        said.append(f"{counted(further, 'further site')} {'differs' if further == 1 else 'differ'} less.")
+    if close:
+        said.append(_closeness(close, any_differs=differing > 0))
+    if unknown:
+        said.append(f"{counted(unknown, 'site')} {'is' if unknown == 1 else 'are'} not in {found.names[0]}.")
+    return " ".join(said)
+
+
+def _closeness(close: Sequence[SiteRow], *, any_differs: bool) -> str:
+    """One sentence on the sites that are equal, or moved by noise alone."""
+    equal, most = sum(row.gap == 0 for row in close), max(close, key=lambda row: row.gap)
+    others = counted(len(close), "other site")
+    if equal == len(close):
+        alone = f"No site differs: max |x| is the same at all {equal:,}."
+        return f"Max |x| is the same at {others}." if any_differs else alone
+    head = f"Noise explains what differs at {others}" if any_differs else "No site differs by more than noise"
+    return f"{head}: the furthest is {share(most.gap)} off ({most.name}), {equal:,} of {len(close):,} equal."
+
+
 def _condition(what: str, value: str) -> str:
     """A condition as it is printed: of a digest its beginning, which is enough to tell two apart."""
     if what in _HASHES and len(value) > 2 * _HASH_CHARACTERS and " " not in value:
         head, colon, digest = value.rpartition(":")
         return printable(f"{head}{colon}{digest[:_HASH_CHARACTERS]}…")
-    return printable(value, 80)
+    return cut_middle(printable(value), _CONDITION_CHARACTERS)
 
 
 def findings(found: Comparison, sources: Sequence[Source]) -> tuple[tuple[str, ...], ...]:
@@ -172,7 +202,8 @@ def findings(found: Comparison, sources: Sequence[Source]) -> tuple[tuple[str, .
         ("at", *(s.maximum.label if s.maximum else "–" for s in summaries)),
         ("massive by layer median", *(words[s.passes_layer_median] for s in summaries)),
         ("massive by token median", *(words[s.passes_token_median] for s in summaries)),
-        ("emergence", *(emergence(s.emergence) for s in summaries)),
+        ("emergence", *(verdict(s.emergence) for s in summaries)),
+        ("largest step", *(largest_step(s.emergence) for s in summaries)),
         ("channels of threads", *(", ".join(map(str, channels[:6])) or "none" for channels in found.channels)),
         ("bits below float16", *(short(s.maximum.fp16_headroom_bits) if s.maximum else "–" for s in summaries)),
         ("sites no other has", *(str(len(only)) for only in found.only_in)),
@@ -197,8 +228,8 @@ def quantisers(sources: Sequence[Source]) -> tuple[tuple[str, ...], ...]:
         common = set.intersection(*(set(errors) for errors in owners))
         finite = {site for site in common if all(math.isfinite(errors[site][0]) for errors in owners)}
         alike = finite or {site for site in common if all(math.isinf(errors[site][0]) for errors in owners)}
-        cells = [short(_mean_sqnr(column[name], alike)) if name in column and alike else "–" for column in columns]
-        rows.append((name, *cells, str(len(alike))))
+        cells = [decibels(_mean_sqnr(column[name], alike)) if name in column and alike else "–" for column in columns]
+        rows.append((title_of(name), *cells, str(len(alike))))
     return tuple(rows)
 
 

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from engine.effect.results import Effect, Outcome, percent_change, read_effects
+from engine.quantization.schemes import title_of
 from engine.report.plain import fields
 from engine.report.tables import Table
 from engine.report.wording import UNKNOWN, counted, exact, printable, short
@@ -36,16 +37,17 @@ def effect_notes(effect: Effect) -> list[str]:
     if quantised := next((one.sites for one in effect.outcomes if one.massive is None and one.numbers), 0):
         lines.append(f"quantisers at {counted(quantised, 'site')}")
     for outcome in effect.outcomes:
+        name = title_of(outcome.name)
         if outcome.massive is not None:
             found, above = outcome.massive, counted(outcome.massive.elements, "value")
             lines.append(
-                f"{outcome.name}: {above} above {found.threshold:,.6g} at {printable(found.site)}"
+                f"{name}: {above} above {found.threshold:,.6g} at {printable(found.site)}"
                 + (f", {found.kept:,} more in channels without a mean kept" if found.kept else "")
             )
         if outcome.problem:
-            lines.append(f"{outcome.name}: {printable(outcome.problem)}")
+            lines.append(f"{name}: {printable(outcome.problem)}")
         if outcome.numbers is not None and outcome.numbers.nonfinite_tokens:
-            lines.append(f"{outcome.name}: {outcome.numbers.nonfinite_tokens:,} predictions are NaN or infinite")
+            lines.append(f"{name}: {outcome.numbers.nonfinite_tokens:,} predictions are NaN or infinite")
     return [*lines, *map(printable, effect.notes)]
 
 
@@ -68,10 +70,10 @@ def effects_list(reader: SessionReader) -> list[dict[str, Any]]:
 def _row(outcome: Outcome) -> tuple[str, ...]:
     numbers = outcome.numbers
     if numbers is None:
-        return (outcome.name, *([UNKNOWN] * 6))
+        return (title_of(outcome.name), *([UNKNOWN] * 6))
     change = percent_change(numbers)
     return (
-        outcome.name,
+        title_of(outcome.name),
         _perplexity(numbers.perplexity),
         _change(change),
         short(numbers.kl_mean),

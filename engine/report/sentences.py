@@ -4,6 +4,7 @@
 - `caveats`     what a reader must know before quoting a number
 - `paragraph`   the findings in a few sentences, for a model card
 - `standing_lines`  where the model stands, and how its protocol differs
+- `emergence`, `verdict`, `largest_step`  how the maximum grows over the depth
 - `robustness`  what `maxact-tui stability` found
 - `DEFINITIONS` where the definitions are published
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import math
 
-from engine.analysis.emergence import Emergence
+from engine.analysis.emergence import SUDDEN_RATIO, Emergence
 from engine.analysis.maximum import Maximum
 from engine.analysis.model import ModelSummary
 from engine.analysis.published import tier_range
@@ -135,12 +136,24 @@ def place(summary: ModelSummary) -> str:
 
 
 def emergence(found: Emergence | None) -> str:
-    """The verdict with its step."""
+    """The verdict with its first step of ten times, and the largest step where that is another."""
+    if found is None or found.layer == found.largest_layer:
+        return verdict(found)
+    return f"{verdict(found)}; the largest step is {largest_step(found)}"
+
+
+def verdict(found: Emergence | None) -> str:
+    """Sudden or gradual, by the first step of ten times."""
     if found is None:
         return "not known"
     if found.kind == "sudden":
         return f"sudden, a step of {short(found.ratio)} times into layer {found.layer}"
-    return f"gradual, the largest step is {short(found.largest_ratio)} times into layer {found.largest_layer}"
+    return f"gradual, no step of {SUDDEN_RATIO:g} times"
+
+
+def largest_step(found: Emergence | None) -> str:
+    """How large, and into which layer."""
+    return "not known" if found is None else f"{short(found.largest_ratio)} times into layer {found.largest_layer}"
 
 
 def headroom(bits: float, limit: float) -> str:

@@ -97,7 +97,7 @@ def _run(summary: ModelSummary) -> dict[str, Any]:
         "phase": status.phase,
         "created": summary.created,
         "seconds": status.running_seconds,
-        "tokens_per_second": status.tokens_per_second,
+        "tokens_per_second": status.rate,
         "samples": summary.samples,
         "samples_total": status.samples_total,
         "tokens": summary.tokens,

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from engine.analysis.published import published
 from engine.analysis.site import SiteSummary
 from engine.naming import corpus_name
+from engine.quantization.schemes import title_of
 from engine.report.sentences import thread_line
 from engine.report.source import Source
-from engine.report.wording import exact, printable, share, short
+from engine.report.wording import decibels, exact, printable, share, short
 
 LISTED_THREADS = 12
 
@@ -156,11 +157,11 @@ def scheme_table(source: Source) -> Table:
         worst = plan.sites[one.worst_site].name if one.worst_site is not None else "–"
         rows.append(
             (
-                one.scheme.name + ("" if one.is_exact else " (approx.)"),
-                short(one.sqnr_db),
+                title_of(one.scheme.name) + ("" if one.is_exact else " (approx.)"),
+                decibels(one.sqnr_db),
                 short(one.rel_rmse),
                 share(one.clip_rate),
-                short(one.worst_sqnr_db),
+                decibels(one.worst_sqnr_db),
                 worst,
                 one.scheme.source,
             )

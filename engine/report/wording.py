@@ -1,7 +1,9 @@
 r"""Numbers and foreign text as the reports print them.
 
 - `exact`, `short`    numbers: every digit of a float32, or three digits
+- `decibels`          a number of decibels, as the board shows it
 - `counted`           a number with its noun
+- `cut_middle`        the beginning and the end of a long text
 - `printable`         foreign text with everything that does not print as `\xNN` or `\u{N}`
 - `CSV_NOTE`          what `in_csv` does, for whoever reads the files
 - `in_markdown`, `in_csv`  that text where it cannot be taken for markup, a link, a mention or a formula
@@ -16,7 +18,19 @@ import re
 
 from corpus.wording import counted
 
-__all__ = ["CSV_NOTE", "UNKNOWN", "counted", "exact", "in_csv", "in_markdown", "printable", "share", "short"]
+__all__ = [
+    "CSV_NOTE",
+    "UNKNOWN",
+    "counted",
+    "cut_middle",
+    "decibels",
+    "exact",
+    "in_csv",
+    "in_markdown",
+    "printable",
+    "share",
+    "short",
+]
 
 UNKNOWN = "–"
 _NEWLINES = {"\n": "↵", "\r": "␍", "\t": "⇥"}
@@ -58,11 +72,24 @@ def share(value: float) -> str:
     return UNKNOWN if math.isnan(value) else f"{short(100 * value, 2)} %"
 
 
+def decibels(value: float) -> str:
+    """One decimal, as on the board: `31.4`, `-2.1`, `∞` without any error."""
+    return f"{value:z.1f}" if math.isfinite(value) else exact(value)
+
+
 def printable(foreign: str | bytes, limit: int | None = None) -> str:
     """Foreign text without anything that does not print, at most `limit` characters."""
     text = foreign.decode("utf-8", "surrogateescape") if isinstance(foreign, bytes) else foreign
     shown = "".join(_one(character) for character in text)
     return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def cut_middle(text: str, limit: int) -> str:
+    """At most `limit` characters: of a longer text the beginning and the end, where names mostly differ."""
+    if len(text) <= limit:
+        return text
+    tail = limit * 3 // 5
+    return f"{text[: limit - tail - 1]}…{text[len(text) - tail :]}"
 
 
 def in_markdown(foreign: str | bytes, limit: int | None = None) -> str:

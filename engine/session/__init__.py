@@ -1,12 +1,15 @@
 """The session file: one run, one SQLite file, and the only channel for results and commands.
 
 - `records`   Status, Event, Command, SampleRecord, LiveTable: frozen records that cross the boundary
-- `schema`    tables, version, journal mode, opening and creating; `SessionError`
+- `schema`    tables, version, journal mode, opening and creating; `SessionError`, `DamagedError`
 - `splits`    which samples calibrate and evaluate, and where their arrays are
 - `codec`     numpy arrays <-> compact blobs
+- `damage`    the border: what cannot be read becomes a `DamagedError`
 - `maxima`    per-sample maxima, some sites at a time
 - `writer`    `SessionWriter`: what the engine writes
-- `reader`    `SessionReader`: what everything else reads; `send_command`
+- `rows`      what is read from the tables of rows: `SessionMeta`, status, samples, events
+- `reader`    `SessionReader`: that and the numbers, what everything else reads; `send_command`
+- `lastword`  what an engine could only write into its log
 - `liveness`  whether the engine of a session is alive
 - `library`   where sessions live, what they are called
 - `listing`   which sessions there are

@@ -4,6 +4,7 @@ Pattern histograms are mostly zeros (a site uses some 8,000 of 65,536 bins), so 
 are stored as index gaps and counts. Decoding gives back the same array, bit for bit.
 
 - `EncodedArray`   what goes into one row of the `arrays` table
+- `UnsoundError`   what is stored cannot be what was written
 - `encode`, `decode`
 - `pack_int32`, `unpack_int32`   one-dimensional int32 arrays (token ids, sample lists)
 """
@@ -20,6 +21,10 @@ from numpy.typing import NDArray
 
 SPARSE_BELOW = 0.25
 _LEVEL = 1  # the fastest level already takes what there is to take from counts
+
+
+class UnsoundError(ValueError):
+    """What is stored cannot be what was written; the message says why, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +53,15 @@ def decode(encoded: EncodedArray) -> NDArray[Any]:
     """The array that was encoded; writable, C order.
 
     Raises:
-        ValueError: the blob does not hold what its row says.
+        ValueError: the blob does not hold what its row says; `UnsoundError` where it is cut short.
     """
     described = json.loads(encoded.dtype)
-    dtype = np.dtype(described if isinstance(described, str) else [tuple(field) for field in described])
+    try:
+        dtype = np.dtype(described if isinstance(described, str) else [tuple(field) for field in described])
+    except TypeError as error:
+        raise UnsoundError("their kind is not known") from error
     shape = tuple(json.loads(encoded.shape))
-    raw = zlib.decompress(encoded.data)
+    raw = _inflated(encoded.data)
     if encoded.encoding == "dense":
         return np.frombuffer(raw, dtype).reshape(shape).copy()
     flat = np.zeros(int(np.prod(shape)), dtype)
@@ -68,8 +76,19 @@ def pack_int32(values: NDArray[Any]) -> bytes:
 
 
 def unpack_int32(blob: bytes) -> NDArray[np.int32]:
-    """What `pack_int32` packed, int32 [n]."""
-    return np.frombuffer(zlib.decompress(blob), "<i4").astype(np.int32)
+    """What `pack_int32` packed, int32 [n].
+
+    Raises:
+        ValueError: the blob was not packed so; `UnsoundError` where it is cut short.
+    """
+    return np.frombuffer(_inflated(blob), "<i4").astype(np.int32)
+
+
+def _inflated(blob: bytes) -> bytes:
+    try:
+        return zlib.decompress(blob)
+    except zlib.error as error:
+        raise UnsoundError("cut short or changed") from error
 
 
 def _encode_sparse(indices: NDArray[np.intp], values: NDArray[Any]) -> bytes:

@@ -6,25 +6,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from engine.session.library import SUFFIX, sessions_folder, size_of
 from engine.session.reader import SessionReader
-from engine.session.records import BROKEN_OFF, SessionInfo
-from engine.session.schema import SessionError
+from engine.session.records import BROKEN_OFF, SessionInfo, Status
+from engine.session.schema import DamagedError, SessionError
 
 
 def list_sessions(folder: Path | None = None) -> list[SessionInfo]:
-    """Every readable session of a folder, newest first; files that are not sessions are left out."""
+    """Every session of a folder, newest first, also damaged ones; files that are not sessions are left out."""
     found = []
     for path in (folder or sessions_folder()).glob(f"*{SUFFIX}"):
-        try:
-            with SessionReader(path) as reader:
-                found.append(describe_session(reader))
-        except (SessionError, KeyError, TypeError):
-            continue
+        with suppress(SessionError, FileNotFoundError):  # not a session, or removed just now
+            found.append(_describe(path))
     return sorted(found, key=lambda info: info.created, reverse=True)
 
 
@@ -45,3 +43,12 @@ def describe_session(reader: SessionReader) -> SessionInfo:
     values = magnitude[: len(counts)][np.array(counts, bool)[: len(magnitude)]]
     largest = float(np.nanmax(values)) if np.isfinite(values).any() else float("nan")
     return SessionInfo(reader.path, meta.job.model, status, largest, meta.created, size_of(reader.path))
+
+
+def _describe(path: Path) -> SessionInfo:
+    try:
+        with SessionReader(path) as reader:
+            return describe_session(reader)
+    except DamagedError as error:
+        status = Status(phase="damaged", detail=error.what)
+        return SessionInfo(path, "", status, float("nan"), path.stat().st_mtime, size_of(path))

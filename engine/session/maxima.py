@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.session.codec import unpack_int32
+from engine.session.codec import UnsoundError, unpack_int32
 
 CHUNK_BYTES = 2 << 20
 
@@ -25,6 +25,9 @@ class SampleMaxima:
     Attributes:
         sites: that have been measured.
         samples: of the corpus.
+
+    Raises:
+        UnsoundError: there are maxima of samples that the corpus does not have.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
@@ -35,6 +38,9 @@ class SampleMaxima:
         ]
         self.sites = max((sites for _, _, sites in self._blocks), default=0)
         self.samples = int(db.execute("SELECT coalesce(max(sample) + 1, 0) FROM samples").fetchone()[0])
+        for _, samples, _ in self._blocks:
+            if samples.size and not 0 <= samples.min() <= samples.max() < self.samples:
+                raise UnsoundError("they are of samples that are not in it")
 
     def rows(self, first: int, last: int) -> NDArray[np.float32]:
         """Of the sites `first` to `last` - 1, float32 [sites, samples], NaN for samples a site has not seen."""
@@ -48,6 +54,13 @@ class SampleMaxima:
                 blob.seek(4 * first * samples.size)
                 data = np.frombuffer(blob.read(4 * count * samples.size), "<f4")
             found[:count, samples] = data.reshape(count, samples.size)
+        return found
+
+    def whole(self) -> NDArray[np.float32]:
+        """Of all sites and samples, float32 [sites, samples]."""
+        found = np.full((self.sites, self.samples), np.nan, np.float32)
+        for first, rows in self.chunks(self.sites):
+            found[first : first + len(rows)] = rows
         return found
 
     def chunks(self, sites: int) -> Iterator[tuple[int, NDArray[np.float32]]]:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Phase = Literal["starting", "loading", "running", "paused", "finished", "stopped", "failed", "gone"]
+Phase = Literal["starting", "loading", "running", "paused", "finished", "stopped", "failed", "gone", "damaged"]
 ENDED: frozenset[Phase] = frozenset({"finished", "stopped", "failed", "gone"})
 BROKEN_OFF: frozenset[Phase] = frozenset({"failed", "gone"})
 """Ended without a last checkpoint: what came after the one before is lost."""
@@ -32,11 +32,14 @@ class Status:
     """What the engine is doing. Times are Unix seconds of the engine's clock.
 
     Attributes:
-        phase: `gone` is never stored: a reader says it when an engine that should beat does not.
+        phase: two are never stored: a reader says `gone` when an engine that should beat does not, and a list says
+            `damaged` of a file that cannot be read.
         detail: the step within the phase (`loading weights`), or the reason of a failure in one line.
         done: progress of the loading step, in `unit`; total 0 where it is unknown.
         pid: process id of the engine, 0 before it started; only meaningful on `host`.
         boot: an identifier of the machine's boot, so that a recycled pid is not taken for the engine.
+        running_seconds: of measuring alone: neither loading nor pauses nor what was asked of the model in between.
+        tokens_per_second: of the newest batches; readers want `rate`.
     """
 
     phase: Phase = "starting"
@@ -62,6 +65,13 @@ class Status:
     peak_bytes: int = 0
 
     @property
+    def rate(self) -> float:
+        """Tokens per second: of the newest batches while it goes on, of all measuring once it is over; 0 unknown."""
+        if self.phase in ENDED and self.running_seconds > 0:
+            return self.tokens_done / self.running_seconds
+        return self.tokens_per_second
+
+    @property
     def eta_seconds(self) -> float | None:
         """Seconds left at the present rate, None while it is unknown."""
         left = self.tokens_total - self.tokens_done
@@ -79,8 +89,17 @@ class Status:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Status:
-        """Read what `to_json` wrote, ignoring fields of a newer version."""
-        return cls(**{k: v for k, v in data.items() if k in cls.__dataclass_fields__})
+        """Read what `to_json` wrote, ignoring fields of a newer version.
+
+        Raises:
+            TypeError: a field is neither a text nor a number as it should be.
+        """
+        known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
+        for name, value in known.items():
+            is_text = isinstance(cls.__dataclass_fields__[name].default, str)
+            if not isinstance(value, str if is_text else (int, float)):
+                raise TypeError(f"{name} of a status is {value!r}")
+        return cls(**known)
 
     def changed(self, **changes: Any) -> Status:
         """A copy with these fields changed."""
@@ -175,7 +194,10 @@ class SampleRecord:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """One line of the session list. `magnitude` is M so far, NaN before the first number; no size counts the log."""
+    """One line of the session list. `magnitude` is M so far, NaN before the first number; no size counts the log.
+
+    Of a `damaged` file `status.detail` says why, the model is empty, and `created` is when it was last written.
+    """
 
     path: Path
     model: str

@@ -1,7 +1,8 @@
 """Tables of the session file, its version, and how it is created and opened.
 
 - `SCHEMA_VERSION`, `APPLICATION_ID`  what a file must say of itself
-- `SessionError`                      one line, with the user's next step
+- `SessionError`, `DamagedError`      one line, with the user's next step
+- `unreadable`                        that line for what SQLite says of a file
 - `create`, `open_writable`, `open_readonly`  connections
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,14 +49,70 @@ CREATE TABLE IF NOT EXISTS service (id INTEGER PRIMARY KEY CHECK (id = 1), value
                                     heartbeat REAL NOT NULL);
 """,
 }
+# Codes of errors that a file is not to blame for: somebody else holds it, its disk or its permissions are in the way.
+_NOT_ITS_FAULT = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_AUTH,
+    }
+)
+_LONGEST_QUOTE = 100  # characters of an error
+_MAGIC, _ID_PLACE = b"SQLite format 3\0", slice(68, 72)  # of the first bytes of an SQLite file
 
 
 class SessionError(Exception):
     """A session file cannot be used; the message is one line that names the user's next step."""
 
 
-def create(path: Path) -> sqlite3.Connection:
-    """Make a new, empty session file, readable by its owner only.
+class DamagedError(SessionError):
+    """A session file does not hold what was written into it.
+
+    Attributes:
+        what: the damage, without the file's name and the next step.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(
+            f"{path} is damaged: {what}; restore it from a copy, or remove it with: maxact-tui sessions rm"
+        )
+        self.what = what
+
+
+def unreadable(path: Path, what: str, error: sqlite3.Error | UnicodeDecodeError) -> SessionError:
+    """Why `what` cannot be read from a session file: it is damaged, or something else is in the way."""
+    said = "cut short or changed"
+    if hasattr(error, "sqlite_errorcode"):  # what Python says of text that is none quotes all of it
+        said = "".join(one if one.isprintable() else "?" for one in str(error))[:_LONGEST_QUOTE]
+    if is_blameless(error):
+        return SessionError(f"cannot read {path}: {said}; try again, or see to its permissions and its disk")
+    return DamagedError(path, f"{what} cannot be read ({said})")
+
+
+def is_blameless(error: Exception) -> bool:
+    """Whether the file may be whole: somebody else holds it, or its disk or its permissions are in the way."""
+    return (getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF) in _NOT_ITS_FAULT
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether SQLite has found its own structures broken."""
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def create(path: Path, fill: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+    """Make a new session file, readable by its owner only.
+
+    Args:
+        path: the file.
+        fill: writes what the file begins with; nobody sees it without.
 
     Raises:
         SessionError: the file exists, or the folder cannot be written.
@@ -73,8 +131,12 @@ def create(path: Path) -> sqlite3.Connection:
         raise _cannot_write(path, error.strerror) from error
     try:
         connection = _connect(path)
-        connection.executescript(f"BEGIN IMMEDIATE;{TABLES};PRAGMA application_id = {APPLICATION_ID};COMMIT;")
-        _migrate(connection, 1)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        tables = TABLES + "".join(ADDED.values())
+        numbers = f"PRAGMA application_id = {APPLICATION_ID};PRAGMA user_version = {SCHEMA_VERSION};"
+        connection.executescript(f"BEGIN IMMEDIATE;{tables};{numbers}")
+        fill(connection)
+        connection.execute("COMMIT")
         _choose_journal(connection)
     except sqlite3.Error as error:
         path.unlink(missing_ok=True)
@@ -92,17 +154,22 @@ def open_writable(path: Path, *, live: bool = False) -> sqlite3.Connection:
 
     Raises:
         SessionError: not there, not a session, of a newer version, or not writable.
+        DamagedError: it does not hold what was written into it.
     """
     _require(path)
     if not os.access(path, os.W_OK):
         raise SessionError(f"{path} is read-only here; copy it to a place of your own to change it")
-    connection = _checked(path, _connect(path))
+    connection = _checked(path, path)
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     try:
+        connection.execute("PRAGMA synchronous = NORMAL")
         _migrate(connection, version)
     except sqlite3.OperationalError as error:
         connection.close()
         raise SessionError(f"cannot bring {path} from schema {version} to {SCHEMA_VERSION}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise unreadable(path, "its database", error) from error
     if live:
         with suppress(sqlite3.OperationalError):  # somebody reads it right now: the journal stays as it is
             _choose_journal(connection)
@@ -114,17 +181,14 @@ def open_readonly(path: Path) -> sqlite3.Connection:
 
     Raises:
         SessionError: not there, not a session, or of a newer version.
+        DamagedError: it does not hold what was written into it.
     """
     _require(path)
     uri = f"{path.absolute().as_uri()}?mode=ro"
     # A WAL file in a folder that cannot hold its -shm can only be read as an unchanging one.
     if not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
         uri += "&immutable=1"
-    try:
-        connection = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
-    except sqlite3.Error as error:
-        raise SessionError(f"cannot open {path}: {error}") from error
-    return _checked(path, connection)
+    return _checked(path, uri)
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
@@ -139,10 +203,9 @@ def _cannot_write(path: Path, reason: object) -> SessionError:
     return SessionError(f"cannot write {path}: {reason}; choose another place with --session FILE")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA synchronous = NORMAL")
-    return connection
+def _connect(place: Path | str) -> sqlite3.Connection:
+    """A connection to a file, or to the URI of one."""
+    return sqlite3.connect(place, uri=isinstance(place, str), timeout=10, isolation_level=None, check_same_thread=False)
 
 
 def _choose_journal(connection: sqlite3.Connection) -> None:
@@ -163,20 +226,44 @@ def _require(path: Path) -> None:
         raise SessionError(f"{path} is a folder, not a session file; maxact-tui sessions lists yours")
     if not path.exists():
         raise SessionError(f"no session file {path}; maxact-tui sessions lists yours")
+    if not path.is_file():  # opening a pipe would wait for somebody who writes into it
+        raise SessionError(f"{path} is a pipe or a device, not a session file; maxact-tui sessions lists yours")
 
 
-def _checked(path: Path, connection: sqlite3.Connection) -> sqlite3.Connection:
+def _checked(path: Path, place: Path | str) -> sqlite3.Connection:
+    """A connection to `place`, which is the file `path` or its URI, once it has said that it is a session."""
+    try:
+        connection = _connect(place)
+    except sqlite3.Error as error:
+        raise unreadable(path, "its database", error) from error
+    try:
+        _require_ours(path, connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _require_ours(path: Path, connection: sqlite3.Connection) -> None:
     try:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         connection.execute("SELECT count(*) FROM meta").fetchone()
-    except sqlite3.DatabaseError as error:
-        connection.close()
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite's message may quote what is no text any more
+        if is_blameless(error) or _says_it_is_ours(path):
+            raise unreadable(path, "its database", error) from error
         raise SessionError(f"{path} is not a session file, or is damaged ({error})") from error
     if application != APPLICATION_ID:
-        connection.close()
         raise SessionError(f"{path} is an SQLite file, but not a maxact-tui session")
     if version > SCHEMA_VERSION:
-        connection.close()
         raise SessionError(f"{path} was written by a newer maxact-tui (schema {version}); upgrade to read it")
-    return connection
+
+
+def _says_it_is_ours(path: Path) -> bool:
+    """Whether the first bytes are those of a session, whatever comes after them."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_ID_PLACE.stop)
+    except OSError:
+        return False
+    return head.startswith(_MAGIC) and head[_ID_PLACE] == APPLICATION_ID.to_bytes(4, "big")

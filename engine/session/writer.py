@@ -31,6 +31,9 @@ class SessionWriter:
 
     Every method is one transaction, so the file is whole after any kill. Errors of the disk surface as
     `sqlite3.OperationalError`; what was committed before stays.
+
+    Raises:
+        DamagedError: by any method, when the file does not hold what was written into it.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
@@ -45,10 +48,13 @@ class SessionWriter:
         Raises:
             SessionError: the file exists already or cannot be written.
         """
-        writer = cls(path, schema.create(path))
-        writer.set_meta(job=job.to_json(), created=time.time() if created is None else created)
-        writer.set_status(Status(phase="starting"))
-        return writer
+
+        def begin(connection: sqlite3.Connection) -> None:
+            writer = cls(path, connection)
+            writer.set_meta(job=job.to_json(), created=time.time() if created is None else created)
+            writer.set_status(Status(phase="starting"))
+
+        return cls(path, schema.create(path, begin))
 
     @classmethod
     def open(cls, path: Path, *, live: bool = False) -> SessionWriter:
@@ -279,9 +285,11 @@ class SessionWriter:
                 self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
-            except BaseException:
+            except BaseException as error:
                 if not nested and self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.DatabaseError) and schema.is_damage(error):
+                    raise schema.unreadable(self.path, "its database", error) from error
                 raise
             if not nested:
                 self._connection.execute("COMMIT")

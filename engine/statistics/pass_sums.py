@@ -96,8 +96,8 @@ _BY_NAME: Final = {scheme.name: scheme for scheme in (*TENSOR_SCHEMES, *SMOOTH_S
 
 
 def find_scheme(name: str) -> PassScheme | None:
-    """The scheme of that name; None for one this version does not know."""
-    return _BY_NAME.get(name)
+    """The scheme of that name, or of the shorter one it is shown by (`int8-smooth0.5`); None for an unknown one."""
+    return _BY_NAME.get(name.replace("int8-smooth", "int8-token-smooth"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,15 +13,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from engine.analysis.maximum import Maximum, find_maximum
+from engine.newfile import discard_session
 from engine.process import describe_death, why_it_ended
 from engine.report.wording import counted
-from engine.session.library import files_of, log_path
+from engine.session.library import log_path
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED, Status
 from maxact_tui.cli.bar import Bar
-from maxact_tui.cli.output import console
+from maxact_tui.cli.output import console, drop_unwritten, reader_may_leave
 from maxact_tui.cli.pace import Pace
 from maxact_tui.errors import UserError
+from maxact_tui.terminal.ending import EXIT_DETACHED
 from maxact_tui.texts.numbers import compact, exact, percent
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.finding import short_name
@@ -42,33 +44,56 @@ def follow(path: Path, *, as_json: bool, debug: bool, disposable: bool, summary:
         disposable: remove the session if the run failed before it measured anything.
 
     Returns:
-        0 done, 1 failed, 130 interrupted.
+        0 done, 3 left running because nobody reads how far it is, 130 interrupted.
 
     Raises:
-        UserError: the run failed; the reason in one line.
+        UserError: the run failed, or was stopped by somebody else; the reason in one line.
     """
-    interrupted = False
     with SessionReader(path) as reader:
         try:
-            status = watch(reader)
-        except KeyboardInterrupt:
-            interrupted = True
-            print("stopping after this batch; ctrl+c again leaves it running in the background", file=sys.stderr)
-            send_command(path, "stop")
-            try:
-                status = watch(reader)
-            except KeyboardInterrupt:
-                print(f"left running; come back with: maxact-tui open {path.stem}", file=sys.stderr)
-                return 130
+            status, interrupted = _await_end(reader)
+        except BrokenPipeError:
+            drop_unwritten()
+            return EXIT_DETACHED
+        if status is None:
+            return 130
         measured = len(reader.samples_done()) > 0
         if measured and summary:
-            _print_summary(reader, as_json=as_json)
+            with reader_may_leave():
+                _print_summary(reader, as_json=as_json)
     if not path.exists():
         raise UserError(f"the session file {path} was removed while it ran; nothing was kept")
     if status.phase in ("failed", "gone"):
         _fail(path, status, debug=debug, remove=disposable and not measured)
+    if status.phase == "stopped" and not interrupted:
+        raise UserError(_stopped(path, status))
     print(f"session: {path}", file=sys.stderr)
     return 130 if interrupted else 0
+
+
+def _await_end(reader: SessionReader) -> tuple[Status | None, bool]:
+    """Watch a run to its end, which ctrl+c asks for; a second one leaves it running.
+
+    Returns:
+        The last status, None where the run was left; whether ctrl+c was pressed.
+    """
+    try:
+        return watch(reader), False
+    except KeyboardInterrupt:
+        print("stopping after this batch; ctrl+c again leaves it running in the background", file=sys.stderr)
+        send_command(reader.path, "stop")
+    try:
+        return watch(reader), True
+    except KeyboardInterrupt:
+        print(f"left running; come back with: maxact-tui open {short_name(reader.path)}", file=sys.stderr)
+        return None, True
+
+
+def _stopped(path: Path, status: Status) -> str:
+    """Why a run that somebody else has stopped is not done."""
+    done = f"after {status.samples_done:,} of {counted(status.samples_total, 'sample')}"
+    when = done if status.samples_total else "before it began"
+    return f"stopped from elsewhere {when}; continue with: maxact-tui resume {short_name(path)} (session: {path})"
 
 
 def _print_summary(reader: SessionReader, *, as_json: bool) -> None:
@@ -99,8 +124,7 @@ def _fail(path: Path, status: Status, *, debug: bool, remove: bool) -> None:
         word = _last_word(path)
         reason = f"the engine died, its log ends with: {word}" if word else f"{reason}, dmesg may tell"
     if remove:
-        for leftover in (*files_of(path), log):
-            leftover.unlink(missing_ok=True)
+        discard_session(path)
         cause, advice, _ = reason.partition(", then continue with")
         raise UserError(f"{cause}, then start again" if advice else cause)
     step = "" if "maxact-tui resume" in reason else f"; continue with: maxact-tui resume {short_name(path)}"
@@ -147,7 +171,7 @@ def _update_bar(bar: Bar, status: Status, maximum: Maximum | None, label: str) -
     if status.phase in ("starting", "loading"):
         bar.show(label + (status.detail or "starting"), status.done, status.total)
         return
-    note = f"{status.samples_done}/{counted(status.samples_total, 'sample')}  {status.tokens_per_second:,.0f} tok/s"
+    note = f"{status.samples_done}/{counted(status.samples_total, 'sample')}  {status.rate:,.0f} tok/s"
     if maximum is not None:
         note += f"  M {compact(maximum.magnitude)} {maximum.label}"
     bar.show(label + status.phase, status.tokens_done, status.tokens_total, note)
@@ -164,7 +188,7 @@ def _running_text(status: Status) -> str:
     if not status.samples_done:
         return f"{status.phase}: {samples}, {tokens}"
     share = percent(status.tokens_done / max(status.tokens_total, 1))
-    return f"{status.phase}: {share}, {status.samples_done:,}/{samples}, {status.tokens_per_second:,.0f} tok/s"
+    return f"{status.phase}: {share}, {status.samples_done:,}/{samples}, {status.rate:,.0f} tok/s"
 
 
 def _seconds_left(status: Status) -> float | None:

@@ -1,22 +1,23 @@
 """The command line: every command, its help, its errors and exit codes. Heavy imports happen where they are used.
 
-- `main`  parse and run; returns the exit code (0 done, 1 failed, 2 usage, 3 detached, 130 interrupted)
+- `main`  parse and run; returns the exit code
 """
 
 from __future__ import annotations
 
 import difflib
-import errno
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter, validators
+from cyclopts import App, Parameter, validators
 
 from maxact_tui.cli import effect as cli_effect
 from maxact_tui.cli import screen as cli_screen
+from maxact_tui.cli.empty import refuse_empty
+from maxact_tui.cli.failures import explain
 from maxact_tui.cli.options import RunOptions, make_job
+from maxact_tui.cli.output import drop_unwritten, reader_may_leave
 from maxact_tui.cli.sessions import register
 from maxact_tui.errors import UserError
 
@@ -55,7 +56,6 @@ app = App(
 )
 _run_options = Parameter(name="*")
 HELP_FLAGS = frozenset({"--help", "-h"})
-_NO_HOME = "Could not determine home directory"  # what pathlib says of ~nobody
 
 
 @app.default
@@ -232,38 +232,34 @@ cli_effect.register(app)
 
 
 def main(arguments: list[str]) -> int:
-    """Parse and run; every expected error is one line on stderr."""
+    """Parse and run; every expected error is one line on stderr.
+
+    Returns:
+        0 done, 1 failed, 2 usage, 3 detached, 130 interrupted. Output that nobody reads to its end (`| head`) is no
+        failure: the code is that of the work, whichever command printed it, and its help, too.
+    """
+    code = 0
     if "effect" in arguments and not HELP_FLAGS.isdisjoint(arguments):
         cli_effect.name_schemes(app)
     try:
-        return _run(app.meta, arguments)
-    except CycloptsError as error:
-        print(f"maxact-tui: {_one_line(error)}; see maxact-tui --help", file=sys.stderr)
-        return 2
+        with reader_may_leave():
+            refuse_empty(arguments)
+            code = _run(app.meta, arguments)
+        return code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # The reader of our output has gone (`| head`); Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would be tried again at exit
-            print("maxact-tui: the output could not be written: no space left there", file=sys.stderr)
-            return 1
-        if isinstance(error, RuntimeError) and str(error).startswith(_NO_HOME):
-            print("maxact-tui: a path begins with ~ and the name of no user here; write it in full", file=sys.stderr)
-            return 2
-        if not isinstance(error, _known_errors()):
+        found = explain(error)
+        if found is None:
             raise
-        print(f"maxact-tui: {error}", file=sys.stderr)
-        return getattr(error, "code", 1)
+        drop_unwritten()
+        print(f"maxact-tui: {found[0]}", file=sys.stderr)
+        return found[1]
 
 
 def _run(parser: App, arguments: list[str]) -> int:
     command, bound, _ = parser.parse_args(arguments, exit_on_error=False, print_error=False)
     result = command(*bound.args, **bound.kwargs)
-    sys.stdout.flush()
     return result if isinstance(result, int) else 0
 
 
@@ -279,18 +275,3 @@ def _refuse_typo(model: str) -> None:
     nearest = difflib.get_close_matches(model, commands, n=1, cutoff=0.75)
     if nearest and "/" not in model and not Path(model).exists():
         raise UserError(f"no model '{model}' here; did you mean the command {nearest[0]}?", code=2)
-
-
-def _known_errors() -> tuple[type[Exception], ...]:
-    """The error types of the rooms whose messages are written for the user; none of them loads torch."""
-    from corpus.samples import CorpusError
-    from engine.loading.errors import LoadError
-    from engine.merging import MergeError
-    from engine.report.errors import ReportError
-    from engine.session.schema import SessionError
-
-    return (UserError, CorpusError, LoadError, MergeError, ReportError, SessionError)
-
-
-def _one_line(error: CycloptsError) -> str:
-    return " ".join(str(error).split()).rstrip(".")

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -58,7 +61,8 @@ def resume(
     """Continue a paused run, or a stopped, failed or killed one from its last checkpoint."""
     from maxact_tui.cli.commands import running
 
-    return running.resume(session, anyway=anyway, headless=headless or json, as_json=json, debug=debug)
+    with _told(debug):
+        return running.resume(session, anyway=anyway, headless=headless or json, as_json=json, debug=debug)
 
 
 def add(
@@ -75,7 +79,8 @@ def add(
     """Add texts to a run; a finished one goes on with them."""
     from maxact_tui.cli.commands import running
 
-    return running.add(session, corpus, samples, headless=headless or json, as_json=json, debug=debug)
+    with _told(debug):
+        return running.add(session, corpus, samples, headless=headless or json, as_json=json, debug=debug)
 
 
 def stop(session: Running = None) -> int:
@@ -132,3 +137,16 @@ def merge(
     from maxact_tui.cli.commands import sessions as listing
 
     return listing.merge(sessions, output)
+
+
+@contextmanager
+def _told(debug: bool) -> Iterator[None]:
+    """With `--debug`, the traceback of a session that cannot be used, before the line that says so."""
+    from engine.session.schema import SessionError
+
+    try:
+        yield
+    except SessionError:
+        if debug:
+            traceback.print_exc()
+        raise

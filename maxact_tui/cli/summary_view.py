@@ -44,7 +44,7 @@ def _title(summary: ModelSummary) -> Text:
     seen = f"{counted(summary.samples, 'sample')}, {counted(summary.tokens, 'token')}"
     text.append(f"  {summary.dtype}, {seen}", "default")
     if not summary.is_partial:
-        text.append(f", {duration(status.running_seconds)} at {rate(status.tokens_per_second, 'tok')}", "default")
+        text.append(f", measured in {duration(status.running_seconds)} at {rate(status.rate, 'tok')}", "default")
     if status.peak_bytes:
         text.append(f", peak memory {size(status.peak_bytes)}", "default")
     if summary.is_partial:

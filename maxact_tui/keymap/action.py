@@ -38,6 +38,11 @@ class Action:
         return self.shown or (printed(self.keys[0]) if self.keys else "")
 
     @property
+    def title(self) -> str:
+        """What the palette calls it."""
+        return self.label or self.key_name.replace("_", " ")
+
+    @property
     def key_name(self) -> str:
         """What the key map calls it within its place."""
         return self.id or self.name.partition("(")[0].removeprefix("app.")

@@ -38,6 +38,7 @@ Place = Literal[
     "channels",
     "probe",
     "prompt",
+    "writing",
     "prompts",
     "versus",
     "threads",
@@ -195,7 +196,7 @@ TUNING = (
 )
 
 LIST = (
-    Action("choose", ("enter",), "open", "Open the session, or go to the site of the thread or event."),
+    Action("choose", ("enter",), "open", "Open the session or the thread's site, or go to the site of the event."),
     *TABLE,
     *SCROLLING,
     BACK,
@@ -210,6 +211,7 @@ TABLES: dict[Place, tuple[str, tuple[Action, ...]]] = {
     "channels": ("Channels across layers", (*textactions.CHANNELS, BACK)),
     "probe": ("Sample and prompt", (*textactions.PROBE, BACK)),
     "prompt": ("Prompt", textactions.PROMPT),
+    "writing": ("The box for a prompt", textactions.WRITING),
     "prompts": ("Earlier prompts", (*textactions.PROMPTS, *SCROLLING, BACK)),
     "versus": ("Two prompts", (*textactions.VERSUS, *SCROLLING, BACK)),
     "threads": ("Threads", (textactions.SAMPLE,)),
@@ -224,7 +226,7 @@ TABLES: dict[Place, tuple[str, tuple[Action, ...]]] = {
 # What opens over a screen has few of the keys that work everywhere: the others would act on the screen below.
 _OVER_SCREENS: dict[Place, tuple[str, ...]] = {
     "reading": ("picture", "repaint"),
-    **dict.fromkeys(("choice", "palette", "number", "export"), ("help", "picture", "repaint")),
+    **dict.fromkeys(("choice", "palette", "number", "export", "writing"), ("help", "picture", "repaint")),
 }
 
 

@@ -3,6 +3,7 @@
 - `CHANNELS`  channels across layers
 - `PROBE`     a text with values: the sample view and the prompt probe
 - `PROMPT`    the prompt probe alone
+- `WRITING`   the box a prompt is typed in
 - `PROMPTS`   the list of earlier prompts
 - `VERSUS`    two prompts side by side
 - `OPENING`   what opens these screens from the heatmap and from a site
@@ -18,14 +19,20 @@ SAMPLE = Action(
 )
 OPENING = (
     Action("app.channels", ("c",), "channels", "The largest channels across the layers."),
-    Action("app.prompt", ("p",), "prompt", "Any text of yours through the model: tokens by layers."),
+    Action("app.prompt", ("p",), "prompt", "Type a text of yours and run it through the model: tokens by layers."),
 )
 
 _COMPONENT = (
     Action("component(1)", ("tab",), "component", "Next component.", id="next_component"),
     Action("component(-1)", ("shift+tab",), "", "Previous component.", id="previous_component"),
 )
-_SITE = Action("site", ("enter",), "site", "Everything about the site under the cursor.")
+_SITE = Action(
+    "app.site_here",
+    ("enter",),
+    "site",
+    "Everything about the site under the cursor; esc there leads back here.",
+    id="site",
+)
 
 CHANNELS = (
     *cursor_moves(
@@ -69,6 +76,15 @@ PROBE = (
 PROMPT = (
     Action("app.prompt", ("p",), "new", "Type or paste a prompt."),
     Action("history", ("o",), "earlier", "Earlier prompts of this session: show one again, or compare two."),
+)
+
+WRITING = (
+    Action("run", ("enter",), "run", "Run the text through the model."),
+    Action("policy(1)", ("tab",), "tokens", "Tokens by the next policy: raw, +BOS, chat template.", id="next_policy"),
+    Action("policy(-1)", ("shift+tab",), "", "Tokens by the policy before.", id="previous_policy"),
+    Action("line_break", ("ctrl+n", "alt+enter"), "new line", "Begin a new line in the text."),
+    Action("earlier", ("ctrl+o",), "earlier", "Earlier prompts; what was typed is there again when the box is opened."),
+    Action("back", ("escape",), "leave", "Leave the box: the prompt that was run last is shown below it.", "esc"),
 )
 
 PROMPTS = (

@@ -22,10 +22,11 @@ from engine.sites.site import HookPlan
 from maxact_tui.pages.boardsheet import LABEL_CELLS, BoardSheet, Order, site_label
 from maxact_tui.pages.cells import decibel_text
 from maxact_tui.pages.header import status_lines
-from maxact_tui.pages.int8page import best_words, bounded_text, error_text, exact_short, short_name
+from maxact_tui.pages.int8page import best_words, bounded_text, error_text, short_name
 from maxact_tui.pages.tuning import Tuned, Tuner, Tuning
+from maxact_tui.pages.waiting import until_read
 from maxact_tui.terminal.palette import Look
-from maxact_tui.texts.numbers import bits, compact, grouped, share_text
+from maxact_tui.texts.numbers import bits, compact, exact_short, grouped, share_text
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.boardview import BoardView
 from maxact_tui.watching.snapshot import Snapshot
@@ -48,7 +49,7 @@ def head_lines(
     """
     title, view = status_lines(snapshot, look, width)[0], snapshot.board
     if view is None:
-        return [title, line(look, (" The board comes with the first checkpoint.", "dim"))]
+        return [title, line(look, (f" {until_read(snapshot)}", "dim"))]
     said = f" {view.population}; as of {counted(view.tokens, 'token')}, {counted(view.samples, 'sample')}"
     summaries = view.summaries
     if summaries and not all(one.is_exact for one in summaries):
@@ -157,10 +158,11 @@ def detail_lines(
     error = row[tuning.column]
     head: list[Part] = [(f" {name}", "title"), f"  {short_name(scheme)} {error_text(error, look)} dB"]
     if error is not None:
-        threshold = "" if math.isnan(error.threshold) else f", T {exact_short(error.threshold)}"
-        head.append(f"{threshold}, clips {share_text(error.clip_rate)}, rel. rmse {share_text(error.rel_rmse)}")
-        if error.nonfinite:
-            head.append((f"  {grouped(error.nonfinite)} non-finite left out", "bad"))
+        facts = [] if math.isnan(error.threshold) else [f"T {exact_short(error.threshold)}"]
+        facts += [f"clips {share_text(error.clip_rate)}", f"rel. rmse {share_text(error.rel_rmse)}"]
+        lost = f"  {grouped(error.nonfinite)} non-finite left out" if error.nonfinite else ""
+        room = width - sum(len(part if isinstance(part, str) else part[0]) for part in head) - len(lost)
+        head += [whole_facts(facts, room), (lost, "bad")]
     best = visible(best_words(view.board, site, look), max(width - 7, 10), space=" ", ascii_only=look.ascii_only)
     tuned = tuner.tune(tuning) if tuner is not None else None
     set_by_user = _changed_words(tuned, look) if tuned is not None else []
@@ -169,6 +171,16 @@ def detail_lines(
         words += _rows([_error_words(tuned)], look, width)
     worst = _worst(view.summaries, tuning.column, plan, look)
     return [*words, line(look, (f" {worst}", "dim"))]
+
+
+def whole_facts(facts: Sequence[str], room: int) -> str:
+    """`, T 23.2k, clips 0.01 %`: the facts that fit whole; half a number would be a wrong one."""
+    said = ""
+    for fact in facts:
+        if len(said) + len(fact) + 2 > room:
+            break
+        said += f", {fact}"
+    return said
 
 
 def _rows(sentences: Sequence[str], look: Look, width: int) -> list[Strip]:

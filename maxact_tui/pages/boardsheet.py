@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from engine.quantization.board import LIMITS, Column
 from engine.quantization.metrics import QuantError
+from engine.quantization.schemes import title_of
 from engine.sites.site import HookPlan, Site
 from maxact_tui.pages.cells import decibel_text
 from maxact_tui.pages.measures import SQNR_SCALE, board_values
@@ -100,7 +101,7 @@ def scheme_sheet(view: BoardView, plan: HookPlan, look: Look) -> BoardSheet:
         errors = [row[number] if row is not None else None for row in view.board.rows]
         cells = tuple(_cell(error, level, look) for error, level in zip(errors, levels, strict=True))
         group, title = scheme_titles(scheme)
-        columns.append(BoardColumn(scheme.name, group, title, values, cells, True))
+        columns.append(BoardColumn(title_of(scheme.name), group, title, values, cells, True))
     return BoardSheet(tuple(columns), tuple(map(site_label, plan.sites)))
 
 
@@ -123,10 +124,7 @@ def overflow_sheet(view: BoardView, plan: HookPlan, look: Look) -> BoardSheet:
 
 def scheme_titles(scheme: Column) -> tuple[str, str]:
     """What stands above a scheme's column, in two lines: `int8` and `q99.9`."""
-    head, _, tail = scheme.name.partition("-")
-    tail = tail.removeprefix("token-") if "smooth" in tail else tail
-    if tail[:2] == "q0" and tail[2:3] == ".":
-        tail = f"q{100 * float(tail[1:]):.6g}"
+    head, _, tail = title_of(scheme.name).partition("-")
     tail = tail.replace("paper0.", "pap.").replace("smooth", "sm")
     return head, (tail or ("max" if scheme.source == "from histogram" else "block"))[:7]
 

@@ -47,9 +47,10 @@ class ChannelPlace:
         site: the site's number.
         channel: the channel's.
         magnitude: its max|x| there, NaN where the site has seen nothing.
-        entry: its largest element with the sign and its address; None where it is not among the site's 100 largest.
+        entry: that element with its sign and address; None where it is not among the site's 100 largest.
         summary: in how many tokens it is large; None where it does not stand out, or is not known yet.
         is_known: whether the site's own numbers are known yet.
+        stale: `as of N tokens` where those are of an earlier checkpoint than the rest; else empty.
     """
 
     site: int
@@ -58,6 +59,7 @@ class ChannelPlace:
     entry: TopEntry | None
     summary: ChannelSummary | None
     is_known: bool
+    stale: str = ""
 
 
 def channel_grid(found: ChannelMap, labels: Sequence[str]) -> Grid:
@@ -73,11 +75,10 @@ def channel_cells(found: ChannelMap, snapshot: Snapshot, look: Look) -> dict[int
     cells = {}
     for row, site in enumerate(found.sites):
         summary = _summary(snapshot, site)
-        signs = _first_entries(summary)
         kinds = {c.channel: MARKS[c.kind] for c in summary.channels or ()} if summary is not None else {}
         for column, channel in enumerate(found.channels.tolist()):
             value = float(maxima[row, column])
-            entry = signs.get(channel)
+            entry = found.entries[row].get(channel)
             shown = -value if entry is not None and entry.value < 0 else value
             text = "" if isnan(value) else signed(shown)
             cells[row * len(found.channels) + column] = Cell(text, int(levels[row, column]), kinds.get(channel, " "))
@@ -109,9 +110,11 @@ def place_of(found: ChannelMap, snapshot: Snapshot, cell: int) -> ChannelPlace:
     site, channel = found.sites[row], int(found.channels[column])
     summary = _summary(snapshot, site)
     known = {c.channel: c for c in summary.channels or ()} if summary is not None else {}
-    entry = _first_entries(summary).get(channel)
+    entry = found.entries[row].get(channel)
     magnitude = float(found.maxima[row, column])
-    return ChannelPlace(site, channel, magnitude, entry, known.get(channel), summary is not None)
+    model = snapshot.model
+    stale = f"as of {grouped(model.tokens)} tokens" if model and snapshot.model_at < found.checkpoint else ""
+    return ChannelPlace(site, channel, magnitude, entry, known.get(channel), summary is not None, stale)
 
 
 def place_lines(here: ChannelPlace, site: Site, token: TokenPlace | None, look: Look, width: int) -> list[Strip]:
@@ -122,8 +125,6 @@ def place_lines(here: ChannelPlace, site: Site, token: TokenPlace | None, look: 
         return [line(look, *head, ("  nothing was seen", "dim"))]
     value = exact(here.magnitude if here.entry is None else here.entry.value)
     head += [("  x = " if here.entry is not None else "  max|x| ", "dim"), (value, "value")]
-    if not here.is_known:
-        return [line(look, *head), line(look, ("its kind comes with the run's summary", "dim"))]
     lines = [line(look, *head), _kind_line(here, look, width)]
     if here.entry is None:
         said = "not among this site's 100 largest elements: sign and token are not kept"
@@ -135,13 +136,15 @@ def place_lines(here: ChannelPlace, site: Site, token: TokenPlace | None, look: 
     return [*lines, line(look, (facts, "dim"), *token_parts(token, look, room, lead=room // 3))]
 
 
-def channel_title(found: ChannelMap | None, component: str, look: Look) -> Strip:
-    """What the screen shows."""
-    parts: list[Part] = [(" Channels across layers", "title")]
-    if found is not None:
-        count = f"the {len(found.channels)} largest of {grouped(found.width)}"
-        parts.append((f"  {count} in {visible(component)}, the largest first", "dim"))
-    return line(look, *parts)
+def channel_title(found: ChannelMap | None, snapshot: Snapshot, component: str, look: Look, width: int) -> Strip:
+    """What the screen shows, and as of how many tokens where the run has gone on since."""
+    title = " Channels across layers"
+    if found is None:
+        return line(look, (title, "title"))
+    stale = snapshot.as_of(found.tokens)
+    count = f"the {len(found.channels)} largest of {grouped(found.width)} in {visible(component)}"
+    said = f"  {stale}  {count}" if stale else f"  {count}, the largest first"
+    return line(look, (title, "title"), (visible(said, max(width - len(title), 8), space=" "), "dim"))
 
 
 def channel_legend(found: ChannelMap, look: Look, width: int) -> Strip:
@@ -157,11 +160,14 @@ def channel_legend(found: ChannelMap, look: Look, width: int) -> Strip:
 
 def _kind_line(here: ChannelPlace, look: Look, width: int) -> Strip:
     found = here.summary
+    if not here.is_known:
+        return line(look, ("its kind comes with the run's summary", "dim"))
+    stale = f" ({here.stale})" if here.stale else ""
     if found is None:
-        return line(look, ("neither a massive activation nor an outlier feature here", "dim"))
+        return line(look, (f"neither a massive activation nor an outlier feature here{stale}", "dim"))
     few, many = found.massive_tokens, found.large_tokens
     said = f": massive in {_count(few.lower, few.upper)}, large in {_count(many.lower, many.upper)}"
-    said += f" of {counted(found.tokens, 'token')}"
+    said += stale or f" of {counted(found.tokens, 'token')}"
     return line(look, (WORDS[found.kind], "warn"), (visible(said, max(width - 28, 10), space=" "), "dim"))
 
 
@@ -171,11 +177,3 @@ def _count(lower: int, upper: int) -> str:
 
 def _summary(snapshot: Snapshot, site: int) -> SiteSummary | None:
     return snapshot.summaries[site] if site < len(snapshot.summaries) else None
-
-
-def _first_entries(summary: SiteSummary | None) -> dict[int, TopEntry]:
-    """The largest element of each channel that is among the site's largest."""
-    found: dict[int, TopEntry] = {}
-    for entry in summary.top if summary is not None else ():
-        found.setdefault(entry.channel, entry)
-    return found

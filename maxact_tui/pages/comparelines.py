@@ -23,7 +23,7 @@ from maxact_tui.pages.cells import compact_bound
 from maxact_tui.pages.comparing import LEVELS, ComparisonView
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import compact, exact
-from maxact_tui.texts.visible import cell_width, fitted, visible
+from maxact_tui.texts.visible import cell_width, cut_middle, fitted, visible
 from maxact_tui.widgets.lines import Part, line
 from maxact_tui.widgets.plot import Series, draw
 
@@ -45,7 +45,9 @@ def head_lines(found: Comparison, which: int, look: Look, width: int) -> list[St
         noise = " (noise)" if found.is_noise[number] else ""
         change = "" if number == 0 else "the same" if ratio == 1 else f"x {compact(ratio)}{noise}"
         facts = f"M {exact(found.magnitudes[number]):>10}  {change:<16}"
-        shown = visible(name, max(width - len(facts) - 6, LEAST_CELLS), space=" ", ascii_only=look.ascii_only)
+        # Names of runs of one model differ at their end.
+        whole, room = visible(name, space=" ", ascii_only=look.ascii_only), max(width - len(facts) - 6, LEAST_CELLS)
+        shown = cut_middle(whole, room, ascii_only=look.ascii_only)
         here = "title" if number in (0, which) else "dim"
         lines.append(line(look, (f" {letter(number)} ", "key"), (f"{facts} ", "value"), (shown, here)))
     return lines
@@ -63,7 +65,10 @@ def summary_lines(view: ComparisonView, look: Look, width: int) -> list[Strip]:
             ]
         elif table is view.summary[0]:
             lines += [line(look, ("The runs differ in nothing that is recorded.", "dim")), line(look)]
-    return lines + [line(look, (row, "dim")) for row in textwrap.wrap(view.note, max(width, 20))]
+    if view.sites_note:
+        lines = lines if not view.summary[-1].rows else lines[:-1]  # without the blank line: it belongs to the table
+        lines += [*_wrapped(view.sites_note, look, width, ""), line(look)]
+    return lines + _wrapped(view.note, look, width, "dim")
 
 
 def page_lines(table: Table, view: ComparisonView, look: Look, width: int, empty: str) -> list[Strip]:
@@ -156,6 +161,11 @@ def _lettered(table: Table, view: ComparisonView) -> Table:
     over = over_first(view.comparison)
     rows = tuple((f"M over {letter(0)}" if row[0] == over else row[0], *row[1:]) for row in table.rows)
     return Table(table.title, headings, rows, table.numeric)
+
+
+def _wrapped(text: str, look: Look, width: int, style: str) -> list[Strip]:
+    shown = visible(text, space=" ", ascii_only=look.ascii_only)
+    return [line(look, (row, style)) for row in textwrap.wrap(shown, max(width, 20))]
 
 
 def _row(cells: Sequence[str], widths: Sequence[int], numeric: bool, look: Look) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.style import Style
 
 from engine.analysis.compare import Comparison, SiteRow
-from engine.report.comparison import comparison_tables, gather_sides, note, site_table
+from engine.report.comparison import comparison_tables, gather_sides, note, site_table, sites_note
 from engine.report.tables import Table
 from engine.session.reader import SessionReader
 from engine.sites.site import HookPlan
@@ -62,6 +62,7 @@ class ComparisonView:
         comparison: the sessions, the first is what the others are compared with.
         plan: of the first session; None before the engine has looked at its model.
         summary: differences, findings, and the sites that differ most.
+        sites_note: how close the other sites are.
         threads, quantisers: tables.
         note: what counts as noise.
     """
@@ -69,6 +70,7 @@ class ComparisonView:
     comparison: Comparison
     plan: HookPlan | None
     summary: tuple[Table, ...]
+    sites_note: str
     threads: Table
     quantisers: Table
     note: str
@@ -109,7 +111,8 @@ def read_comparison(paths: Sequence[Path]) -> ComparisonView:
         found, sources = gather_sides(readers)
     differences, findings, threads, quantisers = comparison_tables(found, sources)
     summary = (differences, findings, site_table(found))
-    return ComparisonView(found, sources[0].summary.plan, summary, threads, quantisers, note(found))
+    plan = sources[0].summary.plan
+    return ComparisonView(found, plan, summary, sites_note(found), threads, quantisers, note(found))
 
 
 def diverging(look: Look) -> Look:

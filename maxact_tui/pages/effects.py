@@ -20,7 +20,7 @@ from engine.effect.interventions import DEFAULT_NAMES, Scope, parse_intervention
 from engine.effect.request import Request, read_request
 from engine.effect.results import KIND, Effect
 from engine.quantization.board import Column
-from engine.quantization.schemes import Scheme
+from engine.quantization.schemes import Scheme, title_of
 from engine.report.effects import effect_notes, effect_table
 from engine.sites.site import Site
 from maxact_tui.pages.answers import answer_to
@@ -51,7 +51,7 @@ def tuned_name(scheme: Column, tuning: Tuning) -> str:
 def what_choices(name: str) -> list[Choice]:
     """What can be measured; the quantiser under the cursor first."""
     return [
-        Choice("this", "t", f"quantised by {name}"),
+        Choice("this", "t", f"quantised by {title_of(name)}"),
         Choice("usual", "u", ", ".join(DEFAULT_NAMES)),
         Choice("ablate", "a", "massive activations set to zero, and to their mean"),
         Choice("list", "l", "nothing now: show what was measured so far"),
@@ -81,12 +81,9 @@ def make_request(what: str, where: str, name: str, site: Site) -> Request:
 
 def effect_status(snapshot: Snapshot) -> tuple[str, str]:
     """The newest request while it is going on or has failed, else the newest result; text and style, or empty."""
-    asked = [command for command in snapshot.commands if command.name == KIND]
-    if asked:
-        answer = answer_to(asked[-1].number, snapshot)
-        if answer.state != "done":
-            scope = Scope.from_json(asked[-1].arguments.get("scope") or {}).title
-            return f"effect at {scope}: {answer.words()}", "bad" if answer.state == "failed" else "key"
+    unfinished = _unfinished(snapshot)
+    if unfinished is not None:
+        return unfinished
     newest = next(_effects(snapshot), None)
     if newest is None:
         return "", ""
@@ -95,12 +92,26 @@ def effect_status(snapshot: Snapshot) -> tuple[str, str]:
     return f"effect at {newest.scope.title}: perplexity {plain[1]}; {'; '.join(shown)}", ""
 
 
+def _unfinished(snapshot: Snapshot) -> tuple[str, str] | None:
+    """The newest request while it is going on or has failed; text and style."""
+    asked = [command for command in snapshot.commands if command.name == KIND]
+    answer = answer_to(asked[-1].number, snapshot) if asked else None
+    if answer is None or answer.state == "done":
+        return None
+    scope = Scope.from_json(asked[-1].arguments.get("scope") or {}).title
+    return f"effect at {scope}: {answer.words()}", "bad" if answer.state == "failed" else "key"
+
+
 def effect_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     """A table and its notes for each job."""
     found = list(_effects(snapshot))
-    if not found:
-        return [line(look, ("No effect was measured yet: Q on the board asks for one.", "dim"))]
     lines: list[Strip] = []
+    unfinished = _unfinished(snapshot)
+    if unfinished is not None:
+        text, style = unfinished
+        lines = [line(look, (row, style)) for row in textwrap.wrap(text, max(width - 2, 30))]
+    elif not found:
+        lines = [line(look, ("No effect was measured yet: Q on the board asks for one.", "dim"))]
     for effect in found:
         table = effect_table(effect)
         cells = [table.headings, *table.rows]

@@ -20,7 +20,7 @@ from engine.analysis.maximum import Maximum, place_label
 from engine.process import why_it_ended
 from engine.report.wording import counted
 from engine.session.reader import SessionMeta
-from engine.session.records import Status
+from engine.session.records import ENDED, Status
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import UNKNOWN, bits, compact, duration, exact, grouped, percent, rate, size
 from maxact_tui.texts.pieces import token_name
@@ -122,13 +122,17 @@ def progress_words(status: Status) -> list[str]:
     samples, tokens = grouped(status.samples_done), compact(status.tokens_done)
     words = counted(status.samples_total or status.samples_done, "sample").split()[1]
     if status.samples_total:
-        samples, tokens = f"{samples}/{grouped(status.samples_total)}", f"{tokens} of {compact(status.tokens_total)}"
+        samples = f"{samples}/{grouped(status.samples_total)}"
+        # At the end the second number would be the first again, and the line has more to say.
+        tokens += "" if share == 1 else f" of {compact(status.tokens_total)}"
     parts = [percent(share)] if status.tokens_total else []
     parts += [f"{samples} {words}", f"{tokens} tokens"]
     if status.phase == "running" and status.batches_done:
-        parts += [rate(status.tokens_per_second, "tok"), f"ETA {duration(status.eta_seconds)}"]
-    elif status.tokens_per_second:
-        parts.append(rate(status.tokens_per_second, "tok"))
+        parts += [rate(status.rate, "tok"), f"ETA {duration(status.eta_seconds)}"]
+    elif status.rate:
+        parts.append(rate(status.rate, "tok"))
+        if status.phase in ENDED and status.running_seconds:
+            parts.append(f"measuring {duration(status.running_seconds)}")
     if status.phase == "running" and not status.batches_done:
         parts.append("the first batch is on its way")
     if status.padded_tokens:
@@ -181,7 +185,10 @@ def maximum_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
 
 
 def carrier_words(snapshot: Snapshot, site: int, room: int) -> str:
-    """Where M is, seen from a site: `M is also at L12-L26 hidden`, or as much of it as the room allows."""
+    """Where M is, seen from a site: `M is also at L12-L26 hidden`, or as much of it as the room allows.
+
+    In float32 a site within a bfloat16 step of M is tied with it without holding M itself.
+    """
     maximum, plan = snapshot.maximum, snapshot.plan
     if maximum is None or plan is None:
         return ""
@@ -189,7 +196,8 @@ def carrier_words(snapshot: Snapshot, site: int, room: int) -> str:
     if site not in maximum.plateau:
         said = [f"M {exact(maximum.magnitude)} is at {others}", f"M is at {others}"]
     elif others:
-        said = [f"M is also at {others}", "tied for M"]
+        is_below = snapshot.live is not None and max(map(abs, snapshot.live.data[site, :2])) < maximum.magnitude
+        said = [f"within a bf16 step of M, as {others}" if is_below else f"M is also at {others}", "tied for M"]
     else:
         said = ["M is here alone", "M"]
     return next((words for words in said if cell_width(words) <= room), "")

@@ -18,10 +18,11 @@ from engine.quantization.board import Board, Column, best_within
 from engine.quantization.carriers import Carrier
 from engine.quantization.metrics import QuantError
 from engine.quantization.removal import Bounded
+from engine.quantization.schemes import title_of
 from maxact_tui.pages.cells import decibel_text
 from maxact_tui.pages.tuning import LOWEST, Tuned, Tuner, Tuning, WhatIf
 from maxact_tui.terminal.palette import Look
-from maxact_tui.texts.numbers import compact, exact, grouped, share_text
+from maxact_tui.texts.numbers import compact, exact_short, grouped, share_text
 from maxact_tui.texts.pieces import token_name
 from maxact_tui.texts.visible import cell_width, fitted
 from maxact_tui.watching.snapshot import SiteView
@@ -111,8 +112,7 @@ def _sized_name(scheme: Column) -> str:
 
 def short_name(scheme: Column) -> str:
     """A scheme's name with its quantile in per cent, and shorter: `int8-q99.9`, `int8-smooth0.5`."""
-    head, dash, level = scheme.name.partition("-q0.")
-    return f"{head}-q{100 * float('0.' + level):.6g}" if dash else scheme.name.replace("-token-smooth", "-smooth")
+    return title_of(scheme.name)
 
 
 def error_text(error: QuantError | None, look: Look) -> str:
@@ -138,7 +138,7 @@ def _facts(tuner: Tuner, tuning: Tuning, policy: str, width: int, look: Look) ->
     best: list[list[Part]] = [[]]
     best += [[("      " if number else "best  ", "dim"), row] for number, row in enumerate(words)]
     if tuner.view.quant.populations.split is not None:
-        best.append([(tuner.view.quant.populations.in_words, "dim")])
+        best += [[(row, "dim")] for row in textwrap.wrap(tuner.view.quant.populations.in_words, max(width - 1, 20))]
     if tuned is None:
         return _measured(board, tuning.column, look) + best
     error = tuned.error
@@ -162,7 +162,7 @@ def _measured(board: Board, column: int, look: Look) -> list[list[Part]]:
     scheme, row = board.schemes[column], board.rows[0]
     error = row[column] if row is not None else None
     label = getattr(scheme, "label", scheme.name)
-    lines: list[list[Part]] = [[(scheme.name, "title"), f"  {label}"], [("measured in the pass", "dim")]]
+    lines: list[list[Part]] = [[(short_name(scheme), "title"), f"  {label}"], [("measured in the pass", "dim")]]
     if error is None:
         return [*lines, [("not applied at this site", "dim")]]
     lines.append([(f"SQNR {error_text(error, look)} dB", "value"), f"   rel. rmse {share_text(error.rel_rmse)}"])
@@ -177,12 +177,6 @@ def _title(tuned: Tuned, look: Look) -> list[Part]:
     if tuned.error.scale > 0:
         title.append((f"  step {compact(tuned.error.scale)}", "dim"))
     return title
-
-
-def exact_short(value: float) -> str:
-    """All digits of a 16-bit number; four of a threshold that lies between two of them."""
-    text = exact(value)
-    return text if len(text) <= 8 else compact(value, 4)
 
 
 def _slider(tuner: Tuner, tuned: Tuned, width: int) -> list[list[Part]]:
@@ -263,7 +257,8 @@ def _what_if_lines(what_if: WhatIf | None, tuning: Tuning, policy: str, width: i
         whole = decibel_text(what_if.whole_db, look)
         lines.append([("         ", "dim"), f"whole site, these channels exact: ≥ {whole} dB"])
     if left.uncertain:
-        lines.append([(f"         {grouped(left.uncertain)} {noun(left.uncertain, 'element')} only by bounds", "dim")])
+        some = f"{grouped(left.uncertain)} {noun(left.uncertain, 'element')}"
+        lines.append([(f"         bounds: {some} may be left out, too", "dim")])
     return lines
 
 

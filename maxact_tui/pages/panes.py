@@ -24,6 +24,7 @@ from maxact_tui.pages.cells import compact_bound, site_values
 from maxact_tui.pages.header import token_parts
 from maxact_tui.pages.int8page import int8_line
 from maxact_tui.pages.measures import MEASURES
+from maxact_tui.pages.waiting import until_read
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import compact, exact, grouped, percent, signed
 from maxact_tui.texts.visible import fitted, visible
@@ -54,7 +55,7 @@ def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
             title.append((f"  {grouped(int(row[4]))} non-finite", "bad"))
     view = snapshot.view
     if view is None:
-        return [line(look, *title), line(look, (_WAITING, "dim"))]
+        return [line(look, *title), line(look, (until_read(snapshot), "dim"))]
     s = view.summary
     facts = [f"rms {compact(s.rms)}", f"crest {compact(s.crest)}", f"median {compact(s.abs_median)}"]
     facts += [f"q99.9 {compact(s.abs_q999)}", f"kurtosis {compact(s.kurtosis)}", counted(s.tokens, "token")]

@@ -21,14 +21,14 @@ from engine.sites.site import HookPlan
 from maxact_tui.pages.cells import compact_bound
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import compact, exact, grouped
-from maxact_tui.texts.pieces import origin_words, token_name, whole_text
+from maxact_tui.texts.pieces import CONTINUATION, origin_words, token_name, whole_text
 from maxact_tui.texts.visible import cell_width, visible
 from maxact_tui.watching.probes import ProbeView, Tokens, peak_token
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.grid import Grid
 from maxact_tui.widgets.layertokens import LayerTokens
 from maxact_tui.widgets.lines import Part, line
-from maxact_tui.widgets.tokenview import TokenCursor
+from maxact_tui.widgets.tokenview import TokenCursor, token_styles
 
 
 def sample_head(tokens: Tokens, look: Look, width: int) -> Strip:
@@ -94,12 +94,33 @@ def cursor_lines(
     return [*lines, line(look, visible(_token_words(tokens, token), width, space=" ", ascii_only=look.ascii_only))]
 
 
-def legend_line(look: Look, layers: LayerTokens, width: int) -> Strip:
-    """The ramp, what a digit stands for, and the mark of a massive activation."""
+def legend_line(look: Look, tokens: Tokens, layers: LayerTokens | None, width: int, *, is_map: bool) -> Strip:
+    """What is shown of this text: the ramp, digits, massive activations, and tokens in which no character begins.
+
+    Args:
+        look: what the terminal can show.
+        tokens: the text.
+        layers: its values; None while they are not known.
+        width: cells of the line.
+        is_map: whether it is shown as a heatmap, which names such tokens by the character they are part of.
+    """
+    goes_on = not is_map and any(piece.continues for piece in tokens.shown)
+    rest = f"  {look.own(CONTINUATION)} same character" if goes_on else ""
+    if layers is None:
+        return line(look, (rest[1:], "dim"))
     ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
     low, high = compact_bound(layers.scale.low), compact_bound(layers.scale.high)
-    words = "  digit n: |x| from 10^n  . below 1  * massive" if width >= 76 else "  n: 10^n  * massive"
+    room = width - cell_width(f" |x| {low} {high} ") - look.levels
+    massive = f"  underlined{', *' if is_map else ''}: {_underlined(look, is_map=is_map)}"
+    below = "  . below 1"
+    digits = (f"  digit n: |x| from 10^n{below}", f"  n: |x| from 10^n{below}", f"  n: 10^n{below}", "  n: 10^n", "")
+    words = next((words for one in digits if cell_width(words := one + massive + rest) <= room), rest)
     return line(look, (f" |x| {low} ", "dim"), *ramp, (f" {high}{words}", "dim"))
+
+
+def _underlined(look: Look, *, is_map: bool) -> str:
+    """What is underlined: without colours the largest tokens of a text are, too."""
+    return "massive" if is_map or token_styles(look) is look.ramp else "massive or largest"
 
 
 def _value_line(layers: LayerTokens, plan: HookPlan, cursor: TokenCursor, look: Look, width: int) -> Strip:

@@ -142,9 +142,13 @@ def channel_sheet(view: SiteView, site: dict[str, Value], look: Look, width: int
         share = value / largest if largest > 0 else 0.0
         facts = f"{number + 1:>5} {channel:>7} {exact(value):>10} {massive:>11} {large:>14}   "
         kind = f"{_kind(found.kind) if found else '':<18} "
-        return line(look, facts, (kind, "warn"), ("█" * round(max(width - 66, 0) * share), "bar"))
+        return line(look, facts, (kind, "warn"), (_bar(share, width - len(facts) - len(kind)), "bar"))
 
     return Sheet(_CHANNEL_COLUMNS, len(order), record, row)
+
+
+def _bar(share: float, room: int) -> str:
+    return "█" * round(max(room, 0) * share)
 
 
 def category_sheet(found: Sequence[CategoryMaximum], look: Look, width: int) -> Sheet:
@@ -163,7 +167,7 @@ def category_sheet(found: Sequence[CategoryMaximum], look: Look, width: int) -> 
         share = c.magnitude / largest if largest > 0 and not math.isnan(c.magnitude) else 0.0
         name = fitted(visible(one.category, space=" "), 10, ascii_only=look.ascii_only)
         facts = f"{name} {c.samples:>8} {grouped(c.tokens):>8} {exact(c.magnitude):>10}  "
-        return line(look, facts, ("█" * round(max(width - 44, 0) * share), "bar"))
+        return line(look, facts, (_bar(share, width - len(facts)), "bar"))
 
     return Sheet(_CATEGORY_COLUMNS, len(found), record, row)
 

@@ -2,13 +2,15 @@
 
 - `thread_sheet`   the table: one row per thread
 - `thread_words`   all of them in two sentences
-- `thread_detail`  one of them: its value at every layer
+- `thread_detail`  one of them: its life, its value at every layer, its token
+- `profile`        a thread's value at every layer, or at those that matter most
 - `thread_site`    the site of its peak
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from textual.strip import Strip
 
@@ -103,11 +105,37 @@ def thread_detail(snapshot: Snapshot, number: int, look: Look, width: int) -> li
     born = f"massive from layer {thread.birth}, "
     died = "to the last layer" if thread.death is None else f"gone at layer {thread.death}"
     lines = [line(look, f"{born}{died}; largest {exact(thread.peak)} at layer {thread.peak_layer}")]
-    values = "  ".join(f"L{thread.birth + i} {signed(v)}" for i, v in enumerate(thread.values))
-    lines.append(line(look, (visible(values, width, space=" "), "dim")))
+    lines.append(line(look, (profile(thread, width), "dim")))
     if place is not None:
         lines.append(line(look, *token_parts(place, look, width, lead=width // 3)))
     return lines
+
+
+def profile(thread: Thread, width: int) -> str:
+    """A thread's value at every layer and where it is gone, or as many of them as there is room for.
+
+    Where it is born, where it peaks and where it dies come first, then the layers next to birth and death.
+    """
+    values = [f"L{thread.birth + i} {signed(value)}" for i, value in enumerate(thread.values)]
+    if thread.death is not None:
+        values.append(f"L{thread.death} gone{'' if thread.death_certain else '?'}")
+    last = len(values) - 1
+    kept: set[int] = set()
+    for place in (last, thread.peak_layer - thread.birth, 0, *sorted(range(last), key=lambda i: min(i, last - i))):
+        if cell_width(_joined(values, kept | {place})) > width:
+            break
+        kept.add(place)
+    return _joined(values, kept)
+
+
+def _joined(values: Sequence[str], kept: set[int]) -> str:
+    """Some of a row of values, with a sign where others are left out."""
+    shown, before = [], -1
+    for place in sorted(kept):
+        shown += ["…"] if place > before + 1 else []
+        shown.append(values[place])
+        before = place
+    return "  ".join(shown)
 
 
 def thread_site(plan: HookPlan, thread: Thread) -> int | None:

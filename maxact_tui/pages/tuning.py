@@ -20,6 +20,7 @@ from engine.quantization.distribution import Distribution
 from engine.quantization.metrics import QuantError
 from engine.quantization.removal import Bounded, Remainder, largest_channels, remainder_error, remove
 from engine.quantization.schemes import Scheme
+from maxact_tui.texts.numbers import exact_short, read_number
 from maxact_tui.watching.snapshot import SiteView, Snapshot
 
 FINE, COARSE = 2.0 ** (1 / 32), 2.0 ** (1 / 2)
@@ -119,15 +120,16 @@ class Tuner:
         return found if isinstance(found, Scheme) else None
 
     def moved(self, tuning: Tuning, factor: float) -> Tuning:
-        """The tuning with its threshold moved by a factor, within the slider's range."""
+        """The tuning with its threshold moved by a factor of a fine step or more, within the slider's range."""
         tuned = self.tune(tuning)
         if tuned is None or self.largest <= 0:
             return tuning
         start = tuned.threshold or self.largest * LOWEST
         threshold = min(max(start * factor, self.largest * LOWEST), self.largest)
-        # Back at the end the policy's own number is met exactly, however many steps led there.
-        close = math.isclose(threshold, tuned.policy_threshold, rel_tol=1e-9)
-        return replace(tuning, threshold=None if close else threshold)
+        # Back at the policy's own number that is met exactly, however many rounded steps led there.
+        close = math.isclose(threshold, tuned.policy_threshold, rel_tol=(FINE - 1) / 2)
+        # The number that is shown is the one in force, and the one an effect is asked for by.
+        return replace(tuning, threshold=None if close else read_number(exact_short(threshold)))
 
     def _tune(self, tuning: Tuning) -> Tuned | None:
         scheme, quant = self.scheme(tuning.column), self.view.quant

@@ -1,6 +1,7 @@
 """What stands in the place of the heatmap until there is a hook plan.
 
 - `waiting_lines`
+- `until_read`  what stands where numbers of a checkpoint will be
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ _STEPS = (
     ("sites", "every layer's attention, MLP and residual stream gets its hook"),
     ("numbers", "the first maxima appear with the first batch"),
 )
+
+
+def until_read(snapshot: Snapshot) -> str:
+    """Whether numbers that are not here yet are only being read, or must be measured first."""
+    return "reading …" if snapshot.checkpoint else "comes with the first checkpoint"
 
 
 def waiting_lines(snapshot: Snapshot, look: Look, width: int, height: int) -> list[Strip]:

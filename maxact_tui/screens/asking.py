@@ -24,7 +24,7 @@ from maxact_tui.watching.asking import ask
 from maxact_tui.watching.probes import KIND, ProbeView, read_probe
 from maxact_tui.watching.snapshot import Snapshot
 
-READ_ONLY = "this screen is read-only: it shows what was asked for before, and asks for nothing"
+READ_ONLY = "read-only: this shows what was asked for before, and asks for nothing new"
 
 
 class AskingScreen(WatchedScreen):
@@ -68,6 +68,12 @@ class AskingScreen(WatchedScreen):
         self._wanted = 0
         self._since = 0.0  # when the request was made, in seconds since the epoch
         self._ticking: Timer | None = None
+        self._is_reading = False
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether values that are in the session are being read."""
+        return self._is_reading
 
     @property
     def waiting_words(self) -> str:
@@ -118,6 +124,7 @@ class AskingScreen(WatchedScreen):
     def request(self, arguments: Mapping[str, Any]) -> None:
         """Ask the engine for the values of a text, starting it where the run has ended."""
         self._asked = self._wanted = 0
+        self._is_reading = False
         if self.may_ask:
             self.answer, self._since = Answer("waiting", ASKING), time.time()
             self._tick()
@@ -128,7 +135,7 @@ class AskingScreen(WatchedScreen):
 
     def load(self, result: int) -> None:
         """Read a result of the session; of several only the last one wanted is shown."""
-        self._wanted = result
+        self._wanted, self._is_reading = result, True
         self._read(self.path, result)
 
     def _tick(self) -> None:
@@ -144,7 +151,7 @@ class AskingScreen(WatchedScreen):
     def on_asking_screen_probe_read(self, event: ProbeRead) -> None:
         """The values are here."""
         if event.view.result.number == self._wanted:
-            self.answer = None
+            self.answer, self._is_reading = None, False
             self.take(event.view)
 
     def on_asking_screen_asked(self, event: Asked) -> None:
@@ -155,7 +162,7 @@ class AskingScreen(WatchedScreen):
 
     def on_asking_screen_failed(self, event: Failed) -> None:
         """Say what is wrong."""
-        self.answer = Answer("failed", event.text)
+        self.answer, self._is_reading = Answer("failed", event.text), False
         self.draw()
 
     @work(thread=True, group="read")

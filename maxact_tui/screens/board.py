@@ -18,7 +18,6 @@ from maxact_tui.keymap import actions
 from maxact_tui.pages.boardlines import detail_lines, group_line, head_lines, headroom_lines, overflow_lines, sum_lines
 from maxact_tui.pages.boardsheet import LABEL_CELLS, sheet_records
 from maxact_tui.pages.boardtable import LIMITS, SCHEMES, BoardTable
-from maxact_tui.pages.effects import effect_status
 from maxact_tui.pages.sheets import as_tsv
 from maxact_tui.pages.tuning import Tuning
 from maxact_tui.screens.filterable import Filterable
@@ -27,11 +26,10 @@ from maxact_tui.screens.tunable import Tunable
 from maxact_tui.screens.watched import WatchedScreen, needing_rows
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.filtering import Record
-from maxact_tui.texts.visible import visible
 from maxact_tui.watching.snapshot import Snapshot, Wish
 from maxact_tui.widgets.grid import site_record
 from maxact_tui.widgets.heatmap import CELL_WIDTH, Heatmap
-from maxact_tui.widgets.lines import Lines, line
+from maxact_tui.widgets.lines import Lines
 from maxact_tui.widgets.prompt import PromptLine
 
 PAGE_CELLS = 72
@@ -99,7 +97,7 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
 
     def draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
-        changed = self._draw_keys() | self._draw_effect()
+        changed = self._draw_keys() | self.draw_effect(self._lines("effect"))
         self._take_board()
         scale = "bits 8" if self.table.section == LIMITS else "dB 50"
         head = head_lines(self.snapshot, self.table.order, self.filter_counts(), scale, self.look, self.size.width)
@@ -269,14 +267,6 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
             return False
         shown: Sequence[Strip] | None = self.tuned_page(page.size.width, page.size.height, has_list=False)
         return page.show(shown or [])
-
-    def _draw_effect(self) -> bool:
-        """How the newest measurement of an effect is getting on; without one there is no such line."""
-        shown, (text, style) = self._lines("effect"), effect_status(self.snapshot)
-        if shown.display != bool(text):
-            shown.display = bool(text)
-        cut = visible(f" {text}", self.size.width, space=" ", ascii_only=self.look.ascii_only)
-        return shown.show([line(self.look, (cut, style))] if text else [])
 
     def _draw_keys(self) -> bool:
         return self.show_keys(self._notice, "board", "tuning")

@@ -1,6 +1,6 @@
 """Channels across layers: the largest channels of one component, layer by layer.
 
-- `ChannelsScreen`  gives back the site under the cursor on enter, None for esc
+- `ChannelsScreen`
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from maxact_tui.pages.footer import footer_line
 from maxact_tui.pages.probelines import component_line
 from maxact_tui.pages.sheets import as_tsv
 from maxact_tui.screens.roaming import Roaming
-from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.screens.watched import Pointed, WatchedScreen, needing_rows
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.places import Places, TokenPlace
@@ -45,6 +45,7 @@ from maxact_tui.widgets.lines import Lines, line
 
 CHANNELS = 32
 Address = tuple[int, int]
+_NEEDING_CELLS = needing_rows("channels")
 
 
 class ChannelsScreen(Roaming, WatchedScreen):
@@ -88,6 +89,7 @@ class ChannelsScreen(Roaming, WatchedScreen):
         self._column = 0
         self._found: ChannelMap | None = None
         self._read_at = (-1, -1)
+        self._shown_column = -1
         self._heatmap: Heatmap | None = None
         self._drawn: tuple[object, ...] = ()
         self._tokens: dict[Address, TokenPlace | None] = {}
@@ -120,7 +122,7 @@ class ChannelsScreen(Roaming, WatchedScreen):
         """Show the same in another look; the heatmap is made anew."""
         here = self._here()
         self._site = here.site if here is not None else self._site
-        self._heatmap, self._found, self._read_at = None, None, (-1, -1)
+        self._heatmap, self._found, self._read_at, self._shown_column = None, None, (-1, -1), -1
         await super().restyle(look)
 
     def draw(self, *, by_data: bool = False) -> bool:
@@ -147,6 +149,7 @@ class ChannelsScreen(Roaming, WatchedScreen):
         else:
             self._found = event.found
             await self._mount_heatmap(event.found)
+        self._shown_column = event.column
         self.draw()
 
     def on_channels_screen_token_read(self, event: TokenRead) -> None:
@@ -182,10 +185,28 @@ class ChannelsScreen(Roaming, WatchedScreen):
             self._column = (self._column + by) % len(self._grid.columns)
             self.draw()
 
-    def action_site(self) -> None:
-        """Jump to the site under the cursor."""
+    def awaits(self, action: str) -> bool:
+        """The channels of a component are read when it is turned to."""
+        is_here = not self.snapshot.checkpoint or bool(self._problem) or self._shown_column == self._column
+        return not is_here and action in _NEEDING_CELLS
+
+    def pointed(self) -> Pointed | None:
+        """The site under the cursor, and the channel's largest element there."""
         here = self._here()
-        self.dismiss(here.site if here is not None else None)
+        if here is None:
+            return None
+        entry = here.entry
+        return Pointed(here.site, (entry.sample, entry.position, here.channel) if entry is not None else None)
+
+    def point_at(self, site: int | None) -> None:
+        """Put the cursor on a site's row; the columns are those of its component."""
+        self._site, cell = site, self._grid.cell_of(site) if self._grid is not None and site is not None else None
+        if cell is None or self._heatmap is None or self._found is None:
+            return
+        self._column = cell[1]
+        if self._column == self._shown_column:
+            row, column = nearest_row(self._found, self.snapshot.plan, site), self._heatmap.cursor[1]
+            self._heatmap.place(row * len(self._found.channels) + column)
 
     def action_back(self) -> None:
         """Back to where the user came from."""
@@ -248,7 +269,7 @@ class ChannelsScreen(Roaming, WatchedScreen):
 
     def _head(self, width: int) -> list[Strip]:
         component = self._grid.columns[self._column] if self._grid is not None else ""
-        lines = [channel_title(self._found, component, self.look)]
+        lines = [channel_title(self._found, self.snapshot, component, self.look, width)]
         if self._problem:
             return [*lines, line(self.look, (f" {visible(self._problem, width - 2, space=' ')}", "bad"))]
         if self._grid is None or not self.snapshot.checkpoint:

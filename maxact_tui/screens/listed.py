@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from inspect import isawaitable
 
 from maxact_tui.widgets.picker import Picker
 
@@ -18,12 +19,12 @@ class Listed(ABC):
     def picker(self) -> Picker:
         """The list."""
 
-    def on_picker_chosen(self, event: Picker.Chosen) -> None:
+    async def on_picker_chosen(self, event: Picker.Chosen) -> None:
         """What enter does, where it does something."""
         event.stop()
         choose = getattr(self, "action_choose", None)
-        if callable(choose):
-            choose()
+        if callable(choose) and isawaitable(done := choose()):
+            await done
 
     def action_scroll(self, lines: int) -> None:
         """Move the selection."""

@@ -184,6 +184,7 @@ class MonitorScreen(Roaming, Paned, Narrowed):
     def action_to_maximum(self) -> None:
         """Jump to M's first site, or from one of its sites to the next."""
         if self._heatmap is None or self.snapshot.maximum is None:
+            self.say("M is known after the first batch")
             return
         plateau = self.snapshot.maximum.plateau
         plateau = tuple(site for site in plateau if not self._kept_sites or site in self._kept_sites)

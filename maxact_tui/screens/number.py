@@ -11,7 +11,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.events import Key
+from textual.events import Key, Paste
 
 from maxact_tui.keymap import actions
 from maxact_tui.screens.answering import AnsweringScreen
@@ -61,6 +61,12 @@ class NumberScreen(AnsweringScreen[float | None]):
             event.prevent_default()
             self._problem = ""
             self.draw()
+
+    def on_paste(self, event: Paste) -> None:
+        """Pasted text is typed text."""
+        event.stop()
+        self._editor.insert(event.text)
+        self.draw()
 
     def action_take(self) -> None:
         """Give the number back, or say what is wrong with it."""

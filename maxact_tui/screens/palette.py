@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.events import Key
+from textual.events import Key, Paste
 from textual.strip import Strip
 
 from maxact_tui.keymap import actions
@@ -65,15 +65,18 @@ class PaletteScreen(AnsweringScreen[str | None]):
     def on_key(self, event: Key) -> None:
         """Letters narrow the list, backspace widens it."""
         if event.key == "backspace":
-            self._query = self._query[:-1]
-        elif event.is_printable and event.character is not None and len(self._query) < _LONGEST_QUERY:
-            self._query += event.character
+            self._ask(self._query[:-1])
+        elif event.is_printable and event.character is not None:
+            self._ask(self._query + event.character)
         else:
             return
         event.stop()
         event.prevent_default()
-        self.query_one(Picker).selected = 0
-        self.draw()
+
+    def on_paste(self, event: Paste) -> None:
+        """Pasted text is typed text."""
+        event.stop()
+        self._ask(self._query + " ".join(event.text.split()))
 
     def on_picker_picked(self, event: Picker.Picked) -> None:
         """Show the sentence of the selected command."""
@@ -117,9 +120,14 @@ class PaletteScreen(AnsweringScreen[str | None]):
         keys = line(look, (" enter", "key"), " do it  ", ("↑↓", "key"), " select  ", ("esc", "key"), " back")
         self.query_one("#palette-keys", Lines).show([keys])
 
+    def _ask(self, query: str) -> None:
+        self._query = query[:_LONGEST_QUERY]
+        self.query_one(Picker).selected = 0
+        self.draw()
+
     def _entry(self, command: Action, width: int) -> Strip:
         key = fitted(self.look.own(command.key_text), 10)
-        name = fitted(command.label or command.key_name.replace("_", " "), NAME_CELLS)
+        name = fitted(command.title, NAME_CELLS)
         text = visible(command.help, max(width - NAME_CELLS - 12, 10), space=" ", ascii_only=self.look.ascii_only)
         return line(self.look, (f"{name} ", "title"), (f"{key} ", "key"), text)
 
@@ -128,7 +136,7 @@ class PaletteScreen(AnsweringScreen[str | None]):
 
 
 def matching(commands: Sequence[Action], query: str) -> list[Action]:
-    """The commands whose label, key or help holds every word of the query, those with it in the label first."""
+    """The commands whose title, key or help holds every word of the query, those with it in the title first."""
     words = query.lower().split()
-    found = [c for c in commands if all(word in f"{c.label} {c.key_text} {c.help}".lower() for word in words)]
-    return sorted(found, key=lambda c: not any(word in c.label for word in words))
+    found = [c for c in commands if all(word in f"{c.title} {c.key_text} {c.help}".lower() for word in words)]
+    return sorted(found, key=lambda c: not any(word in c.title.lower() for word in words))

@@ -1,10 +1,11 @@
 """A text with the values of every site at every token: what the sample view and the prompt probe have in common.
 
-- `ProbeScreen`  gives back the site under the cursor on enter, None for esc
+- `ProbeScreen`
 """
 
 from __future__ import annotations
 
+import textwrap
 from abc import abstractmethod
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from maxact_tui.pages.footer import footer_line
 from maxact_tui.pages.probelines import component_line, cursor_lines, legend_line, maximum_line, text_maximum
 from maxact_tui.pages.sheets import as_tsv
 from maxact_tui.screens.asking import AskingScreen
+from maxact_tui.screens.watched import Pointed, needing_rows
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.probes import ProbeView, Tokens, peak_token
@@ -28,6 +30,10 @@ from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.tokenmap import TokenMap, slider_lines
 from maxact_tui.widgets.tokentext import TokenText
 from maxact_tui.widgets.tokenview import TokenCursor, TokenView
+
+HEAD_ROWS = 3
+MOST_ROWS = 4  # of what went wrong
+_NEEDING_VALUES = needing_rows("probe") - {"view"}
 
 
 class ProbeScreen(AskingScreen):
@@ -104,23 +110,25 @@ class ProbeScreen(AskingScreen):
             return False  # not composed yet, or taken down already
         self._place()
         width, layers = self.size.width, self._make_layers()
-        changed = self._lines("head").show(self._head(width, layers))
+        changed = self._draw_head(width, layers)
         is_map = self._as_map and layers is not None
         self._show_views(is_map, layers is not None)
         if layers is not None:
             changed |= self._lines("slider").show(slider_lines(self.look, layers, self.cursor.layer, width))
-            changed |= self._lines("legend").show([legend_line(self.look, layers, width)])
         else:
-            changed |= self._lines("slider").show([]) | self._lines("legend").show([])
+            changed |= self._lines("slider").show([])
         detail: list[Strip] = []
+        legend: list[Strip] = []
         if self.tokens is not None:
+            legend = [legend_line(self.look, self.tokens, layers, width, is_map=is_map)]
             changed |= self._shown.offer(self.tokens, layers, self.cursor)
             detail = cursor_lines(self.tokens, layers, self.snapshot.plan, self.cursor, self.look, width - 2)
-        return self._lines("detail").show(detail) | self._draw_keys() | changed
+        changed |= self._lines("legend").show(legend) | self._lines("detail").show(detail)
+        return self._draw_keys() | changed
 
     def take(self, view: ProbeView) -> None:
         """Show a text with its values."""
-        self.view, self.tokens, self._notice = view, view.tokens, ""
+        self.view, self.tokens = view, view.tokens
         self.draw()
 
     def copied(self, *, whole: bool) -> str:
@@ -179,7 +187,7 @@ class ProbeScreen(AskingScreen):
         """Go to the next massive token of this layer, or to the one before."""
         layers, here = self._layers, self.cursor.token
         if layers is None:
-            self.notice("massive tokens are known when the engine has answered")
+            self.say("massive tokens are known when the engine has answered")
             return
         found = massive_tokens(layers, self.cursor.layer)
         there = [t for t in found if (t > here if by > 0 else t < here)]
@@ -198,9 +206,13 @@ class ProbeScreen(AskingScreen):
         self._as_map = not self._as_map
         self.draw()
 
-    def action_site(self) -> None:
-        """Jump to the site under the cursor."""
-        self.dismiss(self.site)
+    def awaits(self, action: str) -> bool:
+        """What the session holds is read when the screen is opened; the engine's answers take longer than keys wait."""
+        return self.is_reading and action in _NEEDING_VALUES
+
+    def pointed(self) -> Pointed | None:
+        """The site under the cursor."""
+        return Pointed(self.site) if self.site is not None else None
 
     def action_back(self) -> None:
         """Back to where the user came from."""
@@ -243,12 +255,22 @@ class ProbeScreen(AskingScreen):
             self._layers_of = key
         return self._layers
 
+    def _draw_head(self, width: int, layers: LayerTokens | None) -> bool:
+        """The head takes more rows only as long as it says why there is no answer."""
+        lines = self._head(width, layers)
+        head = self._lines("head")
+        head.styles.height = max(len(lines), HEAD_ROWS)
+        return head.show(lines)
+
     def _head(self, width: int, layers: LayerTokens | None) -> list[Strip]:
         lines = [self.title_line(width)]
-        if self.answer is not None:
-            style = "bad" if self.answer.state == "failed" else "key"
+        if self.answer is not None and self.answer.state == "failed":
+            said = visible(self.answer.words(), space=" ", ascii_only=self.look.ascii_only)
+            rows = textwrap.wrap(said, max(width - 2, 10), max_lines=MOST_ROWS, placeholder=" …")
+            lines += [line(self.look, " ", (row, "bad")) for row in rows]
+        elif self.answer is not None:
             said = self.waiting_words or self.answer.words()
-            lines.append(line(self.look, " ", (visible(said, width - 2, space=" "), style)))
+            lines.append(line(self.look, " ", (visible(said, width - 2, space=" "), "key")))
         elif self.view is not None:
             key = (self.view, self.look, width)
             if self._maximum[0] != key:  # every snapshot of a run comes by here, and the text has many values

@@ -1,6 +1,6 @@
 """The prompt probe: any text through the loaded model, tokens by layers.
 
-- `PromptScreen`  gives back the site under the cursor on enter, None for esc
+- `PromptScreen`
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from textual.strip import Strip
 
 from maxact_tui.keymap import actions
 from maxact_tui.pages.promptlines import POLICY_WORDS, prompt_head
+from maxact_tui.screens.asking import READ_ONLY
 from maxact_tui.screens.probe import ProbeScreen
 from maxact_tui.screens.promptcompare import PromptCompareScreen
 from maxact_tui.screens.prompteditor import PromptEditor, Typed
@@ -38,6 +39,7 @@ class PromptScreen(ProbeScreen):
     def __init__(self, look: Look, snapshot: Snapshot, *, may_ask: bool) -> None:
         super().__init__(look, snapshot, None, may_ask=may_ask, as_map=True)
         self._typed: Typed | None = None
+        self._draft: Typed | None = None
         self._is_writing = False
 
     def on_mount(self) -> None:
@@ -51,13 +53,17 @@ class PromptScreen(ProbeScreen):
         return bool(prompts_of(self.snapshot.results))
 
     async def write(self) -> None:
-        """Let the user type a prompt."""
+        """Let the user type a prompt; where nothing may be asked, say so."""
         if not self.may_ask:
-            self.request({})
+            if self.has_history:
+                self.say(READ_ONLY)
+            else:
+                self.request({})
             return
         tokenizer = self.snapshot.meta.raw.get("tokenizer") if self.snapshot.meta is not None else None
         longest = tokenizer.get("max_length") if isinstance(tokenizer, dict) else None
-        editor = PromptEditor(self.look, self._typed or self._first_typed(), longest)
+        first = self._draft or self._typed or self._first_typed()
+        editor = PromptEditor(self.look, first, longest, has_history=self.has_history)
         self._is_writing = True
         await self.app.push_screen(editor, self._on_typed)
 
@@ -89,17 +95,24 @@ class PromptScreen(ProbeScreen):
             self.notice("no prompt yet; p opens a field to type or paste one")
 
     def _first_typed(self) -> Typed:
-        meta = self.snapshot.meta
-        policy = meta.job.policy if meta is not None else "raw"
-        return Typed("", policy if policy in POLICY_WORDS else "raw")
+        """The prompt that was run last, as long as its values are still being read; else nothing yet."""
+        prompts, meta = prompts_of(self.snapshot.results), self.snapshot.meta
+        if prompts:
+            text, policy = str(prompts[-1].settings.get("text") or ""), str(prompts[-1].data.get("policy"))
+        else:
+            text, policy = "", meta.job.policy if meta is not None else "raw"
+        return Typed(text, policy if policy in POLICY_WORDS else "raw")
 
-    def _on_typed(self, typed: Typed | None) -> None:
+    async def _on_typed(self, typed: Typed | None) -> None:
         self._is_writing = False
+        self._draft = typed if typed is not None and not typed.is_whole else None
         if typed is None:
             self.draw()
-        else:
+        elif typed.is_whole:
             self._typed = typed
             self.request({"text": typed.text, "policy": typed.policy})
+        else:
+            await self.action_history()
 
     async def _on_chosen(self, chosen: tuple[int, ...] | None) -> None:
         if chosen is not None and len(chosen) == 1:

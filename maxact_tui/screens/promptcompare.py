@@ -41,6 +41,7 @@ class PromptCompareScreen(Steady, Screen[None], metaclass=AbstractMeta):
     """
 
     CSS_PATH = "promptcompare.tcss"
+    PLACES: ClassVar[tuple[actions.Place, ...]] = ("versus",)
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("versus")]
 
     class ProbesRead(Message):
@@ -126,7 +127,7 @@ class PromptCompareScreen(Steady, Screen[None], metaclass=AbstractMeta):
             said = self._problem or "reading both …"
             head.append(line(look, " ", (visible(said, width - 2, space=" "), "bad" if self._problem else "dim")))
         self.query_one("#versus-head", Lines).show(head)
-        self.query_one("#versus-keys", Lines).show([footer_line(look, width, "versus")])
+        self.query_one("#versus-keys", Lines).show([footer_line(look, width, *self.PLACES)])
 
     @work(thread=True)
     def _read(self, path: Path, first: int, second: int) -> None:

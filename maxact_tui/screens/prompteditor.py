@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.events import Key, Paste
 from textual.message import Message
 from textual.widgets import TextArea
 
 from engine.report.wording import counted
+from maxact_tui.keymap import actions
 from maxact_tui.pages.promptlines import POLICY_WORDS
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
@@ -27,19 +30,25 @@ from maxact_tui.widgets.lines import Lines, Part, line
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 CHARACTERS_PER_TOKEN = 16  # more are rare; the engine cuts what is longer in tokens
 MOST_CHARACTERS = 200_000  # what the field can hold without growing slow
-LINE_BREAKS = ("ctrl+n", "alt+enter", "shift+enter")
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """A text for the model, and how it becomes tokens: `raw`, `bos` or `chat`."""
+    """A text for the model.
+
+    Attributes:
+        text: as it was typed.
+        policy: how it becomes tokens: `raw`, `bos` or `chat`.
+        is_whole: whether it is to be run; False where the user looks for an earlier one first.
+    """
 
     text: str
     policy: str
+    is_whole: bool = True
 
 
 class PromptArea(TextArea):
-    """A field of several lines that shows no control sequence; enter ends it.
+    """A field of several lines that shows no control sequence.
 
     Args:
         look: what the terminal can show.
@@ -53,16 +62,6 @@ class PromptArea(TextArea):
         def __init__(self, kept: int, pasted: int) -> None:
             super().__init__()
             self.kept, self.pasted = kept, pasted
-
-    class Ended(Message):
-        """The user pressed enter."""
-
-    class PolicyTurned(Message):
-        """The user wants another token policy."""
-
-        def __init__(self, by: int) -> None:
-            super().__init__()
-            self.by = by
 
     def __init__(self, look: Look, text: str, most: int) -> None:
         super().__init__(text, soft_wrap=True, compact=True, highlight_cursor_line=False, id="prompt-area")
@@ -87,17 +86,16 @@ class PromptArea(TextArea):
             self.post_message(self.PasteCut(room, len(pasted)))
 
     async def _on_key(self, event: Key) -> None:
-        if event.key == "enter":
-            self.post_message(self.Ended())
-        elif event.key in LINE_BREAKS:
-            self._replace_via_keyboard("\n", *self.selection)
-        elif event.key in ("tab", "shift+tab"):
-            self.post_message(self.PolicyTurned(1 if event.key == "tab" else -1))
+        if event.key == "shift+enter":  # few terminals tell it from enter, so that the table of keys does not have it
+            self.break_line()
+            event.stop()
+            event.prevent_default()
         else:
             await super()._on_key(event)
-            return
-        event.stop()
-        event.prevent_default()
+
+    def break_line(self) -> None:
+        """Begin a new line at the cursor."""
+        self._replace_via_keyboard("\n", *self.selection)
 
     def hidden(self) -> list[str]:
         """The characters of the text that are not shown as they are, each once, in the notation of all screens."""
@@ -122,14 +120,17 @@ class PromptEditor(AnsweringScreen[Typed | None]):
         look: what the terminal can show.
         first: what is there to begin with.
         longest: tokens of a text that the model is given; None where that is not known yet.
+        has_history: whether there are earlier prompts.
     """
 
     CSS_PATH = "prompteditor.tcss"
+    PLACES = ("writing",)
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("writing")]
 
-    def __init__(self, look: Look, first: Typed, longest: int | None = None) -> None:
+    def __init__(self, look: Look, first: Typed, longest: int | None = None, *, has_history: bool = False) -> None:
         super().__init__()
         self.look, self._text, self._policy = look, first.text, first.policy
-        self._longest = longest
+        self._longest, self._has_history = longest, has_history
         self._said = ""
 
     def compose(self) -> ComposeResult:
@@ -146,12 +147,6 @@ class PromptEditor(AnsweringScreen[Typed | None]):
         self.query_one(PromptArea).focus()
         self.draw()
 
-    def on_key(self, event: Key) -> None:
-        """Esc leaves."""
-        if event.key == "escape":
-            event.stop()
-            self.dismiss(None)
-
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         """Count along."""
         event.stop()
@@ -164,9 +159,13 @@ class PromptEditor(AnsweringScreen[Typed | None]):
         self._said = f"only {grouped(event.kept)} of the {counted(event.pasted, 'character')} pasted have room here"
         self.draw()
 
-    def on_prompt_area_ended(self, event: PromptArea.Ended) -> None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys may come before the field is there, and there may be no earlier prompt."""
+        is_there = self.is_mounted and (action != "earlier" or self._has_history)
+        return super().check_action(action, parameters) if is_there else False
+
+    def action_run(self) -> None:
         """Take the text, if there is one."""
-        event.stop()
         text = self.query_one(PromptArea).text
         if text:
             self.dismiss(Typed(text, self._policy))
@@ -174,12 +173,23 @@ class PromptEditor(AnsweringScreen[Typed | None]):
             self._said = "there is no text yet; type or paste one, esc leaves"
             self.draw()
 
-    def on_prompt_area_policy_turned(self, event: PromptArea.PolicyTurned) -> None:
+    def action_policy(self, by: int) -> None:
         """Another policy."""
-        event.stop()
         names = list(POLICY_WORDS)
-        self._policy = names[(names.index(self._policy) + event.by) % len(names)]
+        self._policy = names[(names.index(self._policy) + by) % len(names)]
         self.draw()
+
+    def action_line_break(self) -> None:
+        """A new line in the text."""
+        self.query_one(PromptArea).break_line()
+
+    def action_earlier(self) -> None:
+        """Look for an earlier prompt, and keep what was typed."""
+        self.dismiss(Typed(self.query_one(PromptArea).text, self._policy, is_whole=False))
+
+    def action_back(self) -> None:
+        """Leave without running anything."""
+        self.dismiss(None)
 
     def draw(self) -> None:
         """Bring every widget up to date."""
@@ -196,7 +206,7 @@ class PromptEditor(AnsweringScreen[Typed | None]):
             chosen = name == self._policy
             parts.append((f"[{words}]" if chosen else f" {words} ", "heading" if chosen else "dim"))
         self.query_one("#prompt-policy", Lines).show([line(look, *parts)])
-        keys = [("enter", "run"), ("tab", "tokens"), ("ctrl+n", "new line"), ("esc", "leave")]
+        keys = [one for one in actions.footer("writing", keys=look.keys) if one[1] != "earlier" or self._has_history]
         shown: list[Part] = [part for key, label in keys for part in ((key, "key"), f" {label}  ")]
         if self._said:
             shown = [(self._said, "bad")]

@@ -13,6 +13,7 @@ from textual.containers import Vertical
 from textual.screen import Screen
 
 from maxact_tui.keymap import actions
+from maxact_tui.keymap.actions import key_of
 from maxact_tui.pages.footer import footer_line
 from maxact_tui.pages.promptlines import prompt_table
 from maxact_tui.screens.listed import Listed
@@ -34,6 +35,7 @@ class PromptHistoryScreen(Steady, Listed, Screen[tuple[int, ...] | None], metacl
     """
 
     CSS_PATH = "prompthistory.tcss"
+    PLACES: ClassVar[tuple[actions.Place, ...]] = ("prompts",)
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("prompts")]
 
     def __init__(self, look: Look, snapshot: Snapshot) -> None:
@@ -84,20 +86,25 @@ class PromptHistoryScreen(Steady, Listed, Screen[tuple[int, ...] | None], metacl
         if len(chosen) == 2:
             self.dismiss(tuple(chosen))
         else:
-            self._notice = "space marks a prompt; mark two to compare them"
+            self._notice = f"{self._mark_key} marks a prompt; mark two to compare them"
             self.draw()
 
     def action_back(self) -> None:
         """Back to the prompt that was shown."""
         self.dismiss(None)
 
+    @property
+    def _mark_key(self) -> str:
+        return key_of("prompts", "mark", self.look.keys)
+
     def draw(self) -> None:
         """Bring every widget up to date."""
         width = self.size.width
-        title = line(self.look, (" Prompts of this session", "title"), ("  space marks two, c compares them", "dim"))
+        told = f"  {self._mark_key} marks two, {key_of('prompts', 'compare', self.look.keys)} compares them"
+        title = line(self.look, (" Prompts of this session", "title"), (told, "dim"))
         self.query_one("#history-head", Lines).show([title])
         self.picker.offer(*prompt_table(self._prompts, self._marked, self.look, width - MARK_CELLS))
-        keys = footer_line(self.look, width, "prompts")
+        keys = footer_line(self.look, width, *self.PLACES)
         if self._notice:
             keys = line(self.look, (f" {self._notice}", "key"))
         self.query_one("#history-keys", Lines).show([keys])

@@ -22,6 +22,7 @@ from maxact_tui.pages.measures import MEASURES
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.filtering import EXAMPLES, FIELDS, GRAMMAR
+from maxact_tui.texts.pieces import CONTINUATION
 from maxact_tui.texts.visible import cell_width, fitted, visible
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.scroller import Scroller
@@ -108,7 +109,10 @@ def help_lines(look: Look, width: int, here: Sequence[Place] = ()) -> list[Strip
     lines += [line(look), line(look, ("What the signs mean", "heading"))]
     for sign, meaning in _SIGNS:
         lines += _paragraph(look, sign, meaning, width)
-    return lines
+    for characters, meaning in _CHARACTERS:
+        signs = " ".join(visible(one, ascii_only=look.ascii_only) for one in characters)
+        lines += _paragraph(look, signs, meaning, width)
+    return lines + _paragraph(look, CONTINUATION, _CONTINUATION_WORDS, width)
 
 
 def filter_lines(look: Look, width: int) -> list[Strip]:
@@ -131,7 +135,14 @@ _SIGNS = (
     ("fits fp16", "M is below 65,504; so many bits (doublings) are left."),
     ("massive", "|x| > 100 and > 1000 x the median of |x|: over the layer (default) or over the token's own values."),
     ("sample 60", "Samples, positions, channels and layers count from 0; entries of a file from 1."),
-    ("· ↵ ⇥ \\x1b", "A token's space, newline, tab and any byte that cannot be printed."),
+)
+_CHARACTERS = (
+    (" \n\t", "A token's space, newline and tab."),
+    ("\x1b", "A byte of a token that cannot be printed."),
+)
+_CONTINUATION_WORDS = (
+    "In a text: a token that only goes on with the character the token before began; some scripts take several tokens"
+    " for one."
 )
 
 

@@ -27,7 +27,8 @@ from maxact_tui.pages.sitetabs import (
     token_detail,
     token_sheet,
 )
-from maxact_tui.screens.tabled import Tabled
+from maxact_tui.pages.waiting import until_read
+from maxact_tui.screens.seeking import Seeking
 from maxact_tui.screens.tunable import Tunable
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.terminal.palette import Look
@@ -42,7 +43,7 @@ from maxact_tui.widgets.prompt import PromptLine
 TOKENS, CHANNELS, DISTRIBUTION, SAMPLES, INT8 = range(5)
 
 
-class SiteScreen(Tunable, Tabled, WatchedScreen):
+class SiteScreen(Tunable, Seeking, WatchedScreen):
     """Everything about one site.
 
     Args:
@@ -69,6 +70,7 @@ class SiteScreen(Tunable, Tabled, WatchedScreen):
             yield Picker(self.look, id="site-list")
             yield Lines(self.look, id="site-page")
             yield Lines(self.look, id="site-detail")
+            yield Lines(self.look, id="site-effect")
             yield PromptLine(self.look, id="site-keys")
 
     def on_mount(self) -> None:
@@ -96,14 +98,16 @@ class SiteScreen(Tunable, Tabled, WatchedScreen):
         changed = self._lines("head").show(self._head(width))
         changed |= self._lines("tabs").show([self._tab_line()])
         changed |= self._draw_keys()
+        changed |= self.draw_effect(self._lines("effect"), is_wanted=self._tab == INT8)
         view = self.snapshot.view
         if view is None or view.site != self.site:
             self._show_list(False)
-            waiting = line(self.look, (" comes with the first checkpoint", "dim"))
+            waiting = line(self.look, (f" {until_read(self.snapshot)}", "dim"))
             return self._lines("page").show([waiting]) or changed
         self._show_list(self._tab in (TOKENS, CHANNELS))
         if self._tab == TOKENS:
             changed |= self.offer(token_sheet(view, self._record(), self.look, width - MARK_CELLS))
+            self.select_sought(view)
             detail = [] if self.chosen is None else token_detail(view, self.chosen, self.look, width - 2)
             return self._lines("detail").show(detail) or changed
         if self._tab == CHANNELS:

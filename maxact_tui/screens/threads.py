@@ -1,6 +1,6 @@
 """Massive activations followed through the layers.
 
-- `ThreadsScreen`  gives back the site of the chosen thread's peak, None for esc
+- `ThreadsScreen`
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 
+from engine.analysis.threads import Thread
 from maxact_tui.keymap import actions
 from maxact_tui.pages.sheets import Sheet
 from maxact_tui.pages.threadlines import thread_detail, thread_sheet, thread_site, thread_words
 from maxact_tui.screens.tabled import Tabled
-from maxact_tui.screens.watched import WatchedScreen, needing_rows
+from maxact_tui.screens.watched import Pointed, WatchedScreen, needing_rows
 from maxact_tui.watching.snapshot import Wish
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
@@ -25,7 +26,7 @@ _NEEDING_ROWS = needing_rows("threads", "list")
 
 
 class ThreadsScreen(Tabled, WatchedScreen):
-    """A list of threads; enter jumps to the site where one peaks."""
+    """A list of threads; enter opens the site where one peaks."""
 
     CSS_PATH = "threads.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("list"), *actions.bindings("threads")]
@@ -85,11 +86,9 @@ class ThreadsScreen(Tabled, WatchedScreen):
         """The line of keys."""
         return self.query_one(PromptLine)
 
-    def action_choose(self) -> None:
-        """Jump to the site where the selected thread peaks."""
-        model, plan, number = self.snapshot.model, self.snapshot.plan, self.chosen
-        if model is not None and plan is not None and number is not None:
-            self.dismiss(thread_site(plan, model.threads[number]))
+    async def action_choose(self) -> None:
+        """Open the site where the selected thread peaks, with its element selected."""
+        await self.app.run_action("app.site_here")
 
     def awaits(self, action: str) -> bool:
         """The threads are read when the list is opened."""
@@ -98,13 +97,26 @@ class ThreadsScreen(Tabled, WatchedScreen):
 
     def sample_place(self) -> tuple[int, int] | None:
         """Where the selected thread is."""
-        model = self.snapshot.model
-        if model is None or self.chosen is None or self.chosen >= len(model.threads):
+        thread = self._thread
+        return (thread.sample, thread.position) if thread is not None else None
+
+    def pointed(self) -> Pointed | None:
+        """The site where the selected thread peaks, and its element."""
+        thread, plan = self._thread, self.snapshot.plan
+        site = thread_site(plan, thread) if thread is not None and plan is not None else None
+        if thread is None or site is None:
             return None
-        return model.threads[self.chosen].sample, model.threads[self.chosen].position
+        return Pointed(site, (thread.sample, thread.position, thread.channel))
+
+    @property
+    def _thread(self) -> Thread | None:
+        """The selected thread."""
+        threads = self.snapshot.model.threads if self.snapshot.model is not None else ()
+        number = self.chosen
+        return threads[number] if number is not None and number < len(threads) else None
 
     def action_back(self) -> None:
-        """Back to the heatmap; with a filter first back to every thread."""
+        """Back; with a filter first back to every thread."""
         if not self.clear_filter():
             self.dismiss(None)
 

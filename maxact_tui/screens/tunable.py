@@ -14,11 +14,13 @@ from textual.strip import Strip
 
 from engine.quantization.board import Column
 from engine.quantization.errors import QuantizationError
+from maxact_tui.pages.effects import effect_status
 from maxact_tui.pages.int8page import int8_page
 from maxact_tui.pages.tuning import FINE, MOST_CHANNELS, Tuner, Tuning, make_tuner
 from maxact_tui.screens.watched import WatchedScreen, needing_rows
 from maxact_tui.terminal.palette import Look
 from maxact_tui.watching.snapshot import Snapshot
+from maxact_tui.widgets.lines import Lines, line
 
 _TUNING = needing_rows("tuning")
 
@@ -51,6 +53,13 @@ class Tunable(ABC):
         if self._tuner is None or self._tuner.view is not view:
             self._tuner = make_tuner(self.snapshot, site)
         return self._tuner
+
+    def draw_effect(self, shown: Lines, *, is_wanted: bool = True) -> bool:
+        """Say how the newest measurement of an effect is getting on; without one there is no such line."""
+        text, style = effect_status(self.snapshot) if is_wanted else ("", "")
+        if shown.display != bool(text):
+            shown.display = bool(text)
+        return shown.show([line(self.look, (f" {text}", style))] if text else [])
 
     def awaits_tuner(self, action: str) -> bool:
         """Whether an action moves a threshold of a site whose arrays are still being read."""

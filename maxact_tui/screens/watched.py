@@ -1,6 +1,7 @@
 """What every screen that shows snapshots has in common.
 
 - `Awaiting`       a screen on which keys may have to wait for what they work on
+- `Pointed`        what the user points at: a site, and an element of it
 - `needing_rows`   the actions that work on what a screen shows
 - `WatchedScreen`  takes snapshots; asks for what it wants to see by `ViewWished`
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 from textual.message import Message
@@ -34,6 +36,20 @@ class Awaiting(Protocol):
 
     def awaits(self, action: str) -> bool:
         """Whether what this action works on is still being read; an empty name is a key of no action."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """What the user points at.
+
+    Attributes:
+        site: the site's number.
+        element: (sample, position, channel) of one of its elements, the channel None for the largest of that token;
+            None where the cursor is on no element of the corpus.
+    """
+
+    site: int
+    element: tuple[int, int, int | None] | None = None
 
 
 class WatchedScreen(Steady, Screen[int | None], metaclass=AbstractMeta):
@@ -142,6 +158,10 @@ class WatchedScreen(Steady, Screen[int | None], metaclass=AbstractMeta):
 
     def sample_place(self) -> tuple[int, int] | None:
         """(sample, position) of the value under the cursor; None where there is none."""
+        return None
+
+    def pointed(self) -> Pointed | None:
+        """The site under the cursor, and the element of it; None where there is none."""
         return None
 
     def ask(self) -> None:

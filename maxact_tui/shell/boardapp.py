@@ -116,7 +116,7 @@ class BoardActions(LeavingApp):
         except EffectError as error:
             self.say(str(error))
             return
-        self.say("asking the engine; the line below the table says how it is getting on")
+        self.say("asking the engine; the line above the keys says how it is getting on")
         self._ask_effect(self._session, request.to_json())
 
     @work(thread=True, group="effect")

@@ -19,6 +19,7 @@ from maxact_tui.screens.choice import ChoiceScreen, leave_choices
 from maxact_tui.shell.ordering import OrderedApp
 from maxact_tui.terminal.ending import (
     EXIT_DONE,
+    EXIT_FAILED,
     EXIT_INTERRUPTED,
     LEAVING_SECONDS,
     HangupWatch,
@@ -97,7 +98,7 @@ class LeavingApp(OrderedApp, metaclass=AbstractMeta):
 
     async def action_leave(self) -> None:
         """Leave; ask first if a run goes on."""
-        if self._session is None or self.snapshot.has_ended or self._waits_for_stop:
+        if self._session is None or self.snapshot.has_ended or self._waits_for_stop or self._is_unreadable:
             self.leave(self._exit_code())
         else:
             choices = leave_choices(may_stop=not self._read_only)
@@ -121,8 +122,15 @@ class LeavingApp(OrderedApp, metaclass=AbstractMeta):
         if self._waits_for_stop and self.snapshot.has_ended:
             self.leave(self._exit_code())
 
+    @property
+    def _is_unreadable(self) -> bool:
+        """Whether nothing could be read of the session, so that no run is known of."""
+        return self.snapshot.status is None and bool(self.snapshot.problem)
+
     def _exit_code(self) -> int:
-        return exit_code(self.snapshot) if self._session is not None else EXIT_DONE
+        if self._session is None:
+            return EXIT_DONE
+        return EXIT_FAILED if self._is_unreadable else exit_code(self.snapshot)
 
     def _leave_on_signal(self, number: int) -> None:
         self.leave(EXIT_INTERRUPTED if number == signal.SIGINT else self._exit_code(), by_force=True)

@@ -19,7 +19,6 @@ from engine.session.schema import SessionError
 from maxact_tui.keymap import actions
 from maxact_tui.keymap.settings import THEMES, Settings
 from maxact_tui.pages.jumps import site_jumps
-from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.screens.browser import BrowserScreen
 from maxact_tui.screens.choice import ChoiceScreen, continue_choices, partner_choices
 from maxact_tui.screens.events import EventsScreen
@@ -66,7 +65,9 @@ class OpeningApp(BoardActions):
 
     async def action_open_site(self) -> None:
         """Show the site under the cursor full screen; afterwards the cursor is on the site that was shown last."""
-        if self.monitor.site is not None:
+        if self.monitor.site is None:
+            self.say("the sites are known when the model is loaded")
+        else:
             await self.push_screen(SiteScreen(self.look, self.snapshot, self.monitor.site), self.return_to)
 
     async def action_threads(self) -> None:
@@ -95,7 +96,7 @@ class OpeningApp(BoardActions):
 
     async def action_help(self) -> None:
         """Open the help, which begins with the screen it is opened from."""
-        here = self.screen.PLACES if isinstance(self.screen, WatchedScreen | AnsweringScreen) else ("list",)
+        here: Sequence[actions.Place] = getattr(self.screen, "PLACES", ("list",))
         await self.read("Help", lambda look, width: help_lines(look, width, here))
 
     async def action_said(self) -> None:

@@ -3,6 +3,7 @@
 - `compact`    `23.2k`, `1.05e6`: three digits, which is what a 16-bit activation has
 - `signed`     the same with a sign in front of negatives, in at most six cells
 - `exact`      `23,168`: every digit a float32 has
+- `exact_short`  the same in eight cells: of a longer number four digits
 - `fixed`      so many decimals, never a negative zero
 - `grouped`    whole numbers with thousands separators
 - `percent`, `share_text`, `duration`, `size`, `rate`, `bits`
@@ -56,6 +57,12 @@ def exact(value: float) -> str:
     return f"{int(whole):,}" + dot + fraction if abs(value) >= 1000 else text
 
 
+def exact_short(value: float) -> str:
+    """All digits of a 16-bit number; four of a number, such as a threshold, that lies between two of them."""
+    text = exact(value)
+    return text if len(text) <= 8 else compact(value, 4)
+
+
 def fixed(value: float, decimals: int = 1) -> str:
     """So many decimals; what rounds to zero has no sign."""
     return f"{value:z.{decimals}f}"
@@ -102,7 +109,7 @@ def read_number(text: str) -> float:
     if found is None or not (found[2] or (found[3] or "").strip(".")):
         return math.nan
     number = float(f"{found[1]}{(found[2] or '0').replace(',', '')}{found[3] or ''}{found[4] or ''}")
-    return number * 1000 if found[5] else number
+    return float(f"{number * 1000:.15g}") if found[5] else number  # 16.01k is 16,010, not a hair more
 
 
 def duration(seconds: float | None) -> str:

@@ -3,6 +3,7 @@
 - `ShownPiece`    what stands in the place of one token
 - `shown_pieces`  the pieces of a text, where tokens are UTF-8 only together as the characters that begin in each
 - `whole_text`    the characters a token is part of
+- `CONTINUATION`  stands for a token in which no character begins
 - `origin_words`  where a sample comes from, in words
 - `token_name`    a single token as it is shown, with which part of its characters it is
 """
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from maxact_tui.texts.visible import visible
 
 _NUMBERED = re.compile(r"(.+):([1-9]\d*)", re.DOTALL)
+CONTINUATION = "‿"  # in the place of a token in which no character begins; a space has another sign
 LONGEST_RUN = 12  # tokens; a vocabulary of single bytes needs four for a character
 
 

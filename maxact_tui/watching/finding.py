@@ -17,9 +17,11 @@ def find_session(wanted: Path) -> Path:
     """The session file meant by `wanted`.
 
     Raises:
-        UserError: none or several fit.
+        UserError: none or several fit, or it is a folder.
     """
     path = wanted.expanduser()
+    if path.is_dir():
+        raise UserError(f"{wanted} is a folder, not a session file; maxact-tui sessions lists yours", code=2)
     if path.exists():
         return path.absolute()
     folder = sessions_folder()

@@ -9,8 +9,8 @@ The file may not be there yet, the engine may be gone, reading may fail: the sna
 from __future__ import annotations
 
 import math
-import sqlite3
 import time
+from contextlib import suppress
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +19,10 @@ import numpy as np
 
 from engine.analysis.maximum import find_maximum
 from engine.process import describe_death
+from engine.session.library import files_of
 from engine.session.reader import SessionMeta, SessionReader
 from engine.session.records import BROKEN_OFF, LIVE_FIELDS, LiveTable
-from engine.session.schema import SessionError
-from engine.statistics.totals import TotalsMismatchError
+from engine.session.schema import DamagedError, SessionError
 from maxact_tui.watching.memory import give_back
 from maxact_tui.watching.places import Places, TokenPlace
 from maxact_tui.watching.snapshot import THREADS_SHOWN, SiteView, Snapshot, Wish
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 LAST_WORDS = 12
 STATUS_SECONDS = 1.0
 MODEL_DUTY = 40.0  # the model is analysed again after this many times what it took
-_READ_ERRORS = (SessionError, TotalsMismatchError, sqlite3.Error, ValueError, KeyError, TypeError, OSError)
+# A file may be readable and hold numbers that no run wrote: whatever comes of them, the look goes on.
+_WORKING_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Look:
@@ -47,6 +48,7 @@ class Look:
         self._status_at = 0.0
         self._model_due = self._board_due = 0.0
         self._late_checkpoint = 0
+        self._refused: object = None
         self._last = Snapshot(path)
 
     def close(self) -> None:
@@ -57,12 +59,17 @@ class Look:
 
     def again(self, wish: Wish) -> Snapshot | None:
         """A newer snapshot, or None if nothing changed."""
+        if self._refused is not None and self._refused == (wish, self._imprint()):
+            return None  # what is damaged stays so until somebody writes, or something else is wished for
+        self._refused = None
         try:
             changed = self._read(wish)
-        except _READ_ERRORS as error:
+        except (SessionError, OSError, *_WORKING_ERRORS) as error:
             self.close()
             self._version = -1
-            problem = str(error) or type(error).__name__
+            if isinstance(error, (DamagedError, *_WORKING_ERRORS)):
+                self._refused = (wish, self._imprint())
+            problem = self._in_words(error)
             if problem == self._last.problem:
                 return None
             changed = replace(self._last, problem=problem)
@@ -70,6 +77,22 @@ class Look:
             return None
         self._last = self._with_last_words(changed)
         return self._last
+
+    def _in_words(self, error: Exception) -> str:
+        """Why reading failed, without the name of the file, which is on the screen already."""
+        if isinstance(error, _WORKING_ERRORS):
+            return f"what is in it cannot be worked with ({type(error).__name__}: {error})"
+        name = f"{self._path} is "
+        return f"it is {str(error).removeprefix(name)}" if str(error).startswith(name) else str(error)
+
+    def _imprint(self) -> tuple[tuple[int, int], ...]:
+        """Changes whenever the file or its write-ahead log is written."""
+        found = []
+        for path in files_of(self._path)[:2]:
+            with suppress(OSError):
+                stat = path.stat()
+                found.append((stat.st_mtime_ns, stat.st_size))
+        return tuple(found)
 
     def _with_last_words(self, snapshot: Snapshot) -> Snapshot:
         """With the end of the engine's log once the run has broken off; without it when it goes on."""

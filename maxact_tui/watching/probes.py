@@ -10,9 +10,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,7 @@ def read_probe(path: Path, number: int) -> ProbeView:
     with SessionReader(path) as reader:
         result = next((one for one in reader.results(KIND) if one.number == number), None)
         arrays = reader.result_arrays(number)
-        if result is None or not {"token_ids", "maxima", "channels"} <= arrays.keys():
+        if result is None or not _are_whole(arrays):
             raise SessionError(f"{path} does not hold the values of this text; ask for them again")
         sample = result.data.get("sample")
         ids = np.asarray(arrays["token_ids"], np.int32)
@@ -125,6 +126,16 @@ def sample_result(results: Sequence[Result], sample: int) -> Result | None:
 def peak_token(maxima: NDArray[np.float32]) -> int:
     """The first token with the largest |x|, of one site's values; 0 where nothing finite was seen."""
     return int(np.nan_to_num(np.abs(maxima), nan=-1.0).argmax())
+
+
+def _are_whole(arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether there is a value and a channel for every token."""
+    if not {"token_ids", "maxima", "channels"} <= arrays.keys():
+        return False
+    maxima = arrays["maxima"]
+    return (
+        maxima.ndim == 2 and maxima.shape == arrays["channels"].shape and maxima.shape[1:] == arrays["token_ids"].shape
+    )
 
 
 def _sample_tokens(reader: SessionReader, sample: int) -> Tokens:

@@ -90,7 +90,15 @@ class Lines(Widget):
 
     def render_line(self, y: int) -> Strip:
         """Textual's Line API."""
-        return _at(self._lines, y).adjust_cell_length(self.size.width, self.look.styles[""])
+        width = self.size.width
+        return marked_cut(_at(self._lines, y), width, self.look).adjust_cell_length(width, self.look.styles[""])
+
+
+def marked_cut(strip: Strip, width: int, look: Look) -> Strip:
+    """A strip that is too long, cut so that it shows that there was more."""
+    if strip.cell_length <= width or width < 2 or not strip.crop(width).text.strip():
+        return strip
+    return Strip.join([strip.crop(0, width - 1), line(look, ("~" if look.ascii_only else "…", "dim"))])
 
 
 def _at(lines: Sequence[Strip], y: int) -> Strip:

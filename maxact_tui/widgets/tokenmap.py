@@ -27,6 +27,7 @@ HEAD_ROWS = 2
 POSITION_CELLS = 6
 LABEL_LEAST, LABEL_MOST = 10, 28
 TAIL_CELLS = 9
+NAME_CELLS = 4  # of the blanks after the last layer, for the name of what comes after the blocks
 WIDEST_CELL = 3
 
 
@@ -62,7 +63,8 @@ class TokenMap(TokenView):
         self._left = shape.first
         self._top = scrolled(self._top, self._cursor.token, self.page_rows, len(tokens))
         blank = " " * (POSITION_CELLS + shape.label)
-        head = line(self.look, blank, *_label_parts(layers, shape, self._cursor.layer), ("     max ", "dim"))
+        names = _label_parts(layers, shape, self._cursor.layer, NAME_CELLS)
+        head = line(self.look, blank, *names, (f"{'max':>{TAIL_CELLS - NAME_CELLS - 1}} ", "dim"))
         rows = [head, self._summary(layers, shape)]
         rows += [
             self._row(layers, shape, token) for token in range(self._top, min(self._top + self.page_rows, len(tokens)))
@@ -107,7 +109,7 @@ class TokenMap(TokenView):
         assert self._tokens is not None
         here = token == self._cursor.token
         piece = self._tokens.shown[token]
-        text = shown_text(piece, self.look, self.look.own("·"))
+        text = shown_text(piece, self.look, "·")
         if piece.is_part:
             whole = whole_text(self._tokens.pieces, piece)
             text = token_name(whole, piece.part(token), shape.label - 1, ascii_only=self.look.ascii_only)
@@ -117,8 +119,9 @@ class TokenMap(TokenView):
             (f"{label} ", "title" if here else "dim" if piece.continues else ""),
         ]
         chosen = self._cursor.layer if here else None
-        parts += _cells(self.look, layers.levels[:, token], layers.digits[:, token], shape, chosen)
-        is_massive = bool(layers.massive[:, token].any())
+        massive = layers.massive[:, token]
+        parts += _cells(self.look, layers.levels[:, token], layers.digits[:, token], massive, shape, chosen)
+        is_massive = bool(massive.any())
         value = layers.peak_value(token)
         text = f"{'' if isnan(value) else signed(value):>6}{'*' if is_massive else ' '}"
         return line(self.look, *parts, "  ", (text, MASSIVE_STYLE if is_massive else Style(bold=here))).simplify()
@@ -133,47 +136,84 @@ def slider_lines(look: Look, layers: LayerTokens, layer: int, width: int) -> lis
     shown = min(room // cell, count)
     first = scrolled(0, layer, shown, count)
     shape = Shape(0, cell, first, first + shown)
-    names = line(look, (lead, "dim"), *_label_parts(layers, shape, layer))
+    spare = min(max(width - len(lead) - cell * shown, 0), NAME_CELLS)
+    names = line(look, (lead, "dim"), *_label_parts(layers, shape, layer, spare))
     return [names, line(look, (below, "dim"), *_cells(look, *layer_maxima(layers), shape, layer)).simplify()]
 
 
-def layer_maxima(layers: LayerTokens) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-    """(levels, digits) of the largest |x| of each layer over the whole text."""
-    rows = np.arange(len(layers.labels))
-    return layers.levels[rows, layers.layer_peaks], layers.digits[rows, layers.layer_peaks]
+def layer_maxima(layers: LayerTokens) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.bool_]]:
+    """(levels, digits, massive or not) of the largest |x| of each layer over the whole text."""
+    places = np.arange(len(layers.labels)), layers.layer_peaks
+    return layers.levels[places], layers.digits[places], layers.massive[places]
 
 
-def _label_parts(layers: LayerTokens, shape: Shape, chosen: int) -> list[Part]:
-    """Names of the layers above their cells, as many as there is room for, the chosen one always."""
-    cells = [" "] * (shape.cell * (shape.end - shape.first))
-    free = len(cells)
+def _label_parts(layers: LayerTokens, shape: Shape, chosen: int, spare: int) -> list[Part]:
+    """Names of the layers above their cells, as many as there is room for.
+
+    The chosen one always; then what is outside the blocks, because no number beside it tells its place; then numbers.
+
+    Args:
+        layers: the layers.
+        shape: which of them are visible, and how wide.
+        chosen: the layer under the cursor.
+        spare: blank cells after the last layer that a name may reach into.
+    """
     names = {layer: layers.labels[layer].removeprefix("L") for layer in range(shape.first, shape.end)}
-    wide = max(len(name) for name in layers.labels[shape.first : shape.end]) + 1
-    every = max(-(-wide // shape.cell), 1)
-    every = next((nice for nice in (1, 2, 5, 10, 20) if nice >= every), every)
+    row = _Labels(shape.cell * (shape.end - shape.first) + spare)
     own = names.pop(chosen, "")
-    start = min((chosen - shape.first) * shape.cell, max(free - len(own), 0))
-    taken = range(start - 1, start + len(own) + 1)
-    for layer, name in names.items():
-        place = (layer - shape.first) * shape.cell
-        inside = range(place, place + len(name))
-        if not (name.isdigit() and int(name) % every == 0) or place + len(name) > free:
-            continue
-        if not set(inside) & set(taken):
-            cells[place : place + len(name)] = name
-    before, after = "".join(cells[:start]), "".join(cells[start + len(own) :])
-    return [(before, "dim"), (own, "title"), (after, "dim")]
+    start = row.put((chosen - shape.first) * shape.cell, own)
+    outside = [layer for layer, name in names.items() if not name.isdigit()]
+    for layer in outside:
+        row.put_where_free((layer - shape.first) * shape.cell, names[layer], names[layer][:1])
+    numbers = {layer: name for layer, name in names.items() if name.isdigit()}
+    wide = max((len(name) for name in numbers.values()), default=0) + 1
+    least = max(-(-wide // shape.cell), 1)
+    every = next((nice for nice in (1, 2, 5, 10, 20) if nice >= least), least)
+    for layer, name in numbers.items():
+        if int(name) % every == 0:
+            row.put_where_free((layer - shape.first) * shape.cell, name)
+    return [(row.text[:start], "dim"), (own, "title"), (row.text[start + len(own) :], "dim")]
+
+
+class _Labels:
+    """A row of cells that names are written into, with a blank between any two."""
+
+    def __init__(self, width: int) -> None:
+        self.text = " " * width
+
+    def put(self, place: int, name: str) -> int:
+        """Write a name at a place, or before it where it would not fit; gives back where it begins."""
+        start = min(place, max(len(self.text) - len(name), 0))
+        self.text = self.text[:start] + name + self.text[start + len(name) :]
+        return start
+
+    def put_where_free(self, place: int, *names: str) -> None:
+        """Write the first of some names that touches no other."""
+        for name in names:
+            end = place + len(name)
+            if end <= len(self.text) and not self.text[max(place - 1, 0) : end + 1].strip():
+                self.put(place, name)
+                return
 
 
 def _cells(
-    look: Look, levels: NDArray[np.int64], digits: NDArray[np.str_], shape: Shape, chosen: int | None
+    look: Look,
+    levels: NDArray[np.int64],
+    digits: NDArray[np.str_],
+    massive: NDArray[np.bool_],
+    shape: Shape,
+    chosen: int | None,
 ) -> list[Part]:
-    """The visible layers of one row; neighbours of one style become one part."""
+    """The visible layers of one row, massive ones underlined; neighbours of one style become one part."""
     parts: list[Part] = []
     text, style = "", Style()
     for layer in range(shape.first, shape.end):
         level = int(levels[layer])
-        own = CURSOR_STYLE if layer == chosen else look.ramp[level] if level >= 0 else Style()
+        own = look.ramp[level] if level >= 0 else Style()
+        if layer == chosen:
+            own = CURSOR_STYLE
+        elif massive[layer]:
+            own += MASSIVE_STYLE
         if own is not style and text:
             parts.append((text, style))
             text = ""

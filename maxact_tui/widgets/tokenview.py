@@ -14,14 +14,13 @@ from rich.style import Style
 from textual.message import Message
 
 from maxact_tui.terminal.palette import Look
-from maxact_tui.texts.pieces import ShownPiece
+from maxact_tui.texts.pieces import CONTINUATION, ShownPiece
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.probes import Tokens
 from maxact_tui.widgets.abstract import AbstractMeta
 from maxact_tui.widgets.layertokens import LayerTokens
 from maxact_tui.widgets.lines import Lines
 
-CONTINUATION = "·"
 NOTHING = "∅"
 CURSOR_STYLE = Style(bold=True, reverse=True)
 MASSIVE_STYLE = Style(bold=True, underline=True)

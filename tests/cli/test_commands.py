@@ -218,8 +218,14 @@ class TestBadInput:
         folder.mkdir()
         (tmp_path / "empty.jsonl").touch()
         (tmp_path / "hello.maxact").write_text("hello")
-        names = {"EMPTY": tmp_path / "empty.jsonl", "HELLO": tmp_path / "hello.maxact", "FOLDER": folder}
-        names |= {"SESSION": finished, "MODEL": tiny_model_folder, "HELLO/x.maxact": tmp_path / "hello.maxact" / "x"}
+        names: dict[str, Path | str] = {
+            "NOTHING": "",
+            "FOLDER": folder,
+            "SESSION": finished,
+            "MODEL": tiny_model_folder,
+        }
+        names |= {"EMPTY": tmp_path / "empty.jsonl", "HELLO": tmp_path / "hello.maxact"}
+        names |= {"HELLO/x.maxact": tmp_path / "hello.maxact" / "x"}
         home = tmp_path / "home"
 
         def run(command: str) -> tuple[int, str]:
@@ -239,6 +245,16 @@ class TestBadInput:
             ("./nowhere", ("nowhere does not exist", "check the path")),
             ("./nowhere.gguf --json", ("nowhere.gguf does not exist",)),
             ("~no-user-here/model", ("write it in full",)),
+            ("NOTHING", ("an argument is empty", "maxact-tui ''")),
+            ("MODEL --corpus NOTHING", ("an argument is empty",)),
+            ("MODEL --session=", ("--session= names nothing",)),
+            ("MODEL --session FOLDER", ("is a folder", "run.maxact")),
+            ("MODEL --session SESSION", ("exists already",)),
+            ("MODEL --settings none.toml", ("no settings file none.toml",)),
+            ("resume SESSION --settings none.toml", ("no settings file none.toml",)),
+            ("MODEL --device cpu --backend triton", ("triton", "cpu", "auto")),
+            ("MODEL --device cuda:0 --backend numba", ("cuda:0",)),
+            ("MODEL --device cuda:77", ("cuda:77",)),
             ("FOLDER", ("no config.json",)),
             ("EMPTY", ("not a GGUF file",)),
             ("plan ./nowhere", ("nowhere does not exist",)),
@@ -250,6 +266,8 @@ class TestBadInput:
             ("attach", ("no run is going on", "maxact-tui sessions")),
             ("open no-such", ("no-such", "maxact-tui sessions")),
             ("show no-such", ("no-such", "maxact-tui sessions")),
+            ("show NOTHING", ("an argument is empty", "maxact-tui show ''")),
+            ("show FOLDER", ("is a folder, not a session file", "maxact-tui sessions")),
             ("resume no-such", ("no-such", "maxact-tui sessions")),
             ("export no-such", ("no-such", "maxact-tui sessions")),
             ("export SESSION --format jsno", ("jsno", "json")),
@@ -283,10 +301,7 @@ class TestBadInput:
         ("command", "words"),
         [
             ("nobody/no-such-model", ("nobody/no-such-model",)),
-            ("MODEL --device cpu --backend triton", ("triton", "cpu", "auto")),
-            ("MODEL --device cuda:77", ("cuda:77",)),
             ("MODEL --corpus EMPTY", ("empty.jsonl",)),
-            ("MODEL --session SESSION", ("exists already",)),
             ("MODEL --session HELLO/x.maxact", ("cannot write",)),
             ("show HELLO", ("not a session file",)),
             ("resume SESSION", ("is finished",)),

@@ -30,7 +30,7 @@ def test_quantisers_asked_for_on_the_command_line_are_in_the_reports(tmp_path: P
     assert exported.returncode == 0, exported.stderr
     pages = {file.suffix: file.read_text(encoding="utf-8") for file in folder.iterdir()}
     for page in (pages[".md"], pages[".html"]):
-        for word in ("int8-paper0.999", "int8-token-smooth0.5", "nvfp4", "in pass", "from histogram"):
+        for word in ("int8-paper0.999", "int8-smooth0.5", "nvfp4", "in pass", "from histogram"):
             assert word in page
         assert "thresholds from 6 calibration samples, errors over 10 others" in page
     schema = json.loads((Path(__file__).parents[2] / "engine/report/data/report.schema.json").read_text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,9 +13,13 @@ from pathlib import Path
 import pytest
 
 from engine.process import start_engine
-from engine.session.library import log_path
-from engine.session.reader import SessionReader
+from engine.session.library import boot_identity, log_path
+from engine.session.reader import SessionReader, send_command
+from engine.session.records import Status
 from engine.session.schema import SessionError
+from engine.session.writer import SessionWriter
+from maxact_tui.cli.commands import steering
+from maxact_tui.errors import UserError
 from tests.cli.test_commands import assert_one_line_error, maxact
 from tests.engine.running import new_session, tiny_job, write_corpus
 
@@ -50,9 +55,11 @@ def test_a_run_is_paused_continued_stopped_and_removed(tmp_path: Path, tiny_mode
     assert stopped.stdout.startswith("river: stopped after ")
     assert "maxact-tui resume river" in stopped.stdout
     summary, said = going_on.communicate(timeout=60)
-    assert going_on.returncode == 0
+    assert going_on.returncode == 1
     assert "PARTIAL" in summary
-    assert "river" in said
+    error = said.splitlines()[-1]
+    assert error.startswith("maxact-tui: stopped from elsewhere after ")
+    assert "of 4,000 samples; continue with: maxact-tui resume" in error
 
     assert_one_line_error(maxact("stop", "river", home=tmp_path), "no engine runs", "maxact-tui resume river")
     assert_one_line_error(maxact("pause", home=tmp_path), "no run is going on", code=2)
@@ -130,6 +137,45 @@ def test_texts_are_added_to_a_run_that_has_just_started(tmp_path: Path, tiny_mod
     with SessionReader(path) as reader:
         assert len(reader.samples_done()) == 15
         assert [command.state for command in reader.commands()] == ["done"]
+
+
+def test_texts_are_added_to_a_paused_run_which_stays_paused_until_it_is_told_to_go_on(
+    tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    first, more = write_corpus(tmp_path / "first.jsonl", samples=6), write_corpus(tmp_path / "more.jsonl", samples=9)
+    path = new_session(tmp_path / "river.maxact", tiny_job(tiny_model_folder, first))
+    start_engine(path)
+    send_command(path, "pause")
+    wait_for(path, "paused")
+    added = maxact("add", "river", more, "--headless", home=tmp_path)
+    assert (added.returncode, added.stdout) == (0, ""), added.stderr
+    assert added.stderr == "river takes the texts up and stays paused; go on with: maxact-tui resume river\n"
+    with SessionReader(path) as reader:
+        while reader.commands()[-1].state != "done":
+            time.sleep(0.05)
+    wait_for(path, "paused")
+    resumed = maxact("resume", "river", "--headless", home=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "15 samples" in resumed.stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize("name", ["stop", "pause"])
+def test_an_engine_that_shows_no_sign_of_life_is_not_said_to_be_busy(
+    tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The process of this test stands for a halted engine: alive, and silent for long."""
+    path = new_session(tmp_path / "river.maxact", tiny_job(tiny_model_folder, tmp_path / "none.jsonl"))
+    writer, now = SessionWriter.open(path), time.time()
+    silent = Status(phase="paused", pid=os.getpid(), host=socket.gethostname(), boot=boot_identity(), started=now)
+    writer.set_status(silent.changed(heartbeat=now - 90))
+    monkeypatch.setattr(steering, "ANSWER_SECONDS", 0.3)
+    ask = getattr(steering, name)
+    with pytest.raises(UserError, match=rf"but its engine, process {os.getpid()}, has shown no sign of life for 9\d s"):
+        ask(path)
+    writer.set_status(silent.changed(heartbeat=now))
+    with pytest.raises(UserError, match="but its present batch takes long; the request stands"):
+        ask(path)
+    writer.close()
 
 
 def test_texts_for_a_run_that_ended_before_it_measured_anything_wait_for_its_resume(

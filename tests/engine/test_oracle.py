@@ -23,6 +23,7 @@ from engine.preparation import Prepared
 from engine.report.reference import activation_stats, top5_stats
 from engine.session.reader import SessionReader
 from tests.engine.running import new_session
+from tests.oracles import single_bf16_tolerance
 
 ORACLES = Path(__file__).resolve().parent.parent / "oracles"
 PROMPT = "Summer is warm. Winter is cold.\nThe quick brown fox jumps over the lazy dog, and then it sleeps."
@@ -110,7 +111,7 @@ def compare_largest(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 def test_maxima_in_bfloat16(tmp_path: Path, demo_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bfloat16 figures depend on the matrix product's kernels: large maxima within 2 %, counts exactly."""
+    """Counts exactly; maxima as near as `single_bf16_tolerance` says."""
     expected = oracle("bf16_activation_stats")["per_layer_stats"]
     with SessionReader(run_oracle_corpus(tmp_path, demo_gguf, monkeypatch, "bfloat16")) as reader:
         found = activation_stats(reader)["per_layer_stats"]
@@ -118,7 +119,7 @@ def test_maxima_in_bfloat16(tmp_path: Path, demo_gguf: Path, monkeypatch: pytest
         assert found[site]["count"] == fields["count"], site
         magnitude = max(abs(fields["max"]), abs(fields["min"]))
         got = max(abs(found[site]["max"]), abs(found[site]["min"]))
-        assert got == pytest.approx(magnitude, rel=0.02), site
+        assert got == pytest.approx(magnitude, rel=single_bf16_tolerance(magnitude)), site
 
 
 def test_the_known_maximum_of_the_known_prompt(tmp_path: Path, demo_gguf: Path) -> None:

@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-import time
 
 import pytest
 
@@ -33,9 +32,7 @@ def test_the_installed_demo_model_is_checked_once_and_found_at_once_afterwards(d
     assert demo.find_demo_model(lambda done, total: reports.append((done, total))) == str(demo_gguf)
     assert reports[-1] == (demo_gguf.stat().st_size,) * 2
     reports.clear()
-    start = time.perf_counter()
     assert demo.find_demo_model(lambda done, total: reports.append((done, total))) == str(demo_gguf)
-    assert time.perf_counter() - start < 0.1
     assert reports == []
 
 

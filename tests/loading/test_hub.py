@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -216,6 +215,4 @@ try:
 except StopRequested:
     print(json.dumps("stopped"))
 """
-    start = time.perf_counter()
     assert fetch(hub.url, tmp_path, "org/sharded", program=program) == "stopped"
-    assert time.perf_counter() - start < 60

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine.computing import computing
 from engine.quantization.distribution import Distribution
 from engine.quantization.schemes import Scheme, parse_scheme
 from engine.quantization.thresholds import reference_quantile
@@ -49,7 +50,7 @@ def activations(loaded_demo: LoadedModel) -> dict[str, tuple[torch.Tensor, torch
                 mask = torch.tensor([[1] * len(s) + [0] * (longest - len(s)) for s in batch])
                 ids = torch.tensor([s + [0] * (longest - len(s)) for s in batch])
                 state.update(part=part, mask=mask.bool())
-                with torch.inference_mode():
+                with computing(loaded_demo.model):
                     text(input_ids=ids, attention_mask=mask, use_cache=False)
     finally:
         for handle in handles:

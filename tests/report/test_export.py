@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from engine.analysis.model import analyse
 from engine.job import Job
@@ -18,6 +21,7 @@ from engine.report.summary import summary_dict
 from engine.report.writing import Document, safe_name, write_documents
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
+from maxact_tui.cli.summary_view import print_summary
 from tests.analysis import sessions
 
 NEED_INPUTS = {"act-scales", "amax", "llm-compressor"}  # of matrix products, which the small session has not measured
@@ -69,6 +73,16 @@ def test_the_summary_says_what_matters(reader: SessionReader) -> None:
     magnitudes = [c["magnitude"] for c in found["categories"]]
     assert len(magnitudes) == 3 and magnitudes == sorted(magnitudes, reverse=True)
     assert found["standing"]["next_below"]["magnitude"] <= found["maximum"]["magnitude"]
+
+
+def test_the_throughput_of_a_finished_run_is_its_average(reader: SessionReader) -> None:
+    summary = analyse(reader)
+    status = summary.status.changed(running_seconds=190.0, tokens_done=14_474, tokens_per_second=198.0)
+    summary = replace(summary, status=status)
+    assert summary_dict(summary)["run"]["tokens_per_second"] == 14_474 / 190
+    printed = StringIO()
+    print_summary(summary, Console(file=printed, width=200))
+    assert ", measured in 3:10 at 76.2 tok/s" in printed.getvalue()
 
 
 def test_a_partial_session_is_marked(session_files: dict[str, Path]) -> None:

@@ -23,6 +23,7 @@ from maxact_tui.screens.number import NumberScreen
 from maxact_tui.screens.palette import PaletteScreen, matching
 from maxact_tui.screens.prompt import PromptScreen
 from maxact_tui.screens.promptcompare import PromptCompareScreen
+from maxact_tui.screens.prompteditor import PromptEditor
 from maxact_tui.screens.prompthistory import PromptHistoryScreen
 from maxact_tui.screens.reading import ReadingScreen
 from maxact_tui.screens.sample import SampleScreen
@@ -42,6 +43,7 @@ OWNERS: dict[actions.Place, tuple[type, ...]] = {
     "channels": (ChannelsScreen,),
     "probe": (SampleScreen, PromptScreen),
     "prompt": (PromptScreen,),
+    "writing": (PromptEditor,),
     "prompts": (PromptHistoryScreen,),
     "versus": (PromptCompareScreen,),
     "threads": (ThreadsScreen,),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.effect.interventions import Scope
+from engine.effect.interventions import Scope, parse_intervention
 from engine.effect.request import read_request
 from engine.effect.results import Effect, Numbers, Outcome
 from engine.quantization.board import compute_board
@@ -21,8 +21,9 @@ from engine.session.reader import SessionReader
 from engine.session.splits import SplitRecord
 from engine.statistics.pass_sums import PassSums
 from maxact_tui.pages.boardsheet import Order, ordered, overflow_sheet, scheme_sheet, scheme_titles
+from maxact_tui.pages.effects import tuned_name
 from maxact_tui.pages.int8page import best_words, int8_page
-from maxact_tui.pages.tuning import Tuner, Tuning
+from maxact_tui.pages.tuning import FINE, Tuner, Tuning
 from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.number import NumberScreen
@@ -30,6 +31,7 @@ from maxact_tui.screens.site import SiteScreen
 from maxact_tui.shell.application import MaxactApp
 from maxact_tui.terminal.palette import choose_look
 from maxact_tui.texts.numbers import exact as exact_text
+from maxact_tui.texts.numbers import exact_short, read_number
 from maxact_tui.watching.boardview import read_board
 from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
@@ -232,6 +234,28 @@ async def test_the_end_of_the_slider_says_whose_maximum_it_is(shown: Shown, clea
         assert row.endswith(said) and len(row) <= 78
 
 
+async def test_a_moved_threshold_is_the_number_that_is_shown_and_named(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session, 80, 24) as pilot:
+        await settle(pilot, is_complete)
+        tuner = Tuner(pilot.app.snapshot.view, 0)
+    for column, scheme in enumerate(tuner.view.quant.board.schemes):
+        tuning, passed = Tuning(column, channels=1), []
+        for _ in range(100):
+            tuning = tuner.moved(tuning, 1 / FINE)
+            passed.append(tuning.threshold)
+            threshold = read_number(exact_short(tuning.threshold))
+            assert threshold == tuning.threshold
+            if scheme.kind == "int" and scheme.is_symmetric:
+                name = tuned_name(scheme, tuning)
+                assert len(name) <= len("int8-t0.0012345-keep1")
+                assert parse_intervention(name).scheme.value == threshold
+        assert passed == sorted(set(passed), reverse=True)
+        for _ in range(100):
+            assert tuning.threshold is not None
+            tuning = tuner.moved(tuning, FINE)
+        assert tuning == Tuning(column, channels=1)  # the scheme's own threshold, to the last digit
+
+
 async def test_sites_without_a_number_say_why(shown: Shown, tmp_path: Path) -> None:
     script = sessions.SessionScript(tmp_path / "odd.maxact", layers=3, massive=None, hostile=False)
     script.load()
@@ -329,7 +353,9 @@ async def test_an_effect_is_asked_for_followed_and_listed(shown: Shown, tmp_path
         asked = read_request(command.arguments)
         assert (command.name, asked.scope.site) == ("effect", site)
         threshold = pilot.app.screen.tuning.threshold
-        assert asked.interventions[0].scheme.value == pytest.approx(threshold, rel=1e-10)
+        assert asked.interventions[0].scheme.value == threshold
+        assert asked.interventions[0].name == f"int8-t{exact_text(threshold)}"
+        assert f"moved to T {exact_text(threshold)}:" in screen_text(pilot.app)
         script.writer.answer(command, "working", done=3, total=9, text="the unchanged model")
         await settle(pilot, lambda app: "the engine is at it: the unchanged model" in screen_text(app))
         numbers = Numbers(500, 0, 0.25, 0.5, 2.0, 0.875, 12.0, 10.0, 0.18, 0.01)

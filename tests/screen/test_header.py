@@ -63,6 +63,18 @@ def test_progress_tells_share_samples_rate_and_time_left() -> None:
     assert "24 %  13/69 samples  3.50k of 14.5k tokens  66.6 tok/s  ETA 2:45" in second
 
 
+@pytest.mark.parametrize("phase", ["finished", "stopped"])
+def test_a_run_that_is_over_tells_its_average_and_how_long_it_was_measuring(phase: str) -> None:
+    status = RUNNING.changed(
+        samples_done=69, tokens_done=14_474, tokens_per_second=198.0, running_seconds=190.0, ended=1_000_244.0
+    )
+    first, second = (one.text for one in status_lines(snapshot(status.changed(phase=phase)), LOOK, 80, NOW))
+    assert first.rstrip().endswith(f"{phase.upper()} after 4:04")
+    assert "100 %  69/69 samples  14.5k tokens  76.2 tok/s  measuring 3:10" in second
+    for going_on in ("running", "paused"):
+        assert status.changed(phase=going_on).rate == 198.0
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 @pytest.mark.parametrize("phase", ["starting", "loading", "running", "finished", "failed", "gone"])
 def test_no_header_line_is_wider_than_the_screen(width: int, phase: str) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.events import Paste
 
+from maxact_tui.keymap.actions import commands
 from maxact_tui.pages.jumps import site_jumps
 from maxact_tui.screens.monitor import MonitorScreen
+from maxact_tui.screens.palette import PaletteScreen
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.threads import ThreadsScreen
 from maxact_tui.widgets.picker import Picker
@@ -55,6 +58,21 @@ async def test_the_palette_jumps_on_the_heatmap_and_on_the_site_screen(shown: Sh
         await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen) and here() == "embedding")
 
 
+async def test_every_command_the_palette_lists_is_found_by_its_name_typed_or_pasted(
+    shown: Shown, clean_session: Path
+) -> None:
+    async with shown(clean_session, 120, 60) as pilot:
+        await settle(pilot, is_complete)
+        for action in commands("monitor", "app"):
+            await pilot.press("colon")
+            pilot.app.post_message(Paste(action.title))
+            await settle(pilot, lambda app, title=action.title: f": {title}_" in screen_text(app))
+            palette = pilot.app.screen
+            assert isinstance(palette, PaletteScreen)
+            assert action in palette._found(), action.title
+            await pilot.press("escape")
+
+
 async def test_a_click_selects_and_a_second_opens(shown: Shown, clean_session: Path) -> None:
     async with shown(clean_session) as pilot:
         await settle(pilot, is_complete)
@@ -70,4 +88,4 @@ async def test_a_click_selects_and_a_second_opens(shown: Shown, clean_session: P
         await pilot.click(Picker, offset=(10, 3))
         assert picker.selected == 2
         await pilot.click(Picker, offset=(10, 3), times=2)
-        await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen))
+        await settle(pilot, lambda app: isinstance(app.screen, SiteScreen))

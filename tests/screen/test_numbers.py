@@ -115,6 +115,11 @@ def test_a_number_can_be_typed_as_it_is_shown(value: float) -> None:
         assert numbers.read_number(text) == pytest.approx(value, rel=0.051)
 
 
+@given(st.integers(1000, 9_999_999))
+def test_thousands_are_read_to_the_last_digit(value: int) -> None:
+    assert numbers.read_number(f"{value // 1000}.{value % 1000:03}k") == value
+
+
 @pytest.mark.parametrize("text", ["", ".", "-", "k", "1,5", "12,34", "nan", "inf", "1_000", "ab", "3 4", "٣", "1e"])
 def test_what_is_no_number_is_not_taken_for_one(text: str) -> None:
     assert math.isnan(numbers.read_number(text))

@@ -1,8 +1,9 @@
-"""Windows that are dragged: the last size counts, however many are on their way."""
+"""Windows that are dragged: the last size counts, however many are on their way; whatever is pressed meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,12 @@ from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.palette import PaletteScreen
 from maxact_tui.screens.steady import Steady
+from maxact_tui.terminal.typing import KeyParser
+from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
+from tests.screen.pictures import screen_text
 from tests.screen.test_every_screen import every_screen
+from tests.screen.test_terminal import ticking
 
 
 def test_every_screen_passes_over_sizes_of_the_past() -> None:
@@ -38,3 +43,36 @@ async def test_two_sizes_on_their_way_at_once_end_in_the_second(shown: Shown, cl
             screen.call_later(lambda: None)  # so that Textual cannot make one event of the two
         await asyncio.sleep(0.2)
         await settle(pilot, lambda app: all(one.size == last for one in app.screen_stack))
+
+
+# Everything a user can press but what leaves the program; text that is typed and pasted into whatever is open.
+PRESSED = (
+    *"bcdefghijklmnoprstuvwxyBCDEFGHIJKLMNOPRSTUVWXYZ0123456789.,=+-[](){}<>/:?'\"! ",
+    "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x1b[5~", "\x1b[6~", "\x1b[H", "\x1b[F", "\x1b[Z", "\r", "\t", "\x7f",
+    *["\x1b"] * 8, ":threads\r", ":theme\r", "/L3 value>1\r", "\x1b[200~[/] \x1b[2J\x1b[201~",
+)  # fmt: skip
+SIZES = ((80, 24), (120, 36), (200, 60), (60, 16), (40, 10), (1, 1), (300, 80))
+
+
+@pytest.mark.timeout(120, method="signal")
+@pytest.mark.parametrize("seed", range(3))
+async def test_no_keys_sizes_and_themes_at_random_break_a_screen_while_a_run_streams(
+    shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setenv("MAXACT_SESSIONS", str(tmp_path))
+    chance, parser = random.Random(seed), KeyParser()
+    script = sessions.running(tmp_path / "run.maxact")
+    async with shown(script.path, 120, 36, read_only=True) as pilot:
+        with ticking(script, 0.3):
+            await settle(pilot, lambda app: app.snapshot.live is not None)
+            for _ in range(160):
+                for message in (*parser.feed(chance.choice(PRESSED)), *parser.tick()):
+                    pilot.app.post_message(message)
+                if chance.random() < 0.1:
+                    size = Size(*chance.choice(SIZES))
+                    pilot.app.post_message(Resize(size, size))
+                await asyncio.sleep(chance.choice((0, 0, 0.005, 0.02)))
+        pilot.app.post_message(Resize(Size(120, 36), Size(120, 36)))
+        for _ in range(12):
+            await pilot.press("escape")
+        await settle(pilot, lambda app: app.screen is app.monitor and "M 23,168" in screen_text(app))

@@ -123,8 +123,9 @@ async def test_each_screen_looks_as_pictured(shown: Shown, clean: Path, columns:
         await settle(pilot, shows("massive in 14"))
         check_picture(f"channels-{size}", screen_text(pilot.app))
         await pilot.press("escape", "p")
-        await settle(pilot, shows("M 5,792"))
-        await pilot.press("o", "space", "down", "space")
+        await settle(pilot, shows("Winter is warm."))
+        check_picture(f"prompt-box-{size}", screen_text(pilot.app))
+        await pilot.press("ctrl+o", "space", "down", "space")
         await settle(pilot, shows("•"))
         check_picture(f"prompts-{size}", screen_text(pilot.app))
         await pilot.press("enter")
@@ -170,6 +171,9 @@ class TestSample:
             assert pilot.app.snapshot.plan.sites[screen.site].name == "layer_13_attn_output"
             await pilot.press("enter")
             await settle(pilot, lambda app: isinstance(app.screen, SiteScreen) and app.screen.site == screen.site)
+            await pilot.press("escape")
+            assert pilot.app.screen is screen
+            assert screen.cursor.token == 1
 
     async def test_without_values_the_text_is_shown_and_what_it_needs(self, shown: Shown, clean: Path) -> None:
         async with shown(clean, read_only=True) as pilot:
@@ -179,7 +183,7 @@ class TestSample:
             await settle(pilot, shows("Summer fox the warm"))
             assert "token 0 of 20, id 0 = b'Summer'" in screen_text(pilot.app)
             await pilot.press("n")
-            assert "when the engine has answered" in screen_text(pilot.app)
+            await settle(pilot, shows("when the engine has answered"))
 
     async def test_hostile_tokens_of_every_kind_keep_to_their_cells(self, shown: Shown, hostile: Path) -> None:
         async with shown(hostile, 80, 24, read_only=True) as pilot:
@@ -222,7 +226,7 @@ class TestPrompt:
     async def test_the_list_leads_back_to_a_prompt_or_to_two(self, shown: Shown, clean: Path) -> None:
         async with shown(clean) as pilot:
             await settle(pilot, is_complete)
-            await pilot.press("p")
+            await pilot.press("p", "escape")
             await settle(pilot, shows("M 5,792"))
             await pilot.press("o", "c")
             assert isinstance(pilot.app.screen, PromptHistoryScreen)

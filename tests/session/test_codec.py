@@ -62,5 +62,5 @@ def test_int32_lists_round_trip(values: list[int]) -> None:
 
 def test_a_damaged_blob_is_an_error() -> None:
     encoded = encode(np.arange(100))
-    with pytest.raises(Exception, match=r"incomplete|invalid|truncated"):
+    with pytest.raises(Exception, match="cut short or changed"):
         decode(type(encoded)(encoded.dtype, encoded.shape, encoded.encoding, encoded.data[:-5]))

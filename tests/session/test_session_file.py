@@ -281,7 +281,7 @@ class TestRefusals:
 
     def test_truncated(self, session: Path) -> None:
         session.write_bytes(session.read_bytes()[:5000])
-        assert "not a session file, or is damaged" in self.refused(session)
+        assert "run.maxact is damaged: its database cannot be read" in self.refused(session)
 
     def test_foreign_database(self, tmp_path: Path) -> None:
         path = tmp_path / "x.maxact"

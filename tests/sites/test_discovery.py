@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 import transformers
@@ -29,17 +27,14 @@ DEEP = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 80, "nu
     ],
     ids=["dense", "moe"],
 )
-def test_eighty_blocks_are_searched_in_under_fifty_milliseconds(config: transformers.PreTrainedConfig) -> None:
+def test_every_one_of_eighty_blocks_has_the_same_sites(config: transformers.PreTrainedConfig) -> None:
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(config)
-    seconds = []
-    for _ in range(5):
-        # The thread's own time: other work on the machine must not decide this.
-        started = time.thread_time()
-        plan = find_sites(model, "all")
-        seconds.append(time.thread_time() - started)
+    plan = find_sites(model, "all")
     assert plan.layers == 80
-    assert min(seconds) < 0.05
+    components = {layer: [site.component for site in plan.sites if site.layer == layer] for layer in range(80)}
+    assert all(found == components[0] for found in components.values())
+    assert len(components[0]) >= 8
 
 
 def test_an_encoder_decoder_is_named_and_refused() -> None:

@@ -8,12 +8,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from engine.session.library import log_path, sessions_folder
 from maxact_tui.keymap.settings import load_settings
 from maxact_tui.terminal.preparing import prepare_terminal, wants_ascii
 from maxact_tui.terminal.splash import show_splash, take_back
+from maxact_tui.texts.visible import visible
 from maxact_tui.watching.finding import find_session, short_name
 
 
@@ -38,8 +40,8 @@ def open_session(session: Path) -> int:
     try:
         from engine.session.reader import SessionReader
 
-        with SessionReader(path):  # a file that cannot be read is refused before the screen opens
-            pass
+        with SessionReader(path) as reader:  # a file that cannot be read is refused before the screen opens
+            reader.status(), reader.meta()
     except BaseException:
         take_back()
         raise
@@ -62,17 +64,22 @@ def attach() -> int:
 
 
 def say_goodbye(path: Path, *, debug: bool = False) -> None:
-    """After the screen: where the results are, and how to come back."""
+    """After the screen: where the results are, and how to come back.
+
+    Raises:
+        SessionError: the file cannot be read, or is not there any more.
+    """
     from engine.session.reader import SessionReader
     from engine.session.records import ENDED
 
     with SessionReader(path) as reader:
         status = reader.status()
     if status.phase == "failed":
-        print(f"maxact-tui: {status.detail}", file=sys.stderr)
+        print(f"maxact-tui: {visible(status.detail, space=' ')}", file=sys.stderr)
         print(f"log: {log_path(path)}", file=sys.stderr)
         if debug:
-            print(log_path(path).read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
+            with suppress(OSError):
+                print(log_path(path).read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
     elif status.phase in ENDED:
         print(f"session: {path}  (maxact-tui open {short_name(path)})", file=sys.stderr)
     else:

@@ -20,4 +20,7 @@ def plan(model: str, *, sites: str, vision: bool, trust_remote_code: bool) -> in
     check_model(model)
     flags = ["--sites", sites, *(["--vision"] if vision else [])]
     flags += ["--trust-remote-code"] if trust_remote_code else []
-    return subprocess.run([sys.executable, "-P", "-m", "engine.sites", model, *flags], check=False).returncode
+    command = [sys.executable, "-P", "-m", "engine.sites", model, *flags]
+    found = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    sys.stdout.buffer.write(found.stdout)  # here, where a reader that has gone is no failure
+    return found.returncode

@@ -7,15 +7,20 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import sys
 from pathlib import Path
+from typing import Literal
 
 from corpus.reading import load_corpus
 from engine.job import Job
+from engine.newfile import discard_session
 from engine.process import start_engine
 from engine.session.library import new_path
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED
+from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
 from maxact_tui.cli.arguments import check_job
 from maxact_tui.cli.commands.steering import go_on, newest
@@ -23,6 +28,8 @@ from maxact_tui.cli.options import RunOptions
 from maxact_tui.errors import UserError
 from maxact_tui.keymap.settings import load_settings
 from maxact_tui.watching.finding import find_session, short_name
+
+Way = Literal["headless", "plain", "screen"]
 
 
 def measure(job: Job, options: RunOptions) -> int:
@@ -37,17 +44,12 @@ def measure(job: Job, options: RunOptions) -> int:
     if options.ab and job.policy != "raw":
         raise UserError("--ab compares with a raw run; leave --bos and --chat away", code=2)
     check_job(job)
+    way = _way(headless=options.headless or options.json or options.ab is not None)
     path = (options.session or new_path(job.model)).expanduser().absolute()
-    SessionWriter.create(path, job).close()
+    _create(path, job)
     if options.ab:
         return _run_pair(path, options)
-    return _launch(
-        path,
-        headless=options.headless or options.json,
-        as_json=options.json,
-        debug=options.debug,
-        disposable=True,
-    )
+    return _launch(path, way, as_json=options.json, debug=options.debug, disposable=True)
 
 
 def resume(session: Path | None, *, anyway: bool, headless: bool, as_json: bool, debug: bool) -> int:
@@ -56,6 +58,7 @@ def resume(session: Path | None, *, anyway: bool, headless: bool, as_json: bool,
     Raises:
         UserError: it runs already, or is finished.
     """
+    way = _way(headless=headless)
     path = find_session(session) if session is not None else newest(("paused",))
     with SessionReader(path) as reader:
         status = reader.status()
@@ -67,11 +70,9 @@ def resume(session: Path | None, *, anyway: bool, headless: bool, as_json: bool,
     elif status.phase not in ENDED:
         raise UserError(f"{name} is {status.phase} right now; look at it with: maxact-tui open {name}")
     elif anyway:
-        writer = SessionWriter.open(path)
-        writer.set_meta(resume_anyway=True)
-        writer.close()
+        _accept_changes(path)
     started = status.phase == "paused"
-    return _launch(path, headless=headless, as_json=as_json, debug=debug, disposable=False, is_started=started)
+    return _launch(path, way, as_json=as_json, debug=debug, disposable=False, is_started=started)
 
 
 def add(session: Path, corpus: str, samples: int | None, *, headless: bool, as_json: bool, debug: bool) -> int:
@@ -81,6 +82,7 @@ def add(session: Path, corpus: str, samples: int | None, *, headless: bool, as_j
         CorpusError: the texts cannot be read.
         UserError: there is nothing to add to yet.
     """
+    way = _way(headless=headless)
     path = find_session(session)
     source = corpus if corpus == "starter" else str(Path(corpus).expanduser().absolute())
     load_corpus(source, limit=samples)  # said here, rather than by an engine that took a minute to start
@@ -91,10 +93,42 @@ def add(session: Path, corpus: str, samples: int | None, *, headless: bool, as_j
         raise UserError(f"{name} ended before it measured anything; first: maxact-tui resume {name}")
     send_command(path, "add", {"corpus": source, "samples": samples})
     if status.phase in ENDED:
-        return _launch(path, headless=headless, as_json=as_json, debug=debug, disposable=False)
+        return _launch(path, way, as_json=as_json, debug=debug, disposable=False)
+    if status.phase == "paused":
+        print(f"{name} takes the texts up and stays paused; go on with: maxact-tui resume {name}", file=sys.stderr)
+        return 0
     when = "once its model is loaded" if status.phase in ("starting", "loading") else "after its present batch"
     print(f"{name} takes the texts up {when}; see its progress with: maxact-tui open {name}", file=sys.stderr)
     return 0
+
+
+def _way(*, headless: bool) -> Way:
+    """How a run will be shown; asked first, so that nothing is made or begun where the settings cannot be used."""
+    if headless:
+        return "headless"
+    if load_settings().plain:
+        return "plain"
+    return "screen" if sys.stdin.isatty() and sys.stdout.isatty() else "headless"
+
+
+def _create(path: Path, job: Job) -> None:
+    """Make the session file; a name that is taken is an error of whoever gave it."""
+    is_taken = os.path.lexists(path)
+    try:
+        SessionWriter.create(path, job).close()
+    except SessionError as error:
+        raise UserError(str(error), code=2 if is_taken else 1) from error
+
+
+def _accept_changes(path: Path) -> None:
+    """Let the engine go on although model, corpus or versions have changed."""
+    writer = SessionWriter.open(path)
+    try:
+        writer.set_meta(resume_anyway=True)
+    except sqlite3.Error as error:
+        raise UserError(f"cannot write {path}: {error}") from error
+    finally:
+        writer.close()
 
 
 def _run_pair(path: Path, options: RunOptions) -> int:
@@ -102,7 +136,7 @@ def _run_pair(path: Path, options: RunOptions) -> int:
     from maxact_tui.cli.headless import follow
     from maxact_tui.watching.pairing import start_partner, write_pair
 
-    start_engine(path)
+    _start(path, disposable=True)
     code = follow(path, as_json=options.json, debug=options.debug, disposable=True, summary=False)
     if code:
         return code
@@ -116,22 +150,18 @@ def _run_pair(path: Path, options: RunOptions) -> int:
     return 0
 
 
-def _launch(
-    path: Path, *, headless: bool, as_json: bool, debug: bool, disposable: bool, is_started: bool = False
-) -> int:
-    is_plain = not headless and load_settings().plain
-    if headless or not (is_plain or (sys.stdin.isatty() and sys.stdout.isatty())):
+def _launch(path: Path, way: Way, *, as_json: bool, debug: bool, disposable: bool, is_started: bool = False) -> int:
+    """Start the engine unless it is, and show the run; `disposable` is a session that holds nothing yet."""
+    if way != "screen":
         if not is_started:
-            _start(path)
+            _start(path, disposable=disposable)
+        if way == "plain":
+            from maxact_tui.cli.plain import tell
+
+            return tell(path)
         from maxact_tui.cli.headless import follow
 
         return follow(path, as_json=as_json, debug=debug, disposable=disposable)
-    if is_plain:
-        from maxact_tui.cli.plain import tell
-
-        if not is_started:
-            _start(path)
-        return tell(path)
     from maxact_tui.terminal.preparing import prepare_terminal, wants_ascii
     from maxact_tui.terminal.splash import show_splash, take_back
 
@@ -139,7 +169,7 @@ def _launch(
     show_splash(path.name, ascii_only=wants_ascii())
     try:
         if not is_started:
-            _start(path)
+            _start(path, disposable=disposable)
     except UserError:
         take_back()
         raise
@@ -151,8 +181,10 @@ def _launch(
     return code
 
 
-def _start(path: Path) -> None:
+def _start(path: Path, *, disposable: bool) -> None:
     try:
         start_engine(path)
-    except OSError as error:
+    except (OSError, SessionError) as error:
+        if disposable:
+            discard_session(path)
         raise UserError(f"the engine could not be started: {error}") from error

@@ -14,10 +14,11 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from engine.process import why_it_ended
 from engine.session.library import sessions_folder
 from engine.session.listing import list_sessions
 from engine.session.reader import SessionReader
-from engine.session.records import SessionInfo
+from engine.session.records import BROKEN_OFF, SessionInfo, Status
 from maxact_tui.cli.output import console
 from maxact_tui.errors import UserError
 from maxact_tui.keymap.settings import load_settings
@@ -67,6 +68,7 @@ def show(session: Path, *, as_json: bool) -> int:
 
     Raises:
         UserError: nothing has been measured yet.
+        SessionError: the file cannot be read.
     """
     from engine.analysis.model import analyse
     from engine.analysis.stability import read_stability
@@ -74,7 +76,7 @@ def show(session: Path, *, as_json: bool) -> int:
 
     with SessionReader(find_session(session)) as reader:
         if not len(reader.samples_done()):
-            raise UserError(f"{reader.path.name} holds no results yet ({reader.status().phase})")
+            raise UserError(f"{reader.path.name} holds no results yet ({_state(reader.status())})")
         summary, effects, stability = analyse(reader), read_effects(reader), read_stability(reader)
     if as_json:
         from engine.report.effects import effect_dict
@@ -88,6 +90,8 @@ def show(session: Path, *, as_json: bool) -> int:
         from maxact_tui.cli.summary_view import print_summary
 
         print_summary(summary, console())
+        if summary.status.phase in BROKEN_OFF:
+            console().print(Text(f"why it ended: {visible(why_it_ended(summary.status), space=' ')}"), soft_wrap=True)
         if stability is not None:
             console().print(Text(f"robustness: {robustness(stability)}"), soft_wrap=True)
         if effects:
@@ -113,6 +117,12 @@ def merge(sessions: list[Path], output: Path) -> int:
     return 0
 
 
+def _state(status: Status) -> str:
+    """The phase, and why the run was broken off if it was."""
+    why = f": {visible(why_it_ended(status), space=' ')}" if status.phase in BROKEN_OFF else ""
+    return f"{status.phase}{why}"
+
+
 def _row(info: SessionInfo, *, wide: bool) -> list[Text]:
     status = info.status
     share = f"{status.samples_done}/{status.samples_total}" if status.samples_total else "-"
@@ -120,6 +130,6 @@ def _row(info: SessionInfo, *, wide: bool) -> list[Text]:
     model = Path(info.model).name if Path(info.model).is_absolute() else info.model
     cells = [info.path.stem, status.phase, magnitude, share, duration(time.time() - info.created)]
     if wide:
-        cells[1:1] = [visible(model, MODEL_CELLS)]
+        cells[1:1] = [visible(model, MODEL_CELLS) or "-"]
         cells.append(size(info.size_bytes))
     return [Text(cell) for cell in cells]

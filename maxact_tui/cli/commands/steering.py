@@ -16,6 +16,7 @@ from pathlib import Path
 from engine.report.wording import counted
 from engine.session.library import log_path, sessions_folder
 from engine.session.listing import list_sessions
+from engine.session.liveness import SILENCE_SECONDS
 from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED
 from maxact_tui.errors import UserError
@@ -40,7 +41,7 @@ def stop(session: Path | None) -> int:
         number = send_command(path, "stop")
         _answer(reader, number, "stop")
         was_run = reader.status().phase not in ENDED
-        _wait(lambda: not is_alive(reader), f"{short_name(path)} is stopping, but its present batch takes long")
+        _wait(lambda: not is_alive(reader), lambda: f"{short_name(path)} is stopping, but {_delay(reader)}")
         status = reader.status()
     if was_run or status.phase == "stopped":
         done = f"{status.samples_done} of {counted(status.samples_total, 'sample')}"
@@ -113,9 +114,7 @@ def _answer(reader: SessionReader, number: int, name: str) -> str:
     def is_answered() -> bool:
         return reader.commands(number - 1)[0].state in ("done", "refused") or not is_alive(reader)
 
-    status = reader.status()
-    busy = "it is still loading" if status.phase in ("starting", "loading") else "its present batch takes long"
-    _wait(is_answered, f"asked {short_name(reader.path)} to {name}, but {busy}")
+    _wait(is_answered, lambda: f"asked {short_name(reader.path)} to {name}, but {_delay(reader)}")
     command = reader.commands(number - 1)[0]
     text = visible(str(command.answer.get("text") or command.state), space=" ")
     if command.state == "refused":
@@ -125,9 +124,20 @@ def _answer(reader: SessionReader, number: int, name: str) -> str:
     return text
 
 
-def _wait(condition: Callable[[], bool], late: str) -> None:
+def _wait(condition: Callable[[], bool], late: Callable[[], str]) -> None:
     end = time.monotonic() + ANSWER_SECONDS
     while not condition():
         if time.monotonic() > end:
-            raise UserError(f"{late}; the request stands, no answer within {ANSWER_SECONDS:.0f} s")
+            raise UserError(f"{late()}; the request stands, no answer within {ANSWER_SECONDS:.0f} s")
         time.sleep(_POLL_SECONDS)
+
+
+def _delay(reader: SessionReader) -> str:
+    """Why an engine that is alive lets somebody wait, as far as its status tells."""
+    status = reader.status()
+    if status.phase in ENDED and (service := reader.service()) is not None:
+        status = service
+    silence = time.time() - status.heartbeat
+    if status.heartbeat and silence > SILENCE_SECONDS:
+        return f"its engine, process {status.pid}, has shown no sign of life for {silence:.0f} s (halted, or no CPU?)"
+    return "it is still loading" if status.phase in ("starting", "loading") else "its present batch takes long"

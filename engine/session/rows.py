@@ -1,0 +1,224 @@
+"""What a session file says in rows: the run, the engine's status, samples, events, requests and results.
+
+- `SessionRows`  read-only view of them; `SessionReader` adds the numbers
+- `SessionMeta`  what does not change during a run
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.job import Job
+from engine.session import schema
+from engine.session.codec import UnsoundError, unpack_int32
+from engine.session.damage import reads
+from engine.session.lastword import logged_failure
+from engine.session.liveness import is_gone
+from engine.session.records import Command, Event, Result, SampleRecord, Status
+from engine.sites.site import HookPlan
+
+_NUMBER = int | float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionMeta:
+    """What does not change during a run. Parts the engine has not written yet are None or empty."""
+
+    job: Job
+    created: float
+    plan: HookPlan | None
+    provenance: dict[str, Any]
+    corpus: dict[str, Any]
+    raw: dict[str, Any]
+
+
+class SessionRows:
+    """Reads what one session file says in rows.
+
+    Raises:
+        SessionError: at opening and by any method, when the file cannot be read; `DamagedError` where it does not
+            hold what was written into it.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._db = schema.open_readonly(self.path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @reads("its database")
+    def data_version(self) -> int:
+        """A number that changes whenever another connection has committed; cheap to ask often."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What is read inside is of one and the same moment, whatever the engine commits meanwhile; may be nested."""
+        if self._db.in_transaction:
+            yield
+            return
+        self._transact("BEGIN")
+        try:
+            yield
+        except BaseException:
+            with suppress(sqlite3.Error):  # what was raised inside says more
+                self._db.execute("ROLLBACK")
+            raise
+        self._transact("COMMIT")
+
+    @reads("its database")
+    def _transact(self, command: str) -> None:
+        self._db.execute(command)
+
+    @reads("what it says of its run")
+    def meta(self) -> SessionMeta:
+        """Job, hook plan, provenance and corpus description."""
+        raw = {name: json.loads(value) for name, value in self._db.execute("SELECT name, value FROM meta")}
+        plan = HookPlan.from_json(raw["plan"]) if raw.get("plan") else None
+        job, provenance, corpus = Job.from_json(raw["job"]), raw.get("provenance", {}), raw.get("corpus", {})
+        if not (isinstance(job.model, str) and isinstance(provenance, dict) and isinstance(corpus, dict)):
+            raise UnsoundError("cut short or changed")
+        return SessionMeta(job, float(raw["created"]), plan, provenance, corpus, raw)
+
+    @reads("its status")
+    def status(self) -> Status:
+        """The engine's status, with phase `gone` where it ought to beat and does not.
+
+        One that could not write its last status (a full disk) has `failed`, for the reason its log gives.
+        """
+        value, heartbeat = self._row("SELECT value, heartbeat FROM status", "there is none")
+        status = Status.from_json(json.loads(value)).changed(heartbeat=float(heartbeat))
+        (created,) = self._row("SELECT value FROM meta WHERE name = 'created'", "when it was made is missing")
+        if not is_gone(status, float(json.loads(created))):
+            return status
+        failure = logged_failure(self.path, status.started)
+        if failure is None:
+            return status.changed(phase="gone")
+        return status.changed(phase="failed", detail=failure[0], ended=failure[1])
+
+    @reads("the status of its service")
+    def service(self) -> Status | None:
+        """The engine that answers requests about an ended run, `gone` where it ought to beat and does not.
+
+        None where there never was one.
+        """
+        row = self._rows_if_known("service", "SELECT value, heartbeat FROM service")
+        if not row:
+            return None
+        status = Status.from_json(json.loads(row[0][0])).changed(heartbeat=float(row[0][1]))
+        return status.changed(phase="gone") if is_gone(status, status.started) else status
+
+    @reads("its last checkpoint")
+    def checkpoint_number(self) -> int:
+        """How many checkpoints were written; 0 before the first."""
+        row = self._db.execute("SELECT number FROM checkpoints").fetchone()
+        return int(row[0]) if row else 0
+
+    @reads("its last checkpoint")
+    def checkpoint_status(self) -> Status | None:
+        """The status at the last checkpoint: the cursor of a resume."""
+        row = self._db.execute("SELECT status FROM checkpoints").fetchone()
+        return Status.from_json(json.loads(row[0])) if row else None
+
+    @reads("its results")
+    def results(self, kind: str | None = None) -> list[Result]:
+        """What was asked of the loaded model beside the measuring, oldest first; of one kind, if given."""
+        rows = self._rows_if_known("results", "SELECT id, at, kind, title, settings, data FROM results ORDER BY id")
+        sound = (_checked(row, int, _NUMBER, str, str, str, str) for row in rows)
+        found = (Result(r[0], r[1], r[2], r[3], _fields(r[4]), _fields(r[5])) for r in sound)
+        return [result for result in found if kind is None or result.kind == kind]
+
+    @reads("its samples")
+    def sample(self, number: int) -> SampleRecord | None:
+        """One sample with its token ids."""
+        row = self._db.execute(
+            "SELECT sample, category, language, origin, was_cut, token_ids FROM samples WHERE sample = ?", (number,)
+        ).fetchone()
+        if row is None:
+            return None
+        found, category, language, origin, was_cut, packed = _checked(row, int, str, str, str, int, bytes)
+        return SampleRecord(found, category, language, origin, bool(was_cut), unpack_int32(packed))
+
+    @reads("its samples")
+    def sample_labels(self) -> list[tuple[int, str, int]]:
+        """(number, category, tokens) of every sample, by number."""
+        rows = self._db.execute("SELECT sample, category, tokens FROM samples ORDER BY sample")
+        return [_checked(row, int, str, int) for row in rows]
+
+    @reads("its vocabulary")
+    def pieces(self, token_ids: Iterable[int]) -> list[bytes]:
+        """The bytes each token contributes to the text; `b''` for ids that were never stored."""
+        wanted = [int(i) for i in token_ids]
+        known: dict[int, bytes] = {}
+        unique = sorted(set(wanted))
+        for start in range(0, len(unique), 500):
+            part = unique[start : start + 500]
+            marks = ",".join("?" * len(part))
+            rows = self._db.execute(f"SELECT token_id, piece FROM vocabulary WHERE token_id IN ({marks})", part)
+            known.update(_checked(row, int, bytes) for row in rows)
+        return [known.get(i, b"") for i in wanted]
+
+    @reads("its batch plan")
+    def batches(self) -> list[NDArray[np.int32]]:
+        """The batch plan: the sample numbers of each batch, in run order."""
+        return [unpack_int32(row[0]) for row in self._db.execute("SELECT samples FROM batches ORDER BY batch")]
+
+    @reads("its events")
+    def events(self, after: int = 0) -> list[Event]:
+        """Events with a number above `after`, oldest first."""
+        rows = self._db.execute(
+            "SELECT id, at, tokens, kind, text, site FROM events WHERE id > ? ORDER BY id", (after,)
+        )
+        return [Event(*_checked(row, int, _NUMBER, int, str, str, int | None)) for row in rows]
+
+    @reads("its requests")
+    def commands(self, after: int = 0) -> list[Command]:
+        """Commands with a number above `after`, oldest first, with the engine's answers."""
+        rows = self._db.execute(
+            "SELECT id, at, name, arguments, state, answer FROM commands WHERE id > ? ORDER BY id", (after,)
+        )
+        sound = (_checked(row, int, _NUMBER, str, str, str, str) for row in rows)
+        return [Command(r[0], r[1], r[2], _fields(r[3]), r[4], _fields(r[5])) for r in sound]
+
+    def _row(self, query: str, missing: str) -> tuple[Any, ...]:
+        """The one row that every session has of this; `missing` says in words that there is none."""
+        row: tuple[Any, ...] | None = self._db.execute(query).fetchone()
+        if row is None:
+            raise UnsoundError(missing)
+        return row
+
+    def _rows_if_known(self, table: str, query: str) -> list[Any]:
+        """Rows of a table that files of version 1 do not have."""
+        known = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        return self._db.execute(query).fetchall() if known else []
+
+
+def _checked(row: tuple[Any, ...], *kinds: Any) -> Any:
+    """The row, of which each value is of its kind: SQLite stores any value in any column."""
+    if not all(map(isinstance, row, kinds)):
+        raise UnsoundError("changed")
+    return row
+
+
+def _fields(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise UnsoundError("changed")
+    return found

@@ -1,0 +1,160 @@
+"""Damaged sessions on the screen: the damage is a message, the app goes on, and leaving it asks nothing."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from engine.session.library import log_path
+from maxact_tui.screens.browser import BrowserScreen
+from maxact_tui.screens.choice import ChoiceScreen
+from maxact_tui.screens.monitor import MonitorScreen
+from maxact_tui.shell.application import MaxactApp
+from maxact_tui.watching.looking import Look
+from maxact_tui.watching.snapshot import Wish
+from tests.screen import sessions
+from tests.screen.conftest import Shown, settle
+from tests.screen.pictures import screen_text
+from tests.session.damages import BEGINNING, EVERYTHING, NUMBERS
+
+KEYS = (
+    "y",
+    "escape",
+    "i",
+    "escape",
+    "c",
+    "escape",
+    "t",
+    "escape",
+    "enter",
+    "2",
+    "3",
+    "4",
+    "5",
+    "escape",
+    "2",
+    "3",
+    "4",
+)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A finished session, as bytes."""
+    path = tmp_path_factory.mktemp("whole") / "run.maxact"
+    sessions.finished(path, layers=3, samples=5)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bytes) -> Path:
+    """A session to be damaged, beside a whole one."""
+    monkeypatch.setenv("MAXACT_SESSIONS", str(tmp_path))
+    (tmp_path / "good.maxact").write_bytes(whole)
+    path = tmp_path / "bad.maxact"
+    path.write_bytes(whole)
+    return path
+
+
+def head(pilot: Pilot[int]) -> str:
+    return "\n".join(screen_text(pilot.app).splitlines()[:2])
+
+
+@pytest.mark.parametrize("damage", NUMBERS)
+async def test_every_key_works_on_damaged_numbers(shown: Shown, bad: Path, damage: str) -> None:
+    NUMBERS[damage](bad)
+    async with shown(bad, 100, 30) as pilot:
+        await settle(pilot, lambda app: "it is damaged: " in app.snapshot.problem)
+        assert "it is damaged: " in head(pilot)
+        for key in KEYS:
+            await pilot.press(key)
+            await pilot.pause(0.02)
+        assert pilot.app.is_running
+    assert pilot.app._exception is None
+
+
+@pytest.mark.parametrize("damage", BEGINNING)
+async def test_what_cannot_be_read_at_all_is_said_and_left_without_a_question(
+    shown: Shown, bad: Path, damage: str
+) -> None:
+    BEGINNING[damage](bad)
+    async with shown(bad) as pilot:
+        await settle(pilot, lambda app: app.snapshot.problem != "")
+        assert " it is damaged: " in head(pilot)
+        await pilot.press("q")
+        assert not isinstance(pilot.app.screen_stack[-1:], ChoiceScreen)
+    assert pilot.app.return_code == 1
+
+
+async def test_a_run_that_goes_on_is_still_asked_about(shown: Shown, bad: Path) -> None:
+    bad.unlink()
+    script = sessions.running(bad, layers=3, samples=5)
+    async with shown(bad) as pilot:
+        await settle(pilot, lambda app: app.snapshot.status is not None)
+        await pilot.press("q")
+        await settle(pilot, lambda app: isinstance(app.screen, ChoiceScreen))
+    script.writer.close()
+
+
+async def test_the_browser_shows_it_and_why_once_it_is_chosen(shown: Shown, bad: Path) -> None:
+    BEGINNING["a job cut short"](bad)
+    async with shown(None, 100, 24) as pilot:
+        await settle(pilot, lambda app: isinstance(app.screen, BrowserScreen) and "bad" in screen_text(app))
+        rows = [row for row in screen_text(pilot.app).splitlines() if "bad" in row or "good" in row]
+        assert ["damaged" in row for row in rows] == ["bad" in row for row in rows]
+        assert "finished" in next(row for row in rows if "good" in row)
+        chosen = pilot.app.screen
+        assert isinstance(chosen, BrowserScreen)
+        while chosen._sessions[chosen.chosen or 0].path != bad:
+            await pilot.press("down")
+        await pilot.press("enter")
+        await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen) and app.snapshot.problem != "")
+        assert "it is damaged: what it says of its run cannot be read (cut short or changed)" in head(pilot)
+        await pilot.press("q")
+    assert pilot.app._exception is None
+
+
+@pytest.mark.parametrize("damage", EVERYTHING)
+def test_a_damaged_file_is_read_once_and_not_four_times_a_second(bad: Path, damage: str) -> None:
+    EVERYTHING[damage](bad)
+    look, wish = Look(bad), Wish(model=True, board=True)
+    seen = [snapshot for _ in range(12) if (snapshot := look.again(wish)) is not None]
+    assert "it is damaged: " in seen[-1].problem
+    assert look.again(wish) is None
+    assert look._reader is None, "it was not even opened"
+    look.close()
+
+
+def test_a_file_that_is_mended_is_read_again(bad: Path, whole: bytes) -> None:
+    BEGINNING["no status"](bad)
+    look = Look(bad)
+    broken = look.again(Wish())
+    assert broken is not None
+    assert broken.problem
+    assert look.again(Wish()) is None
+    time.sleep(0.01)  # so that the file's time is another one
+    bad.write_bytes(whole)
+    mended = look.again(Wish())
+    assert mended is not None
+    assert (mended.problem, mended.has_ended) == ("", True)
+    look.close()
+
+
+async def test_a_full_disk_is_the_reason_that_the_log_gives(shown: Shown, bad: Path) -> None:
+    bad.unlink()
+    script = sessions.running(bad, layers=3, samples=5)
+    script.writer.set_status(script.status.changed(boot="earlier"))
+    script.writer.close()
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(script.status.started + 9))
+    reason = "checkpoint not written: database or disk is full; free some space, then continue with ..."
+    log_path(bad).write_text(f"{stamp},001 INFO engine.recording: run: failed: {reason}\n")
+    async with shown(bad, 120, 36) as pilot:
+        await settle(pilot, lambda app: "saved:" in screen_text(app))
+        text = " ".join(screen_text(pilot.app).split())
+    app = pilot.app
+    assert isinstance(app, MaxactApp)
+    assert "the run failed: checkpoint not written: database or disk is full; free some space" in text
+    assert "gave no reason" not in text
