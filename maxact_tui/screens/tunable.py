@@ -14,7 +14,6 @@ from textual.strip import Strip
 
 from engine.quantization.board import Column
 from engine.quantization.errors import QuantizationError
-from maxact_tui.pages.effects import effect_status
 from maxact_tui.pages.int8page import int8_page
 from maxact_tui.pages.tuning import FINE, MOST_CHANNELS, Tuner, Tuning, make_tuner
 from maxact_tui.screens.watched import WatchedScreen, needing_rows
@@ -56,7 +55,11 @@ class Tunable(ABC):
 
     def draw_effect(self, shown: Lines, *, is_wanted: bool = True) -> bool:
         """Say how the newest measurement of an effect is getting on; without one there is no such line."""
-        text, style = effect_status(self.snapshot) if is_wanted else ("", "")
+        text = style = ""
+        if is_wanted:
+            from maxact_tui.pages.effects import effect_status  # the first frame does not wait for it
+
+            text, style = effect_status(self.snapshot)
         if shown.display != bool(text):
             shown.display = bool(text)
         return shown.show([line(self.look, (f" {text}", style))] if text else [])
