@@ -127,7 +127,8 @@ def tell(path: Path) -> int:
 
 def _is_over(snapshot: Snapshot) -> bool:
     """Whether the run has ended and everything up to its end has been read."""
-    return snapshot.has_ended and (snapshot.view is not None or not snapshot.checkpoint)
+    is_read = snapshot.view is not None or not snapshot.checkpoint or bool(snapshot.problem)
+    return snapshot.has_ended and is_read
 
 
 def _summary(path: Path) -> None:

@@ -140,7 +140,7 @@ async def test_threads_are_kept_by_the_layers_they_live_in(shown: Shown, clean_s
         await pilot.press("slash", *"L20 chan:0", "enter")
         await settle(pilot, lambda app: "/ L20 chan:0  1 of " in screen_text(app))
         await pilot.press("enter")
-        await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen))
+        await settle(pilot, lambda app: isinstance(app.screen, SiteScreen))
         assert pilot.app.snapshot.plan.sites[pilot.app.screen.site].name == "layer_11_hidden"
 
 

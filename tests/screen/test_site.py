@@ -57,7 +57,7 @@ async def test_threads_lead_to_the_site_of_their_peak(shown: Shown, clean_sessio
         await pilot.pause()
         thread = pilot.app.snapshot.model.threads[0]
         await pilot.press("enter")
-        await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen))
+        await settle(pilot, lambda app: isinstance(app.screen, SiteScreen))
         site = pilot.app.snapshot.plan.sites[pilot.app.screen.site]
         assert (site.layer, site.component) == (thread.peak_layer, "hidden")
 
