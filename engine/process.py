@@ -3,7 +3,6 @@
 - `start_engine`    run `python -P -m engine SESSION`, out of reach of the terminal
 - `start_service`   the same for an engine that answers requests about an ended run
 - `starting_status`  what is recorded of an engine before its first word
-- `why_it_ended`    in the engine's own words, or that it had no time for any
 - `describe_death`  the last lines of an engine's log
 - `IDLE_SECONDS`    how long an engine that only answers stays when nobody asks
 """
@@ -12,30 +11,34 @@ from __future__ import annotations
 
 import os
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from engine.session.library import boot_identity, log_path
+from engine.session.patience import Patience
 from engine.session.records import Status
 from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
+from engine.session.writing import write
 
 IDLE_SECONDS = 600.0
 TOO_LATE = "the engine it was meant for has ended"
 
 
-def start_engine(session: Path) -> int:
+def start_engine(session: Path, patience: Patience | None = None) -> int:
     """Start the engine for a session file; closing the terminal or the screen does not touch it.
 
     Its stdin is closed and its output goes to the log beside the session, because native libraries write to file
     descriptors and would tear the screen. The session's status says `starting`, with the process id, so that a
     death before the engine's first word is seen as well.
 
+    Args:
+        session: the session file.
+        patience: with another process that writes into it.
+
     Returns:
         The process id.
 
@@ -43,18 +46,26 @@ def start_engine(session: Path) -> int:
         OSError: the interpreter or the log cannot be opened.
         SessionError: the session cannot be written; no engine was started.
     """
-    with _writing(session) as writer:
+    patience, starting = patience or Patience(), starting_status()
+
+    def announce(writer: SessionWriter) -> None:
         writer.refuse_unanswered(TOO_LATE, kept=("add",))
-        starting = starting_status()
         writer.set_status(starting)
-        process = _spawn(session)
-        with suppress(sqlite3.OperationalError):  # the engine runs already, and its first word tells the same
-            writer.replace_status(starting, starting.changed(pid=process.pid))
+
+    write(session, announce, patience)
+    process = _spawn(session)
+    named = starting.changed(pid=process.pid)
+    with suppress(SessionError):  # the engine runs already, and its first word tells the same
+        write(session, lambda writer: writer.replace_status(starting, named), patience)
     return process.pid
 
 
-def start_service(session: Path) -> int:
+def start_service(session: Path, patience: Patience | None = None) -> int:
     """Start an engine that loads the model of an ended run and answers requests about it (`engine.serving`).
+
+    Args:
+        session: the session file.
+        patience: with another process that writes into it.
 
     Returns:
         The process id.
@@ -63,22 +74,13 @@ def start_service(session: Path) -> int:
         OSError: the interpreter or the log cannot be opened.
         SessionError: the session cannot be written; no engine was started.
     """
-    with _writing(session) as writer:
+
+    def announce(writer: SessionWriter) -> None:
         writer.refuse_unanswered(TOO_LATE)
         writer.set_service(starting_status())
-        return _spawn(session, "--serve").pid
 
-
-@contextmanager
-def _writing(session: Path) -> Iterator[SessionWriter]:
-    """A writer of the session, which is closed at the end; a full disk becomes a `SessionError`."""
-    writer = SessionWriter.open(session)
-    try:
-        yield writer
-    except sqlite3.Error as error:
-        raise SessionError(f"cannot write {session}: {error}") from error
-    finally:
-        writer.close()
+    write(session, announce, patience or Patience())
+    return _spawn(session, "--serve").pid
 
 
 def starting_status() -> Status:
@@ -97,14 +99,6 @@ def _spawn(session: Path, *options: str) -> subprocess.Popen[bytes]:
             close_fds=True,
             cwd=session.absolute().parent,
         )
-
-
-def why_it_ended(status: Status) -> str:
-    """The reason an ended engine gave; one that was killed could give none, and its last status is no reason."""
-    if status.phase != "gone":
-        return status.detail or "it gave no reason; the last lines of its log may"
-    step = f" while {status.detail}" if status.detail and not status.samples_total else ""
-    return f"the engine is gone{step} and gave no reason (killed? out of memory?)"
 
 
 def describe_death(session: Path, lines: int = 5) -> list[str]:

@@ -7,10 +7,14 @@
 - `damage`    the border: what cannot be read becomes a `DamagedError`
 - `maxima`    per-sample maxima, some sites at a time
 - `writer`    `SessionWriter`: what the engine writes
+- `writing`   the same as somebody else than the engine, with patience
 - `rows`      what is read from the tables of rows: `SessionMeta`, status, samples, events
-- `reader`    `SessionReader`: that and the numbers, what everything else reads; `send_command`
+- `reader`    `SessionReader`: that and the numbers, what everything else reads
+- `patience`  waiting for a file that another process is writing
+- `requests`  asking the engine for something, and where each request stands
+- `outbox`    requests on their way, written by a thread
 - `lastword`  what an engine could only write into its log
-- `liveness`  whether the engine of a session is alive
+- `liveness`  whether the engine of a session is alive, and why it ended
 - `library`   where sessions live, what they are called
 - `listing`   which sessions there are
 

@@ -7,22 +7,29 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from engine.session.library import SUFFIX, sessions_folder, size_of
+from engine.session.patience import Patience
 from engine.session.reader import SessionReader
 from engine.session.records import BROKEN_OFF, SessionInfo, Status
 from engine.session.schema import DamagedError, SessionError
 
 
-def list_sessions(folder: Path | None = None) -> list[SessionInfo]:
-    """Every session of a folder, newest first, also damaged ones; files that are not sessions are left out."""
-    found = []
+def list_sessions(folder: Path | None = None, patience: Patience | None = None) -> list[SessionInfo]:
+    """Every session of a folder, newest first, also damaged ones; files that are not sessions are left out.
+
+    Args:
+        folder: None for the usual one.
+        patience: with another process that writes into one of them.
+    """
+    found, patience = [], patience or Patience()
     for path in (folder or sessions_folder()).glob(f"*{SUFFIX}"):
         with suppress(SessionError, FileNotFoundError):  # not a session, or removed just now
-            found.append(_describe(path))
+            found.append(patience.wait_for(partial(_describe, path)))
     return sorted(found, key=lambda info: info.created, reverse=True)
 
 
@@ -45,9 +52,9 @@ def describe_session(reader: SessionReader) -> SessionInfo:
     return SessionInfo(reader.path, meta.job.model, status, largest, meta.created, size_of(reader.path))
 
 
-def _describe(path: Path) -> SessionInfo:
+def _describe(path: Path, wait_seconds: float) -> SessionInfo:
     try:
-        with SessionReader(path) as reader:
+        with SessionReader(path, wait_seconds) as reader:
             return describe_session(reader)
     except DamagedError as error:
         status = Status(phase="damaged", detail=error.what)

@@ -1,7 +1,8 @@
-"""Whether the engine of a session is alive, judged from its status alone.
+"""Whether the engine of a session is alive, and why it ended, judged from its status alone.
 
-- `is_gone`     whether an engine that should beat has stopped
-- `is_running`  whether a process of this machine is alive, and is the one meant
+- `is_gone`       whether an engine that should beat has stopped
+- `is_running`    whether a process of this machine is alive, and is the one meant
+- `why_it_ended`  in the engine's own words, or that it had no time for any
 """
 
 from __future__ import annotations
@@ -54,3 +55,11 @@ def is_running(pid: int, started: float) -> bool:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def why_it_ended(status: Status) -> str:
+    """The reason an ended engine gave; one that was killed could give none, and its last status is no reason."""
+    if status.phase != "gone":
+        return status.detail or "it gave no reason; the last lines of its log may"
+    step = f" while {status.detail}" if status.detail and not status.samples_total else ""
+    return f"the engine is gone{step} and gave no reason (killed? out of memory?)"

@@ -1,17 +1,12 @@
-"""`SessionReader`: what every screen, report and comparison reads; and how a screen asks for something.
+"""`SessionReader`: what every screen, report and comparison reads.
 
 - `SessionReader`  read-only view of one session file, live or finished
 - `SessionMeta`    what does not change during a run
-- `send_command`   put a request for the engine into the file
 """
 
 from __future__ import annotations
 
-import json
-import sqlite3
-import time
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +21,7 @@ from engine.session.rows import SessionMeta, SessionRows
 from engine.statistics.experts import ExpertTotals
 from engine.statistics.totals import SiteTotals
 
-__all__ = ["SessionMeta", "SessionReader", "send_command"]
+__all__ = ["SessionMeta", "SessionReader"]
 
 _DTYPES = frozenset({"bfloat16", "float16", "float32"})
 
@@ -164,28 +159,3 @@ def _require_any(arrays: Mapping[str, NDArray[Any]]) -> None:
     """Of arrays that are all gone the list of those that are missing would say less."""
     if not arrays:
         raise UnsoundError("their arrays are missing")
-
-
-def send_command(path: Path | str, name: str, arguments: dict[str, Any] | None = None) -> int:
-    """Ask the engine of a session for something (`pause`, `resume`, `stop`, ...).
-
-    Returns:
-        The command's number; the answer appears under it.
-
-    Raises:
-        SessionError: the file cannot be written here.
-        DamagedError: it does not hold what was written into it.
-    """
-    db = schema.open_writable(Path(path))
-    try:
-        cursor = db.execute(
-            "INSERT INTO commands (at, name, arguments, state, answer) VALUES (?, ?, ?, 'new', '{}')",
-            (time.time(), name, json.dumps(arguments or {})),
-        )
-        return int(cursor.lastrowid or 0)
-    except sqlite3.DatabaseError as error:
-        if schema.is_damage(error):
-            raise schema.unreadable(Path(path), "its database", error) from error
-        raise schema.SessionError(f"cannot send '{name}' to {path}: {error}") from error
-    finally:
-        db.close()

@@ -44,14 +44,19 @@ class SessionMeta:
 class SessionRows:
     """Reads what one session file says in rows.
 
+    Args:
+        path: the file.
+        wait_seconds: for another process that holds the file, at opening and by any method.
+
     Raises:
+        BusyError: another process held it all the time.
         SessionError: at opening and by any method, when the file cannot be read; `DamagedError` where it does not
             hold what was written into it.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, wait_seconds: float = schema.WAIT_SECONDS) -> None:
         self.path = Path(path)
-        self._db = schema.open_readonly(self.path)
+        self._db = schema.open_readonly(self.path, wait_seconds)
 
     def close(self) -> None:
         """Close the file."""

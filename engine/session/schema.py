@@ -2,6 +2,7 @@
 
 - `SCHEMA_VERSION`, `APPLICATION_ID`  what a file must say of itself
 - `SessionError`, `DamagedError`      one line, with the user's next step
+- `BusyError`                         another process holds the file; worth trying again
 - `unreadable`                        that line for what SQLite says of a file
 - `create`, `open_writable`, `open_readonly`  connections
 """
@@ -65,6 +66,9 @@ _NOT_ITS_FAULT = frozenset(
         sqlite3.SQLITE_AUTH,
     }
 )
+# Another process holds the file: it can be tried again as it is.
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+WAIT_SECONDS = 10.0  # for another process that holds the file, before that is an error
 _LONGEST_QUOTE = 100  # characters of an error
 _MAGIC, _ID_PLACE = b"SQLite format 3\0", slice(68, 72)  # of the first bytes of an SQLite file
 
@@ -87,11 +91,25 @@ class DamagedError(SessionError):
         self.what = what
 
 
+class BusyError(SessionError):
+    """Another process is writing the session file, and nothing else can be done with it meanwhile.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: Path, said: str = "") -> None:
+        super().__init__(said or f"{path} is being written by another process; try again")
+        self.path = path
+
+
 def unreadable(path: Path, what: str, error: sqlite3.Error | UnicodeDecodeError) -> SessionError:
     """Why `what` cannot be read from a session file: it is damaged, or something else is in the way."""
     said = "cut short or changed"
     if hasattr(error, "sqlite_errorcode"):  # what Python says of text that is none quotes all of it
         said = "".join(one if one.isprintable() else "?" for one in str(error))[:_LONGEST_QUOTE]
+    if is_busy(error):
+        return BusyError(path)
     if is_blameless(error):
         return SessionError(f"cannot read {path}: {said}; try again, or see to its permissions and its disk")
     return DamagedError(path, f"{what} cannot be read ({said})")
@@ -100,6 +118,11 @@ def unreadable(path: Path, what: str, error: sqlite3.Error | UnicodeDecodeError)
 def is_blameless(error: Exception) -> bool:
     """Whether the file may be whole: somebody else holds it, or its disk or its permissions are in the way."""
     return (getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF) in _NOT_ITS_FAULT
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether another process holds the file."""
+    return (getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF) in _BUSY
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -144,29 +167,33 @@ def create(path: Path, fill: Callable[[sqlite3.Connection], None]) -> sqlite3.Co
     return connection
 
 
-def open_writable(path: Path, *, live: bool = False) -> sqlite3.Connection:
+def open_writable(path: Path, *, live: bool = False, wait_seconds: float = WAIT_SECONDS) -> sqlite3.Connection:
     """Open an existing session file for writing (the engine, or a screen sending a command).
 
     Args:
         path: the file.
         live: others will read while much is written. A session that ended is one file without a write-ahead log;
             going on without one, every tick would wait for the disk and for whoever reads.
+        wait_seconds: for another process that holds the file, here and by every statement.
 
     Raises:
+        BusyError: another process held it all the time.
         SessionError: not there, not a session, of a newer version, or not writable.
         DamagedError: it does not hold what was written into it.
     """
     _require(path)
     if not os.access(path, os.W_OK):
         raise SessionError(f"{path} is read-only here; copy it to a place of your own to change it")
-    connection = _checked(path, path)
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    connection = _checked(path, path, wait_seconds)
     try:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         connection.execute("PRAGMA synchronous = NORMAL")
         _migrate(connection, version)
     except sqlite3.OperationalError as error:
         connection.close()
-        raise SessionError(f"cannot bring {path} from schema {version} to {SCHEMA_VERSION}: {error}") from error
+        if is_busy(error):
+            raise BusyError(path) from error
+        raise SessionError(f"cannot bring {path} to schema {SCHEMA_VERSION}: {error}") from error
     except sqlite3.DatabaseError as error:
         connection.close()
         raise unreadable(path, "its database", error) from error
@@ -176,10 +203,15 @@ def open_writable(path: Path, *, live: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def open_readonly(path: Path) -> sqlite3.Connection:
+def open_readonly(path: Path, wait_seconds: float = WAIT_SECONDS) -> sqlite3.Connection:
     """Open an existing session file for reading, also on read-only media.
 
+    Args:
+        path: the file.
+        wait_seconds: for another process that holds the file, here and by every statement.
+
     Raises:
+        BusyError: another process held it all the time.
         SessionError: not there, not a session, or of a newer version.
         DamagedError: it does not hold what was written into it.
     """
@@ -188,7 +220,7 @@ def open_readonly(path: Path) -> sqlite3.Connection:
     # A WAL file in a folder that cannot hold its -shm can only be read as an unchanging one.
     if not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
         uri += "&immutable=1"
-    return _checked(path, uri)
+    return _checked(path, uri, wait_seconds)
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
@@ -203,9 +235,10 @@ def _cannot_write(path: Path, reason: object) -> SessionError:
     return SessionError(f"cannot write {path}: {reason}; choose another place with --session FILE")
 
 
-def _connect(place: Path | str) -> sqlite3.Connection:
+def _connect(place: Path | str, wait_seconds: float = WAIT_SECONDS) -> sqlite3.Connection:
     """A connection to a file, or to the URI of one."""
-    return sqlite3.connect(place, uri=isinstance(place, str), timeout=10, isolation_level=None, check_same_thread=False)
+    is_uri = isinstance(place, str)
+    return sqlite3.connect(place, uri=is_uri, timeout=wait_seconds, isolation_level=None, check_same_thread=False)
 
 
 def _choose_journal(connection: sqlite3.Connection) -> None:
@@ -230,10 +263,10 @@ def _require(path: Path) -> None:
         raise SessionError(f"{path} is a pipe or a device, not a session file; maxact-tui sessions lists yours")
 
 
-def _checked(path: Path, place: Path | str) -> sqlite3.Connection:
+def _checked(path: Path, place: Path | str, wait_seconds: float) -> sqlite3.Connection:
     """A connection to `place`, which is the file `path` or its URI, once it has said that it is a session."""
     try:
-        connection = _connect(place)
+        connection = _connect(place, wait_seconds)
     except sqlite3.Error as error:
         raise unreadable(path, "its database", error) from error
     try:

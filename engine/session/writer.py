@@ -57,13 +57,16 @@ class SessionWriter:
         return cls(path, schema.create(path, begin))
 
     @classmethod
-    def open(cls, path: Path, *, live: bool = False) -> SessionWriter:
+    def open(cls, path: Path, *, live: bool = False, wait_seconds: float = schema.WAIT_SECONDS) -> SessionWriter:
         """Open an existing session file for writing; `live` by an engine, which others watch.
 
+        Every call waits at most `wait_seconds` for another process that writes.
+
         Raises:
+            BusyError: another process held it all the time.
             SessionError: not there, not a session, or not writable.
         """
-        return cls(path, schema.open_writable(path, live=live))
+        return cls(path, schema.open_writable(path, live=live, wait_seconds=wait_seconds))
 
     def set_meta(self, **values: Any) -> None:
         """Store JSON values under these names (`job`, `provenance`, `plan`, `corpus`, `tokenizer`, ...)."""

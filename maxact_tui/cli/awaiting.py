@@ -1,6 +1,9 @@
-"""Waiting for the engine's answer without a screen: progress on stderr, the answer at the end.
+"""Asking an engine without a screen: what is waited for is said on stderr.
 
-- `await_answer`  follow a command until it is answered; ctrl+c gives it up
+- `patience_of`   with a session file that another process is writing
+- `opened`        a reader of it
+- `await_answer`  follow a command until it is answered
+- `await_end`     until no engine answers any more
 """
 
 from __future__ import annotations
@@ -9,97 +12,83 @@ import sys
 import time
 from pathlib import Path
 
-from engine.process import why_it_ended
-from engine.session.library import log_path
-from engine.session.reader import SessionReader, send_command
-from engine.session.records import ENDED, Command, Status
+from engine.session.patience import LOCKED, Patience
+from engine.session.reader import SessionReader
+from engine.session.requests import POLL_SECONDS, Standing, follow
+from engine.session.schema import BusyError
 from maxact_tui.cli.bar import Bar
 from maxact_tui.cli.pace import Pace
-from maxact_tui.errors import UserError
 from maxact_tui.texts.visible import visible
+from maxact_tui.watching.asking import is_alive
+from maxact_tui.watching.finding import short_name
 
-POLL_SECONDS = 0.1
+QUIET_SECONDS = 1.0  # what is over sooner needs no word about its waiting
 
 
-def await_answer(reader: SessionReader, path: Path, number: int) -> Command:
-    """The command, once it is done.
+def patience_of(path: Path) -> Patience:
+    """Patience with a session file that is being written, which says on stderr what it waits for."""
+    pace = Pace(f"{short_name(path)}: ")
+    return Patience(tell=lambda text: _note(pace, text))
+
+
+def opened(path: Path, patience: Patience) -> SessionReader:
+    """A reader of a session; as it waits only a moment for whoever writes, its methods are called with patience.
+
+    Raises:
+        SessionError: the file cannot be read.
+    """
+    return patience.wait_for(lambda wait_seconds: SessionReader(path, wait_seconds))
+
+
+def await_answer(reader: SessionReader, number: int, seconds: float | None = None) -> Standing:
+    """Where a command stands in the end; a wait of more than a moment is told, with how far the work is.
 
     Args:
         reader: of the session.
-        path: of the session, for giving the command up.
         number: of the command.
+        seconds: for how long it is waited for; None without an end, and then told from the beginning.
 
     Raises:
-        UserError: it was refused, or nobody is there any more who could answer; one line.
-        KeyboardInterrupt: after it was given up.
+        SessionError: the session cannot be read.
     """
-    try:
-        command = _follow_with_bar(reader, number) if sys.stderr.isatty() else _follow(reader, number)
-    except KeyboardInterrupt:
-        send_command(path, "cancel", {"command": number})
-        raise
-    if command.state != "done":
-        raise UserError(str(command.answer.get("text") or "refused"))
-    return command
+    if seconds is None and sys.stderr.isatty():
+        return _follow_with_bar(reader, number)
+    pace, began = Pace("" if seconds is None else f"{short_name(reader.path)}: "), time.monotonic()
+    standing = Standing("sending", "")
+    for standing in follow(reader, number, seconds):
+        is_due = seconds is None or standing.stage == "locked" or time.monotonic() - began > QUIET_SECONDS
+        if is_due and not standing.is_over:
+            step = standing.stage if standing.total and standing.stage == "working" else standing.text
+            left = pace.seconds_left(step, standing.done, standing.total)
+            _note(pace, standing.words(), step, left)
+    return standing
 
 
-def _follow(reader: SessionReader, number: int) -> Command:
-    """A line now and then."""
-    pace = Pace()
+def await_end(reader: SessionReader, seconds: float) -> bool:
+    """Wait until no engine answers any more, at most this long; says whether it has come to that."""
+    pace, end, began = Pace(f"{short_name(reader.path)}: "), time.monotonic() + seconds, time.monotonic()
     while True:
-        command = _look(reader, number)
-        if command.state in ("done", "refused"):
-            return command
-        text, done, total = _progress(reader, command)
-        step = command.state if total and command.state == "working" else text
-        pace.say(step, f"{text} {done}/{total}" if total else text, pace.seconds_left(step, done, total))
+        text = "waiting for the engine to end"
+        try:
+            if not is_alive(reader):
+                return True
+        except BusyError:
+            text = LOCKED
+        if time.monotonic() > end:
+            return False
+        if time.monotonic() - began > QUIET_SECONDS:
+            _note(pace, text)
         time.sleep(POLL_SECONDS)
 
 
-def _follow_with_bar(reader: SessionReader, number: int) -> Command:
+def _follow_with_bar(reader: SessionReader, number: int) -> Standing:
+    standing = Standing("sending", "")
     with Bar("asking the engine") as bar:
-        while True:
-            command = _look(reader, number)
-            if command.state in ("done", "refused"):
-                return command
-            text, done, total = _progress(reader, command)
-            bar.show(text, done, total, f"{done}/{total}" if total else "")
-            time.sleep(POLL_SECONDS)
+        for standing in follow(reader, number):
+            count = f"{standing.done:,}/{standing.total:,}" if standing.total else ""
+            bar.show(visible(standing.text, space=" "), standing.done, standing.total, count)
+    return standing
 
 
-def _look(reader: SessionReader, number: int) -> Command:
-    """The command as it is.
-
-    Raises:
-        UserError: the engine has ended without an answer.
-    """
-    found = reader.commands(number - 1)[:1]
-    if not found:
-        raise UserError("the session was replaced while it was waited for; ask again")
-    if found[0].state == "new" and (ended := _ended(reader)) is not None:
-        (command,) = reader.commands(number - 1)[:1]
-        if command.state == "new":
-            log = visible(str(log_path(reader.path)), space=" ")
-            raise UserError(f"no answer: {why_it_ended(ended)} (log: {log}; dmesg may tell)")
-        return command
-    return found[0]
-
-
-def _ended(reader: SessionReader) -> Status | None:
-    """The status of the engine that should answer, if it has ended."""
-    if reader.status().phase not in ENDED:
-        return None
-    service = reader.service()
-    return service if service is not None and service.phase in ENDED else None
-
-
-def _progress(reader: SessionReader, command: Command) -> tuple[str, int, int]:
-    """(words, steps done, steps in all)."""
-    if command.state == "working":
-        answer = command.answer
-        return str(answer.get("text") or "working"), int(answer.get("done") or 0), int(answer.get("total") or 0)
-    status = reader.status()
-    service = reader.service() if status.phase in ENDED else status
-    if service is None or service.phase == "running":
-        return "waiting for the batch in hand", 0, 0
-    return service.detail or service.phase, service.done, service.total
+def _note(pace: Pace, text: str, step: str = "", seconds_left: float | None = None) -> None:
+    pace.say(step or text, visible(text, space=" "), seconds_left)

@@ -14,11 +14,14 @@ from pathlib import Path
 
 from engine.analysis.maximum import Maximum, find_maximum
 from engine.newfile import discard_session
-from engine.process import describe_death, why_it_ended
+from engine.process import describe_death
 from engine.report.wording import counted
 from engine.session.library import log_path
-from engine.session.reader import SessionReader, send_command
+from engine.session.liveness import why_it_ended
+from engine.session.reader import SessionReader
 from engine.session.records import ENDED, Status
+from engine.session.requests import send_command
+from maxact_tui.cli.awaiting import patience_of
 from maxact_tui.cli.bar import Bar
 from maxact_tui.cli.output import console, drop_unwritten, reader_may_leave
 from maxact_tui.cli.pace import Pace
@@ -81,8 +84,8 @@ def _await_end(reader: SessionReader) -> tuple[Status | None, bool]:
         return watch(reader), False
     except KeyboardInterrupt:
         print("stopping after this batch; ctrl+c again leaves it running in the background", file=sys.stderr)
-        send_command(reader.path, "stop")
     try:
+        send_command(reader.path, "stop", patience=patience_of(reader.path))
         return watch(reader), True
     except KeyboardInterrupt:
         print(f"left running; come back with: maxact-tui open {short_name(reader.path)}", file=sys.stderr)

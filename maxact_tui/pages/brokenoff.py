@@ -9,9 +9,9 @@ import textwrap
 
 from textual.strip import Strip
 
-from engine.process import why_it_ended
 from engine.report.wording import counted
 from engine.session.library import log_path
+from engine.session.liveness import why_it_ended
 from engine.session.records import BROKEN_OFF
 from maxact_tui.keymap.actions import key_of
 from maxact_tui.terminal.palette import Look

@@ -23,7 +23,7 @@ from engine.quantization.board import Column
 from engine.quantization.schemes import Scheme, title_of
 from engine.report.effects import effect_notes, effect_table
 from engine.sites.site import Site
-from maxact_tui.pages.answers import answer_to
+from maxact_tui.pages.standings import standing_words
 from maxact_tui.pages.tuning import Tuning
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.visible import visible
@@ -94,12 +94,12 @@ def effect_status(snapshot: Snapshot) -> tuple[str, str]:
 
 def _unfinished(snapshot: Snapshot) -> tuple[str, str] | None:
     """The newest request while it is going on or has failed; text and style."""
-    asked = [command for command in snapshot.commands if command.name == KIND]
-    answer = answer_to(asked[-1].number, snapshot) if asked else None
-    if answer is None or answer.state == "done":
+    asked = snapshot.asked(KIND)
+    standing = snapshot.standing(asked[-1]) if asked else None
+    if standing is None or standing.stage == "done":
         return None
     scope = Scope.from_json(asked[-1].arguments.get("scope") or {}).title
-    return f"effect at {scope}: {answer.words()}", "bad" if answer.state == "failed" else "key"
+    return f"effect at {scope}: {standing_words(standing)}", "bad" if standing.has_failed else "key"
 
 
 def effect_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:

@@ -17,8 +17,8 @@ from pathlib import Path
 from textual.strip import Strip
 
 from engine.analysis.maximum import Maximum, place_label
-from engine.process import why_it_ended
 from engine.report.wording import counted
+from engine.session.liveness import why_it_ended
 from engine.session.reader import SessionMeta
 from engine.session.records import ENDED, Status
 from maxact_tui.terminal.palette import Look

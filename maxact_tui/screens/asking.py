@@ -15,12 +15,12 @@ from textual import work
 from textual.message import Message
 from textual.timer import Timer
 
+from engine.session.requests import READING, Request, Standing
 from engine.session.schema import SessionError
-from maxact_tui.pages.answers import ASKING, READING, Answer, answer_to
+from maxact_tui.pages.standings import standing_words
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import duration
-from maxact_tui.watching.asking import ask
 from maxact_tui.watching.probes import KIND, ProbeView, read_probe
 from maxact_tui.watching.snapshot import Snapshot
 
@@ -36,7 +36,7 @@ class AskingScreen(WatchedScreen):
         may_ask: whether the engine may be asked.
 
     Attributes:
-        answer: how the last request is getting on; None where there is nothing to say.
+        answer: where the last request stands; None where there is nothing to say.
     """
 
     class ProbeRead(Message):
@@ -46,15 +46,8 @@ class AskingScreen(WatchedScreen):
             super().__init__()
             self.view = view
 
-    class Asked(Message):
-        """The engine was asked; its answer comes under this number."""
-
-        def __init__(self, number: int) -> None:
-            super().__init__()
-            self.number = number
-
     class Failed(Message):
-        """Something could not be read or asked."""
+        """Something could not be read."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -63,8 +56,8 @@ class AskingScreen(WatchedScreen):
     def __init__(self, look: Look, snapshot: Snapshot, *, may_ask: bool) -> None:
         super().__init__(look, snapshot)
         self.may_ask = may_ask
-        self.answer: Answer | None = None
-        self._asked = 0
+        self.answer: Standing | None = None
+        self._request: Request | None = None
         self._wanted = 0
         self._since = 0.0  # when the request was made, in seconds since the epoch
         self._ticking: Timer | None = None
@@ -78,9 +71,10 @@ class AskingScreen(WatchedScreen):
     @property
     def waiting_words(self) -> str:
         """What is going on and for how long; empty while nothing is asked."""
-        if self.answer is None or self.answer.state != "waiting":
+        if self.answer is None or self.answer.is_over:
             return ""
-        return f"running … {duration(max(time.time() - self._since, 0.0))}  {self.answer.words()}"
+        began = "not sent yet" if self.answer.stage == "locked" else "running"
+        return f"{began} … {duration(max(time.time() - self._since, 0.0))}  {standing_words(self.answer)}"
 
     @property
     def path(self) -> Path:
@@ -101,36 +95,34 @@ class AskingScreen(WatchedScreen):
 
     def follow(self) -> None:
         """See how the request is getting on; a result is read as soon as it is there."""
-        if not self._asked:
+        if self._request is None:
             return
-        self.answer = answer_to(self._asked, self.snapshot)
-        if self.answer.state != "waiting":
-            self._asked = 0
-        if self.answer.state == "done":
+        self.answer = self.snapshot.standing(self._request)
+        if self.answer.is_over:
+            self._request = None
+        if self.answer.stage == "done":
             self.load(self.answer.result)
-            self.answer = Answer("waiting", READING)
+            self.answer = Standing("reading", READING)
 
     def join(self, is_wanted: Callable[[Mapping[str, Any]], bool]) -> bool:
         """Wait for what was asked already, of this screen before it was left or of another; says whether there is."""
-        waiting = [c for c in self.snapshot.commands if c.name == KIND and c.state in ("new", "working")]
-        found = [command.number for command in waiting if is_wanted(command.arguments)]
-        if found and answer_to(found[-1], self.snapshot).state == "waiting":
-            self._asked = found[-1]
-            self._since = next(command.at for command in waiting if command.number == self._asked)
+        found = [request for request in self.snapshot.asked(KIND) if is_wanted(request.arguments)]
+        if found and not self.snapshot.standing(found[-1]).is_over:
+            self._request, self._since = found[-1], found[-1].at
             self.follow()
             self._tick()
-        return bool(self._asked)
+        return self._request is not None
 
     def request(self, arguments: Mapping[str, Any]) -> None:
         """Ask the engine for the values of a text, starting it where the run has ended."""
-        self._asked = self._wanted = 0
-        self._is_reading = False
+        self._request, self._wanted, self._is_reading = None, 0, False
         if self.may_ask:
-            self.answer, self._since = Answer("waiting", ASKING), time.time()
+            self._request = Request(KIND, arguments)
+            self.answer, self._since = self._request.sending, self._request.at
             self._tick()
-            self._ask(self.path, dict(arguments))
+            self.post_message(self.RequestWished(self._request))
         else:
-            self.answer = Answer("failed", READ_ONLY)
+            self.answer = Standing("refused", READ_ONLY)
         self.draw()
 
     def load(self, result: int) -> None:
@@ -154,15 +146,9 @@ class AskingScreen(WatchedScreen):
             self.answer, self._is_reading = None, False
             self.take(event.view)
 
-    def on_asking_screen_asked(self, event: Asked) -> None:
-        """Wait for the answer to this command."""
-        self._asked = event.number
-        self.follow()
-        self.draw()
-
     def on_asking_screen_failed(self, event: Failed) -> None:
         """Say what is wrong."""
-        self.answer, self._is_reading = Answer("failed", event.text), False
+        self.answer, self._is_reading = Standing("refused", event.text), False
         self.draw()
 
     @work(thread=True, group="read")
@@ -170,11 +156,4 @@ class AskingScreen(WatchedScreen):
         try:
             self.post_message(self.ProbeRead(read_probe(path, result)))
         except (SessionError, OSError, ValueError) as error:
-            self.post_message(self.Failed(str(error)))
-
-    @work(thread=True, group="ask")
-    def _ask(self, path: Path, arguments: dict[str, Any]) -> None:
-        try:
-            self.post_message(self.Asked(ask(path, KIND, arguments)))
-        except (SessionError, OSError) as error:
             self.post_message(self.Failed(str(error)))

@@ -264,12 +264,12 @@ class ProbeScreen(AskingScreen):
 
     def _head(self, width: int, layers: LayerTokens | None) -> list[Strip]:
         lines = [self.title_line(width)]
-        if self.answer is not None and self.answer.state == "failed":
-            said = visible(self.answer.words(), space=" ", ascii_only=self.look.ascii_only)
+        if self.answer is not None and self.answer.has_failed:
+            said = visible(self.answer.text, space=" ", ascii_only=self.look.ascii_only)
             rows = textwrap.wrap(said, max(width - 2, 10), max_lines=MOST_ROWS, placeholder=" …")
             lines += [line(self.look, " ", (row, "bad")) for row in rows]
         elif self.answer is not None:
-            said = self.waiting_words or self.answer.words()
+            said = self.waiting_words or self.answer.text
             lines.append(line(self.look, " ", (visible(said, width - 2, space=" "), "key")))
         elif self.view is not None:
             key = (self.view, self.look, width)

@@ -16,6 +16,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from textual.message import Message
 from textual.screen import Screen
 
+from engine.session.requests import Request
 from maxact_tui.keymap.actions import Place, actions_of
 from maxact_tui.screens.steady import Steady
 from maxact_tui.terminal.forgetting import forget_lines
@@ -69,6 +70,13 @@ class WatchedScreen(Steady, Screen[int | None], metaclass=AbstractMeta):
         def __init__(self, wish: Wish) -> None:
             super().__init__()
             self.wish = wish
+
+    class RequestWished(Message):
+        """The engine is to be asked for work on the loaded model."""
+
+        def __init__(self, request: Request) -> None:
+            super().__init__()
+            self.request = request
 
     class Said(Message):
         """The screen has something to tell the user."""

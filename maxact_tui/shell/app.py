@@ -3,17 +3,27 @@
 - `run_app`      show one session until the user leaves
 - `run_browser`  let the user choose a session first
 - `run_comparison`  show sessions side by side, the first of them behind it
+- `send_rest`  after the screen: what is not sent yet
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from engine.session.patience import LOCKED
 from maxact_tui.keymap.settings import load_settings
 from maxact_tui.terminal.preparing import prepare_terminal, wants_ascii
 from maxact_tui.terminal.splash import show_splash, take_back
 from maxact_tui.watching.memory import loading_modules
+
+if TYPE_CHECKING:
+    from maxact_tui.shell.leaving import LeavingApp
+
+MOMENT_SECONDS = 0.3  # what is sent within it is not worth a word
 
 
 def run_app(
@@ -61,4 +71,26 @@ def _run(session: Path | None, *, read_only: bool, ascii_only: bool | None, comp
         take_back()
         raise
     result = app.run(mouse=settings.mouse)
+    send_rest(app)
     return result if result is not None else (app.return_code or 1)
+
+
+def send_rest(app: LeavingApp) -> None:
+    """Send what was asked for and is not sent yet, after the screen; says so, and what could not be sent."""
+    unsent = app.send_rest(MOMENT_SECONDS)
+    if not unsent:
+        return
+    names = ", ".join(unsent)
+    unsent = _await_sending(app, names) if app.sending_seconds else app.give_up()
+    if not unsent:
+        print(f"maxact-tui: {names}: sent", file=sys.stderr)
+        return
+    how = "open the session again to ask for it"
+    print(f"maxact-tui: not sent to the engine: {', '.join(unsent)}; {how}", file=sys.stderr)
+
+
+def _await_sending(app: LeavingApp, names: str) -> list[str]:
+    print(f"maxact-tui: {names}: {LOCKED}; ctrl+c gives it up", file=sys.stderr, flush=True)
+    with suppress(KeyboardInterrupt):
+        app.send_rest(app.sending_seconds)
+    return app.give_up()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ from maxact_tui.keymap import actions
 from maxact_tui.keymap.settings import Settings
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.shell.ahead import AHEAD_SECONDS, load_ahead
-from maxact_tui.shell.leaving import NOTICE_SECONDS
+from maxact_tui.shell.leaving import NOTICE_SECONDS, LeavingApp
 from maxact_tui.shell.resultsapp import ResultsApp
 from maxact_tui.shell.taking import TakingApp
 from maxact_tui.terminal.forgetting import ForgettingPool
@@ -28,7 +29,6 @@ from maxact_tui.terminal.thrift import Shadow, thrifty_driver
 from maxact_tui.terminal.typing import reading_driver
 from maxact_tui.texts.visible import cell_width, visible
 from maxact_tui.watching.memory import IdleCollector
-from maxact_tui.watching.requests import Requests
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.watching.watcher import Watcher
 
@@ -135,6 +135,21 @@ class MaxactApp(TakingApp, ResultsApp):
         self._show_notice(next(fitting, (text, *shorter)[-1]))
         self.set_timer(NOTICE_SECONDS, lambda: self._show_notice("") if number == self._notices else None)
 
+    def on_watched_screen_request_wished(self, event: WatchedScreen.RequestWished) -> None:
+        """A screen wants something of the loaded model."""
+        self._requests.ask(event.request)
+        self._take(self.snapshot)
+
+    def on_leaving_app_request_moved(self, event: LeavingApp.RequestMoved) -> None:
+        """Say and show it, and look for the answer; a stop that could not be sent is not waited for."""
+        event.requests.tell(event.request)
+        if event.request.name == "stop" and event.request.sending.has_failed:
+            self._waits_for_stop = False
+        self._take(self.snapshot)
+        if self._shown is not None:
+            self._shown.show(self.snapshot)
+        self.hurry()
+
     def on_watched_screen_said(self, event: WatchedScreen.Said) -> None:
         """A screen has something to tell."""
         self.say(event.text)
@@ -151,7 +166,7 @@ class MaxactApp(TakingApp, ResultsApp):
         if self.watcher is not None:
             self.watcher.stop()
         self._session = session
-        self._requests = Requests(session, self._read_only, self.say)
+        self._requests = self.requests_of(session)
         self.snapshot = Snapshot(session, read_only=self._read_only)
         self.watcher = Watcher(session, self._announce, read_only=self._read_only)
         self.watcher.start()
@@ -172,6 +187,10 @@ class MaxactApp(TakingApp, ResultsApp):
             self._waits_for_terminal = True
             self.set_timer(self._pacer.rest_seconds, self._try_again)
 
+    def _take(self, snapshot: Snapshot) -> None:
+        """Show this from now on, with what is asked for and not in it yet."""
+        self.snapshot = replace(snapshot, requests=self._requests.missing(snapshot))
+
     def _try_again(self) -> None:
         self._waits_for_terminal = False
         self._draw_when_allowed()
@@ -179,7 +198,7 @@ class MaxactApp(TakingApp, ResultsApp):
     def _draw_newest(self) -> None:
         if self.watcher is None or not self.is_running:
             return
-        self.snapshot = self.watcher.collect()
+        self._take(self.watcher.collect())
         self._requests.tell_answers(self.snapshot)
         shown = self._shown
         drawn = shown.show(self.snapshot) if shown is not None else False

@@ -8,13 +8,10 @@ What is opened is imported then: the first frame does not wait for it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from textual import work
+from typing import TYPE_CHECKING
 
 from engine.effect.errors import EffectError
-from engine.session.schema import SessionError
+from engine.session.requests import Request
 from engine.sites.site import Site
 from maxact_tui.screens.choice import ChoiceScreen
 from maxact_tui.screens.monitor import MonitorScreen
@@ -23,7 +20,6 @@ from maxact_tui.screens.reading import ReadingScreen
 from maxact_tui.screens.site import INT8, SiteScreen
 from maxact_tui.screens.tunable import Tunable
 from maxact_tui.shell.leaving import LeavingApp
-from maxact_tui.watching.asking import ask
 from maxact_tui.watching.requests import READ_ONLY
 
 if TYPE_CHECKING:
@@ -117,16 +113,7 @@ class BoardActions(LeavingApp):
             self.say(str(error))
             return
         self.say("asking the engine; the line above the keys says how it is getting on")
-        self._ask_effect(self._session, request.to_json())
-
-    @work(thread=True, group="effect")
-    def _ask_effect(self, session: Path, arguments: dict[str, Any]) -> None:
-        try:
-            ask(session, "effect", arguments)
-        except (SessionError, OSError) as error:
-            self.call_from_thread(self.say, str(error))
-        else:
-            self.call_from_thread(self.hurry)
+        self._requests.ask(Request("effect", request.to_json()))
 
     def _back_on_board(self, board: BoardScreen, screen: SiteScreen, site: int | None) -> None:
         if site is not None:

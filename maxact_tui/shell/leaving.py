@@ -14,6 +14,8 @@ from pathlib import Path
 
 from textual.message import Message
 
+from engine.session.patience import WHOLE_SECONDS
+from engine.session.requests import Request
 from maxact_tui.keymap.settings import Settings
 from maxact_tui.screens.choice import ChoiceScreen, leave_choices
 from maxact_tui.shell.ordering import OrderedApp
@@ -28,11 +30,13 @@ from maxact_tui.terminal.ending import (
     on_signals,
 )
 from maxact_tui.terminal.palette import Look, choose_look
-from maxact_tui.watching.requests import Requests
+from maxact_tui.watching.requests import Requests, title_of
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.abstract import AbstractMeta
 
 NOTICE_SECONDS = 6.0
+FORCED_SECONDS = LEAVING_SECONDS / 2  # the rest is for the way out
+GIVE_UP_SECONDS = 1.0  # the try in hand comes to its end, so that it is known whether something was sent
 MOST_TOLD = 200
 
 
@@ -49,6 +53,13 @@ class LeavingApp(OrderedApp, metaclass=AbstractMeta):
     class TerminalLost(Message):
         """The terminal is gone."""
 
+    class RequestMoved(Message):
+        """A request has got further on its way into the session file."""
+
+        def __init__(self, requests: Requests, request: Request) -> None:
+            super().__init__()
+            self.requests, self.request = requests, request
+
     def __init__(self, session: Path | None, *, read_only: bool, ascii_only: bool, settings: Settings) -> None:
         super().__init__()
         self.settings = settings
@@ -56,9 +67,12 @@ class LeavingApp(OrderedApp, metaclass=AbstractMeta):
         self.set_keymap({name: ",".join(keys) for name, keys in settings.keys.items()})
         self.snapshot = Snapshot(session or Path())
         self._session, self._read_only = session, read_only
-        self._requests = Requests(session or Path(), read_only, self.say)
+        self._requests_of: dict[Path, Requests] = {}
+        self._requests = self.requests_of(session or Path())
         self._hangup = HangupWatch(self._lost)
         self._waits_for_stop = False
+        self.sending_seconds = WHOLE_SECONDS
+        """How long what is unsent at the end may take."""
         self._interrupted_at = -NOTICE_SECONDS
         self.told: deque[tuple[float, str]] = deque(maxlen=MOST_TOLD)
 
@@ -84,6 +98,35 @@ class LeavingApp(OrderedApp, metaclass=AbstractMeta):
             units=self.settings.units,
         )
 
+    def requests_of(self, session: Path) -> Requests:
+        """What is asked of a session's engine; it goes on its way when another session is shown."""
+        if session not in self._requests_of:
+
+            def moved(request: Request) -> None:
+                self.post_message(self.RequestMoved(requests, request))
+
+            self._requests_of[session] = requests = Requests(session, self._read_only, self.say, moved)
+        return self._requests_of[session]
+
+    @property
+    def unsent(self) -> list[str]:
+        """What is not sent yet, of every session."""
+        found = [request for requests in self._requests_of.values() for request in requests.unsent]
+        return [title_of(request.name, request.arguments) for request in found]
+
+    def send_rest(self, seconds: float) -> list[str]:
+        """Wait until everything is sent, at most this long; gives back what is not."""
+        end = time.monotonic() + seconds
+        for requests in self._requests_of.values():
+            requests.settle(max(end - time.monotonic(), 0.0))
+        return self.unsent
+
+    def give_up(self) -> list[str]:
+        """Send nothing more; gives back what is not sent."""
+        for requests in self._requests_of.values():
+            requests.give_up()
+        return self.send_rest(GIVE_UP_SECONDS)
+
     @abstractmethod
     def say(self, text: str, *shorter: str) -> None:
         """Show a line for some seconds, of `text` and what is shorter the first that fits."""
@@ -102,7 +145,8 @@ class LeavingApp(OrderedApp, metaclass=AbstractMeta):
             self.leave(self._exit_code())
         else:
             choices = leave_choices(may_stop=not self._read_only)
-            question = "The run goes on without this screen."
+            unsent = f" Not sent yet, and sent first: {', '.join(self.unsent)}." if self.unsent else ""
+            question = f"The run goes on without this screen.{unsent}"
             await self.push_screen(ChoiceScreen(self.look, question, choices), self._on_leave_chosen)
 
     async def action_quit(self) -> None:
@@ -137,6 +181,7 @@ class LeavingApp(OrderedApp, metaclass=AbstractMeta):
 
     def leave(self, code: int, *, by_force: bool = False) -> None:
         """End with this exit code; `by_force` even if the terminal takes no more output."""
+        self.sending_seconds = 0.0 if code == EXIT_INTERRUPTED else FORCED_SECONDS if by_force else WHOLE_SECONDS
         if by_force:
             leave_by_force_after(LEAVING_SECONDS, code)
         self.exit(code, return_code=code)

@@ -11,10 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from textual import work
+from textual.message import Message
 from textual.strip import Strip
 from textual.worker import get_current_worker
 
 from engine.report.errors import ReportError
+from engine.session.patience import Patience
+from engine.session.requests import Request
 from engine.session.schema import SessionError
 from maxact_tui.keymap import actions
 from maxact_tui.keymap.settings import THEMES, Settings
@@ -49,6 +52,13 @@ class OpeningApp(BoardActions):
         ascii_only: write ASCII only.
         settings: theme, units, keys.
     """
+
+    class PartnerStarted(Message):
+        """The other run has begun."""
+
+        def __init__(self, session: Path, partner: Path) -> None:
+            super().__init__()
+            self.session, self.partner = session, partner
 
     def __init__(self, session: Path | None, *, read_only: bool, ascii_only: bool, settings: Settings) -> None:
         super().__init__(session, read_only=read_only, ascii_only=ascii_only, settings=settings)
@@ -166,29 +176,32 @@ class OpeningApp(BoardActions):
     def _on_continue_chosen(self, chosen: str | None) -> None:
         self.redraw()
         if chosen == "continue" and self._session is not None:
-            self._continue_run(self._session)
-
-    @work(thread=True, exclusive=True, group="continue")
-    def _continue_run(self, session: Path) -> None:
-        try:
-            go_on(session)
-        except SessionError as error:
-            self.call_from_thread(self.say, str(error))
-        else:
-            self.call_from_thread(self.hurry)
+            self._requests.post(Request("continue"), partial(go_on, self._session))
 
     def _on_partner_chosen(self, chosen: str | None) -> None:
         self.redraw()
         if chosen == "start" and self._session is not None:
-            self._run_partner(self._session)
+            self._requests.post(Request("the other run"), partial(self._start_partner, self._session))
+
+    def _start_partner(self, session: Path, patience: Patience) -> None:
+        from maxact_tui.watching.pairing import start_partner
+
+        self.post_message(self.PartnerStarted(session, start_partner(session, patience=patience)))
+
+    def on_opening_app_partner_started(self, event: PartnerStarted) -> None:
+        """Wait for its end."""
+        self.say(f"started {event.partner.stem}; o opens it, and both are compared at its end")
+        self._await_partner(event.session, event.partner)
 
     @work(thread=True, exclusive=True, group="partner")
-    def _run_partner(self, session: Path) -> None:
-        from maxact_tui.watching.pairing import run_partner
+    def _await_partner(self, session: Path, partner: Path) -> None:
+        from maxact_tui.watching.pairing import await_partner
 
         worker = get_current_worker()
         try:
-            run_partner(session, lambda text: self.call_from_thread(self.say, text), lambda: worker.is_cancelled)
+            await_partner(
+                session, partner, lambda text: self.call_from_thread(self.say, text), lambda: worker.is_cancelled
+            )
         except (SessionError, ReportError, OSError) as error:
             self.call_from_thread(self.say, f"the other run failed: {error}")
 

@@ -2,7 +2,7 @@
 
 - `partner_policy`  the policy a run is set against
 - `start_partner`   the other run, in its own session
-- `run_partner`     start it, wait for it, compare
+- `await_partner`   wait for it, compare
 - `write_pair`      the comparison of the two, beside the second session
 """
 
@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from engine.job import Policy
+from engine.job import Job, Policy
 from engine.process import start_engine
 from engine.session.library import SUFFIX
+from engine.session.patience import Patience
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED
 from engine.session.writer import SessionWriter
@@ -37,8 +38,13 @@ def partner_path(session: Path, policy: Policy) -> Path:
     return candidate
 
 
-def start_partner(session: Path, policy: Policy | None = None) -> Path:
+def start_partner(session: Path, policy: Policy | None = None, patience: Patience | None = None) -> Path:
     """Start a run of the same model over the same samples under another policy.
+
+    Args:
+        session: the session file.
+        policy: the other one; None for what a run is usually set against.
+        patience: with another process that writes into the session.
 
     Returns:
         Its session file.
@@ -46,25 +52,36 @@ def start_partner(session: Path, policy: Policy | None = None) -> Path:
     Raises:
         SessionError, OSError: the session or the engine could not be made.
     """
-    with SessionReader(session) as reader:
-        job = reader.meta().job
+    patience = patience or Patience()
+
+    def look(wait_seconds: float) -> Job:
+        with SessionReader(session, wait_seconds) as reader:
+            return reader.meta().job
+
+    job = patience.wait_for(look)
     other = policy or partner_policy(job.policy)
     path = partner_path(session, other)
     SessionWriter.create(path, replace(job, policy=other)).close()
-    start_engine(path)
+    start_engine(path, patience)
     return path
 
 
-def run_partner(session: Path, say: Callable[[str], None], is_left: Callable[[], bool] = lambda: False) -> None:
-    """Start the partner, wait for its end, and write the comparison; every step is said in one line.
+def await_partner(
+    session: Path, path: Path, say: Callable[[str], None], is_left: Callable[[], bool] = lambda: False
+) -> None:
+    """Wait for the partner's end, and write the comparison; every step is said in one line.
 
     Once `is_left`, nobody waits for the comparison any more: the partner runs on alone.
 
+    Args:
+        session: the session it is compared with.
+        path: of the partner.
+        say: shows one line to the user.
+        is_left: asked now and then.
+
     Raises:
-        SessionError, ReportError, OSError: the partner could not be started, or the comparison not be written.
+        SessionError, ReportError, OSError: the comparison could not be written.
     """
-    path = start_partner(session)
-    say(f"started {path.stem}; o opens it, and both are compared at its end")
     with SessionReader(path) as reader:
         while (status := reader.status()).phase not in ENDED:
             if is_left():

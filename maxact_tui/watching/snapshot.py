@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.session.records import ENDED, Command, Event, LiveTable, Result, Status
+from engine.session.requests import Request, Standing
 from maxact_tui.texts.numbers import grouped
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Snapshot:
         labels: (number, category, tokens) of every sample.
         events: every event so far.
         commands: what was asked of the engine, with its answers.
+        requests: what this screen has asked for and `commands` does not hold yet, the oldest first.
         results: what work on the loaded model has given, oldest first; without their arrays.
         service: the engine that answers requests about an ended run; None where there never was one.
         last_words: the last lines of the engine's log, of a run that broke off; else empty.
@@ -104,6 +106,7 @@ class Snapshot:
     labels: tuple[tuple[int, str, int], ...] = ()
     events: tuple[Event, ...] = ()
     commands: tuple[Command, ...] = ()
+    requests: tuple[Request, ...] = ()
     results: tuple[Result, ...] = ()
     service: Status | None = None
     last_words: tuple[str, ...] = ()
@@ -121,6 +124,15 @@ class Snapshot:
     def plan(self) -> HookPlan | None:
         """The hook plan, None until the engine has found the sites."""
         return self.meta.plan if self.meta is not None else None
+
+    def asked(self, name: str) -> list[Request]:
+        """Every request of this name, the oldest first."""
+        found = [Request.sent(command) for command in self.commands if command.name == name]
+        return found + [request for request in self.requests if request.name == name]
+
+    def standing(self, request: Request) -> Standing:
+        """Where a request stands."""
+        return request.standing(self.commands, self.status, self.service)
 
     @property
     def has_ended(self) -> bool:

@@ -14,8 +14,9 @@ import pytest
 
 from engine.process import start_engine
 from engine.session.library import boot_identity, log_path
-from engine.session.reader import SessionReader, send_command
+from engine.session.reader import SessionReader
 from engine.session.records import Status
+from engine.session.requests import send_command
 from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
 from maxact_tui.cli.commands import steering

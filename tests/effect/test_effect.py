@@ -19,7 +19,8 @@ from engine.effect.work import effect
 from engine.loading.progress import LoadProgress
 from engine.preparation import prepare
 from engine.runner import run
-from engine.session.reader import SessionReader, send_command
+from engine.session.reader import SessionReader
+from engine.session.requests import send_command
 from engine.session.splits import SplitRecord
 from engine.session.writer import SessionWriter
 from engine.work.work import WorkContext, WorkError

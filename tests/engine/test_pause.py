@@ -12,8 +12,9 @@ import pytest
 
 from engine import runner
 from engine.measuring import Measurement
-from engine.session.reader import SessionReader, send_command
+from engine.session.reader import SessionReader
 from engine.session.records import ENDED, Status
+from engine.session.requests import send_command
 from tests.engine.running import (
     assert_equal_totals,
     new_session,

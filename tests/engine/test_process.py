@@ -14,7 +14,8 @@ import pytest
 
 from engine import process, runner
 from engine.process import start_engine, start_service
-from engine.session.reader import SessionReader, send_command
+from engine.session.reader import SessionReader
+from engine.session.requests import send_command
 from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
 from maxact_tui.watching.asking import ask, go_on

@@ -20,8 +20,9 @@ from engine import runner
 from engine.memory import split_batches
 from engine.preparation import Prepared
 from engine.process import start_engine
-from engine.session.reader import SessionReader, send_command
+from engine.session.reader import SessionReader
 from engine.session.records import ENDED
+from engine.session.requests import send_command
 from engine.session.schema import JOURNAL_VARIABLE
 from engine.session.writer import SessionWriter
 from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job, write_corpus

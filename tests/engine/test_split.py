@@ -15,7 +15,8 @@ from engine.job import Job
 from engine.merging import merge_sessions
 from engine.quantization.board import summarise_schemes
 from engine.quantization.populations import board_of, board_schemes, read_board, read_session_board
-from engine.session.reader import SessionReader, send_command
+from engine.session.reader import SessionReader
+from engine.session.requests import send_command
 from engine.session.splits import CALIBRATION, EVALUATION, SplitRecord
 from engine.splitting import arrange, choose_split
 from tests.engine.running import (

@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3MoeConfig
 
 from engine.process import start_service
 from engine.runner import run
-from engine.session.reader import SessionReader, send_command
+from engine.session.reader import SessionReader
 from engine.session.records import ENDED, Command, Result
+from engine.session.requests import send_command
 from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
 from tests.models import TINY_LLAMA, tiny_folder, tiny_llama_folder
 

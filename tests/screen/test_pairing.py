@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine import runner
 from engine.session.reader import SessionReader
-from maxact_tui.watching.pairing import partner_path, partner_policy, run_partner
+from maxact_tui.watching.pairing import await_partner, partner_path, partner_policy, start_partner
 from tests.engine.running import new_session, tiny_job, write_corpus
 
 
@@ -29,10 +29,9 @@ def test_the_partner_runs_over_the_same_samples_and_the_comparison_is_written(
     session = new_session(tmp_path / "run.maxact", tiny_job(tiny_model_folder, corpus))
     assert runner.run(session) == 0
     said: list[str] = []
-    run_partner(session, said.append)
+    await_partner(session, start_partner(session), said.append)
     with SessionReader(session) as reader, SessionReader(tmp_path / "run-bos.maxact") as other:
         assert other.meta().job.policy == "bos"
         assert other.status().tokens_done == reader.status().tokens_done + 6
-    assert said[0].startswith("started run-bos")
     assert (tmp_path / "run-vs-run-bos.md").exists()
     assert "run-vs-run-bos.md" in said[-1]

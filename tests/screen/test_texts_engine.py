@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from engine.process import start_engine
-from engine.session.reader import SessionReader, send_command
+from engine.session.reader import SessionReader
 from engine.session.records import ENDED
+from engine.session.requests import send_command
 from maxact_tui.screens.prompt import PromptScreen
 from maxact_tui.screens.prompteditor import PromptEditor
 from maxact_tui.screens.sample import SampleScreen

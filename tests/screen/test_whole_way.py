@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.session.reader import SessionReader, send_command
+from engine.session.reader import SessionReader
+from engine.session.requests import send_command
 from tests.screen.terminal import Terminal
 
 COMMAND = [sys.executable, "-P", "-m", "maxact_tui"]

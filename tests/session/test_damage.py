@@ -15,7 +15,8 @@ from engine.analysis.model import analyse
 from engine.job import Job
 from engine.session import schema
 from engine.session.listing import list_sessions
-from engine.session.reader import SessionReader, send_command
+from engine.session.reader import SessionReader
+from engine.session.requests import send_command
 from engine.session.schema import DamagedError, SessionError
 from engine.session.writer import SessionWriter
 from tests.screen.sessions import finished

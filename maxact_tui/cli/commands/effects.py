@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,11 +22,15 @@ from engine.effect.request import Request, read_request
 from engine.effect.results import Effect, read_effects
 from engine.process import IDLE_SECONDS
 from engine.report.effects import effect_dict, effect_notes, effect_table
-from engine.session.reader import SessionReader, send_command
+from engine.session.library import log_path
+from engine.session.patience import Patience
+from engine.session.reader import SessionReader
 from engine.session.records import ENDED
-from maxact_tui.cli.awaiting import await_answer
+from engine.session.requests import send_command
+from maxact_tui.cli.awaiting import await_answer, await_end, opened, patience_of
 from maxact_tui.cli.output import console
 from maxact_tui.errors import UserError
+from maxact_tui.texts.visible import visible
 from maxact_tui.watching.asking import ask, is_alive
 from maxact_tui.watching.finding import find_session, short_name
 
@@ -45,20 +48,41 @@ def effect(session: Path, request: Request, *, as_json: bool) -> int:
         SessionError: the session cannot be written.
     """
     path = find_session(session)
-    with SessionReader(path) as reader:
-        _refuse_unknown(request, reader)
-        was_alive = is_alive(reader)
-        number = ask(path, "effect", request.to_json())
+    patience = patience_of(path)
+    with opened(path, patience) as reader:
+        patience.wait_for(lambda _: _refuse_unknown(request, reader))
+        was_alive = patience.wait_for(lambda _: is_alive(reader))
+        number = ask(path, "effect", request.to_json(), patience)
         try:
-            command = await_answer(reader, path, number)
+            result = _await_result(reader, number, patience)
         finally:
-            print(_leave(reader, path, number, was_alive=was_alive), file=sys.stderr)
-        found = next(one for one in read_effects(reader) if one.number == command.answer["result"])
+            print(_leave(reader, number, patience, was_alive=was_alive), file=sys.stderr)
+        effects = patience.wait_for(lambda _: read_effects(reader))
+    found = next(one for one in effects if one.number == result)
     if as_json:
         print(json.dumps(effect_dict(found), allow_nan=False))
     else:
         print_effects([found])
     return 0
+
+
+def _await_result(reader: SessionReader, number: int, patience: Patience) -> int:
+    """The number of the result; ctrl+c gives the request up.
+
+    Raises:
+        UserError: it was refused, or nobody is there any more who could answer; one line.
+    """
+    try:
+        standing = await_answer(reader, number)
+    except KeyboardInterrupt:
+        send_command(reader.path, "cancel", {"command": number}, patience)
+        raise
+    if standing.stage == "ended":
+        log = visible(str(log_path(reader.path)), space=" ")
+        raise UserError(f"no answer: {standing.text} (log: {log}; dmesg may tell)")
+    if standing.has_failed:
+        raise UserError(standing.text)
+    return standing.result
 
 
 def _refuse_unknown(request: Request, reader: SessionReader) -> None:
@@ -118,22 +142,19 @@ def list_effects(session: Path, *, as_json: bool) -> int:
     return 0
 
 
-def _leave(reader: SessionReader, path: Path, number: int, *, was_alive: bool) -> str:
+def _leave(reader: SessionReader, number: int, patience: Patience, *, was_alive: bool) -> str:
     """End the engine if it was started for request `number` only and nobody else asks it; says what goes on."""
-    status, name = reader.status(), short_name(path)
-    others = [one for one in reader.commands() if one.state in ("new", "working") and one.name != "cancel"]
-    is_asked = any(one.number != number for one in others)
+    name = short_name(reader.path)
+    status, commands = patience.wait_for(lambda _: (reader.status(), reader.commands()))
+    is_asked = any(one.number != number for one in commands if one.state in ("new", "working") and one.name != "cancel")
     if status.phase not in ENDED:
         return f"the run of {name} is {status.phase}, as before"
     if not was_alive and not is_asked:
-        send_command(path, "stop")
-        end = time.monotonic() + GOODBYE_SECONDS
-        while is_alive(reader) and time.monotonic() < end:
-            time.sleep(0.1)
-        if not is_alive(reader):
+        send_command(reader.path, "stop", patience=patience)
+        if await_end(reader, GOODBYE_SECONDS):
             return "the engine started for this has ended; nothing is left running"
         return "the engine started for this is still ending"
-    if not is_alive(reader):
+    if not patience.wait_for(lambda _: is_alive(reader)):
         return "the engine that answered has ended; nothing is left running"
     return (
         f"the engine, which others use, too, stays until nobody has asked for {IDLE_SECONDS / 60:.0f} minutes; "

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import sys
 from pathlib import Path
 from typing import Literal
@@ -18,11 +17,13 @@ from engine.job import Job
 from engine.newfile import discard_session
 from engine.process import start_engine
 from engine.session.library import new_path
-from engine.session.reader import SessionReader, send_command
 from engine.session.records import ENDED
+from engine.session.requests import send_command
 from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
+from engine.session.writing import write
 from maxact_tui.cli.arguments import check_job
+from maxact_tui.cli.awaiting import opened, patience_of
 from maxact_tui.cli.commands.steering import go_on, newest
 from maxact_tui.cli.options import RunOptions
 from maxact_tui.errors import UserError
@@ -60,8 +61,9 @@ def resume(session: Path | None, *, anyway: bool, headless: bool, as_json: bool,
     """
     way = _way(headless=headless)
     path = find_session(session) if session is not None else newest(("paused",))
-    with SessionReader(path) as reader:
-        status = reader.status()
+    patience = patience_of(path)
+    with opened(path, patience) as reader:
+        status = patience.wait_for(lambda _: reader.status())
     name = short_name(path)
     if status.phase == "finished":
         raise UserError(f"{name} is finished; look at it with: maxact-tui open {name}")
@@ -86,12 +88,13 @@ def add(session: Path, corpus: str, samples: int | None, *, headless: bool, as_j
     path = find_session(session)
     source = corpus if corpus == "starter" else str(Path(corpus).expanduser().absolute())
     load_corpus(source, limit=samples)  # said here, rather than by an engine that took a minute to start
-    with SessionReader(path) as reader:
-        status, measured = reader.status(), reader.checkpoint_number() > 0
+    patience = patience_of(path)
+    with opened(path, patience) as reader:
+        status, measured = patience.wait_for(lambda _: (reader.status(), reader.checkpoint_number() > 0))
     name = short_name(path)
     if status.phase in ENDED and not measured:
         raise UserError(f"{name} ended before it measured anything; first: maxact-tui resume {name}")
-    send_command(path, "add", {"corpus": source, "samples": samples})
+    send_command(path, "add", {"corpus": source, "samples": samples}, patience)
     if status.phase in ENDED:
         return _launch(path, way, as_json=as_json, debug=debug, disposable=False)
     if status.phase == "paused":
@@ -122,13 +125,7 @@ def _create(path: Path, job: Job) -> None:
 
 def _accept_changes(path: Path) -> None:
     """Let the engine go on although model, corpus or versions have changed."""
-    writer = SessionWriter.open(path)
-    try:
-        writer.set_meta(resume_anyway=True)
-    except sqlite3.Error as error:
-        raise UserError(f"cannot write {path}: {error}") from error
-    finally:
-        writer.close()
+    write(path, lambda writer: writer.set_meta(resume_anyway=True), patience_of(path))
 
 
 def _run_pair(path: Path, options: RunOptions) -> int:
@@ -183,7 +180,7 @@ def _launch(path: Path, way: Way, *, as_json: bool, debug: bool, disposable: boo
 
 def _start(path: Path, *, disposable: bool) -> None:
     try:
-        start_engine(path)
+        start_engine(path, patience_of(path))
     except (OSError, SessionError) as error:
         if disposable:
             discard_session(path)

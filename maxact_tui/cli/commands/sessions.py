@@ -14,9 +14,9 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from engine.process import why_it_ended
 from engine.session.library import sessions_folder
 from engine.session.listing import list_sessions
+from engine.session.liveness import why_it_ended
 from engine.session.reader import SessionReader
 from engine.session.records import BROKEN_OFF, SessionInfo, Status
 from maxact_tui.cli.output import console

@@ -22,9 +22,12 @@ from corpus.wording import counted
 from engine.analysis.stability import KIND, Stability, choose_peaks, rerun_maxima
 from engine.job import Addition, Job
 from engine.process import start_engine
-from engine.session.reader import SessionReader, send_command
+from engine.session.reader import SessionReader
 from engine.session.records import ENDED
+from engine.session.requests import send_command
 from engine.session.writer import SessionWriter
+from engine.session.writing import write
+from maxact_tui.cli.awaiting import patience_of
 from maxact_tui.cli.headless import watch
 from maxact_tui.cli.output import console
 from maxact_tui.errors import UserError
@@ -146,7 +149,7 @@ def _rerun(job: Job, path: Path, label: str) -> Iterator[SessionReader]:
         try:
             status = watch(reader, label)
         except KeyboardInterrupt:
-            send_command(path, "stop")
+            send_command(path, "stop", patience=patience_of(path))
             watch(reader, "stopping: ")
             raise
         if status.phase != "finished":
@@ -160,11 +163,8 @@ def _keep(path: Path, found: Stability) -> None:
         f" and in {found.other_dtype}" if found.other_dtype else ""
     )
     arrays = {"batch": found.batch.astype(np.float32), "rounding": found.rounding.astype(np.float32)}
-    writer = SessionWriter.open(path)
-    try:
-        writer.add_result(KIND, title, settings, found.to_data(), arrays)
-    finally:
-        writer.close(final=True)
+    data = found.to_data()
+    write(path, lambda writer: writer.add_result(KIND, title, settings, data, arrays), patience_of(path), final=True)
 
 
 def _print(found: Stability, names: Sequence[str]) -> None:

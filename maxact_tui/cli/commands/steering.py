@@ -9,23 +9,24 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 
 from engine.report.wording import counted
 from engine.session.library import log_path, sessions_folder
 from engine.session.listing import list_sessions
-from engine.session.liveness import SILENCE_SECONDS
-from engine.session.reader import SessionReader, send_command
-from engine.session.records import ENDED
+from engine.session.patience import Patience
+from engine.session.reader import SessionReader
+from engine.session.records import ENDED, Status
+from engine.session.requests import send_command, why_late
+from maxact_tui.cli.awaiting import await_answer, await_end, opened, patience_of
 from maxact_tui.errors import UserError
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.asking import is_alive
 from maxact_tui.watching.finding import find_session, short_name
 
 ANSWER_SECONDS = 30.0
-_POLL_SECONDS = 0.1
+_STANDS = f"the request stands, no answer within {ANSWER_SECONDS:.0f} s"
 GOING_ON: Collection[str] = ("starting", "loading", "running", "paused")
 
 
@@ -36,14 +37,14 @@ def stop(session: Path | None) -> int:
         UserError: no engine runs, or it does not answer in time.
     """
     path = find_session(session) if session is not None else newest(GOING_ON)
-    with SessionReader(path) as reader:
-        _require_engine(reader)
-        number = send_command(path, "stop")
-        _answer(reader, number, "stop")
-        was_run = reader.status().phase not in ENDED
-        _wait(lambda: not is_alive(reader), lambda: f"{short_name(path)} is stopping, but {_delay(reader)}")
-        status = reader.status()
-    if was_run or status.phase == "stopped":
+    patience = patience_of(path)
+    with opened(path, patience) as reader:
+        before = patience.wait_for(lambda _: _require_engine(reader))
+        _answer(reader, send_command(path, "stop", patience=patience), "stop")
+        if not await_end(reader, ANSWER_SECONDS):
+            raise _late(reader, f"{short_name(path)} is stopping", patience)
+        status = patience.wait_for(lambda _: reader.status())
+    if before.phase not in ENDED or status.phase == "stopped":
         done = f"{status.samples_done} of {counted(status.samples_total, 'sample')}"
         print(f"{short_name(path)}: stopped after {done}; continue with: maxact-tui resume {short_name(path)}")
     else:
@@ -58,11 +59,12 @@ def pause(session: Path | None) -> int:
         UserError: no engine runs, or it does not answer in time.
     """
     path = find_session(session) if session is not None else newest(("starting", "loading", "running"))
-    with SessionReader(path) as reader:
-        _require_engine(reader)
-        if reader.status().phase in ENDED:
-            raise UserError(f"{short_name(path)} is {reader.status().phase}; there is no run to pause")
-        said = _answer(reader, send_command(path, "pause"), "pause")
+    patience = patience_of(path)
+    with opened(path, patience) as reader:
+        status = patience.wait_for(lambda _: _require_engine(reader))
+        if status.phase in ENDED:
+            raise UserError(f"{short_name(path)} is {status.phase}; there is no run to pause")
+        said = _answer(reader, send_command(path, "pause", patience=patience), "pause")
     print(f"{short_name(path)}: {said}; go on with: maxact-tui resume {short_name(path)}")
     return 0
 
@@ -73,8 +75,9 @@ def go_on(path: Path) -> None:
     Raises:
         UserError: it does not answer in time.
     """
-    with SessionReader(path) as reader:
-        said = _answer(reader, send_command(path, "resume"), "resume")
+    patience = patience_of(path)
+    with opened(path, patience) as reader:
+        said = _answer(reader, send_command(path, "resume", patience=patience), "resume")
     print(f"{short_name(path)}: {said}", file=sys.stderr)
 
 
@@ -84,7 +87,7 @@ def newest(phases: Collection[str]) -> Path:
     Raises:
         UserError: there is none.
     """
-    for info in list_sessions():
+    for info in list_sessions(patience=patience_of(sessions_folder())):
         if info.status.phase in phases:
             return info.path
     what = "is paused" if tuple(phases) == ("paused",) else "is going on"
@@ -94,10 +97,16 @@ def newest(phases: Collection[str]) -> Path:
     )
 
 
-def _require_engine(reader: SessionReader) -> None:
+def _require_engine(reader: SessionReader) -> Status:
+    """The status of a run for which an engine is there.
+
+    Raises:
+        UserError: none is.
+    """
+    status = reader.status()
     if is_alive(reader):
-        return
-    status, name = reader.status(), short_name(reader.path)
+        return status
+    name = short_name(reader.path)
     if status.phase == "finished":
         raise UserError(f"{name} is finished; no engine runs for it")
     words = "its engine is gone" if status.phase == "gone" else f"it is {status.phase}"
@@ -110,34 +119,17 @@ def _answer(reader: SessionReader, number: int, name: str) -> str:
     Raises:
         UserError: nothing in time, or a refusal.
     """
-
-    def is_answered() -> bool:
-        return reader.commands(number - 1)[0].state in ("done", "refused") or not is_alive(reader)
-
-    _wait(is_answered, lambda: f"asked {short_name(reader.path)} to {name}, but {_delay(reader)}")
-    command = reader.commands(number - 1)[0]
-    text = visible(str(command.answer.get("text") or command.state), space=" ")
-    if command.state == "refused":
-        raise UserError(f"{short_name(reader.path)} refused to {name}: {text}")
-    if command.state != "done":
-        raise UserError(f"the engine of {short_name(reader.path)} ended without an answer; see {log_path(reader.path)}")
+    standing = await_answer(reader, number, ANSWER_SECONDS)
+    text, run = visible(standing.text, space=" "), short_name(reader.path)
+    if standing.stage == "late":
+        raise UserError(f"asked {run} to {name}, but {text}; {_STANDS}")
+    if standing.stage == "refused":
+        raise UserError(f"{run} refused to {name}: {text}")
+    if standing.has_failed:
+        raise UserError(f"the engine of {run} ended without an answer; see {log_path(reader.path)}")
     return text
 
 
-def _wait(condition: Callable[[], bool], late: Callable[[], str]) -> None:
-    end = time.monotonic() + ANSWER_SECONDS
-    while not condition():
-        if time.monotonic() > end:
-            raise UserError(f"{late()}; the request stands, no answer within {ANSWER_SECONDS:.0f} s")
-        time.sleep(_POLL_SECONDS)
-
-
-def _delay(reader: SessionReader) -> str:
-    """Why an engine that is alive lets somebody wait, as far as its status tells."""
-    status = reader.status()
-    if status.phase in ENDED and (service := reader.service()) is not None:
-        status = service
-    silence = time.time() - status.heartbeat
-    if status.heartbeat and silence > SILENCE_SECONDS:
-        return f"its engine, process {status.pid}, has shown no sign of life for {silence:.0f} s (halted, or no CPU?)"
-    return "it is still loading" if status.phase in ("starting", "loading") else "its present batch takes long"
+def _late(reader: SessionReader, what: str, patience: Patience) -> UserError:
+    why = patience.wait_for(lambda _: why_late(reader.status(), reader.service()))
+    return UserError(f"{what}, but {why}; {_STANDS}")

@@ -1,0 +1,19 @@
+"""Where a request stands, as a screen shows it.
+
+- `standing_words`  the words, with a bar where progress is known
+"""
+
+from __future__ import annotations
+
+from engine.session.requests import Standing
+from maxact_tui.pages.header import progress_bar
+from maxact_tui.texts.numbers import compact
+
+BAR_CELLS = 20
+
+
+def standing_words(standing: Standing) -> str:
+    """The words, with a bar where progress is known."""
+    if not standing.total:
+        return standing.text
+    return f"{progress_bar(standing.done / standing.total, BAR_CELLS)} {standing.words(compact)}"
