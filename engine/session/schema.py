@@ -109,7 +109,7 @@ def unreadable(path: Path, what: str, error: sqlite3.Error | UnicodeDecodeError)
     if hasattr(error, "sqlite_errorcode"):  # what Python says of text that is none quotes all of it
         said = "".join(one if one.isprintable() else "?" for one in str(error))[:_LONGEST_QUOTE]
     if is_busy(error):
-        return BusyError(path)
+        return BusyError(path, f"cannot read {path}: {said}; another process is writing it, try again")
     if is_blameless(error):
         return SessionError(f"cannot read {path}: {said}; try again, or see to its permissions and its disk")
     return DamagedError(path, f"{what} cannot be read ({said})")

@@ -22,7 +22,7 @@ from engine.process import describe_death
 from engine.session.library import files_of
 from engine.session.reader import SessionMeta, SessionReader
 from engine.session.records import BROKEN_OFF, LIVE_FIELDS, LiveTable
-from engine.session.schema import DamagedError, SessionError
+from engine.session.schema import BusyError, DamagedError, SessionError
 from maxact_tui.watching.memory import give_back
 from maxact_tui.watching.places import Places, TokenPlace
 from maxact_tui.watching.snapshot import THREADS_SHOWN, SiteView, Snapshot, Wish
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 LAST_WORDS = 12
 STATUS_SECONDS = 1.0
+WAIT_SECONDS = 2.0  # for whoever writes the file, before the screen says that it waits
 MODEL_DUTY = 40.0  # the model is analysed again after this many times what it took
 # A file may be readable and hold numbers that no run wrote: whatever comes of them, the look goes on.
 _WORKING_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -65,8 +66,9 @@ class Look:
         try:
             changed = self._read(wish)
         except (SessionError, OSError, *_WORKING_ERRORS) as error:
-            self.close()
-            self._version = -1
+            if not isinstance(error, BusyError):
+                self.close()
+            self._version, self._late_checkpoint = -1, 0
             if isinstance(error, (DamagedError, *_WORKING_ERRORS)):
                 self._refused = (wish, self._imprint())
             problem = self._in_words(error)
@@ -80,6 +82,8 @@ class Look:
 
     def _in_words(self, error: Exception) -> str:
         """Why reading failed, without the name of the file, which is on the screen already."""
+        if isinstance(error, BusyError):
+            return "another process is writing it; it is tried again"
         if isinstance(error, _WORKING_ERRORS):
             return f"what is in it cannot be worked with ({type(error).__name__}: {error})"
         name = f"{self._path} is "
@@ -103,7 +107,7 @@ class Look:
 
     def _read(self, wish: Wish) -> Snapshot | None:
         if self._reader is None:
-            self._reader = SessionReader(self._path)
+            self._reader = SessionReader(self._path, WAIT_SECONDS)
             self._places = Places(self._reader)
         reader, last = self._reader, self._last
         version, now = reader.data_version(), time.monotonic()
