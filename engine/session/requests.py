@@ -98,6 +98,11 @@ class Request:
         request.at, request.number = command.at, command.number
         return request
 
+    @property
+    def is_sent(self) -> bool:
+        """Whether it is in the file, or begun where it is no command."""
+        return bool(self.number) or self.sending.stage == "done"
+
     def standing(self, commands: Sequence[Command], status: Status | None, service: Status | None) -> Standing:
         """Where it stands in a session with these commands and engines."""
         command = next((one for one in commands if one.number == self.number), None)

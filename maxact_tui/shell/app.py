@@ -19,6 +19,7 @@ from maxact_tui.keymap.settings import load_settings
 from maxact_tui.terminal.preparing import prepare_terminal, wants_ascii
 from maxact_tui.terminal.splash import show_splash, take_back
 from maxact_tui.watching.memory import loading_modules
+from maxact_tui.watching.requests import title_of
 
 if TYPE_CHECKING:
     from maxact_tui.shell.leaving import LeavingApp
@@ -76,21 +77,17 @@ def _run(session: Path | None, *, read_only: bool, ascii_only: bool | None, comp
 
 
 def send_rest(app: LeavingApp) -> None:
-    """Send what was asked for and is not sent yet, after the screen; says so, and what could not be sent."""
-    unsent = app.send_rest(MOMENT_SECONDS)
-    if not unsent:
-        return
-    names = ", ".join(unsent)
-    unsent = _await_sending(app, names) if app.sending_seconds else app.give_up()
-    if not unsent:
-        print(f"maxact-tui: {names}: sent", file=sys.stderr)
-        return
-    how = "open the session again to ask for it"
-    print(f"maxact-tui: not sent to the engine: {', '.join(unsent)}; {how}", file=sys.stderr)
-
-
-def _await_sending(app: LeavingApp, names: str) -> list[str]:
-    print(f"maxact-tui: {names}: {LOCKED}; ctrl+c gives it up", file=sys.stderr, flush=True)
-    with suppress(KeyboardInterrupt):
-        app.send_rest(app.sending_seconds)
-    return app.give_up()
+    """Send what is not sent yet, after the screen; one line on stderr says of each request what became of it."""
+    unsent = app.unsent
+    app.settle(MOMENT_SECONDS)
+    unsent = [request for request in unsent if not request.is_sent]
+    if unsent and app.sending_seconds:
+        names = ", ".join(title_of(request.name, request.arguments) for request in unsent)
+        print(f"maxact-tui: {names}: {LOCKED}; ctrl+c gives it up", file=sys.stderr, flush=True)
+        with suppress(KeyboardInterrupt):
+            app.settle(app.sending_seconds)
+    if unsent:
+        app.give_up()
+    for request in unsent:
+        said = "sent" if request.is_sent else request.sending.text if request.sending.has_failed else "not sent"
+        print(f"maxact-tui: {title_of(request.name, request.arguments)}: {said}", file=sys.stderr)

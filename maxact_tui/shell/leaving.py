@@ -10,6 +10,7 @@ import signal
 import time
 from abc import abstractmethod
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from textual.message import Message
@@ -36,7 +37,7 @@ from maxact_tui.widgets.abstract import AbstractMeta
 
 NOTICE_SECONDS = 6.0
 FORCED_SECONDS = LEAVING_SECONDS / 2  # the rest is for the way out
-GIVE_UP_SECONDS = 1.0  # the try in hand comes to its end, so that it is known whether something was sent
+GIVE_UP_SECONDS = 1.0
 MOST_TOLD = 200
 
 
@@ -109,23 +110,21 @@ class LeavingApp(OrderedApp, metaclass=AbstractMeta):
         return self._requests_of[session]
 
     @property
-    def unsent(self) -> list[str]:
+    def unsent(self) -> list[Request]:
         """What is not sent yet, of every session."""
-        found = [request for requests in self._requests_of.values() for request in requests.unsent]
-        return [title_of(request.name, request.arguments) for request in found]
+        return [request for requests in self._requests_of.values() for request in requests.unsent]
 
-    def send_rest(self, seconds: float) -> list[str]:
-        """Wait until everything is sent, at most this long; gives back what is not."""
+    def settle(self, seconds: float) -> None:
+        """Wait until everything is sent or has failed, at most this long."""
         end = time.monotonic() + seconds
         for requests in self._requests_of.values():
             requests.settle(max(end - time.monotonic(), 0.0))
-        return self.unsent
 
-    def give_up(self) -> list[str]:
-        """Send nothing more; gives back what is not sent."""
+    def give_up(self) -> None:
+        """Send nothing more; waits for the try in hand, so that it is known whether that has sent something."""
         for requests in self._requests_of.values():
             requests.give_up()
-        return self.send_rest(GIVE_UP_SECONDS)
+        self.settle(GIVE_UP_SECONDS)
 
     @abstractmethod
     def say(self, text: str, *shorter: str) -> None:
@@ -145,8 +144,7 @@ class LeavingApp(OrderedApp, metaclass=AbstractMeta):
             self.leave(self._exit_code())
         else:
             choices = leave_choices(may_stop=not self._read_only)
-            unsent = f" Not sent yet, and sent first: {', '.join(self.unsent)}." if self.unsent else ""
-            question = f"The run goes on without this screen.{unsent}"
+            question = f"The run goes on without this screen{_sent_first(self.unsent)}."
             await self.push_screen(ChoiceScreen(self.look, question, choices), self._on_leave_chosen)
 
     async def action_quit(self) -> None:
@@ -196,3 +194,11 @@ class LeavingApp(OrderedApp, metaclass=AbstractMeta):
             self._waits_for_stop = True
             self.say("stopping after the current batch and its checkpoint; q leaves without waiting")
         self.redraw()
+
+
+def _sent_first(unsent: Sequence[Request]) -> str:
+    """What is sent before the program ends, as the end of a sentence."""
+    if not unsent:
+        return ""
+    one = title_of(unsent[0].name, unsent[0].arguments)
+    return f"; {one} is sent first" if len(unsent) == 1 else f"; {len(unsent)} requests are sent first"
