@@ -70,8 +70,8 @@ class Standing:
         return self.stage in _FAILED
 
     def words(self, number: Callable[[float], str] = "{:,.0f}".format) -> str:
-        """The text with the count, where things are counted."""
-        if not self.total or self.stage not in _COUNTED:
+        """The text with the count, where there is more than one thing to count."""
+        if self.total < 2 or self.stage not in _COUNTED:
             return self.text
         return f"{self.text}, {number(self.done)} of {number(self.total)} {self.unit}".rstrip()
 

@@ -16,7 +16,7 @@ from engine.session.reader import SessionReader
 from engine.session.records import Command
 from engine.session.schema import BusyError
 from maxact_tui.cli import awaiting
-from maxact_tui.cli.commands import effects, running, steering
+from maxact_tui.cli.commands import effects, opening, running, steering
 from maxact_tui.errors import UserError
 from tests.engine.running import write_corpus
 from tests.screen import sessions
@@ -151,3 +151,18 @@ def test_what_cannot_be_asked_in_time_is_one_line(
     ):
         steering.pause(run.path)
     assert run.writer.new_commands() == []
+
+
+def test_a_session_that_is_being_written_is_opened_and_left_with_patience(
+    run: SessionScript, way: Way, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = Told(capsys)
+    with held(run.path, way[1]) as hold:
+        opening._refuse_unreadable(run.path)
+        assert hold.is_held
+        thread, ended = in_thread(lambda: opening.say_goodbye(run.path))
+        if way == WAYS[-1]:  # the only one that keeps readers out
+            told.wait_for(LOCKED)
+            assert ended == []
+    told.wait_for("still running in the background")
+    thread.join(LONG)

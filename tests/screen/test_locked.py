@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -257,3 +258,30 @@ def test_in_a_terminal_the_request_is_told_after_the_screen_and_sent(tmp_path: P
             terminal.wait_for(lambda t: b"left with 3" in t.raw)
     assert [one.name for one in asked(script.path)] == ["pause"]
     script.writer.close()
+
+
+READING_FOR_EVER = """
+import asyncio, threading
+from maxact_tui.terminal.forgetting import THREADS, ForgettingPool
+
+async def main():
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ForgettingPool())
+    assert await loop.run_in_executor(None, divmod, 7, 2) == (3, 1)
+    try:
+        await loop.run_in_executor(None, divmod, 7, 0)
+    except ZeroDivisionError:
+        print("raised")
+    for _ in range(THREADS):
+        loop.run_in_executor(None, threading.Event().wait)
+
+asyncio.run(main())
+print("left")
+"""
+
+
+def test_the_program_ends_although_its_readers_wait_for_a_file() -> None:
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", READING_FOR_EVER], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "raised\nleft\n", "")

@@ -38,10 +38,7 @@ def open_session(session: Path) -> int:
     prepare_terminal()
     show_splash(path.name, ascii_only=wants_ascii())
     try:
-        from engine.session.reader import SessionReader
-
-        with SessionReader(path) as reader:  # a file that cannot be read is refused before the screen opens
-            reader.status(), reader.meta()
+        _refuse_unreadable(path)
     except BaseException:
         take_back()
         raise
@@ -50,6 +47,20 @@ def open_session(session: Path) -> int:
     code = run_app(path)
     say_goodbye(path)
     return code
+
+
+def _refuse_unreadable(path: Path) -> None:
+    """Refuse what cannot be read before the screen opens; what is only being written the screen waits for.
+
+    Raises:
+        SessionError: it cannot be read.
+    """
+    from engine.session.patience import TRY_SECONDS
+    from engine.session.reader import SessionReader
+    from engine.session.schema import BusyError
+
+    with suppress(BusyError), SessionReader(path, TRY_SECONDS) as reader:
+        reader.status(), reader.meta()
 
 
 def attach() -> int:
@@ -69,11 +80,12 @@ def say_goodbye(path: Path, *, debug: bool = False) -> None:
     Raises:
         SessionError: the file cannot be read, or is not there any more.
     """
-    from engine.session.reader import SessionReader
     from engine.session.records import ENDED
+    from maxact_tui.cli.awaiting import opened, patience_of
 
-    with SessionReader(path) as reader:
-        status = reader.status()
+    patience = patience_of(path)
+    with opened(path, patience) as reader:
+        status = patience.wait_for(lambda _: reader.status())
     if status.phase == "failed":
         print(f"maxact-tui: {visible(status.detail, space=' ')}", file=sys.stderr)
         print(f"log: {log_path(path)}", file=sys.stderr)
