@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 from textual.pilot import Pilot
 
 from engine import process
+from engine.session import schema
 from engine.session.outbox import Outbox
 from engine.session.patience import LOCKED
 from engine.session.reader import SessionReader
@@ -162,6 +166,63 @@ async def test_the_other_run_starts_once_the_session_can_be_read(
             await assert_keys_work(pilot, hold)
             assert started == []
         await settle(pilot, lambda app: started == [tmp_path / "run-bos.maxact"])
+
+
+@pytest.mark.parametrize("state", ["running", "finished", "stopped"])
+async def test_no_key_opens_a_session_file_on_the_event_loop(
+    shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    class Spawned:
+        pid = os.getpid()
+
+    monkeypatch.setattr(process, "_spawn", lambda *_: Spawned)
+    monkeypatch.setenv("MAXACT_SESSIONS", str(tmp_path))
+    script = running(tmp_path)
+    if state != "running":
+        script.finish(state)
+    opened_by: list[str] = []
+    connect = schema._connect
+
+    def noted(*given: object, **named: object) -> sqlite3.Connection:
+        opened_by.append(threading.current_thread().name)
+        return connect(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(schema, "_connect", noted)
+    keys = [
+        "space",
+        "c",
+        "p",
+        "ctrl+j",
+        "escape",
+        "y",
+        "escape",
+        "i",
+        "Q",
+        "a",
+        "Y",
+        "escape",
+        "b",
+        "s",
+        "o",
+        "escape",
+        "d",
+        "escape",
+        "e",
+        "escape",
+        "t",
+        "escape",
+        "enter",
+        "y",
+        "q",
+        "s",
+    ]
+    async with shown(script.path) as pilot:
+        await settle(pilot, is_complete)
+        for key in keys:
+            await pilot.press(key)
+        await settle(pilot, lambda app: not app.unsent)
+    assert len(opened_by) > 5
+    assert threading.main_thread().name not in opened_by
 
 
 async def test_what_cannot_be_sent_in_time_is_one_line_and_can_be_asked_for_again(
