@@ -220,6 +220,12 @@ def open_readonly(path: Path, wait_seconds: float = WAIT_SECONDS) -> sqlite3.Con
     # A WAL file in a folder that cannot hold its -shm can only be read as an unchanging one.
     if not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
         uri += "&immutable=1"
+    try:
+        return _checked(path, uri, wait_seconds)
+    except SessionError as error:
+        if getattr(error.__cause__, "sqlite_errorcode", 0) != sqlite3.SQLITE_READONLY_ROLLBACK:
+            raise
+    _checked(path, path, wait_seconds).close()  # a writer was killed: only another one may roll back what it left
     return _checked(path, uri, wait_seconds)
 
 
