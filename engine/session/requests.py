@@ -7,6 +7,7 @@
 - `follow`        the same again and again until it is over
 - `engine_of`     which engine answers, by its status
 - `why_late`      why an engine that is alive lets somebody wait
+- `title_of`      what a request is called
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _COUNTED: frozenset[Stage] = frozenset({"loading", "working"})
 SENDING = "asking the engine"
 FOR_BATCH = "waiting for the batch in hand"
 FOR_TURN = "waiting for its turn"
+SILENT = "; the engine shows no sign of life"
 READING = "reading the values"
 QUEUED = "waiting"  # what the engine says of a request it has taken and not begun
 POLL_SECONDS = 0.1
@@ -170,9 +172,10 @@ def standing_of(command: Command, status: Status | None, service: Status | None)
     if engine.phase in ("starting", "loading"):
         what = f"the engine loads the model: {engine.detail or 'starting'}"
         return Standing("loading", what, engine.done, engine.total, engine.unit)
+    silent = SILENT if _silence(engine) > SILENCE_SECONDS else ""
     if has_ended or engine.phase == "paused":
-        return Standing("turn", FOR_TURN)
-    return Standing("batch", FOR_BATCH)
+        return Standing("turn", FOR_TURN + silent)
+    return Standing("batch", FOR_BATCH + silent)
 
 
 def engine_of(status: Status | None, service: Status | None) -> Status | None:
@@ -241,7 +244,20 @@ def _late(reader: SessionReader, standing: Standing) -> Standing:
 def why_late(status: Status, service: Status | None) -> str:
     """Why an engine that is alive lets somebody wait, as far as its status tells."""
     engine = engine_of(status, service) or status
-    silence = time.time() - engine.heartbeat
-    if engine.heartbeat and silence > SILENCE_SECONDS:
+    silence = _silence(engine)
+    if silence > SILENCE_SECONDS:
         return f"its engine, process {engine.pid}, has shown no sign of life for {silence:.0f} s (halted, or no CPU?)"
     return "it is still loading" if engine.phase in ("starting", "loading") else "its present batch takes long"
+
+
+def _silence(engine: Status) -> float:
+    """Seconds since its last sign of life; 0 before the first."""
+    return time.time() - engine.heartbeat if engine.heartbeat else 0.0
+
+
+def title_of(name: str, arguments: Mapping[str, Any]) -> str:
+    """What a request is called: a sample by its number, a prompt, or the name of the command."""
+    sample = arguments.get("sample")
+    if sample is not None:
+        return f"sample {sample}"
+    return "prompt" if arguments.get("text") is not None else name

@@ -18,6 +18,7 @@ from engine.computing import computing
 from engine.loading.errors import first_line
 from engine.memory import is_out_of_memory
 from engine.session.records import Command
+from engine.session.requests import QUEUED, title_of
 from engine.session.writer import SessionWriter
 from engine.work.work import Progress, Work, WorkContext, WorkError
 
@@ -60,7 +61,7 @@ class WorkQueue:
 
     def put(self, command: Command) -> None:
         """Take a command; it is answered when its work ends."""
-        self._writer.answer(command, "working", done=0, total=0, text="waiting")
+        self._writer.answer(command, "working", done=0, total=0, text=QUEUED)
         self._waiting.append(command)
 
     def cancel(self, number: int) -> bool:
@@ -124,15 +125,8 @@ class WorkQueue:
 
     def _end(self, command: Command, state: str, text: str, **more: int) -> None:
         self._writer.answer(command, state, text=text, **more)
-        self._tell(f"{_asked(command)} run" if state == "done" and text == "done" else f"{_asked(command)}: {text}")
-
-
-def _asked(command: Command) -> str:
-    """What the user asked for: a sample by its number, a prompt, or the name of the work."""
-    sample = command.arguments.get("sample")
-    if sample is not None:
-        return f"sample {sample}"
-    return "prompt" if command.arguments.get("text") is not None else command.name
+        title = title_of(command.name, command.arguments)
+        self._tell(f"{title} run" if state == "done" and text == "done" else f"{title}: {text}")
 
 
 def _why_it_failed(error: Exception) -> str:

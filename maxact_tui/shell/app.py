@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.session.patience import LOCKED
+from engine.session.requests import title_of
 from maxact_tui.keymap.settings import load_settings
 from maxact_tui.terminal.preparing import prepare_terminal, wants_ascii
 from maxact_tui.terminal.splash import show_splash, take_back
 from maxact_tui.watching.memory import loading_modules
-from maxact_tui.watching.requests import title_of
 
 if TYPE_CHECKING:
     from maxact_tui.shell.leaving import LeavingApp

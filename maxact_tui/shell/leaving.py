@@ -16,7 +16,7 @@ from pathlib import Path
 from textual.message import Message
 
 from engine.session.patience import WHOLE_SECONDS
-from engine.session.requests import Request
+from engine.session.requests import Request, title_of
 from maxact_tui.keymap.settings import Settings
 from maxact_tui.screens.choice import ChoiceScreen, leave_choices
 from maxact_tui.shell.ordering import OrderedApp
@@ -31,7 +31,7 @@ from maxact_tui.terminal.ending import (
     on_signals,
 )
 from maxact_tui.terminal.palette import Look, choose_look
-from maxact_tui.watching.requests import Requests, title_of
+from maxact_tui.watching.requests import Requests
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.abstract import AbstractMeta
 

@@ -1,18 +1,16 @@
 """What the user asks of the engine, and its answers; nothing here waits for the session file.
 
 - `Requests`  sends commands by a thread and tells how they are getting on
-- `title_of`  what a request is called
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from engine.session.outbox import Deliver, Outbox
 from engine.session.patience import Patience
-from engine.session.requests import Request, send_command
+from engine.session.requests import Request, send_command, title_of
 from maxact_tui.watching.asking import ask
 from maxact_tui.watching.finding import short_name
 from maxact_tui.watching.snapshot import Snapshot
@@ -113,6 +111,8 @@ class Requests:
 
     def missing(self, snapshot: Snapshot) -> tuple[Request, ...]:
         """What is asked for and not in a snapshot yet."""
+        if not self._open:
+            return ()
         known = {command.number for command in snapshot.commands}
         return tuple(request for request in self._open if request.number not in known)
 
@@ -127,11 +127,3 @@ class Requests:
     def _close(self, request: Request) -> None:
         self._open.remove(request)
         self._told.pop(request, None)
-
-
-def title_of(name: str, arguments: Mapping[str, Any]) -> str:
-    """What a request is called: a sample by its number, a prompt, or the name of the command."""
-    sample = arguments.get("sample")
-    if sample is not None:
-        return f"sample {sample}"
-    return "prompt" if arguments.get("text") is not None else name

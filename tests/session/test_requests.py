@@ -131,6 +131,7 @@ def test_a_fault_of_ours_in_sending_is_told_and_the_next_request_is_sent(tmp_pat
 
 
 RUNNING = Status(phase="running", pid=1)
+SILENT = Status(phase="running", pid=1, heartbeat=5.0)  # of 1970
 LOADING = Status(phase="loading", detail="loading weights", done=3, total=12, unit="tensors")
 FINISHED = Status(phase="finished")
 FAILED = Status(phase="failed", detail="no weights", ended=9.0)
@@ -142,6 +143,7 @@ GONE = Status(phase="gone", detail="loading weights")
     [
         ("new", "", None, None, "sending", "asking the engine"),
         ("new", "", RUNNING, None, "batch", "waiting for the batch in hand"),
+        ("new", "", SILENT, None, "batch", "waiting for the batch in hand; the engine shows no sign of life"),
         ("new", "", RUNNING.changed(phase="paused"), None, "turn", "waiting for its turn"),
         ("new", "", LOADING, None, "loading", "the engine loads the model: loading weights, 3 of 12 tensors"),
         ("new", "", FINISHED, LOADING, "loading", "the engine loads the model: loading weights, 3 of 12 tensors"),
