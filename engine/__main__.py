@@ -1,31 +1,59 @@
-"""`python -P -m engine [--serve] SESSION`: run the job of a session file, headless. Started by the command line.
+"""`python -P -m engine [OPTIONS] SESSION`: run the job of a session file, headless. Started by the command line.
 
-With `--serve` the run is over, and the engine answers requests about its model.
+With `--serve` the run is over, and the engine answers requests about its model. `--trust-remote-code` and
+`--allow-pickle` give rights that a session file can only ask for.
 """
 
 from __future__ import annotations
 
+import argparse
 import faulthandler
 import logging
+import os
 import sys
 from pathlib import Path
+
+from engine.session.engine_lock import EngineLock, Role
+from engine.session.logfile import OneLine
+from engine.session.rights import Rights
+from engine.session.schema import SessionError
 
 
 def main() -> int:
     """Run the engine; returns the exit code: 0 done or stopped, 1 failed, 2 called wrongly."""
-    serves, paths = "--serve" in sys.argv[1:], [word for word in sys.argv[1:] if word != "--serve"]
-    if len(paths) != 1:
-        print("usage: python -m engine [--serve] SESSION  (maxact-tui does this for you)", file=sys.stderr)
-        return 2
+    options = _parse(sys.argv[1:])
+    session: Path = options.session.absolute()
+    os.chdir("/")  # libraries read settings from the folder they work in, which may be a stranger's
     faulthandler.enable()
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if serves:
-        from engine.serving import serve
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    role: Role = "service" if options.serve else "run"
+    rights = Rights(options.trust_remote_code, options.allow_pickle)
+    try:
+        given = options.lock_descriptor
+        lock = EngineLock.take(session, role) if given is None else EngineLock.inherited(session, given, role)
+        with lock:
+            if options.serve:
+                from engine.serving import serve
 
-        return serve(Path(paths[0]))
-    from engine.runner import run
+                return serve(session, rights, is_locked=lock.is_held)
+            from engine.runner import run
 
-    return run(Path(paths[0]))
+            return run(session, rights, is_locked=lock.is_held)
+    except SessionError as error:
+        logging.getLogger("engine").error("%s", error)
+        return 1
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m engine", description="Run a session (maxact-tui does this for you).")
+    parser.add_argument("session", type=Path)
+    parser.add_argument("--serve", action="store_true", help="answer requests about the model of an ended run")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
+    parser.add_argument("--allow-pickle", action="store_true", help="read pickled weights")
+    parser.add_argument("--lock-descriptor", type=int, help="the session's lock, taken by the process that starts this")
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

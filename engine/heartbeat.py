@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from engine.session.schema import SessionError
+
 BEAT_SECONDS = 0.5
 _log = logging.getLogger(__name__)
 
@@ -41,3 +43,6 @@ class Heartbeat:
                 self._say(time.time())
             except sqlite3.OperationalError as error:
                 _log.warning("heartbeat not written: %s", error)
+            except SessionError as error:  # another engine has taken over; the run's own writing will say so
+                _log.error("no heartbeat any more: %s", error)
+                return

@@ -2,7 +2,7 @@
 
 - `start_engine`    run `python -P -m engine SESSION`, out of reach of the terminal
 - `start_service`   the same for an engine that answers requests about an ended run
-- `starting_status`  what is recorded of an engine before its first word
+- `allow`, `allow_as`  give the engines of a session rights on this machine
 - `describe_death`  the last lines of an engine's log
 - `IDLE_SECONDS`    how long an engine that only answers stays when nobody asks
 """
@@ -14,18 +14,29 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engine.session.library import boot_identity, log_path
+from engine.job import Job
+from engine.session.engine_lock import EngineLock, Role
+from engine.session.library import boot_identity
+from engine.session.logfile import open_log, read_end
 from engine.session.patience import Patience
+from engine.session.reader import SessionMeta, SessionReader
 from engine.session.records import Status
+from engine.session.rights import Rights, remember, remembered, require
 from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
 from engine.session.writing import write
 
 IDLE_SECONDS = 600.0
 TOO_LATE = "the engine it was meant for has ended"
+# Folders that may be given relative to where the user is.
+_FOLDER_VARIABLES = frozenset(
+    {"PYTHONPATH", "MAXACT_CACHE", "MAXACT_STATE", "MAXACT_SESSIONS", "HF_HOME", "HF_HUB_CACHE", "TORCH_HOME",
+     "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "NUMBA_CACHE_DIR", "TRITON_CACHE_DIR"}
+)  # fmt: skip
 
 
 def start_engine(session: Path, patience: Patience | None = None) -> int:
@@ -33,7 +44,8 @@ def start_engine(session: Path, patience: Patience | None = None) -> int:
 
     Its stdin is closed and its output goes to the log beside the session, because native libraries write to file
     descriptors and would tear the screen. The session's status says `starting`, with the process id, so that a
-    death before the engine's first word is seen as well.
+    death before the engine's first word is seen as well. The session's lock is taken here and handed over, so that
+    of many starts at once one begins.
 
     Args:
         session: the session file.
@@ -43,68 +55,131 @@ def start_engine(session: Path, patience: Patience | None = None) -> int:
         The process id.
 
     Raises:
-        OSError: the interpreter or the log cannot be opened.
-        SessionError: the session cannot be written; no engine was started.
+        OSError: the interpreter cannot be started.
+        LockedError: another engine works on the session.
+        RightsError: its job asks for a right that it was not given on this machine.
+        SessionError: session or log cannot be written; no engine was started.
     """
-    patience, starting = patience or Patience(), starting_status()
+    patience = patience or Patience()
+    job, given = _allowed(session, patience)
+    with _handing_over(session, "run") as lock:
+        starting = _starting_status(lock, job)
 
-    def announce(writer: SessionWriter) -> None:
-        writer.refuse_unanswered(TOO_LATE, kept=("add",))
-        writer.set_status(starting)
+        def announce(writer: SessionWriter) -> None:
+            writer.refuse_unanswered(TOO_LATE, kept=("add",))
+            writer.set_status(starting)
 
-    write(session, announce, patience)
-    process = _spawn(session)
-    named = starting.changed(pid=process.pid)
-    with suppress(SessionError):  # the engine runs already, and its first word tells the same
-        write(session, lambda writer: writer.replace_status(starting, named), patience)
+        write(session, announce, patience)
+        process = _spawn(session, lock, given)
+        named = starting.changed(pid=process.pid)
+        with suppress(SessionError):  # the engine runs already, and its first word tells the same
+            write(session, lambda writer: writer.replace_status(starting, named), patience)
     return process.pid
 
 
 def start_service(session: Path, patience: Patience | None = None) -> int:
     """Start an engine that loads the model of an ended run and answers requests about it (`engine.serving`).
 
-    Args:
-        session: the session file.
-        patience: with another process that writes into it.
+    Arguments, return value and errors are those of `start_engine`.
+    """
+    patience = patience or Patience()
+    job, given = _allowed(session, patience)
+    with _handing_over(session, "service") as lock:
 
-    Returns:
-        The process id.
+        def announce(writer: SessionWriter) -> None:
+            writer.refuse_unanswered(TOO_LATE)
+            writer.set_service(_starting_status(lock, job))
+
+        write(session, announce, patience)
+        return _spawn(session, lock, given, "--serve").pid
+
+
+def allow(session: Path, rights: Rights) -> None:
+    """Let the engines of a session do this on this machine, from now on.
 
     Raises:
-        OSError: the interpreter or the log cannot be opened.
-        SessionError: the session cannot be written; no engine was started.
+        SessionError: the session cannot be read, or the state folder cannot be written.
+    """
+    if rights != Rights():
+        with SessionReader(session) as reader:
+            meta = reader.meta()
+        remember(meta.session_id, meta.job, rights | remembered(meta.session_id, meta.job))
+
+
+def allow_as(session: Path, other: Path) -> None:
+    """Let the engines of a session do what those of another session of the same model may.
+
+    Raises:
+        SessionError: as `allow`.
+    """
+    with SessionReader(other) as reader:
+        meta = reader.meta()
+    allow(session, remembered(meta.session_id, meta.job))
+
+
+def _allowed(session: Path, patience: Patience) -> tuple[Job, Rights]:
+    """The job of a session, and what it may do on this machine.
+
+    Raises:
+        RightsError: it asks for more.
     """
 
-    def announce(writer: SessionWriter) -> None:
-        writer.refuse_unanswered(TOO_LATE)
-        writer.set_service(starting_status())
+    def look(wait_seconds: float) -> SessionMeta:
+        with SessionReader(session, wait_seconds) as reader:
+            return reader.meta()
 
-    write(session, announce, patience or Patience())
-    return _spawn(session, "--serve").pid
-
-
-def starting_status() -> Status:
-    """What an engine is before its first word."""
-    return Status(phase="starting", host=socket.gethostname(), boot=boot_identity(), started=time.time())
+    meta = patience.wait_for(look)
+    rights = remembered(meta.session_id, meta.job)
+    require(meta.job, rights, session)
+    return meta.job, rights
 
 
-def _spawn(session: Path, *options: str) -> subprocess.Popen[bytes]:
-    with os.fdopen(os.open(log_path(session), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
+@contextmanager
+def _handing_over(session: Path, role: Role) -> Iterator[EngineLock]:
+    """The session's lock; it is let go of where no engine was started that has it now."""
+    lock = EngineLock.take(session, role)
+    try:
+        yield lock
+    except BaseException:
+        lock.release()
+        raise
+    lock.hand_over()
+
+def _starting_status(lock: EngineLock, job: Job) -> Status:
+    """What an engine is before its first word; names the model, whose path may be a stranger's."""
+    host, boot = socket.gethostname(), boot_identity()
+    detail = f"loading {job.model}"
+    return Status(phase="starting", detail=detail, host=host, boot=boot, started=time.time(), lock=int(lock.is_held))
+
+
+def _spawn(session: Path, lock: EngineLock, rights: Rights, *options: str) -> subprocess.Popen[bytes]:
+    flags = [*options, *rights.flags(), f"--lock-descriptor={lock.descriptor}"]
+    with os.fdopen(open_log(session), "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "engine", *options, str(session.absolute())],
+            [sys.executable, "-P", "-m", "engine", *flags, str(session.absolute())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            close_fds=True,
-            cwd=session.absolute().parent,
+            pass_fds=(lock.descriptor,),
+            cwd="/",
+            env=_environment(),
         )
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, for one that works in `/`.
+
+    The session's folder may be a stranger's, and libraries read settings from the folder they work in (numba's name a
+    cache of pickles).
+    """
+    environment = os.environ | {"PYTHONSAFEPATH": "1"}
+    for name in _FOLDER_VARIABLES & environment.keys():
+        parts = environment[name].split(os.pathsep)
+        environment[name] = os.pathsep.join(str(Path(part).absolute()) for part in parts if part)
+    return environment
 
 
 def describe_death(session: Path, lines: int = 5) -> list[str]:
     """The last non-empty lines of the engine's log; empty if there is none."""
-    try:
-        text = log_path(session).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+    return [line.rstrip() for line in read_end(session).splitlines() if line.strip()][-lines:]

@@ -7,9 +7,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import resource
-import socket
 import sqlite3
 import sys
 import time
@@ -23,7 +21,7 @@ from numpy.typing import NDArray
 from engine.duty import Duty
 from engine.loading.progress import LoadProgress
 from engine.report.wording import counted
-from engine.session.library import boot_identity
+from engine.session.liveness import own_identity
 from engine.session.records import Phase, Status
 from engine.session.writer import SessionWriter
 from engine.statistics.experts import ExpertTotals
@@ -34,6 +32,7 @@ TICK_SHARE = 0.004
 LONGEST_TICK_SECONDS = 1.0
 CHECKPOINT_SHARE = 0.02
 LONGEST_INTERVAL_SECONDS = 15.0
+END_PATIENCE_SECONDS = 60.0  # how long the last words wait for others to let go of the file
 NOT_WRITTEN = "checkpoint not written"
 RATE_WEIGHT = 0.3  # of the newest batch in the moving average of tokens per second
 Further = Mapping[str, Mapping[str, NDArray[Any]]]
@@ -48,7 +47,7 @@ class StorageError(Exception):
 class RunRecorder:
     """The run's side of the session file. All times are wall clock, all rates monotonic clock."""
 
-    def __init__(self, writer: SessionWriter, checkpoint_seconds: float) -> None:
+    def __init__(self, writer: SessionWriter, checkpoint_seconds: float, *, is_locked: bool = False) -> None:
         now = time.time()
         self._writer = writer
         self._checkpoint_seconds = checkpoint_seconds
@@ -61,11 +60,10 @@ class RunRecorder:
         self._pending: Future[str] | None = None
         self.status = Status(
             phase="loading",
-            pid=os.getpid(),
-            host=socket.gethostname(),
-            boot=boot_identity(),
             started=now,
             heartbeat=now,
+            lock=int(is_locked),
+            **own_identity(),
         )
         writer.set_status(self.status)
 
@@ -223,8 +221,9 @@ class RunRecorder:
         except sqlite3.OperationalError as error:
             _log.warning("event not written: %s", error)
 
-    def end(self, phase: Phase, detail: str = "") -> None:
-        """The last status of this engine, and the last event."""
+    def end(self, phase: Phase, detail: str = "") -> bool:
+        """The last status of this engine, and the last event; says whether the file has the status."""
+        self._writer.wait_for_others(END_PATIENCE_SECONDS)
         now = time.time()
         reason = f": {detail}" if phase == "failed" else f" after {counted(self.status.samples_done, 'sample')}"
         self.event("run", phase + reason)
@@ -235,6 +234,8 @@ class RunRecorder:
             self._writer.set_status(self.status)
         except sqlite3.OperationalError as error:
             _log.error("the last status (%s: %s) was not written: %s", phase, detail, error)
+            return False
+        return True
 
 
 def _peak_bytes() -> int:

@@ -35,7 +35,8 @@ from engine.restoring import (
 )
 from engine.session.library import log_path
 from engine.session.reader import SessionReader
-from engine.session.writer import SessionWriter
+from engine.session.rights import Rights, RightsError, asked_rights, require
+from engine.session.writer import SessionWriter, TakenOverError
 from engine.sites.errors import SiteError
 from engine.statistics.backends import BackendError
 from engine.work.queue import WorkQueue
@@ -45,39 +46,53 @@ from engine.work.work import WorkContext
 _log = logging.getLogger(__name__)
 
 
-def run(path: Path) -> int:
+def run(path: Path, rights: Rights | None = None, *, is_locked: bool = False) -> int:
     """Run the job of a session file, from its last checkpoint if it has one.
+
+    Args:
+        path: the session file.
+        rights: what the user has allowed; what the job asks for beyond it fails. None allows what the job asks for,
+            for a caller who wrote the job himself.
+        is_locked: the caller holds the session's `EngineLock` as long as this runs.
 
     Returns:
         0 when the run finished or was stopped, 1 when it failed; the reason is in the session's status.
     """
     writer = SessionWriter.open(path, live=True)
-    with SessionReader(path) as reader:
-        job = reader.meta().job
-        recorder = RunRecorder(writer, job.checkpoint_seconds)
-        with Heartbeat(writer.beat):
-            code = _run_safely(path, job, reader, writer, recorder)
-    refuse_the_rest(writer, "the run had ended")
+    writer.claim()
+    try:
+        with SessionReader(path) as reader:
+            job = reader.meta().job
+            recorder = RunRecorder(writer, job.checkpoint_seconds, is_locked=is_locked)
+            with Heartbeat(writer.beat):
+                code = _run_safely(path, job, rights, reader, writer, recorder)
+        refuse_the_rest(writer, "the run had ended")
+    except TakenOverError:
+        _log.exception("another engine works on the session now")
+        code = 1
     writer.close(final=True)
     return code
 
 
-def _run_safely(path: Path, job: Job, reader: SessionReader, writer: SessionWriter, recorder: RunRecorder) -> int:
+def _run_safely(
+    path: Path, job: Job, rights: Rights | None, reader: SessionReader, writer: SessionWriter, recorder: RunRecorder
+) -> int:
     """Leave the session in an ended phase whatever happens."""
     desk = RunDesk(writer, recorder)
     try:
+        require(job, asked_rights(job) if rights is None else rights, path)
         with signals_as_stop(desk):
             prepared = _prepare(job, reader, recorder, desk)
             _Loop(job, prepared, reader, writer, recorder, desk).run()
-        recorder.end("finished")
-        return 0
+        return 0 if recorder.end("finished") else 1
     except StopRequested:
-        recorder.end("stopped", f"stopped; continue with: maxact-tui resume {path}")
-        return 0
+        return 0 if recorder.end("stopped", f"stopped; continue with: maxact-tui resume {path}") else 1
+    except TakenOverError:
+        raise
     except StorageError as error:
         _log.exception("what was measured could not be saved")
         recorder.end("failed", f"{error}, then continue with: maxact-tui resume {path}")
-    except (LoadError, SiteError, CorpusError, ResumeError, BackendError) as error:
+    except (LoadError, SiteError, CorpusError, ResumeError, BackendError, RightsError) as error:
         _log.exception("the run ended early")
         recorder.end("failed", str(error))
     except Exception as error:  # noqa: BLE001  # the last boundary: the cause must reach the session file
@@ -91,7 +106,7 @@ def _prepare(job: Job, reader: SessionReader, recorder: RunRecorder, desk: RunDe
     additions = [Addition(**one) for one in reader.meta().raw.get(ADDITIONS, [])]
     try:
         return prepare(job, _reporting(recorder, desk), additions)
-    except (LoadError, SiteError, CorpusError, BackendError, StopRequested):
+    except (LoadError, SiteError, CorpusError, BackendError, StopRequested, TakenOverError):
         raise
     except Exception as error:
         raise classify(error, job.model) from error

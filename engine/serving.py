@@ -18,13 +18,15 @@ from engine.job import Addition
 from engine.loading.errors import LoadError, classify, first_line
 from engine.loading.progress import LoadProgress
 from engine.preparation import Prepared, prepare
-from engine.process import IDLE_SECONDS, starting_status
+from engine.process import IDLE_SECONDS
 from engine.recording import TICK_SECONDS
 from engine.restoring import ADDITIONS, ResumeError, check_resumable
 from engine.session.library import log_path
+from engine.session.liveness import own_identity
 from engine.session.reader import SessionReader
-from engine.session.records import ENDED, Phase
-from engine.session.writer import SessionWriter
+from engine.session.records import ENDED, Phase, Status
+from engine.session.rights import Rights, RightsError, asked_rights, require
+from engine.session.writer import SessionWriter, TakenOverError
 from engine.sites.errors import SiteError
 from engine.work.queue import WorkQueue
 from engine.work.registry import WORKS
@@ -33,22 +35,35 @@ from engine.work.work import WorkContext
 _log = logging.getLogger(__name__)
 
 
-def serve(path: Path, idle_seconds: float = IDLE_SECONDS) -> int:
+def serve(
+    path: Path, rights: Rights | None = None, *, is_locked: bool = False, idle_seconds: float = IDLE_SECONDS
+) -> int:
     """Answer the requests about an ended run until there are none for `idle_seconds`, or its run goes on.
+
+    Args:
+        path: the session file.
+        rights: what the user has allowed, as for `engine.runner.run`.
+        is_locked: the caller holds the session's lock for a service as long as this runs.
+        idle_seconds: it leaves when nobody has asked for so long.
 
     Returns:
         0 when it left in order, 1 when the model could not be loaded; the reason is in the service's status.
     """
     writer = SessionWriter.open(path, live=True)
     with SessionReader(path) as reader:
-        other = reader.service()
+        other = None if is_locked else reader.service()
         if other is not None and other.phase not in ENDED and other.pid not in (0, os.getpid()):
             _log.info("process %d serves this session already", other.pid)
             return 0
-        service = _Service(reader, writer)
-        with Heartbeat(writer.beat_service):
-            code = service.run(idle_seconds)
-        refuse_the_rest(writer, "the engine had ended; ask again")
+        writer.claim("service")
+        try:
+            service = _Service(reader, writer, rights, is_locked=is_locked)
+            with Heartbeat(writer.beat_service):
+                code = service.run(idle_seconds)
+            refuse_the_rest(writer, "the engine had ended; ask again")
+        except TakenOverError:
+            _log.exception("another engine serves the session now")
+            code = 1
     writer.close(final=True)
     return code
 
@@ -56,10 +71,12 @@ def serve(path: Path, idle_seconds: float = IDLE_SECONDS) -> int:
 class _Service:
     """One life of the serving engine; its status is kept apart from the run's, which stays as it ended."""
 
-    def __init__(self, reader: SessionReader, writer: SessionWriter) -> None:
+    def __init__(self, reader: SessionReader, writer: SessionWriter, rights: Rights | None, *, is_locked: bool) -> None:
         self._reader = reader
         self._writer = writer
-        self._status = starting_status().changed(phase="loading", pid=os.getpid(), heartbeat=time.time())
+        self._rights = rights
+        now = time.time()
+        self._status = Status(phase="loading", started=now, heartbeat=now, lock=int(is_locked), **own_identity())
         self._written = 0.0
         writer.set_service(self._status)
         self._desk = CommandDesk(writer, lambda text: writer.add_event("command", text))
@@ -74,7 +91,9 @@ class _Service:
         except StopRequested:
             self._say("stopped")
             return 0
-        except (LoadError, SiteError, CorpusError, ResumeError) as error:
+        except TakenOverError:
+            raise
+        except (LoadError, SiteError, CorpusError, ResumeError, RightsError) as error:
             _log.exception("the model cannot be served")
             self._say("failed", str(error))
         except Exception as error:  # noqa: BLE001  # the last boundary: the cause must reach the session file
@@ -84,10 +103,11 @@ class _Service:
 
     def _prepare(self) -> Prepared:
         meta = self._reader.meta()
+        require(meta.job, asked_rights(meta.job) if self._rights is None else self._rights, self._writer.path)
         additions = [Addition(**one) for one in meta.raw.get(ADDITIONS, [])]
         try:
             prepared = prepare(meta.job, self._report, additions, measures=False)
-        except (LoadError, SiteError, CorpusError, StopRequested):
+        except (LoadError, SiteError, CorpusError, StopRequested, TakenOverError):
             raise
         except Exception as error:
             raise classify(error, meta.job.model) from error

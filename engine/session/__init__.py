@@ -15,6 +15,8 @@
 - `outbox`    requests on their way, written by a thread
 - `lastword`  what an engine could only write into its log
 - `liveness`  whether the engine of a session is alive, and why it ended
+- `engine_lock`  one engine per session: a lock that is held as long as it lives
+- `logfile`   the engine's log, never what somebody has put in its place
 - `library`   where sessions live, what they are called
 - `listing`   which sessions there are
 

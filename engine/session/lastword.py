@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from pathlib import Path
 
-from engine.session.library import log_path
+from engine.session.logfile import read_end
 
-_TAIL_BYTES = 64 << 10
 _FAILED = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)[^\n]*? run: failed: ([^\n]+)$", re.MULTILINE)
 # A log counts whole seconds, and an engine's start is noted a moment before it runs.
 _TOLERANCE_SECONDS = 2.0
@@ -25,7 +23,7 @@ def logged_failure(session: Path, since: float) -> tuple[str, float] | None:
         session: whose engine it was.
         since: when that engine started; what the log holds of earlier ones is no reason.
     """
-    found = _FAILED.findall(_end_of(log_path(session)))
+    found = _FAILED.findall(read_end(session))
     if not found:
         return None
     stamp, reason = found[-1]
@@ -34,15 +32,3 @@ def logged_failure(session: Path, since: float) -> tuple[str, float] | None:
     except (ValueError, OverflowError):
         return None
     return (reason.strip(), at) if at >= since - _TOLERANCE_SECONDS else None
-
-
-def _end_of(log: Path) -> str:
-    """The last lines; of a log that is not there, or is none, nothing."""
-    try:
-        if not log.is_file():
-            return ""
-        with log.open("rb") as file:
-            file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
-            return file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""

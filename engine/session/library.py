@@ -2,9 +2,10 @@
 
 - `sessions_folder`  the folder of this user's sessions (`MAXACT_SESSIONS` overrides it)
 - `new_path`         a fresh, readable file name for a model
-- `files_of`         a session's file, and those that SQLite may keep beside it
+- `files_of`         a session's file, and those that SQLite and the engines may keep beside it
 - `size_of`          bytes they take together
 - `log_path`         where the engine of a session writes its output
+- `lock_path`        what a living engine of a session holds locked
 - `boot_identity`    an identifier of this machine's boot
 """
 
@@ -15,12 +16,13 @@ import re
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
 
 FOLDER_VARIABLE = "MAXACT_SESSIONS"
 SUFFIX = ".maxact"
-_BESIDE = ("-wal", "-shm", "-journal")
+_BESIDE = ("-wal", "-shm", "-journal", ".lock", ".service.lock")
 
 
 def sessions_folder() -> Path:
@@ -41,7 +43,7 @@ def new_path(model: str, folder: Path | None = None) -> Path:
 
 
 def files_of(session: Path) -> list[Path]:
-    """The session file and what SQLite may keep beside it, there or not."""
+    """The session file and what SQLite and the engines may keep beside it, there or not."""
     return [session, *(session.with_name(session.name + suffix) for suffix in _BESIDE)]
 
 
@@ -57,6 +59,11 @@ def size_of(session: Path) -> int:
 def log_path(session: Path) -> Path:
     """The engine's log beside the session file."""
     return session.with_name(session.name + ".log")
+
+
+def lock_path(session: Path, role: Literal["run", "service"] = "run") -> Path:
+    """The file beside the session that its engine, or the engine that only answers, holds locked."""
+    return session.with_name(session.name + (".lock" if role == "run" else ".service.lock"))
 
 
 def boot_identity() -> str:

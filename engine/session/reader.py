@@ -146,7 +146,10 @@ class SessionReader(SessionRows):
     def samples_done(self) -> NDArray[np.int32]:
         """Numbers of the samples finished by the last checkpoint, in the order they were run, int32 [n]."""
         blocks = [unpack_int32(row[0]) for row in self._db.execute("SELECT samples FROM sample_maxima ORDER BY id")]
-        return np.concatenate(blocks) if blocks else np.zeros(0, np.int32)
+        numbers = np.concatenate(blocks) if blocks else np.zeros(0, np.int32)
+        if np.unique(numbers).size != numbers.size:
+            raise UnsoundError("some were counted twice")
+        return numbers
 
 
 def _as_totals(dtype: str, width: int, arrays: Mapping[str, NDArray[Any]]) -> SiteTotals:

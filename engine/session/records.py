@@ -38,6 +38,9 @@ class Status:
         done: progress of the loading step, in `unit`; total 0 where it is unknown.
         pid: process id of the engine, 0 before it started; only meaningful on `host`.
         boot: an identifier of the machine's boot, so that a recycled pid is not taken for the engine.
+        start_ticks: when the process began, in clock ticks since boot, for the same reason; 0 where it is not known.
+        namespace: the process id namespace (container) in which `pid` means something; empty where it is not known.
+        lock: 1 if the engine holds the session's lock, so that it is gone where nobody holds it.
         running_seconds: of measuring alone: neither loading nor pauses nor what was asked of the model in between.
         tokens_per_second: of the newest batches; readers want `rate`.
     """
@@ -50,6 +53,9 @@ class Status:
     pid: int = 0
     host: str = ""
     boot: str = ""
+    start_ticks: int = 0
+    namespace: str = ""
+    lock: int = 0
     started: float = 0.0
     heartbeat: float = 0.0
     ended: float = 0.0

@@ -21,9 +21,10 @@ from engine.job import Job
 from engine.session import schema
 from engine.session.codec import UnsoundError, unpack_int32
 from engine.session.damage import reads
+from engine.session.engine_lock import Role, is_locked
 from engine.session.lastword import logged_failure
 from engine.session.liveness import is_gone
-from engine.session.records import Command, Event, Result, SampleRecord, Status
+from engine.session.records import ENDED, Command, Event, Result, SampleRecord, Status
 from engine.sites.site import HookPlan
 
 _NUMBER = int | float
@@ -39,6 +40,12 @@ class SessionMeta:
     provenance: dict[str, Any]
     corpus: dict[str, Any]
     raw: dict[str, Any]
+
+    @property
+    def session_id(self) -> str:
+        """A random name of the session that copies and moves keep; empty for sessions of versions before 0.3."""
+        found = self.raw.get("id")
+        return found if isinstance(found, str) else ""
 
 
 class SessionRows:
@@ -111,7 +118,7 @@ class SessionRows:
         value, heartbeat = self._row("SELECT value, heartbeat FROM status", "there is none")
         status = Status.from_json(json.loads(value)).changed(heartbeat=float(heartbeat))
         (created,) = self._row("SELECT value FROM meta WHERE name = 'created'", "when it was made is missing")
-        if not is_gone(status, float(json.loads(created))):
+        if not is_gone(status, float(json.loads(created)), locked=self._is_locked(status)):
             return status
         failure = logged_failure(self.path, status.started)
         if failure is None:
@@ -128,7 +135,12 @@ class SessionRows:
         if not row:
             return None
         status = Status.from_json(json.loads(row[0][0])).changed(heartbeat=float(row[0][1]))
-        return status.changed(phase="gone") if is_gone(status, status.started) else status
+        locked = self._is_locked(status, "service")
+        return status.changed(phase="gone") if is_gone(status, status.started, locked=locked) else status
+
+    def _is_locked(self, status: Status, role: Role = "run") -> bool | None:
+        """Whether an engine that should be at work holds its lock; not asked of one that has ended."""
+        return None if status.phase in ENDED else is_locked(self.path, role)
 
     @reads("its last checkpoint")
     def checkpoint_number(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 import threading
 import time
@@ -17,13 +18,18 @@ from numpy.typing import NDArray
 from engine.job import Job
 from engine.session import schema
 from engine.session.codec import encode, pack_int32
+from engine.session.engine_lock import Role
 from engine.session.records import Command, SampleRecord, Status
-from engine.session.schema import EXPERTS, RESULTS
+from engine.session.schema import EXPERTS, RESULTS, SessionError
 from engine.statistics.experts import ExpertTotals
 from engine.statistics.totals import SiteTotals
 
 # Kept apart from the totals: appended checkpoint by checkpoint instead of rewritten whole.
 _APPENDED = frozenset({"sample_max"})
+
+
+class TakenOverError(SessionError):
+    """Another engine has begun to work on the session; this one must not write into it any more."""
 
 
 class SessionWriter:
@@ -34,12 +40,14 @@ class SessionWriter:
 
     Raises:
         DamagedError: by any method, when the file does not hold what was written into it.
+        TakenOverError: by any method after `claim`, when another engine has claimed the session since.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
         self._lock = threading.RLock()
+        self._claim: tuple[str, str] | None = None
 
     @classmethod
     def create(cls, path: Path, job: Job, created: float | None = None) -> SessionWriter:
@@ -51,7 +59,8 @@ class SessionWriter:
 
         def begin(connection: sqlite3.Connection) -> None:
             writer = cls(path, connection)
-            writer.set_meta(job=job.to_json(), created=time.time() if created is None else created)
+            made = time.time() if created is None else created
+            writer.set_meta(job=job.to_json(), created=made, id=secrets.token_hex(16))
             writer.set_status(Status(phase="starting"))
 
         return cls(path, schema.create(path, begin))
@@ -67,6 +76,18 @@ class SessionWriter:
             SessionError: not there, not a session, or not writable.
         """
         return cls(path, schema.open_writable(path, live=live, wait_seconds=wait_seconds))
+
+    def claim(self, role: Role = "run") -> None:
+        """Become the session's engine: from now on every transaction checks that no other one has claimed it since."""
+        name, token = f"{role}_token", secrets.token_hex(16)
+        self._claim = None
+        self.set_meta(**{name: token})
+        self._claim = (name, json.dumps(token))
+
+    def wait_for_others(self, seconds: float) -> None:
+        """How long from now on every call waits for somebody else who holds the file."""
+        with self._lock:
+            self._connection.execute(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
 
     def set_meta(self, **values: Any) -> None:
         """Store JSON values under these names (`job`, `provenance`, `plan`, `corpus`, `tokenizer`, ...)."""
@@ -284,15 +305,26 @@ class SessionWriter:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             nested = self._connection.in_transaction
-            if not nested:
-                self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            if nested:
                 yield self._connection
+                return
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._check_claim()
+                yield self._connection
+                # With a rollback journal this waits for readers, and fails where one stays longer than the time-out.
+                self._connection.execute("COMMIT")
             except BaseException as error:
-                if not nested and self._connection.in_transaction:
+                if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 if isinstance(error, sqlite3.DatabaseError) and schema.is_damage(error):
                     raise schema.unreadable(self.path, "its database", error) from error
                 raise
-            if not nested:
-                self._connection.execute("COMMIT")
+
+    def _check_claim(self) -> None:
+        if self._claim is None:
+            return
+        name, token = self._claim
+        row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        if row is None or row[0] != token:
+            raise TakenOverError(f"another engine has taken over {self.path}; this one ends")

@@ -12,11 +12,13 @@ from typing import Annotated, Literal
 from cyclopts import App, Group, Parameter, validators
 
 from maxact_tui.cli.sessions import Session
+from maxact_tui.cli.trust import Trust, give
 
 _WHERE = Group("Where quantisers work", sort_key=1)
 _HOW = Group("What is measured", sort_key=2)
 SCHEME_CELLS = 76
 _positive = validators.Number(gte=1)
+_NO_TRUST = Trust()
 
 
 def register(app: App) -> None:
@@ -67,6 +69,7 @@ def effect(
     ] = None,
     format: Annotated[Literal["text", "json"], Parameter(help="Of what is printed.")] = "text",  # the user's word
     listed: Annotated[bool, Parameter(name="--list", negative=(), help="Print what was measured before.")] = False,
+    trust: Trust = _NO_TRUST,
 ) -> int:
     """Quantise or ablate activations for real: KL, agreement and perplexity on held-out samples."""
     from maxact_tui.cli.commands import effects
@@ -74,6 +77,7 @@ def effect(
     as_json = format == "json"
     if listed:
         return effects.list_effects(session, as_json=as_json)
+    give(session, trust)
     request = effects.make_request(
         schemes=scheme or [],
         site=site,

@@ -19,6 +19,7 @@ from maxact_tui.cli.failures import explain
 from maxact_tui.cli.options import RunOptions, make_job
 from maxact_tui.cli.output import drop_unwritten, reader_may_leave
 from maxact_tui.cli.sessions import register
+from maxact_tui.cli.trust import Trust, give
 from maxact_tui.errors import UserError
 
 USAGE = """\
@@ -55,6 +56,7 @@ app = App(
     version=_version,
 )
 _run_options = Parameter(name="*")
+_NO_TRUST = Trust()
 HELP_FLAGS = frozenset({"--help", "-h"})
 
 
@@ -134,10 +136,12 @@ def stability(
         Literal["auto", "float32", "bfloat16", "float16", "none"],
         Parameter(help="Of the second rerun: `auto` is float32, `none` leaves it out."),
     ] = "auto",
+    trust: Trust = _NO_TRUST,
 ) -> int:
     """Run the samples that hold the maxima again, alone and in fp32: what batch and dtype explain."""
     from maxact_tui.cli.commands import stability as rerunning
 
+    give(session, trust)
     return rerunning.stability(session, samples=samples, dtype=dtype)
 
 

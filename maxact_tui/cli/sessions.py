@@ -13,10 +13,13 @@ from typing import Annotated
 
 from cyclopts import App, Parameter, validators
 
+from maxact_tui.cli.trust import Trust, give
+
 Session = Annotated[Path, Parameter(help="A session file, or the start of its name.")]
 Running = Annotated[Path | None, Parameter(help="A session file, or the start of its name. [default: the newest run]")]
 Headless = Annotated[bool, Parameter(negative=(), help="No screen.")]
 Json = Annotated[bool, Parameter(negative=(), help="Headless, with the summary as one JSON object.")]
+_NO_TRUST = Trust()
 Debug = Annotated[bool, Parameter(negative=(), help="On failure, show the engine's traceback.")]
 
 sessions_app = App(name="sessions", help="List your sessions; `sessions rm` removes some.", usage=None)
@@ -41,10 +44,11 @@ def attach(
     return opening.attach() if session is None else opening.open_session(session)
 
 
-def open_session(session: Session) -> int:
+def open_session(session: Session, *, trust: Trust = _NO_TRUST) -> int:
     """Open a session, running or finished."""
     from maxact_tui.cli.commands import opening
 
+    give(session, trust)
     return opening.open_session(session)
 
 
@@ -57,11 +61,14 @@ def resume(
     headless: Headless = False,
     json: Json = False,
     debug: Debug = False,
+    trust: Trust = _NO_TRUST,
 ) -> int:
     """Continue a paused run, or a stopped, failed or killed one from its last checkpoint."""
     from maxact_tui.cli.commands import running
 
     with _told(debug):
+        if session is not None:
+            give(session, trust)
         return running.resume(session, anyway=anyway, headless=headless or json, as_json=json, debug=debug)
 
 
@@ -75,11 +82,13 @@ def add(
     headless: Headless = False,
     json: Json = False,
     debug: Debug = False,
+    trust: Trust = _NO_TRUST,
 ) -> int:
     """Add texts to a run; a finished one goes on with them."""
     from maxact_tui.cli.commands import running
 
     with _told(debug):
+        give(session, trust)
         return running.add(session, corpus, samples, headless=headless or json, as_json=json, debug=debug)
 
 

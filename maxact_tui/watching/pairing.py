@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.job import Job, Policy
-from engine.process import start_engine
+from engine.process import allow_as, start_engine
 from engine.session.library import SUFFIX
 from engine.session.patience import Patience
 from engine.session.reader import SessionReader
@@ -62,6 +62,7 @@ def start_partner(session: Path, policy: Policy | None = None, patience: Patienc
     other = policy or partner_policy(job.policy)
     path = partner_path(session, other)
     SessionWriter.create(path, replace(job, policy=other)).close()
+    allow_as(path, session)
     start_engine(path, patience)
     return path
 

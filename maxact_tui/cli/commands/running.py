@@ -15,10 +15,11 @@ from typing import Literal
 from corpus.reading import load_corpus
 from engine.job import Job
 from engine.newfile import discard_session
-from engine.process import start_engine
+from engine.process import allow, start_engine
 from engine.session.library import new_path
 from engine.session.records import ENDED
 from engine.session.requests import send_command
+from engine.session.rights import asked_rights
 from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
 from engine.session.writing import write
@@ -48,6 +49,7 @@ def measure(job: Job, options: RunOptions) -> int:
     way = _way(headless=options.headless or options.json or options.ab is not None)
     path = (options.session or new_path(job.model)).expanduser().absolute()
     _create(path, job)
+    allow(path, asked_rights(job))
     if options.ab:
         return _run_pair(path, options)
     return _launch(path, way, as_json=options.json, debug=options.debug, disposable=True)

@@ -21,7 +21,7 @@ from corpus.samples import Sample
 from corpus.wording import counted
 from engine.analysis.stability import KIND, Stability, choose_peaks, rerun_maxima
 from engine.job import Addition, Job
-from engine.process import start_engine
+from engine.process import allow_as, start_engine
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED
 from engine.session.requests import send_command
@@ -71,14 +71,15 @@ def _measure(reader: SessionReader, chosen: Sequence[int], wanted: str, folder: 
         np.array([site.counts_for_m for site in plan.sites]) if (plan := reader.meta().plan) else np.zeros(0, bool)
     )
     first = rerun_maxima(reader, chosen, reader)
-    with _rerun(base, folder / "alone.maxact", f"each sample alone, {own}: ") as again:
+    with _rerun(reader.path, base, folder / "alone.maxact", f"each sample alone, {own}: ") as again:
         _check_tokens(reader, again, chosen)
         alone = rerun_maxima(reader, chosen, again)
     other, skipped = _other_dtype(wanted, own)
     rounded = np.full(len(alone), np.nan)
     if other:
         try:
-            with _rerun(replace(base, dtype=other), folder / "other.maxact", f"each sample alone, {other}: ") as again:
+            label = f"each sample alone, {other}: "
+            with _rerun(reader.path, replace(base, dtype=other), folder / "other.maxact", label) as again:
                 rounded = rerun_maxima(reader, chosen, again)
         except UserError as error:
             other, skipped = "", f"the rerun in {other} failed: {error}"
@@ -134,13 +135,14 @@ def _check_tokens(reader: SessionReader, again: SessionReader, chosen: Sequence[
 
 
 @contextmanager
-def _rerun(job: Job, path: Path, label: str) -> Iterator[SessionReader]:
-    """Run a job to its end in a session of its own and open it; ctrl+c stops the engine first.
+def _rerun(session: Path, job: Job, path: Path, label: str) -> Iterator[SessionReader]:
+    """Run a job of a session's model to its end in a session of its own and open it; ctrl+c stops the engine first.
 
     Raises:
         UserError: the run did not finish.
     """
     SessionWriter.create(path, job).close()
+    allow_as(path, session)
     try:
         start_engine(path)
     except OSError as error:
