@@ -64,10 +64,11 @@ def read_end(session: Path, most: int = END_BYTES) -> str:
         descriptor = os.open(log_path(session), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return ""
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode):
+        os.close(descriptor)
+        return ""
     with os.fdopen(descriptor, "rb") as file:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            return ""
         file.seek(max(state.st_size - most, 0))
         return file.read(most).decode("utf-8", errors="replace")
 
