@@ -145,6 +145,7 @@ def _handing_over(session: Path, role: Role) -> Iterator[EngineLock]:
         raise
     lock.hand_over()
 
+
 def _starting_status(lock: EngineLock, job: Job) -> Status:
     """What an engine is before its first word; names the model, whose path may be a stranger's."""
     host, boot = socket.gethostname(), boot_identity()
