@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from engine.stored import build
+
 Detail = Literal["lean", "standard", "compat"]
 SiteSet = Literal["paper", "gemm", "all"]
 Policy = Literal["raw", "bos", "chat"]
@@ -84,6 +86,9 @@ class Job:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Job:
-        """Read what `to_json` wrote, ignoring fields of a newer version."""
-        known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
-        return cls(**known)
+        """Read what `to_json` wrote, ignoring fields of a newer version.
+
+        Raises:
+            UnsoundError: a field is missing, or of another type.
+        """
+        return build(cls, data)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,20 +19,15 @@ from numpy.typing import NDArray
 from engine.analysis.site import summarise
 from engine.newfile import whole_session
 from engine.report.wording import counted
+from engine.session.damage import reading
 from engine.session.reader import SessionMeta, SessionReader
 from engine.session.records import LIVE_FIELDS, SampleRecord, Status
 from engine.session.splits import CALIBRATION, CLOSED, CLOSED_OWNER, EVALUATION, IN_PASS, META, REST, SplitRecord
 from engine.statistics.experts import ExpertTotals, merge_experts
+from engine.statistics.part_totals import PartTotals, merge_parts
 from engine.statistics.pass_sums import PassSums, merge_sums
 from engine.statistics.totals import SiteTotals, merge
-
-# How the arrays kept of a part of a run combine.
-_MERGED: Final[Mapping[str, Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]]] = {
-    "histogram": np.add,
-    "extremes": lambda a, b: np.array([max(a[0], b[0]), min(a[1], b[1])]),
-    "channel_max": np.maximum,
-    "weight_max": np.maximum,
-}
+from engine.stored import UnsoundError
 
 
 class MergeError(Exception):
@@ -112,7 +107,11 @@ def _read(reader: SessionReader, first: int) -> _Part:
     samples = [record for record in records if record is not None]
     order = np.array([place[int(number)] for number in done])
     status = reader.checkpoint_status() or reader.status()
-    totals = [t and _renumbered(t, numbers, place) for t in reader.all_totals()]
+    held = reader.all_totals()
+    with reading(reader.path, "its list of finished samples"):
+        if any(one is not None and not set(one.top["sample"].tolist()) <= place.keys() for one in held):
+            raise UnsoundError("it lacks samples that have the largest elements")
+    totals = [t and _renumbered(t, numbers, place) for t in held]
     experts = {layer: _readdressed(one, place) for layer, one in reader.expert_totals().items()}
     split, further = _read_parts_of_run(reader, place, len(totals))
     return _Part(reader.path, meta, status, totals, experts, samples, order, first, split, further)
@@ -123,7 +122,7 @@ def _read_parts_of_run(
 ) -> tuple[SplitRecord | None, dict[str, dict[str, NDArray[Any]]]]:
     """The samples of both parts by their new numbers and the arrays kept of them; nothing if they are not complete."""
     recorded = reader.meta().raw.get(META)
-    if not recorded or int(reader.extra(CLOSED_OWNER).get(CLOSED, 0)) < REST:
+    if not recorded or reader.parts_closed() < REST:
         return None, {}
     split = SplitRecord.from_json(recorded)
     owners = [f"{kind}{site}" for kind in (CALIBRATION, EVALUATION, IN_PASS) for site in range(sites)]
@@ -200,18 +199,34 @@ def _merged_split(parts: Sequence[_Part]) -> dict[str, Any] | None:
 
 
 def _merged_further(parts: Sequence[_Part]) -> dict[str, dict[str, NDArray[Any]]]:
+    """What was kept of the parts of the runs; what one of the sessions lacks of it, the whole lacks."""
+    lacking = {owner for part in parts for owner in _lacking(part)}
     result: dict[str, dict[str, NDArray[Any]]] = {}
     for owner, arrays in ((owner, arrays) for part in parts for owner, arrays in part.further.items()):
         held = result.get(owner)
+        if owner in lacking:
+            continue
         if held is None:
             result[owner] = dict(arrays)
         elif owner.startswith(IN_PASS):
-            result[owner] = merge_sums(PassSums.from_arrays(held), PassSums.from_arrays(arrays)).to_arrays()
+            sums = PassSums.from_arrays(held), PassSums.from_arrays(arrays)
+            if sums[0] is not None and sums[1] is not None:
+                result[owner] = merge_sums(sums[0], sums[1]).to_arrays()
         else:
-            held.update({name: _MERGED[name](held[name], array) for name, array in arrays.items() if name in held})
+            result[owner] = merge_parts(PartTotals.from_arrays(held), PartTotals.from_arrays(arrays)).to_arrays()
     if result:
         result[CLOSED_OWNER] = {CLOSED: np.asarray(REST, np.int64)}
     return result
+
+
+def _lacking(part: _Part) -> Iterator[str]:
+    """Owners of which a session must have had more than it has."""
+    for owner, arrays in part.further.items():
+        site = owner.rpartition("/")[2]
+        if owner.startswith(IN_PASS) and PassSums.from_arrays(arrays) is None:
+            yield owner
+        if owner.startswith(CALIBRATION) and f"{EVALUATION}{site}" not in part.further:
+            yield f"{EVALUATION}{site}"
 
 
 def _require_same(a: _Part, b: _Part) -> None:
@@ -286,5 +301,6 @@ def _live(totals: Sequence[SiteTotals | None]) -> NDArray[np.float64]:
             continue
         first = one.top[0] if len(one.top) else None
         address = (-1, -1, -1) if first is None else (first["sample"], first["position"], first["channel"])
-        table[site] = (*one.extremes, summarise(one).rms, int(one.tokens), int(one.nonfinite.sum()), *address)
+        ends = one.extremes if np.isfinite(one.extremes).all() else (np.nan, np.nan)
+        table[site] = (*ends, summarise(one).rms, int(one.tokens), int(one.nonfinite.sum()), *address)
     return table

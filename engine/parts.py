@@ -51,6 +51,9 @@ class Parts:
         self._unsaved: dict[str, dict[str, NDArray[Any]]] = {}
         self._meter = PassMeter(sites, job.backend) if split is not None and job.quant == "full" else None
         self._sums_saved: dict[int, PassSums] = {}
+        # What a session lacks of its own is not measured by what is left of the run.
+        self._unknown: set[int] = set()  # sites whose calibration samples' histogram it lacks
+        self._unsummed: set[int] = set()  # sites whose sums it lacks
         self._part = CALIBRATION
         self.closed = REST if split is None else CALIBRATION
         """The number of parts that are complete."""
@@ -67,18 +70,24 @@ class Parts:
         """Continue from the last checkpoint of a session."""
         if self._split is None:
             return
-        self.closed = int(reader.extra(CLOSED_OWNER).get(CLOSED, 0))
+        self.closed = reader.parts_closed()
         for site in range(len(self._first) if self.closed == EVALUATION else 0):
-            kept = reader.extra(f"{CALIBRATION_OWNER}{site}")
-            if kept:
-                self._first[site] = _sparse(kept["histogram"])
-                if self._meter is not None:
-                    self._meter.calibrate(site, kept["channel_max"], kept.get("weight_max"))
+            kept = reader.part(f"{CALIBRATION_OWNER}{site}")
+            if kept is None:
+                continue
+            if kept.has("histogram"):
+                self._first[site] = _sparse(kept.histogram)
+            else:
+                self._unknown.add(site)
+            if self._meter is not None and kept.has("channel_max"):
+                self._meter.calibrate(site, kept.channel_max, kept.weight_max if kept.has("weight_max") else None)
         for site in range(len(self._first) if self._meter is not None else 0):
-            sums = reader.extra(f"{IN_PASS}{site}")
-            if sums and self._meter is not None:
-                self._sums_saved[site] = PassSums.from_arrays(sums)
-                self._meter.load(site, self._sums_saved[site])
+            sums = reader.pass_sums(site)
+            if sums is not None and self._meter is not None:
+                self._sums_saved[site] = sums
+                self._meter.load(site, sums)
+            elif reader.extra(f"{IN_PASS}{site}"):
+                self._unsummed.add(site)
 
     def close(self, part: int, totals: Sequence[SiteTotals | None]) -> None:
         """Everything before `part` is in the totals: keep what is wanted of it."""
@@ -104,7 +113,7 @@ class Parts:
             self._meter.drain()
             for site in range(len(self._first)):
                 sums = self._meter.sums(site)
-                if sums is not None and sums is not self._sums_saved.get(site):
+                if sums is not None and sums is not self._sums_saved.get(site) and site not in self._unsummed:
                     self._unsaved[f"{IN_PASS}{site}"] = sums.to_arrays()
                     self._sums_saved[site] = sums
         return dict(self._unsaved)
@@ -127,13 +136,12 @@ class Parts:
         for site, one in enumerate(totals):
             if one is None:
                 continue
-            self._first[site] = _sparse(one.histogram)
-            kept: dict[str, NDArray[Any]] = {
-                "histogram": one.histogram.copy(),
-                "extremes": one.extremes.copy(),
-                "channel_max": one.channel_max.copy(),
-            }
-            if self._meter is not None:
+            if one.has("histogram"):
+                self._first[site] = _sparse(one.histogram)
+            held = one.to_arrays()
+            kept: dict[str, NDArray[Any]] = {}
+            kept |= {name: held[name].copy() for name in ("histogram", "extremes", "channel_max") if name in held}
+            if self._meter is not None and "channel_max" in kept:
                 weights = self._weights(site)
                 if weights is not None and len(weights) == one.width:
                     kept["weight_max"] = weights
@@ -143,7 +151,7 @@ class Parts:
     def _close_evaluation(self, totals: Sequence[SiteTotals | None]) -> None:
         """The difference of two exact histograms; a site first seen in the evaluation has all of it from there."""
         for site, one in enumerate(totals):
-            if one is None:
+            if one is None or not one.has("histogram") or site in self._unknown:
                 continue
             histogram, first = one.histogram.copy(), self._first[site]
             if first is not None:

@@ -55,8 +55,9 @@ class ChannelMap:
 def channel_map(reader: SessionReader, sites: Sequence[int], count: int) -> ChannelMap:
     """The `count` largest channels over these sites; ties go to the lower channel."""
     with reader.snapshot():
-        rows = [reader.array(str(site), "channel_max") for site in sites]
-        entries = tuple(_first_of_each(reader.array(str(site), "top")) for site in sites)
+        held = [reader.some_totals(site, ("channel_max", "top")) for site in sites]
+        rows = [one.channel_max if one is not None and one.has("channel_max") else None for one in held]
+        entries = tuple(_first_of_each(one.top if one is not None else None) for one in held)
         checkpoint, saved = reader.checkpoint_number(), reader.checkpoint_status()
     widths = Counter(len(row) for row in rows if row is not None)
     width = widths.most_common(1)[0][0] if widths else 0

@@ -58,9 +58,9 @@ def census(totals: SiteTotals, threshold: float, median: float) -> tuple[Channel
         median: of |x| over the site, NaN if unknown (then 100 alone decides what is large).
 
     Returns:
-        None where channels were not counted at this site.
+        None where channels were not counted at this site, or what tells them apart was not measured.
     """
-    if totals.channel_tokens.shape[1] == 0:
+    if totals.channel_tokens.shape[1] == 0 or not totals.has("channel_tokens", "channel_max", "tokens"):
         return None
     tokens = int(totals.tokens)
     floor = SUN_MAGNITUDE if math.isnan(median) else max(SUN_MAGNITUDE, OUTLIER_MEDIANS * median)
@@ -99,7 +99,7 @@ def _tokens_over(totals: SiteTotals, threshold: float) -> NDArray[np.int64]:
     # The maximum says whether there is at least one, and a list that reaches below the threshold has them all.
     lower = np.maximum.reduce([lower, listed, (totals.channel_max > threshold).astype(np.int64)])
     upper = np.where(totals.channel_max > threshold, upper, 0)
-    if len(totals.top) < TOP_K or abs(totals.top["value"][-1]) <= threshold:
+    if totals.has("top") and (len(totals.top) < TOP_K or abs(totals.top["value"][-1]) <= threshold):
         upper = listed
     return np.stack([lower, np.maximum(lower, upper)])
 

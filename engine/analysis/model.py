@@ -28,6 +28,7 @@ from engine.analysis.convergence import (
 )
 from engine.analysis.coverage import LayerCoverage, expert_coverage
 from engine.analysis.emergence import Emergence, find_emergence, hidden_profile, positive_profile
+from engine.analysis.lacking import not_measured
 from engine.analysis.maximum import Maximum, find_maximum
 from engine.analysis.published import Standing, protocol_differences, standing
 from engine.analysis.site import SiteSummary, summarise
@@ -95,6 +96,7 @@ class ModelSummary:
         differences: what was measured differently from the paper.
         nonfinite_sites: numbers of the sites that saw NaN or infinity.
         experts: coverage of every tapped MoE layer; empty for dense models and for runs without expert sites.
+        not_measured: what the session does not hold, as one of an earlier version does not: a few words each.
     """
 
     job: Job
@@ -128,6 +130,7 @@ class ModelSummary:
     differences: tuple[str, ...]
     nonfinite_sites: tuple[int, ...]
     experts: tuple[LayerCoverage, ...]
+    not_measured: tuple[str, ...] = ()
 
 
 def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
@@ -140,7 +143,10 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
         plan = meta.plan
         sites, levels, sample_max = _read_sites(reader, plan, visit)
         done = np.asarray(reader.samples_done(), np.int64)
-        experts = expert_coverage(plan, reader.expert_totals()) if plan else ()
+        of_experts = reader.expert_totals()
+        experts = expert_coverage(plan, of_experts) if plan else ()
+        of_sites, parts = [s.not_measured for s in sites if s], reader.parts_lacking()
+        lacking = not_measured(of_sites, [one.missing for one in of_experts.values()], *([one] for one in parts))
         labels = reader.sample_labels()
         status = reader.status()
         maximum = _maximum(plan, sites)
@@ -179,8 +185,9 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
         hot_sites=hot_sites(plan, magnitudes, maximum.magnitude) if plan and maximum else (),
         standing=standing(maximum.magnitude) if maximum else None,
         differences=protocol_differences(meta.job, maximum.dtype, len(done)) if maximum else (),
-        nonfinite_sites=tuple(i for i, s in enumerate(sites) if s and s.nonfinite.count),
+        nonfinite_sites=tuple(i for i, s in enumerate(sites) if s and s.nonfinite and s.nonfinite.count),
         experts=experts,
+        not_measured=lacking,
     )
 
 
@@ -220,7 +227,7 @@ def _read_sites(
             visit(len(sites) - 1, totals)
         if site.counts_for_m:
             sample_max = np.fmax(sample_max, _padded(totals, len(sample_max)))
-        if site.component == "hidden" and site.layer is not None:
+        if site.component == "hidden" and site.layer is not None and totals.has("top"):
             levels.append(Level(site.layer, totals.top, summary.sun_layer.threshold))
     return sites, sorted(levels, key=lambda level: level.layer), sample_max
 

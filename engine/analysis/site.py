@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from engine.analysis.channels import ChannelSummary, census
 from engine.analysis.verdicts import LayerVerdict, TokenVerdict, judge_layer, judge_token
 from engine.statistics.patterns import is_exact, moments, quantiles
-from engine.statistics.totals import SiteTotals
+from engine.statistics.totals import ARRAY_FIELDS, SiteTotals
 
 LEVELS = (0.25, 0.5, 0.75, 0.9, 0.99, 0.999)
 
@@ -100,8 +100,8 @@ class SiteSummary:
         exact: whether quantiles, median, zero share and token counts are exact (16-bit dtypes); for float32 they
             are known to a relative 2^-7. Extremes, moments and the top list are exact for every dtype.
         measured: False in lean detail, where moments, quantiles and medians were not taken.
-        tokens: valid tokens.
-        count: finite elements.
+        tokens: valid tokens; None where they were not counted.
+        count: finite elements; None where neither they nor a histogram are known.
         max, min: signed extremes.
         magnitude: M_site = max(|max|, |min|).
         mean, std, abs_mean, rms: moments; std is the population's.
@@ -109,18 +109,19 @@ class SiteSummary:
         crest: magnitude / rms.
         zero_share: share of exact zeros (float32: |x| < 2^-133).
         abs_q25 ... abs_q999: quantiles of |x|; `abs_median` is the lower median.
-        nonfinite: the alarm.
+        nonfinite: the alarm; None where it was not measured.
         sun_layer, sun_token: Sun's criterion by the two medians.
         top: the largest |x|, at most 100, largest first.
         channels: channels that stand out; None where they were not counted.
+        not_measured: names of the arrays that the session does not hold; what follows from them is unknown.
     """
 
     dtype: str
     width: int
     exact: bool
     measured: bool
-    tokens: int
-    count: int
+    tokens: int | None
+    count: int | None
     max: float
     min: float
     magnitude: float
@@ -137,17 +138,18 @@ class SiteSummary:
     abs_q90: float
     abs_q99: float
     abs_q999: float
-    nonfinite: NonFinite
+    nonfinite: NonFinite | None
     sun_layer: LayerVerdict
     sun_token: TokenVerdict
     top: TopList
     channels: tuple[ChannelSummary, ...] | None
+    not_measured: tuple[str, ...] = ()
 
 
 def summarise(totals: SiteTotals) -> SiteSummary:
     """Every field of the site these totals were kept of."""
     nan = math.nan
-    highest, lowest = totals.extremes.tolist() if totals.finite else (nan, nan)
+    highest, lowest = totals.extremes.tolist() if np.isfinite(totals.extremes).all() else (nan, nan)
     magnitude = max(abs(highest), abs(lowest))
     found = moments(totals)
     rms = found.rms if found else nan
@@ -159,8 +161,8 @@ def summarise(totals: SiteTotals) -> SiteSummary:
         width=totals.width,
         exact=is_exact(totals.dtype),
         measured=totals.has_histogram,
-        tokens=int(totals.tokens),
-        count=totals.finite,
+        tokens=int(totals.tokens) if totals.has("tokens") else None,
+        count=totals.finite if totals.has("tokens", "nonfinite") or totals.has_histogram else None,
         max=highest,
         min=lowest,
         magnitude=magnitude,
@@ -177,9 +179,16 @@ def summarise(totals: SiteTotals) -> SiteSummary:
         abs_q90=levels[3],
         abs_q99=levels[4],
         abs_q999=levels[5],
-        nonfinite=NonFinite(*(int(n) for n in totals.nonfinite), *(int(n) for n in totals.nonfinite_address)),
+        nonfinite=_nonfinite(totals),
         sun_layer=layer,
         sun_token=judge_token(totals, magnitude),
         top=TopList(totals.top),
         channels=census(totals, layer.threshold, layer.median),
+        not_measured=tuple(name for name in ARRAY_FIELDS if name in totals.missing),
     )
+
+
+def _nonfinite(totals: SiteTotals) -> NonFinite | None:
+    if not totals.has("nonfinite"):
+        return None
+    return NonFinite(*(int(n) for n in totals.nonfinite), *(int(n) for n in totals.nonfinite_address))

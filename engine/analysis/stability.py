@@ -19,12 +19,25 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.session.damage import reading
 from engine.session.reader import SessionReader
+from engine.stored import UnsoundError, build
 
 KIND: Final = "stability"
 LEVEL: Final = 0.95  # of the sites lie within a limit
 # The largest relative distance of neighbouring numbers: a maximum that moves at all moves by one of these.
 STEPS: Final = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23}
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """What the session keeps beside the arrays; see `Stability`."""
+
+    dtype: str
+    other_dtype: str
+    skipped: str
+    samples: tuple[int, ...]
+    maximum: tuple[float | None, float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,16 +101,23 @@ def read_stability(reader: SessionReader) -> Stability | None:
     results = reader.results(KIND)
     if not results:
         return None
-    data, arrays = results[-1].data, reader.result_arrays(results[-1].number)
-    first, alone, other = (float("nan") if value is None else float(value) for value in data["maximum"])
+    arrays = reader.result_arrays(results[-1].number)
+    with reading(reader.path, "what the reruns have shown"):
+        data = build(_Data, results[-1].data)
+        first, alone, other = (float("nan") if value is None else float(value) for value in data.maximum)
+        held = [arrays[name] for name in ("batch", "rounding") if name in arrays]
+        if any(one.ndim != 1 or one.dtype.kind != "f" for one in held):
+            raise UnsoundError("changed")
+        # Of an array that is not there nothing was measured.
+        unknown = np.full(len(held[0]) if held else 0, np.nan)
     return Stability(
-        dtype=data["dtype"],
-        other_dtype=data["other_dtype"],
-        skipped=data["skipped"],
-        samples=tuple(data["samples"]),
+        dtype=data.dtype,
+        other_dtype=data.other_dtype,
+        skipped=data.skipped,
+        samples=data.samples,
         maximum=(first, alone, other),
-        batch=arrays["batch"].astype(np.float64),
-        rounding=arrays["rounding"].astype(np.float64),
+        batch=arrays.get("batch", unknown).astype(np.float64),
+        rounding=arrays.get("rounding", unknown).astype(np.float64),
     )
 
 

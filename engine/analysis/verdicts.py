@@ -40,12 +40,12 @@ class LayerVerdict:
     """Sun's criterion by the layer median.
 
     Attributes:
-        passes: None where the median is unknown (lean detail) and M_site exceeds 100.
+        passes: None where the median is unknown (lean detail) and M_site exceeds 100, or M_site was not measured.
         certain: False where the float32 median is known to a pattern only and the verdict depends on where in it.
         median: lower median of |x| over the site, NaN if unknown.
         ratio: M_site / median; infinite for a zero median and a non-zero maximum, NaN if unknown.
         threshold: |x| above which an element is massive, max(100, 1000 x median); 100 if the median is unknown.
-        tokens: tokens with an element above the threshold; None where the verdict is None.
+        tokens: tokens with an element above the threshold; None where the verdict is None, or they were not counted.
     """
 
     passes: bool | None
@@ -61,7 +61,8 @@ class TokenVerdict:
     """Sun's criterion by each token's own lower median.
 
     Attributes:
-        passes: whether a token passes; None where medians were not taken (lean detail) and M_site exceeds 100.
+        passes: whether a token passes; None where medians were not taken (lean detail) and M_site exceeds 100, or
+            the tokens that pass were not counted.
         tokens: how many tokens pass (strict); None where `passes` is None.
         peak_median: lower median of |x| over the token that holds M_site, NaN if unknown.
         peak_ratio: M_site / peak_median; infinite for a zero median and a non-zero maximum, NaN if unknown.
@@ -114,6 +115,9 @@ def judge_layer(totals: SiteTotals, magnitude: float) -> LayerVerdict:
         magnitude: M_site, NaN without a finite element.
     """
     median = layer_median(totals)
+    if not totals.has("extremes"):
+        threshold = SUN_MAGNITUDE if math.isnan(median) else max(SUN_MAGNITUDE, SUN_RATIO * median)
+        return LayerVerdict(None, False, median, math.nan, threshold, None)
     if math.isnan(median):
         small = not magnitude > SUN_MAGNITUDE
         return LayerVerdict(
@@ -128,7 +132,7 @@ def judge_layer(totals: SiteTotals, magnitude: float) -> LayerVerdict:
         median=median,
         ratio=_ratio_to(median, magnitude),
         threshold=threshold,
-        tokens=_tokens_above(totals, strictest, mildest),
+        tokens=_tokens_above(totals, strictest, mildest) if totals.has("token_maxima") else None,
     )
 
 
@@ -143,8 +147,11 @@ def _tokens_above(totals: SiteTotals, strictest: float, mildest: float) -> Brack
 def judge_token(totals: SiteTotals, magnitude: float) -> TokenVerdict:
     """The verdict by the tokens' own medians; arguments as for `judge_layer`."""
     tokens = int(totals.sun_tokens)
-    unknown = not totals.has_histogram and magnitude > SUN_MAGNITUDE
     peak_median = float(totals.peak_median)
+    # A session without the histogram tells by the largest element's token whether medians were taken.
+    taken = totals.has_histogram or not (totals.has("histogram") or math.isnan(peak_median))
+    small = not magnitude > SUN_MAGNITUDE and totals.has("extremes")
+    unknown = not totals.has("sun_tokens") or not (taken or small)
     ratio, largest, median, sample, position = totals.sun_ratio.tolist()
     judged = ratio >= 0
     return TokenVerdict(

@@ -139,12 +139,11 @@ def stored_numbers(reader: SessionReader, sites: Sequence[int]) -> dict[int, Sit
     with reader.snapshot():
         found: dict[int, SiteNumbers] = {}
         for site in sites:
-            kept, totals = reader.extra(f"{CALIBRATION}{site}"), reader.totals(site)
-            if not kept or totals is None or not kept["histogram"].any():
+            kept, totals = reader.part(f"{CALIBRATION}{site}"), reader.totals(site)
+            if kept is None or totals is None or not kept.histogram.any() or not kept.has("extremes", "channel_max"):
                 return None
-            high, low = kept["extremes"].tolist()
-            distribution = Distribution(totals.dtype, kept["histogram"], (high, low))
-            found[site] = SiteNumbers(distribution if distribution.count else None, kept["channel_max"])
+            distribution = Distribution(totals.dtype, kept.histogram, kept.limits)
+            found[site] = SiteNumbers(distribution if distribution.count else None, kept.channel_max)
     return found
 
 

@@ -61,7 +61,7 @@ class Places:
         self._totals: dict[int, SiteTotals] = {}
         if self.targets.plan is plan:
             found = {number: reader.totals(number) for number in self.targets.sites}
-            self._totals = {n: totals for n, totals in found.items() if totals is not None and totals.has_histogram}
+            self._totals = {n: totals for n, totals in found.items() if totals is not None and _suffices(totals)}
 
     @property
     def are_known(self) -> bool:
@@ -114,6 +114,10 @@ class Places:
     @staticmethod
     def _threshold(totals: SiteTotals) -> float:
         return judge_layer(totals, _largest(totals)).threshold
+
+
+def _suffices(totals: SiteTotals) -> bool:
+    return totals.has_histogram and totals.has("extremes", "top")
 
 
 def _largest(totals: SiteTotals) -> float:

@@ -12,14 +12,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from engine.effect.errors import EffectError
 from engine.effect.interventions import Scope
 from engine.quantization.schemes import title_of
+from engine.session.damage import reading
 from engine.session.reader import SessionReader
 from engine.session.records import Result
+from engine.stored import UnsoundError, build
 
 KIND: Final = "effect"
 
@@ -151,18 +153,21 @@ class Effect:
 
     @classmethod
     def from_result(cls, result: Result) -> Effect:
-        """Read what `to_json` wrote."""
-        data = dict(result.data)
-        data["scope"] = Scope.from_json(data["scope"])
-        data["outcomes"] = tuple(_outcome(one) for one in data["outcomes"])
-        data["notes"] = tuple(data["notes"])
-        known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
-        return cls(number=result.number, at=result.at, **known)
+        """Read what `to_json` wrote.
+
+        Raises:
+            UnsoundError: a field is missing, or of another type.
+        """
+        try:
+            return build(cls, {**result.data, "number": result.number, "at": result.at})
+        except EffectError as error:
+            raise UnsoundError("a scope says two things") from error
 
 
 def read_effects(reader: SessionReader) -> tuple[Effect, ...]:
     """All jobs of a session, oldest first."""
-    return tuple(Effect.from_result(result) for result in reader.results(KIND))
+    with reading(reader.path, "its effects"):
+        return tuple(Effect.from_result(result) for result in reader.results(KIND))
 
 
 def percent_change(numbers: Numbers) -> float:
@@ -170,19 +175,3 @@ def percent_change(numbers: Numbers) -> float:
     if not math.isfinite(numbers.perplexity) or not numbers.perplexity_reference > 0:
         return numbers.perplexity if math.isinf(numbers.perplexity) else math.nan
     return numbers.perplexity / numbers.perplexity_reference - 1.0
-
-
-def _outcome(data: Mapping[str, Any]) -> Outcome:
-    massive = data.get("massive")
-    if massive is not None:
-        channels = tuple((int(channel), float(mean)) for channel, mean in massive["channels"])
-        massive = Massive(**{**massive, "channels": channels})
-    return Outcome(
-        name=data["name"],
-        sites=data["sites"],
-        numbers=None if data["numbers"] is None else Numbers(**data["numbers"]),
-        categories=tuple(CategoryEffect(**one) for one in data["categories"]),
-        massive=massive,
-        worst=tuple((float(kl), int(sample), int(position)) for kl, sample, position in data["worst"]),
-        problem=data["problem"],
-    )

@@ -84,7 +84,8 @@ class Distribution:
         """The distribution of a site; None if it was measured in lean detail, or has no finite element."""
         if not totals.has_histogram or not totals.finite:
             return None
-        return cls(totals.dtype, totals.histogram, (float(totals.extremes[0]), float(totals.extremes[1])))
+        limits = (float(totals.extremes[0]), float(totals.extremes[1])) if totals.has("extremes") else None
+        return cls(totals.dtype, totals.histogram, limits)
 
     @property
     def is_exact(self) -> bool:

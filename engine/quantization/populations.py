@@ -19,7 +19,7 @@ from engine.quantization.board import Board, Population, Row, assemble_board, co
 from engine.quantization.distribution import Distribution
 from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme
 from engine.session.reader import SessionReader
-from engine.session.splits import CALIBRATION, CLOSED, CLOSED_OWNER, EVALUATION, IN_PASS, META, SplitRecord
+from engine.session.splits import CALIBRATION, EVALUATION, META, SplitRecord
 from engine.statistics.pass_sums import PassSums
 from engine.statistics.patterns import pattern_values
 from engine.statistics.totals import MAGNITUDES, SiteTotals
@@ -88,31 +88,31 @@ class SiteReader:
         self._reader = reader
         recorded = reader.meta().raw.get(META)
         self.split = SplitRecord.from_json(recorded) if recorded else None
-        found = reader.extra(CLOSED_OWNER) if self.split is not None else {}
-        self.closed = int(found[CLOSED]) if CLOSED in found else 0
+        self.closed = reader.parts_closed() if self.split is not None else 0
 
     def site(self, number: int, totals: SiteTotals) -> tuple[Distribution | None, Distribution | None]:
         """(evaluation, calibration) of a site; before calibration is over, (all elements, None)."""
         whole = Distribution.of(totals)
         if not self.closed or whole is None:
             return whole, None
-        kept = self._reader.extra(f"{CALIBRATION}{number}", ("histogram", "extremes"))
+        kept = self._reader.part(f"{CALIBRATION}{number}", ("histogram", "extremes"))
+        if kept is not None and not kept.has("histogram"):
+            return None, None  # thresholds from other samples would be other thresholds
         first = None
-        if kept and kept["histogram"].any():
-            high, low = kept["extremes"].tolist()
-            first = _distribution(totals.dtype, kept["histogram"], (high, low))
+        if kept is not None and kept.histogram.any():
+            first = _distribution(totals.dtype, kept.histogram, kept.limits)
         if self.closed > 1:
-            rest = self._reader.array(f"{EVALUATION}{number}", "histogram")
+            found = self._reader.part(f"{EVALUATION}{number}")
+            rest = found.histogram if found is not None else None
         else:
-            rest = totals.histogram - kept["histogram"] if kept else totals.histogram
+            rest = totals.histogram - kept.histogram if kept is not None else totals.histogram
         if rest is None or not rest.any():
             return None, first
         return _distribution(totals.dtype, rest, _limits(totals, rest)), first
 
     def sums(self, number: int) -> PassSums | None:
         """What was summed in the pass at a site."""
-        arrays = self._reader.extra(f"{IN_PASS}{number}") if self.closed else {}
-        return PassSums.from_arrays(arrays) if arrays else None
+        return self._reader.pass_sums(number) if self.closed else None
 
     def collect(
         self,
@@ -216,13 +216,18 @@ def _in_words(split: SplitRecord | None, is_complete: bool) -> str:
     return f"thresholds from {calibration} calibration samples, errors over {done}{evaluation} others"
 
 
-def _distribution(dtype: str, histogram: np.ndarray, limits: tuple[float, float]) -> Distribution | None:
+def _distribution(dtype: str, histogram: np.ndarray, limits: tuple[float, float] | None) -> Distribution | None:
     found = Distribution(dtype, histogram, limits)
     return found if found.count else None
 
 
-def _limits(totals: SiteTotals, histogram: np.ndarray) -> tuple[float, float]:
-    """(max, min) of a part: exactly the site's own where they fall in the same pattern, else that pattern's middle."""
+def _limits(totals: SiteTotals, histogram: np.ndarray) -> tuple[float, float] | None:
+    """(max, min) of a part: exactly the site's own where they fall in the same pattern, else that pattern's middle.
+
+    None where the site's own were not measured.
+    """
+    if not totals.has("extremes"):
+        return None
     values = pattern_values(totals.dtype)
     high, low = (
         _outermost(histogram[start : start + MAGNITUDES], totals.histogram[start : start + MAGNITUDES], start, values)

@@ -62,7 +62,9 @@ class Bounded:
 
 
 def largest_channels(totals: SiteTotals, number: int) -> tuple[int, ...]:
-    """The channels with the largest |x|, largest first, ties by number."""
+    """The channels with the largest |x|, largest first, ties by number; none where they were not measured."""
+    if not totals.has("channel_max"):
+        return ()
     return tuple(np.argsort(-totals.channel_max, kind="stable")[:number].tolist())
 
 
@@ -75,9 +77,9 @@ def remove(totals: SiteTotals, *, first_tokens: int = 0, channels: Sequence[int]
         channels: numbers of the channels that are left out.
 
     Returns:
-        What remains; None without a histogram or a finite element.
+        What remains; None without a histogram or a finite element, or where what tells them apart was not measured.
     """
-    if not totals.has_histogram or not totals.finite:
+    if not totals.has_histogram or not totals.finite or not totals.has("channel_max", "top", "tokens", "extremes"):
         return None
     top, kept = totals.top, np.setdiff1d(np.arange(totals.width), channels)
     gone = np.isin(top["channel"], channels) | ((top["position"] == 0) & (first_tokens > 0))

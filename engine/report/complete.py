@@ -101,7 +101,7 @@ def _site(site: Site, found: SiteSummary) -> dict[str, Any]:
         "tokens": found.tokens,
         "count": found.count,
         **{name: number(getattr(found, name)) for name in _NUMBERS},
-        "nonfinite": nonfinite_dict(found.nonfinite),
+        "nonfinite": None if found.nonfinite is None else nonfinite_dict(found.nonfinite),
         "sun_layer": fields(found.sun_layer),
         "sun_token": fields(found.sun_token),
         "top": fields(found.top),

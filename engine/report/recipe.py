@@ -153,7 +153,7 @@ def llm_compressor(reader: SessionReader) -> str:
 
 def _loss(site: Site, modules: tuple[str, ...], totals: SiteTotals) -> InputLoss | None:
     distribution = Distribution.of(totals)
-    if site.capture != "input" or distribution is None:
+    if site.capture != "input" or distribution is None or not totals.has("token_maxima"):
         return None
     values = magnitude_values(totals.dtype)
     finite = np.isfinite(values)

@@ -154,9 +154,9 @@ def _site_values(site: Site, found: SiteSummary) -> dict[str, Any]:
         "layer": site.layer,
         "component": site.component,
         "module": site.module,
-        "nan": found.nonfinite.nan,
-        "positive_infinity": found.nonfinite.positive_infinity,
-        "negative_infinity": found.nonfinite.negative_infinity,
+        "nan": found.nonfinite and found.nonfinite.nan,
+        "positive_infinity": found.nonfinite and found.nonfinite.positive_infinity,
+        "negative_infinity": found.nonfinite and found.nonfinite.negative_infinity,
         "layer_median_ratio": found.sun_layer.ratio,
         "layer_median_passes": found.sun_layer.passes,
         "token_median_ratio": found.sun_token.peak_ratio,
@@ -185,7 +185,7 @@ def _channel_rows(reader: SessionReader) -> Iterator[Sequence[Any]]:
     plan = reader.meta().plan
     with reader.snapshot():
         for site, totals in zip(plan.sites if plan else (), reader.iter_totals(), strict=True):
-            if totals is None:
+            if totals is None or not totals.has("channel_max"):
                 continue
             named = summarise(totals).channels or ()
             for c in named:
@@ -193,10 +193,11 @@ def _channel_rows(reader: SessionReader) -> Iterator[Sequence[Any]]:
                 between = (massive.lower, massive.upper, large.lower, large.upper)
                 yield site.name, c.channel, c.magnitude, c.kind, *between, c.tokens
             known = {c.channel for c in named}
+            tokens = int(totals.tokens) if totals.has("tokens") else None
             order = np.argsort(-totals.channel_max, kind="stable")[:LARGEST_CHANNELS].tolist()
             for channel in (c for c in order if c not in known):
                 largest = float(totals.channel_max[channel])
-                yield site.name, channel, largest, "", None, None, None, None, int(totals.tokens)
+                yield site.name, channel, largest, "", None, None, None, None, tokens
 
 
 def _sample_rows(reader: SessionReader) -> Iterator[Sequence[Any]]:

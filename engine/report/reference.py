@@ -58,7 +58,7 @@ def activation_stats(reader: SessionReader) -> dict[str, Any]:
         counted: dict[str, tuple[float, float]] = {}
         for name, site, totals in _sites(reader, meta):
             sites[name] = _scalars(site, totals, meta.job)
-            if site.counts_for_m:
+            if site.counts_for_m and "max" in sites[name]:
                 counted[name] = (sites[name]["max"], sites[name]["min"])
     value, location = first_maximum(counted)
     return {**head, "global_max_activation": value, "global_max_location": location, "per_layer_stats": sites}
@@ -69,7 +69,11 @@ def top5_stats(reader: SessionReader) -> dict[str, Any]:
     with reader.snapshot():
         meta = reader.meta()
         head = _head(meta, len(reader.samples_done()))
-        tops = {name: totals.top["value"].tolist() for name, site, totals in _sites(reader, meta) if site.counts_for_m}
+        tops = {
+            name: totals.top["value"].tolist()
+            for name, site, totals in _sites(reader, meta)
+            if site.counts_for_m and totals.has("top")
+        }
     pooled = pool_largest(list(tops.values()))
     return {
         **head,
@@ -129,7 +133,9 @@ def _scalars(site: Site, totals: SiteTotals, job: Job) -> dict[str, float]:
     entry: dict[str, float] = {}
     if found is not None:
         entry |= {"mean": found.mean, "std": found.std, "abs_mean": found.abs_mean, "rms": found.rms}
-    entry |= {"max": float(totals.extremes[0]), "min": float(totals.extremes[1]), "count": float(totals.finite)}
+    if totals.has("extremes"):
+        entry |= {"max": float(totals.extremes[0]), "min": float(totals.extremes[1])}
+    entry |= {"count": float(totals.finite)}
     if not site.counts_for_m:
         return entry
     entry |= _sun(totals, job)
@@ -141,9 +147,9 @@ def _scalars(site: Site, totals: SiteTotals, job: Job) -> dict[str, float]:
 
 def _sun(totals: SiteTotals, job: Job) -> dict[str, float]:
     peak = float(np.abs(totals.extremes).max())
-    entry = {"sun_peak_abs": peak}
+    entry = {"sun_peak_abs": peak} if totals.has("extremes") else {}
     median = float(totals.peak_median)
-    if not math.isnan(median):
+    if not math.isnan(median) and totals.has("extremes"):
         entry |= {"sun_peak_token_median": median, "sun_peak_token_ratio": peak / median if median > 0 else 0.0}
     if job.detail == "compat" and totals.sun_ratio[0] >= 0:
         count, total, squares = totals.ratio_sums.tolist()
@@ -152,11 +158,13 @@ def _sun(totals: SiteTotals, job: Job) -> dict[str, float]:
             "sun_max_ratio": _float32_ratio(*totals.sun_ratio[1:3].tolist()),
             "sun_max_ratio_abs": float(totals.sun_ratio[1]),
             "sun_max_ratio_median": float(totals.sun_ratio[2]),
-            "sun_mean_ratio": mean,
-            "sun_std_ratio": math.sqrt(max(0.0, squares / count - mean**2)) if count else 0.0,
         }
+        if totals.has("ratio_sums"):
+            deviation = math.sqrt(max(0.0, squares / count - mean**2)) if count else 0.0
+            entry |= {"sun_mean_ratio": mean, "sun_std_ratio": deviation}
     if totals.has_histogram:
-        entry |= {"sun_n_tokens": float(totals.tokens), "sun_n_pass": float(totals.sun_tokens)}
+        if totals.has("tokens", "sun_tokens"):
+            entry |= {"sun_n_tokens": float(totals.tokens), "sun_n_pass": float(totals.sun_tokens)}
         entry |= {"sun_t_val": SUN_MAGNITUDE, "sun_t_ratio": SUN_RATIO}
     return entry
 

@@ -48,7 +48,9 @@ def input_scales(reader: SessionReader) -> dict[str, NDArray[np.float32]]:
         sites = plan.sites if plan else ()
         scales: dict[str, NDArray[np.float32]] = {}
         for site, totals in zip(sites, reader.iter_totals(), strict=True):
-            if totals is not None and totals.finite and site.capture == "input":
+            if totals is None or site.capture != "input" or not totals.has("channel_max"):
+                continue
+            if totals.finite or totals.channel_max.any():
                 scales |= dict.fromkeys(modules_reading(site, sites), totals.channel_max)
     if not scales:
         raise ReportError(_NO_INPUTS)

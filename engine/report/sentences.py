@@ -2,6 +2,7 @@
 
 - `facts`       label and text of the findings, in the order one reads them
 - `caveats`     what a reader must know before quoting a number
+- `lacking`     what the session does not hold
 - `paragraph`   the findings in a few sentences, for a model card
 - `standing_lines`  where the model stands, and how its protocol differs
 - `emergence`, `verdict`, `largest_step`  how the maximum grows over the depth
@@ -71,10 +72,17 @@ def caveats(source: Source) -> list[str]:
     lines += [
         f"Not measured: {m.component} ({printable(m.reason)})" for m in (summary.plan.missing if summary.plan else ())
     ]
+    if summary.not_measured:
+        lines.append(lacking(summary))
     if any(site is not None and not site.exact for site in summary.sites):
         lines.append("float32 data: quantiles, medians and quantiser errors are approximate (2^-7 relative).")
     lines += [f"Differs from the paper: {printable(line)}" for line in summary.differences]
     return lines
+
+
+def lacking(summary: ModelSummary) -> str:
+    """What the session does not hold, in a sentence."""
+    return f"Not measured: {'; '.join(summary.not_measured)} (the session does not hold them)."
 
 
 def paragraph(source: Source) -> str:
@@ -99,6 +107,7 @@ def paragraph(source: Source) -> str:
             f"Emergence over the depth: {emergence(summary.emergence)}.",
             f"Against float16: {headroom(found.fp16_headroom_bits, 65_504)}.",
             f"Measured in {summary.dtype} on {_amount(summary)}, special tokens: {printable(summary.job.policy)}.",
+            lacking(summary) if summary.not_measured else "",
         )
         if part
     )

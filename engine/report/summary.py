@@ -62,8 +62,9 @@ def summary_dict(summary: ModelSummary) -> dict[str, Any]:
         "nonfinite": [
             {"site": names[i], **nonfinite_dict(site.nonfinite)}
             for i in summary.nonfinite_sites
-            if (site := summary.sites[i]) is not None
+            if (site := summary.sites[i]) is not None and site.nonfinite is not None
         ],
+        **({"not_measured": list(summary.not_measured)} if summary.not_measured else {}),
     }
 
 

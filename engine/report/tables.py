@@ -9,6 +9,7 @@ Cells are printable text, still to be escaped for the format.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from engine.analysis.published import published
@@ -37,7 +38,7 @@ def site_table(source: Source) -> Table:
     best: dict[str, tuple[str, SiteSummary]] = {}
     plan = source.summary.plan
     for site, found in zip(plan.sites if plan else (), source.summary.sites, strict=True):
-        if found is not None and found.count:
+        if found is not None and not math.isnan(found.magnitude):
             known = best.get(site.component)
             if known is None or found.magnitude > known[1].magnitude:
                 best[site.component] = (site.name, found)
@@ -49,7 +50,7 @@ def site_table(source: Source) -> Table:
             short(found.abs_median),
             short(found.rms),
             short(found.crest),
-            f"{found.nonfinite.count:,}",
+            "–" if found.nonfinite is None else f"{found.nonfinite.count:,}",
         )
         for name, found in sorted(best.values(), key=lambda pair: -pair[1].magnitude)
     ]

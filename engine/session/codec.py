@@ -4,7 +4,6 @@ Pattern histograms are mostly zeros (a site uses some 8,000 of 65,536 bins), so 
 are stored as index gaps and counts. Decoding gives back the same array, bit for bit.
 
 - `EncodedArray`   what goes into one row of the `arrays` table
-- `UnsoundError`   what is stored cannot be what was written
 - `encode`, `decode`
 - `pack_int32`, `unpack_int32`   one-dimensional int32 arrays (token ids, sample lists)
 """
@@ -12,6 +11,7 @@ are stored as index gaps and counts. Decoding gives back the same array, bit for
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.stored import UnsoundError, parse
+
 SPARSE_BELOW = 0.25
+_MOST_SPARSE = 1 << 28  # elements, 2 GB: no array of ours comes near
+_HEAD_BYTES = 24  # of a sparse array: how many indices there are, and how wide they and the values are
 _LEVEL = 1  # the fastest level already takes what there is to take from counts
-
-
-class UnsoundError(ValueError):
-    """What is stored cannot be what was written; the message says why, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +53,19 @@ def decode(encoded: EncodedArray) -> NDArray[Any]:
     """The array that was encoded; writable, C order.
 
     Raises:
-        ValueError: the blob does not hold what its row says; `UnsoundError` where it is cut short.
+        UnsoundError: the blob does not hold what its row says.
     """
-    described = json.loads(encoded.dtype)
-    try:
-        dtype = np.dtype(described if isinstance(described, str) else [tuple(field) for field in described])
-    except TypeError as error:
-        raise UnsoundError("their kind is not known") from error
-    shape = tuple(json.loads(encoded.shape))
-    raw = _inflated(encoded.data)
+    dtype, shape = _dtype_of(parse(encoded.dtype)), _shape_of(parse(encoded.shape))
+    size = math.prod(shape)
     if encoded.encoding == "dense":
+        raw = _inflated(encoded.data, size * dtype.itemsize)
+        if len(raw) != size * dtype.itemsize:
+            raise UnsoundError("cut short or changed")
         return np.frombuffer(raw, dtype).reshape(shape).copy()
-    flat = np.zeros(int(np.prod(shape)), dtype)
-    indices, values = _decode_sparse(raw)
+    if encoded.encoding != "sparse" or dtype.kind != "i" or size > _MOST_SPARSE:
+        raise UnsoundError("their encoding is not known")
+    indices, values = _decode_sparse(_inflated(encoded.data, _HEAD_BYTES + 12 * size), size)
+    flat = np.zeros(size, dtype)
     flat[indices] = values
     return flat.reshape(shape)
 
@@ -79,16 +79,48 @@ def unpack_int32(blob: bytes) -> NDArray[np.int32]:
     """What `pack_int32` packed, int32 [n].
 
     Raises:
-        ValueError: the blob was not packed so; `UnsoundError` where it is cut short.
+        UnsoundError: the blob was not packed so.
     """
-    return np.frombuffer(_inflated(blob), "<i4").astype(np.int32)
+    raw = _inflated(blob)
+    if len(raw) % 4:
+        raise UnsoundError("cut short or changed")
+    return np.frombuffer(raw, "<i4").astype(np.int32)
 
 
-def _inflated(blob: bytes) -> bytes:
+def _dtype_of(described: object) -> np.dtype[Any]:
+    if isinstance(described, list) and all(
+        isinstance(one, list) and len(one) == 2 and all(isinstance(part, str) for part in one) for one in described
+    ):
+        described = [tuple(one) for one in described]
+    elif not isinstance(described, str):
+        raise UnsoundError("their kind is not known")
     try:
-        return zlib.decompress(blob)
+        dtype = np.dtype(described)
+    except (TypeError, ValueError, SyntaxError) as error:  # numpy's words for a name that it does not know
+        raise UnsoundError("their kind is not known") from error
+    if dtype.hasobject:
+        raise UnsoundError("their kind is not known")
+    return dtype
+
+
+def _shape_of(described: object) -> tuple[int, ...]:
+    if not isinstance(described, list) or not all(type(one) is int and 0 <= one < 2**62 for one in described):
+        raise UnsoundError("their shape is not known")
+    return tuple(described)
+
+
+def _inflated(blob: object, most: int | None = None) -> bytes:
+    """The bytes that were deflated; no more than `most` of them, whatever the blob would grow to."""
+    if not isinstance(blob, bytes):
+        raise UnsoundError("changed")
+    stream = zlib.decompressobj()
+    try:
+        raw = stream.decompress(blob, 0 if most is None else most + 1)
     except zlib.error as error:
         raise UnsoundError("cut short or changed") from error
+    if not stream.eof:
+        raise UnsoundError("cut short or changed")
+    return raw
 
 
 def _encode_sparse(indices: NDArray[np.intp], values: NDArray[Any]) -> bytes:
@@ -100,9 +132,17 @@ def _encode_sparse(indices: NDArray[np.intp], values: NDArray[Any]) -> bytes:
     return zlib.compress(head + body, _LEVEL)
 
 
-def _decode_sparse(raw: bytes) -> tuple[NDArray[np.int64], NDArray[Any]]:
+def _decode_sparse(raw: bytes, size: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Places among `size` elements, and what is there."""
+    if len(raw) < _HEAD_BYTES:
+        raise UnsoundError("cut short or changed")
     count, narrow, small = (int(v) for v in np.frombuffer(raw, "<i8", 3))
-    gap_type = np.dtype("<u2" if narrow else "<u4")
-    gaps = np.frombuffer(raw, gap_type, count, 24)
-    values = np.frombuffer(raw, "<u4" if small else "<i8", count, 24 + count * gap_type.itemsize)
-    return np.cumsum(gaps, dtype=np.int64), values
+    gap_type, value_type = np.dtype("<u2" if narrow else "<u4"), np.dtype("<u4" if small else "<i8")
+    if count < 0 or len(raw) != _HEAD_BYTES + count * (gap_type.itemsize + value_type.itemsize):
+        raise UnsoundError("cut short or changed")
+    gaps = np.frombuffer(raw, gap_type, count, _HEAD_BYTES)
+    values = np.frombuffer(raw, value_type, count, _HEAD_BYTES + count * gap_type.itemsize)
+    indices = np.cumsum(gaps, dtype=np.int64)
+    if count and indices[-1] >= size:
+        raise UnsoundError("cut short or changed")
+    return indices, values

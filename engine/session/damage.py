@@ -1,11 +1,14 @@
 """The border of this room: what a file does not hold as it was written becomes one line that names file and damage.
 
-- `reads`  around what reads a session file: damage comes out as a `DamagedError`
+Damage is what SQLite says of its structures, and what the readers of stored content say (`UnsoundError`). Every other
+error is a mistake of the program: it passes through as it is.
+
+- `reads`    around what reads a session file: damage comes out as a `DamagedError`
+- `reading`  the same as a block, for what reads further into a result
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +17,8 @@ from inspect import isgeneratorfunction
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
-from engine.session.codec import UnsoundError
 from engine.session.schema import DamagedError, unreadable
-from engine.statistics.totals import TotalsMismatchError
+from engine.stored import UnsoundError
 
 
 class _OfAFile(Protocol):
@@ -26,8 +28,6 @@ class _OfAFile(Protocol):
 _File = TypeVar("_File", bound=_OfAFile)
 _Given = ParamSpec("_Given")
 _Read = TypeVar("_Read")
-# Of values with another type, shape or size than was written; a closed connection is a mistake of ours, and no damage.
-_SIGNS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def reads(
@@ -45,12 +45,12 @@ def reads(
     ) -> Callable[Concatenate[_File, _Given], _Read]:
         @wraps(method)
         def call(self: _File, *args: _Given.args, **kwargs: _Given.kwargs) -> _Read:
-            with _refusing(self.path, what):
+            with reading(self.path, what):
                 return method(self, *args, **kwargs)
 
         @wraps(method)
         def step(self: _File, *args: _Given.args, **kwargs: _Given.kwargs) -> Iterator[Any]:
-            with _refusing(self.path, what):
+            with reading(self.path, what):
                 yield from cast("Iterator[Any]", method(self, *args, **kwargs))
 
         return cast("Callable[Concatenate[_File, _Given], _Read]", step) if isgeneratorfunction(method) else call
@@ -59,22 +59,13 @@ def reads(
 
 
 @contextmanager
-def _refusing(path: Path, what: str) -> Iterator[None]:
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Within this block `what` is read from a session file; raises as `reads` does."""
     try:
         yield
-    except sqlite3.ProgrammingError:
+    except sqlite3.ProgrammingError:  # a closed connection is a mistake of ours
         raise
     except sqlite3.DatabaseError as error:
         raise unreadable(path, what, error) from error
-    except _SIGNS as error:
-        raise DamagedError(path, f"{what} cannot be read ({_in_words(error)})") from error
-
-
-def _in_words(error: Exception) -> str:
-    if isinstance(error, UnsoundError | TotalsMismatchError):
-        return str(error)
-    if isinstance(error, json.JSONDecodeError | UnicodeError):
-        return "cut short or changed"
-    if isinstance(error, KeyError):
-        return f"'{error.args[0]}' is missing"
-    return "not what a run writes"
+    except UnsoundError as error:
+        raise DamagedError(path, f"{what} cannot be read ({error})") from error

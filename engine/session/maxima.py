@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.session.codec import UnsoundError, unpack_int32
+from engine.session.codec import unpack_int32
+from engine.stored import UnsoundError
 
 CHUNK_BYTES = 2 << 20
 
@@ -27,7 +28,8 @@ class SampleMaxima:
         samples: of the corpus.
 
     Raises:
-        UnsoundError: there are maxima of samples that the corpus does not have.
+        UnsoundError: by any method, when there are maxima of samples that the corpus does not have, or not all of
+            them.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
@@ -38,9 +40,15 @@ class SampleMaxima:
         ]
         self.sites = max((sites for _, _, sites in self._blocks), default=0)
         self.samples = int(db.execute("SELECT coalesce(max(sample) + 1, 0) FROM samples").fetchone()[0])
-        for _, samples, _ in self._blocks:
+        for _, samples, sites in self._blocks:
+            if not isinstance(sites, int) or sites < 0:
+                raise UnsoundError("changed")
             if samples.size and not 0 <= samples.min() <= samples.max() < self.samples:
                 raise UnsoundError("they are of samples that are not in it")
+
+    def has(self, site: int) -> bool:
+        """Whether the maxima of this site were measured for every sample that is done."""
+        return all(site < sites for _, _, sites in self._blocks)
 
     def rows(self, first: int, last: int) -> NDArray[np.float32]:
         """Of the sites `first` to `last` - 1, float32 [sites, samples], NaN for samples a site has not seen."""
@@ -51,6 +59,8 @@ class SampleMaxima:
                 continue
             # Read in place: SQLite would copy the whole block for a part of it.
             with self._db.blobopen("sample_maxima", "data", number, readonly=True) as blob:
+                if len(blob) != 4 * sites * samples.size:
+                    raise UnsoundError("cut short or changed")
                 blob.seek(4 * first * samples.size)
                 data = np.frombuffer(blob.read(4 * count * samples.size), "<f4")
             found[:count, samples] = data.reshape(count, samples.size)

@@ -7,23 +7,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.session import schema
-from engine.session.codec import EncodedArray, UnsoundError, decode, unpack_int32
+from engine.session import schema, splits
+from engine.session.codec import EncodedArray, decode, unpack_int32
 from engine.session.damage import reads
 from engine.session.maxima import SampleMaxima
 from engine.session.records import LIVE_FIELDS, LiveTable
 from engine.session.rows import SessionMeta, SessionRows
 from engine.statistics.experts import ExpertTotals
+from engine.statistics.part_totals import PartTotals
+from engine.statistics.pass_sums import PassSums
 from engine.statistics.totals import SiteTotals
+from engine.stored import UnsoundError
 
 __all__ = ["SessionMeta", "SessionReader"]
 
 _DTYPES = frozenset({"bfloat16", "float16", "float32"})
+_WIDEST = 1 << 18  # channels of a site, which is also the most that can be measured
+_LIVE_BYTES = 8 * len(LIVE_FIELDS)
 
 
 class SessionReader(SessionRows):
@@ -44,7 +50,13 @@ class SessionReader(SessionRows):
         row = self._db.execute("SELECT tick, sites, data FROM live").fetchone()
         if row is None:
             return None
-        return LiveTable(row[0], np.frombuffer(row[2], "<f8").reshape(row[1], len(LIVE_FIELDS)))
+        tick, sites, data = row
+        if (
+            not (isinstance(tick, int) and isinstance(sites, int) and isinstance(data, bytes))
+            or len(data) != sites * _LIVE_BYTES
+        ):
+            raise UnsoundError("cut short or changed")
+        return LiveTable(tick, np.frombuffer(data, "<f8").reshape(sites, len(LIVE_FIELDS)))
 
     @reads("the maxima of its sites")
     def saved_magnitude(self) -> NDArray[np.float64]:
@@ -56,7 +68,10 @@ class SessionReader(SessionRows):
             "ON a.owner = CAST(t.site AS TEXT) AND a.name = 'extremes'"
         )
         for site, *encoded in rows:
-            magnitude = float(np.abs(decode(EncodedArray(*encoded))).max())
+            extremes = decode(EncodedArray(*encoded))
+            if not 0 <= site < len(found) or extremes.shape != (2,) or extremes.dtype.kind != "f":
+                raise UnsoundError("they are not those of its sites")
+            magnitude = float(np.abs(extremes).max())
             found[site] = magnitude if np.isfinite(magnitude) else np.nan
         return found
 
@@ -67,10 +82,10 @@ class SessionReader(SessionRows):
             row = self._db.execute("SELECT dtype, width FROM totals WHERE site = ?", (site,)).fetchone()
             if row is None:
                 return None
-            arrays = self.extra(str(site))
+            arrays, maxima = self.extra(str(site)), SampleMaxima(self._db)
             _require_any(arrays)
-            arrays["sample_max"] = SampleMaxima(self._db).rows(site, site + 1)[0]
-        return _as_totals(row[0], row[1], arrays)
+            found = _as_totals(row[0], row[1], arrays, maxima.rows(site, site + 1)[0])
+        return found if maxima.has(site) else replace(found, missing=found.missing | {"sample_max"})
 
     def all_totals(self) -> list[SiteTotals | None]:
         """`totals` of every site of the plan, in its order, as of one and the same checkpoint."""
@@ -87,30 +102,27 @@ class SessionReader(SessionRows):
         plan = self.meta().plan
         sites = len(plan.sites) if plan else 0
         shapes = {row[0]: (row[1], row[2]) for row in self._db.execute("SELECT site, dtype, width FROM totals")}
-        for site, maxima in enumerate(self._rows_of_maxima(sites, fields)):
+        for site, (maxima, has_maxima) in enumerate(self._rows_of_maxima(sites, fields)):
             if site not in shapes:
                 yield None
                 continue
-            dtype, width = shapes[site]
             arrays = self.extra(str(site), fields)
             if fields is None:
                 _require_any(arrays)
-            if maxima is not None:
-                arrays["sample_max"] = maxima
-            if fields is not None:
-                arrays = (
-                    SiteTotals.empty(dtype, width, len(arrays.get("sample_max", ())), census=False).to_arrays() | arrays
-                )
-            yield _as_totals(dtype, width, arrays)
+            found = _as_totals(*shapes[site], arrays, maxima)
+            missing = found.missing if fields is None else found.missing & frozenset(fields)
+            yield replace(found, missing=missing if has_maxima else missing | {"sample_max"})
 
     @reads("the maxima of its samples")
-    def _rows_of_maxima(self, sites: int, fields: Collection[str] | None) -> Iterator[NDArray[np.float32] | None]:
-        """The per-sample maxima of each site, if they are among the fields."""
+    def _rows_of_maxima(self, sites: int, fields: Collection[str] | None) -> Iterator[tuple[NDArray[np.float32], bool]]:
+        """The per-sample maxima of each site, empty if not among the fields; and whether they were measured."""
         if fields is not None and "sample_max" not in fields:
-            yield from [None] * sites
+            yield from [(np.zeros(0, np.float32), True)] * sites
             return
-        for _, rows in SampleMaxima(self._db).chunks(sites):
-            yield from rows
+        maxima = SampleMaxima(self._db)
+        for first, rows in maxima.chunks(sites):
+            for place, row in enumerate(rows):
+                yield row, maxima.has(first + place)
 
     @reads("its arrays")
     def extra(self, owner: str, names: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
@@ -129,11 +141,64 @@ class SessionReader(SessionRows):
         ).fetchone()
         return decode(EncodedArray(*row)) if row else None
 
+    @reads("the numbers of a site")
+    def some_totals(self, site: int, fields: Collection[str]) -> SiteTotals | None:
+        """Some arrays of one site at the last checkpoint, without its samples' maxima; None if it has seen nothing."""
+        row = self._db.execute("SELECT dtype, width FROM totals WHERE site = ?", (site,)).fetchone()
+        if row is None:
+            return None
+        return _as_totals(row[0], row[1], self.extra(str(site), fields), np.zeros(0, np.float32))
+
+    @reads("its calibration and evaluation samples")
+    def part(self, owner: str, names: Collection[str] | None = None) -> PartTotals | None:
+        """What was kept of one site over a part of the run, the arrays of these names if given; None if nothing was."""
+        arrays = self.extra(owner, names)
+        return PartTotals.from_arrays(arrays) if arrays else None
+
+    @reads("its sums of quantisers")
+    def pass_sums(self, site: int) -> PassSums | None:
+        """What was summed in the pass at a site; None if nothing was, or not all of it is there."""
+        return PassSums.from_arrays(self.extra(f"{splits.IN_PASS}{site}"))
+
+    @reads("its calibration and evaluation samples")
+    def parts_closed(self) -> int:
+        """How many of the two parts, calibration and evaluation, are complete.
+
+        A session that does not say so tells it by what is kept where a part ends.
+        """
+        stored = self.array(splits.CLOSED_OWNER, splits.CLOSED)
+        if stored is not None:
+            if stored.shape != () or stored.dtype.kind != "i" or not 0 <= stored <= splits.REST:
+                raise UnsoundError("changed")
+            return int(stored)
+        owners = [row[0] for row in self._db.execute("SELECT DISTINCT owner FROM arrays WHERE owner LIKE '%ation/%'")]
+        if any(str(owner).startswith(splits.EVALUATION) for owner in owners):
+            return splits.REST
+        return 1 if any(str(owner).startswith(splits.CALIBRATION) for owner in owners) else 0
+
+    @reads("its calibration and evaluation samples")
+    def parts_lacking(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Names of the arrays that were kept of parts of the run and are not there; and of the sums of quantisers."""
+        held: dict[str, set[str]] = {}
+        for owner, name in self._db.execute("SELECT owner, name FROM arrays WHERE owner GLOB '[a-z]*/*'"):
+            held.setdefault(str(owner), set()).add(str(name))
+        parts, sums = set[str](), set[str]()
+        is_over = self.parts_closed() == splits.REST
+        for owner, names in held.items():
+            kind, site = owner.rpartition("/")[0] + "/", owner.rpartition("/")[2]
+            if kind == splits.CALIBRATION:
+                parts |= {"histogram", "extremes", "channel_max"} - names
+                if is_over and f"{splits.EVALUATION}{site}" not in held:
+                    parts.add("histogram")
+            elif kind == splits.IN_PASS:
+                sums |= {"names", "table"} - names
+        return frozenset(parts), frozenset(sums)
+
     @reads("the numbers of its experts")
     def expert_totals(self) -> dict[int, ExpertTotals]:
         """Per-expert totals of every MoE layer that was tapped, by the number of its first expert site."""
         owners = self._db.execute("SELECT DISTINCT owner FROM arrays WHERE owner LIKE ?", (f"{schema.EXPERTS}%",))
-        numbers = sorted(int(owner.removeprefix(schema.EXPERTS)) for (owner,) in owners)
+        numbers = sorted(_number_of(owner) for (owner,) in owners)
         return {number: ExpertTotals.from_arrays(self.extra(f"{schema.EXPERTS}{number}")) for number in numbers}
 
     @reads("the maxima of its samples")
@@ -146,16 +211,36 @@ class SessionReader(SessionRows):
     def samples_done(self) -> NDArray[np.int32]:
         """Numbers of the samples finished by the last checkpoint, in the order they were run, int32 [n]."""
         blocks = [unpack_int32(row[0]) for row in self._db.execute("SELECT samples FROM sample_maxima ORDER BY id")]
-        numbers = np.concatenate(blocks) if blocks else np.zeros(0, np.int32)
-        if np.unique(numbers).size != numbers.size:
+        found = np.concatenate(blocks) if blocks else np.zeros(0, np.int32)
+        if np.unique(found).size != found.size:
             raise UnsoundError("some were counted twice")
-        return numbers
+        (last,) = self._row("SELECT coalesce(max(sample), -1) FROM samples", "there is none")
+        if len(found) and not 0 <= found.min() <= found.max() <= last:
+            raise UnsoundError("it names samples that are not in it")
+        return found
 
 
-def _as_totals(dtype: str, width: int, arrays: Mapping[str, NDArray[Any]]) -> SiteTotals:
+def _as_totals(
+    dtype: object, width: object, arrays: Mapping[str, NDArray[Any]], sample_max: NDArray[np.float32]
+) -> SiteTotals:
+    """The totals of a site, every address in them one of its own."""
     if dtype not in _DTYPES:
         raise UnsoundError("their dtype is not known")
-    return SiteTotals.from_arrays(dtype, width, arrays)
+    if not isinstance(width, int) or not 0 < width <= _WIDEST:
+        raise UnsoundError("their width is not what a run writes")
+    found = SiteTotals.from_arrays(str(dtype), width, {**arrays, "sample_max": sample_max})
+    top, samples = found.top, len(sample_max)
+    for name, most in (("sample", samples), ("position", None), ("channel", width)):
+        if len(top) and not (top[name].min() >= 0 and (not samples or most is None or top[name].max() < most)):
+            raise UnsoundError("the largest elements are not of its samples and channels")
+    return found
+
+
+def _number_of(owner: object) -> int:
+    number = str(owner).removeprefix(schema.EXPERTS)
+    if not number.isdecimal():
+        raise UnsoundError("their owner is not known")
+    return int(number)
 
 
 def _require_any(arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -13,15 +13,20 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.stored import UnsoundError, build, moment
 
 Phase = Literal["starting", "loading", "running", "paused", "finished", "stopped", "failed", "gone", "damaged"]
 ENDED: frozenset[Phase] = frozenset({"finished", "stopped", "failed", "gone"})
 BROKEN_OFF: frozenset[Phase] = frozenset({"failed", "gone"})
 """Ended without a last checkpoint: what came after the one before is lost."""
+
+_PHASES: Final = frozenset(get_args(Phase))
+_LARGEST_PID: Final = 2**31
 
 LIVE_FIELDS = ("max", "min", "rms", "tokens", "nonfinite", "sample", "position", "channel")
 """Columns of `LiveTable.data`; sample, position and channel locate the largest |x|, -1 before the first."""
@@ -98,14 +103,14 @@ class Status:
         """Read what `to_json` wrote, ignoring fields of a newer version.
 
         Raises:
-            TypeError: a field is neither a text nor a number as it should be.
+            UnsoundError: a field is of another type, or no engine says such a thing.
         """
-        known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
-        for name, value in known.items():
-            is_text = isinstance(cls.__dataclass_fields__[name].default, str)
-            if not isinstance(value, str if is_text else (int, float)):
-                raise TypeError(f"{name} of a status is {value!r}")
-        return cls(**known)
+        status = build(cls, data)
+        if status.phase not in _PHASES or not 0 <= status.pid < _LARGEST_PID:
+            raise UnsoundError("it is not what a run writes")
+        for at in (status.started, status.heartbeat, status.ended):
+            moment(at)
+        return status
 
     def changed(self, **changes: Any) -> Status:
         """A copy with these fields changed."""

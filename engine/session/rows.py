@@ -6,28 +6,63 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.job import Job
-from engine.session import schema
-from engine.session.codec import UnsoundError, unpack_int32
+from engine.job import Addition, Job
+from engine.session import schema, splits
+from engine.session.codec import unpack_int32
 from engine.session.damage import reads
 from engine.session.engine_lock import Role, is_locked
 from engine.session.lastword import logged_failure
 from engine.session.liveness import is_gone
 from engine.session.records import ENDED, Command, Event, Result, SampleRecord, Status
+from engine.session.splits import SplitRecord
 from engine.sites.site import HookPlan
+from engine.stored import UnsoundError, check, moment, parse
 
 _NUMBER = int | float
+_TEXT = str | None
+# What is read of the descriptions that the engine writes as JSON; what else is in them is only shown.
+_ENTRIES: Final[dict[str, dict[str, Any]]] = {
+    "provenance": {
+        **dict.fromkeys(("resolved", "revision", "commit", "dtype", "quantization", "weight_hash"), _TEXT),
+        **dict.fromkeys(("tokenizer_hash", "attention"), _TEXT),
+        **dict.fromkeys(("device_map", "versions"), dict[str, Any] | None),
+    },
+    "corpus": {"name": _TEXT, "hash": _TEXT, "problems": list[str], "cut": int, "empty": int, "samples": int},
+    "tokenizer": {"hash": _TEXT, "policy": _TEXT, "max_length": int | None},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """Where an effect was asked for."""
+
+    site: str | None = None
+    component: str | None = None
+    layers: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Maximum:
+    """The largest |x| of a text."""
+
+    value: float
+
+
+# Likewise of what was asked for beside the run, of the answers, and of what came out.
+_REQUEST: Final[dict[str, Any]] = {"scope": _Scope | None, "sample": int | None, "text": _TEXT, "policy": _TEXT}
+_ANSWER: Final[dict[str, Any]] = {"text": _TEXT, "done": int | None, "total": int | None, "result": int | None}
+_PROBE: Final[dict[str, Any]] = {"policy": _TEXT, "sample": int | None, "tokens": int, "maximum": _Maximum | None}
+_DATA: Final = {"probe": _PROBE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +137,19 @@ class SessionRows:
     @reads("what it says of its run")
     def meta(self) -> SessionMeta:
         """Job, hook plan, provenance and corpus description."""
-        raw = {name: json.loads(value) for name, value in self._db.execute("SELECT name, value FROM meta")}
+        raw = {name: parse(value) for name, value in self._db.execute("SELECT name, value FROM meta")}
+        for name in ("job", "created"):
+            if name not in raw:
+                raise UnsoundError(f"'{name}' is missing")
+        for name, kinds in _ENTRIES.items():
+            if name in raw:
+                _check_entries(raw[name], kinds, name)
+        if raw.get(splits.META):
+            SplitRecord.from_json(raw[splits.META])
+        check(list[Addition], raw.get("additions", []), "additions")
         plan = HookPlan.from_json(raw["plan"]) if raw.get("plan") else None
-        job, provenance, corpus = Job.from_json(raw["job"]), raw.get("provenance", {}), raw.get("corpus", {})
-        if not (isinstance(job.model, str) and isinstance(provenance, dict) and isinstance(corpus, dict)):
-            raise UnsoundError("cut short or changed")
-        return SessionMeta(job, float(raw["created"]), plan, provenance, corpus, raw)
+        provenance, corpus = raw.get("provenance", {}), raw.get("corpus", {})
+        return SessionMeta(Job.from_json(raw["job"]), moment(raw["created"]), plan, provenance, corpus, raw)
 
     @reads("its status")
     def status(self) -> Status:
@@ -116,9 +158,9 @@ class SessionRows:
         One that could not write its last status (a full disk) has `failed`, for the reason its log gives.
         """
         value, heartbeat = self._row("SELECT value, heartbeat FROM status", "there is none")
-        status = Status.from_json(json.loads(value)).changed(heartbeat=float(heartbeat))
+        status = Status.from_json(parse(value)).changed(heartbeat=moment(heartbeat))
         (created,) = self._row("SELECT value FROM meta WHERE name = 'created'", "when it was made is missing")
-        if not is_gone(status, float(json.loads(created)), locked=self._is_locked(status)):
+        if not is_gone(status, moment(parse(created)), locked=self._is_locked(status)):
             return status
         failure = logged_failure(self.path, status.started)
         if failure is None:
@@ -134,7 +176,7 @@ class SessionRows:
         row = self._rows_if_known("service", "SELECT value, heartbeat FROM service")
         if not row:
             return None
-        status = Status.from_json(json.loads(row[0][0])).changed(heartbeat=float(row[0][1]))
+        status = Status.from_json(parse(row[0][0])).changed(heartbeat=moment(row[0][1]))
         locked = self._is_locked(status, "service")
         return status.changed(phase="gone") if is_gone(status, status.started, locked=locked) else status
 
@@ -146,20 +188,20 @@ class SessionRows:
     def checkpoint_number(self) -> int:
         """How many checkpoints were written; 0 before the first."""
         row = self._db.execute("SELECT number FROM checkpoints").fetchone()
-        return int(row[0]) if row else 0
+        return _whole(row[0]) if row else 0
 
     @reads("its last checkpoint")
     def checkpoint_status(self) -> Status | None:
         """The status at the last checkpoint: the cursor of a resume."""
         row = self._db.execute("SELECT status FROM checkpoints").fetchone()
-        return Status.from_json(json.loads(row[0])) if row else None
+        return Status.from_json(parse(row[0])) if row else None
 
     @reads("its results")
     def results(self, kind: str | None = None) -> list[Result]:
         """What was asked of the loaded model beside the measuring, oldest first; of one kind, if given."""
         rows = self._rows_if_known("results", "SELECT id, at, kind, title, settings, data FROM results ORDER BY id")
         sound = (_checked(row, int, _NUMBER, str, str, str, str) for row in rows)
-        found = (Result(r[0], r[1], r[2], r[3], _fields(r[4]), _fields(r[5])) for r in sound)
+        found = (Result(r[0], moment(r[1]), r[2], r[3], _fields(r[4]), _fields(r[5], _DATA.get(r[2]))) for r in sound)
         return [result for result in found if kind is None or result.kind == kind]
 
     @reads("its samples")
@@ -212,7 +254,7 @@ class SessionRows:
             "SELECT id, at, name, arguments, state, answer FROM commands WHERE id > ? ORDER BY id", (after,)
         )
         sound = (_checked(row, int, _NUMBER, str, str, str, str) for row in rows)
-        return [Command(r[0], r[1], r[2], _fields(r[3]), r[4], _fields(r[5])) for r in sound]
+        return [Command(r[0], moment(r[1]), r[2], _fields(r[3], _REQUEST), r[4], _fields(r[5], _ANSWER)) for r in sound]
 
     def _row(self, query: str, missing: str) -> tuple[Any, ...]:
         """The one row that every session has of this; `missing` says in words that there is none."""
@@ -227,6 +269,22 @@ class SessionRows:
         return self._db.execute(query).fetchall() if known else []
 
 
+def _whole(value: object) -> int:
+    """A count, as a number that is none less than nothing."""
+    if not isinstance(value, int) or value < 0:
+        raise UnsoundError("changed")
+    return value
+
+
+def _check_entries(entries: object, kinds: dict[str, Any], name: str) -> None:
+    """Refuse a description whose parts are of other kinds than they are written in; each may be missing."""
+    if not isinstance(entries, dict):
+        raise UnsoundError("cut short or changed")
+    for entry, kind in kinds.items():
+        if entry in entries:
+            check(kind, entries[entry], f"{name}.{entry}")
+
+
 def _checked(row: tuple[Any, ...], *kinds: Any) -> Any:
     """The row, of which each value is of its kind: SQLite stores any value in any column."""
     if not all(map(isinstance, row, kinds)):
@@ -234,8 +292,7 @@ def _checked(row: tuple[Any, ...], *kinds: Any) -> Any:
     return row
 
 
-def _fields(text: str) -> dict[str, Any]:
-    found = json.loads(text)
-    if not isinstance(found, dict):
-        raise UnsoundError("changed")
+def _fields(text: str, kinds: dict[str, Any] | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = parse(text)
+    _check_entries(found, kinds or {}, "changed")
     return found

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from engine.stored import build
+
 CALIBRATION: Final = "calibration/"
 EVALUATION: Final = "evaluation/"
 IN_PASS: Final = "in_pass/"
@@ -45,5 +47,9 @@ class SplitRecord:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SplitRecord:
-        """Read what `to_json` wrote."""
-        return cls(tuple(data["calibration"]), tuple(data["evaluation"]), str(data.get("protocol", "exact")))
+        """Read what `to_json` wrote.
+
+        Raises:
+            UnsoundError: a field is missing, or of another type.
+        """
+        return build(cls, data)

@@ -9,7 +9,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+from engine.stored import UnsoundError, build
 
 PAPER_COMPONENTS = (
     "embedding",
@@ -55,6 +57,8 @@ COMPONENTS = (
     "lm_head_input",
 )
 M_COMPONENTS = frozenset({"embedding", "hidden", "attn_output", "mlp_output", "final_norm"})
+
+MOST_LAYERS: Final = 100_000  # of any model; a screen has a row for each
 
 Capture = Literal["output", "input"]
 Layout = Literal["BTD", "ND", "PBTD", "expert"]
@@ -152,16 +156,13 @@ class HookPlan:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> HookPlan:
-        """Read what `to_json` wrote (tuples come back as tuples)."""
-        sites = tuple(
-            Site(
-                **{
-                    **s,
-                    "columns": None if s["columns"] is None else tuple(s["columns"]),
-                    "readers": tuple(s.get("readers", ())),
-                }
-            )
-            for s in data["sites"]
-        )
-        missing = tuple(MissingSite(**{**m, "layers": tuple(m["layers"])}) for m in data["missing"])
-        return cls(**{**data, "sites": sites, "missing": missing, "notes": tuple(data["notes"])})
+        """Read what `to_json` wrote (tuples come back as tuples).
+
+        Raises:
+            UnsoundError: a field is missing, of another type, or no model has such a number of layers.
+        """
+        plan = build(cls, data)
+        numbers = [site.layer for site in plan.sites] + [layer for one in plan.missing for layer in one.layers]
+        if not all(layer is None or 0 <= layer < MOST_LAYERS for layer in [plan.layers, *numbers]):
+            raise UnsoundError("a layer is not what a run writes")
+        return plan

@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.statistics.declared import array, declared, empty_arrays, read_arrays
 from engine.statistics.totals import TotalsMismatchError
 
 
@@ -29,24 +30,28 @@ class ExpertTotals:
         gate_address: int64 [E, 2], (sample, position) of that token, the lowest among ties; -1 before the first.
         input_max: float32 [E], largest |x| of the rows routed to each expert, NaN before the first.
         input_address: int64 [E, 2], (sample, position) of that token, the lowest among ties; -1 before the first.
+        missing: the arrays that the session does not hold; see `SiteTotals`.
     """
 
-    tokens: NDArray[np.int64]
-    gate_max: NDArray[np.float32]
-    gate_address: NDArray[np.int64]
-    input_max: NDArray[np.float32]
-    input_address: NDArray[np.int64]
+    tokens: NDArray[np.int64] = field(metadata=array(("E",), "i8", 0, "add", "the tokens of experts", "tokens"))
+    gate_max: NDArray[np.float32] = field(
+        metadata=array(("E",), "f4", np.nan, "maximum of seen", "the gates of experts", "activation")
+    )
+    gate_address: NDArray[np.int64] = field(
+        metadata=array(("E", 2), "i8", -1, "with the maximum", "where the gates of experts are largest")
+    )
+    input_max: NDArray[np.float32] = field(
+        metadata=array(("E",), "f4", np.nan, "maximum of seen", "the inputs of experts", "activation")
+    )
+    input_address: NDArray[np.int64] = field(
+        metadata=array(("E", 2), "i8", -1, "with the maximum", "where the inputs of experts are largest")
+    )
+    missing: frozenset[str] = frozenset()
 
     @classmethod
     def empty(cls, experts: int) -> ExpertTotals:
         """The identity of `merge_experts` for a layer of `experts` experts."""
-        return cls(
-            tokens=np.zeros(experts, np.int64),
-            gate_max=np.full(experts, np.nan, np.float32),
-            gate_address=np.full((experts, 2), -1, np.int64),
-            input_max=np.full(experts, np.nan, np.float32),
-            input_address=np.full((experts, 2), -1, np.int64),
-        )
+        return cls(**empty_arrays(cls, {"E": experts}))
 
     @property
     def never_hit(self) -> NDArray[np.int64]:
@@ -54,26 +59,18 @@ class ExpertTotals:
         return np.flatnonzero(self.tokens == 0)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Every array by name (not copied)."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """Every array that was measured, by name (not copied)."""
+        return {name: getattr(self, name) for name in declared(ExpertTotals) if name not in self.missing}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> ExpertTotals:
-        """Read what `to_arrays` gave.
+        """Read what `to_arrays` gave; an array that is not there was not measured.
 
         Raises:
-            TotalsMismatchError: an array is missing or has another shape than the number of experts asks for.
+            UnsoundError: an array has another shape than the number of experts asks for.
         """
-        missing = [field.name for field in fields(cls) if field.name not in arrays]
-        if missing:
-            raise TotalsMismatchError(f"expert totals without {', '.join(missing)}: written by another version")
-        model = cls.empty(len(arrays["tokens"]))
-        found: dict[str, NDArray[Any]] = {}
-        for name, expected in model.to_arrays().items():
-            if arrays[name].shape != expected.shape:
-                raise TotalsMismatchError(f"{name} has shape {arrays[name].shape}, not {expected.shape}")
-            found[name] = np.asarray(arrays[name]).astype(expected.dtype, copy=False)
-        return cls(**found)
+        found, missing = read_arrays(cls, arrays, {})
+        return cls(**found, missing=missing)
 
 
 def merge_experts(a: ExpertTotals, b: ExpertTotals) -> ExpertTotals:
@@ -86,7 +83,8 @@ def merge_experts(a: ExpertTotals, b: ExpertTotals) -> ExpertTotals:
         raise TotalsMismatchError(f"totals of {len(a.tokens)} and {len(b.tokens)} experts cannot be merged")
     gate_max, gate_address = _larger(a.gate_max, a.gate_address, b.gate_max, b.gate_address)
     input_max, input_address = _larger(a.input_max, a.input_address, b.input_max, b.input_address)
-    return ExpertTotals(a.tokens + b.tokens, gate_max, gate_address, input_max, input_address)
+    missing = a.missing | b.missing
+    return ExpertTotals(a.tokens + b.tokens, gate_max, gate_address, input_max, input_address, missing)
 
 
 def _larger(

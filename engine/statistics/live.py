@@ -57,6 +57,11 @@ class LiveScalars:
         row[_MAX], row[_MIN] = fresh.extremes
         row[_TOKENS], row[_WIDTH], row[_BAD] = fresh.tokens, fresh.width, fresh.nonfinite.sum()
         row[_SQUARES] = sum_of_squares(fresh)
+        # What a session lacks of its own stays unknown, whatever is measured from now on.
+        if not fresh.has("extremes"):
+            row[_MAX] = row[_MIN] = np.nan
+        if not fresh.has("tokens", "nonfinite"):
+            row[_SQUARES] = np.nan
         if len(fresh.top):
             first = fresh.top[0]
             row[_PEAK:] = abs(first["value"]), first["sample"], first["position"], first["channel"]
@@ -96,8 +101,8 @@ class LiveScalars:
             with np.errstate(invalid="ignore", divide="ignore"):
                 self._rms = np.where(finite > 0, np.sqrt(squares / finite), np.nan)
         columns = {
-            "max": np.where(finite > 0, known[:, _MAX], np.nan),
-            "min": np.where(finite > 0, known[:, _MIN], np.nan),
+            "max": np.where(np.isfinite(known[:, _MAX]), known[:, _MAX], np.nan),
+            "min": np.where(np.isfinite(known[:, _MIN]), known[:, _MIN], np.nan),
             "rms": self._rms,
             "tokens": known[:, _TOKENS],
             "nonfinite": known[:, _BAD],
@@ -129,9 +134,13 @@ def _combine(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float
 
 def sum_of_squares(totals: SiteTotals) -> float:
     """Of all finite elements; NaN where no histogram was kept."""
+    if not totals.has("histogram"):
+        return np.nan
     if not totals.has_histogram:
         return np.nan if totals.finite else 0.0
     if totals.dtype == "float32":
+        if not totals.has("pivot", "power_sums"):
+            return np.nan
         if np.isnan(totals.pivot):
             return 0.0
         return float(_squares_about_zero(totals.power_sums, float(totals.pivot), totals.finite))

@@ -13,11 +13,14 @@ numpy only. The sums are taken in the pass (`engine.statistics.quant_meter`) ove
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.statistics.declared import array, read_arrays
+from engine.stored import UnsoundError
 
 ScaleOf = Literal["token", "channel", "block"]
 
@@ -111,8 +114,12 @@ class PassSums:
             of the squared error, `nonfinite` counts the elements left out.
     """
 
-    names: tuple[str, ...]
-    table: NDArray[np.float64]
+    names: tuple[str, ...] = field(
+        metadata=array(("S",), "<U32", "", "by name", "which quantisers were summed in the pass")
+    )
+    table: NDArray[np.float64] = field(
+        metadata=array(("S", len(SUM_FIELDS)), "f8", 0, "by name", "the sums of quantisers taken in the pass")
+    )
 
     @classmethod
     def empty(cls, schemes: Iterable[PassScheme]) -> PassSums:
@@ -125,9 +132,19 @@ class PassSums:
         return {"names": np.array(self.names, "<U32"), "table": self.table}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> PassSums:
-        """Read what `to_arrays` gave."""
-        return cls(tuple(str(name) for name in arrays["names"]), np.asarray(arrays["table"], np.float64))
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> PassSums | None:
+        """Read what `to_arrays` gave; None where one of the two is not there: sums without names say nothing.
+
+        Raises:
+            UnsoundError: the arrays do not belong together.
+        """
+        if not {"names", "table"} <= arrays.keys():
+            return None
+        found, _ = read_arrays(cls, arrays, {})
+        names = tuple(str(name) for name in found["names"])
+        if len(set(names)) < len(names):
+            raise UnsoundError("a quantiser is named twice")
+        return cls(names, found["table"])
 
     def row(self, name: str) -> NDArray[np.float64] | None:
         """The sums of one scheme, float64 [len(SUM_FIELDS)]; None if it was not applied."""

@@ -90,11 +90,11 @@ class Moments:
 
 
 def moments(totals: SiteTotals) -> Moments | None:
-    """The moments of a site; None if it has no finite element or was measured in lean detail."""
+    """The moments of a site; None if it has no finite element, or what they follow from was not measured."""
     if not totals.has_histogram or not totals.finite:
         return None
     if totals.dtype == "float32":
-        return _moments_of_sums(totals)
+        return _moments_of_sums(totals) if totals.has("pivot", "power_sums") else None
     return histogram_moments(totals.dtype, totals.histogram)
 
 

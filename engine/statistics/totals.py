@@ -1,13 +1,12 @@
 """`SiteTotals`: everything kept of one site, as plain numpy arrays that merge.
 
 Totals are a commutative monoid: `merge` is associative and commutative and merging parts equals measuring the
-whole, which is what resume, several devices and session merging all rest on. The merge rule of every field is
-data (`MERGE_RULES`), so a new field states its rule where it is declared.
+whole, which is what resume, several devices and session merging all rest on. Each array declares itself where it
+stands (`engine.statistics.declared`): shape, dtype, identity, merge rule, unit and meaning are said once.
 
 - `TOP_K`          how many of the largest |x| are kept per site
 - `TOP_DTYPE`      one entry of that list: signed value and its address
 - `CENSUS_LADDER`  |x| thresholds at which channels are counted, 100 * 2^k
-- `MERGE_RULES`    field -> the name of the rule by which two totals combine it
 - `SiteTotals`     the arrays, with `empty`, `to_arrays`, `from_arrays`
 - `merge`          two totals of the same site as one
 - `shift_power_sums`  power sums about another number
@@ -17,12 +16,15 @@ data (`MERGE_RULES`), so a new field states its rule where it is declared.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import comb
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.statistics.declared import RULES, array, declared, empty_arrays, read_arrays
+from engine.stored import UnsoundError
 
 TOP_K: Final = 100
 SUN_MAGNITUDE: Final = 100.0
@@ -35,28 +37,8 @@ LOG_BINS: Final = 512
 
 TOP_DTYPE = np.dtype([("value", "<f8"), ("sample", "<i4"), ("position", "<i4"), ("channel", "<i4")])
 NOWHERE = np.array([-1, -1, -1], np.int64)
-
-MERGE_RULES: Final[Mapping[str, str]] = {
-    "dtype": "equal",
-    "width": "equal",
-    "tokens": "add",
-    "histogram": "add",
-    "extremes": "extremes",
-    "pivot": "shifted sums",
-    "power_sums": "shifted sums",
-    "log_histogram": "add",
-    "nonfinite": "add",
-    "nonfinite_address": "first address",
-    "token_maxima": "add",
-    "channel_max": "maximum",
-    "channel_tokens": "add",
-    "sample_max": "maximum of seen",
-    "top": "largest",
-    "peak_median": "with the largest",
-    "sun_tokens": "add",
-    "sun_ratio": "largest ratio",
-    "ratio_sums": "add",
-}
+_INFINITIES: Final = {"bfloat16": 0x7F80, "float16": 0x7C00, "float32": 0x7F80}
+"""The magnitude pattern of infinity; those from here on are not finite."""
 
 
 class TotalsMismatchError(ValueError):
@@ -96,52 +78,67 @@ class SiteTotals:
             ratio infinite, an all-zero token's ratio is 0.
         ratio_sums: float64 [3], (tokens, sum, sum of squares) of finite ratios over ALL tokens of a site with a
             census; compat only.
+        missing: the arrays that the session does not hold, as one of an earlier version does not: they were not
+            measured, and are as of a site that saw nothing. Part of a whole, they are missing in the whole, too.
     """
 
     dtype: str
     width: int
-    tokens: NDArray[np.int64]
-    histogram: NDArray[np.int64]
-    extremes: NDArray[np.float64]
-    pivot: NDArray[np.float64]
-    power_sums: NDArray[np.float64]
-    log_histogram: NDArray[np.int64]
-    nonfinite: NDArray[np.int64]
-    nonfinite_address: NDArray[np.int64]
-    token_maxima: NDArray[np.int64]
-    channel_max: NDArray[np.float32]
-    channel_tokens: NDArray[np.int64]
-    sample_max: NDArray[np.float32]
-    top: NDArray[np.void]
-    peak_median: NDArray[np.float64]
-    sun_tokens: NDArray[np.int64]
-    sun_ratio: NDArray[np.float64]
-    ratio_sums: NDArray[np.float64]
+    tokens: NDArray[np.int64] = field(metadata=array((), "i8", 0, "add", "the number of tokens", "tokens"))
+    histogram: NDArray[np.int64] = field(
+        metadata=array((PATTERNS,), "i8", 0, "add", "the histogram (moments, quantiles, quantisers)", "elements")
+    )
+    extremes: NDArray[np.float64] = field(
+        metadata=array((2,), "f8", (-np.inf, np.inf), "extremes", "the extremes", "activation")
+    )
+    pivot: NDArray[np.float64] = field(
+        metadata=array(
+            (), "f8", np.nan, "shifted sums", "the pivot of the power sums (moments of float32)", "activation"
+        )
+    )
+    power_sums: NDArray[np.float64] = field(
+        metadata=array((5,), "f8", 0, "shifted sums", "the power sums (moments of float32)", "activation")
+    )
+    log_histogram: NDArray[np.int64] = field(
+        metadata=array((LOG_BINS,), "i8", 0, "add", "the reference's log histogram", "elements")
+    )
+    nonfinite: NDArray[np.int64] = field(metadata=array((3,), "i8", 0, "add", "NaN and infinities", "elements"))
+    nonfinite_address: NDArray[np.int64] = field(
+        metadata=array((3,), "i8", -1, "first address", "where the first non-finite element is")
+    )
+    token_maxima: NDArray[np.int64] = field(
+        metadata=array((MAGNITUDES,), "i8", 0, "add", "the maxima of tokens (how many tokens are massive)", "tokens")
+    )
+    channel_max: NDArray[np.float32] = field(
+        metadata=array(("D",), "f4", 0, "maximum", "the maxima of channels", "activation")
+    )
+    channel_tokens: NDArray[np.int64] = field(
+        metadata=array((CENSUS_RUNGS, "C"), "i8", 0, "add", "the census of channels", "tokens")
+    )
+    sample_max: NDArray[np.float32] = field(
+        metadata=array(("N",), "f4", np.nan, "maximum of seen", "the maxima of samples", "activation")
+    )
+    top: NDArray[np.void] = field(
+        metadata=array(("K",), TOP_DTYPE, 0, "largest", "the largest elements and where they are", "activation")
+    )
+    peak_median: NDArray[np.float64] = field(
+        metadata=array((), "f8", np.nan, "with the largest", "the median of the largest element's token", "activation")
+    )
+    sun_tokens: NDArray[np.int64] = field(
+        metadata=array((), "i8", 0, "add", "how many tokens are massive by their own median", "tokens")
+    )
+    sun_ratio: NDArray[np.float64] = field(
+        metadata=array((5,), "f8", -1, "largest ratio", "the largest ratio of a token's maximum to its median", "1")
+    )
+    ratio_sums: NDArray[np.float64] = field(
+        metadata=array((3,), "f8", 0, "add", "the mean ratio of a token's maximum to its median", "1")
+    )
+    missing: frozenset[str] = frozenset()
 
     @classmethod
     def empty(cls, dtype: str, width: int, samples: int, *, census: bool) -> SiteTotals:
         """The identity of `merge` for a site of this dtype, width and corpus size."""
-        return cls(
-            dtype=dtype,
-            width=width,
-            tokens=np.zeros((), np.int64),
-            histogram=np.zeros(PATTERNS, np.int64),
-            extremes=np.array([-np.inf, np.inf]),
-            pivot=np.full((), np.nan),
-            power_sums=np.zeros(5),
-            log_histogram=np.zeros(LOG_BINS, np.int64),
-            nonfinite=np.zeros(3, np.int64),
-            nonfinite_address=NOWHERE.copy(),
-            token_maxima=np.zeros(MAGNITUDES, np.int64),
-            channel_max=np.zeros(width, np.float32),
-            channel_tokens=np.zeros((CENSUS_RUNGS, width if census else 0), np.int64),
-            sample_max=np.full(samples, np.nan, np.float32),
-            top=np.zeros(0, TOP_DTYPE),
-            peak_median=np.full((), np.nan),
-            sun_tokens=np.zeros((), np.int64),
-            sun_ratio=np.full(5, -1.0),
-            ratio_sums=np.zeros(3),
-        )
+        return cls(dtype, width, **empty_arrays(cls, {"D": width, "C": width if census else 0, "N": samples}))
 
     @property
     def elements(self) -> int:
@@ -150,50 +147,45 @@ class SiteTotals:
 
     @property
     def finite(self) -> int:
-        """Valid finite elements seen: the population of every other field."""
-        return self.elements - int(self.nonfinite.sum())
+        """Valid finite elements seen: the population of every other field; 0 where neither counts nor histogram are."""
+        if self.missing.isdisjoint(("tokens", "nonfinite")):
+            return self.elements - int(self.nonfinite.sum())
+        return int(self.histogram.reshape(2, MAGNITUDES)[:, : _INFINITIES[self.dtype]].sum())
 
     @property
     def has_histogram(self) -> bool:
         """Whether elements were counted by pattern; lean detail does not."""
         return bool(self.histogram.any())
 
+    def has(self, *names: str) -> bool:
+        """Whether all of these arrays were measured."""
+        return self.missing.isdisjoint(names)
+
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Every array field by name (not copied); with `dtype` and `width` they are the whole state."""
-        return {name: getattr(self, name) for name in ARRAY_FIELDS}
+        """Every array that was measured, by name (not copied); with `dtype` and `width` they are the whole state."""
+        return {name: getattr(self, name) for name in ARRAY_FIELDS if name not in self.missing}
 
     @classmethod
     def from_arrays(cls, dtype: str, width: int, arrays: Mapping[str, NDArray[Any]]) -> SiteTotals:
-        """Read what `to_arrays` gave.
+        """Read what `to_arrays` gave; an array that is not there was not measured.
 
         Raises:
-            TotalsMismatchError: an array is missing, or has another shape than the field it is read for.
+            UnsoundError: an array has another shape than the field it is read for, or another kind of numbers.
         """
-        missing = [name for name in ARRAY_FIELDS if name not in arrays]
-        if missing:
-            raise TotalsMismatchError(
-                f"totals without {', '.join(missing)}: the session was written by another version"
-            )
-        samples, census = len(arrays["sample_max"]), arrays["channel_tokens"].shape[-1] > 0
-        model = cls.empty(dtype, width, samples, census=census)
-        fields: dict[str, NDArray[Any]] = {}
-        for name in ARRAY_FIELDS:
-            expected, found = getattr(model, name), np.asarray(arrays[name])
-            if found.shape != expected.shape and name != "top":
-                raise TotalsMismatchError(
-                    f"{name} has shape {found.shape}, not {expected.shape}: not this site's totals"
-                )
-            fields[name] = found.astype(expected.dtype, copy=False)
-        return cls(dtype=dtype, width=width, **fields)
+        found, missing = read_arrays(cls, arrays, {"D": width})
+        if found["channel_tokens"].shape[1] not in (0, width):
+            raise UnsoundError(f"channel_tokens has shape {found['channel_tokens'].shape}: not this site's")
+        return cls(dtype, width, **found, missing=missing)
 
 
-ARRAY_FIELDS: Final = tuple(name for name, rule in MERGE_RULES.items() if rule != "equal")
+ARRAY_FIELDS: Final = tuple(declared(SiteTotals))
 
 
 def merge(a: SiteTotals, b: SiteTotals, *, reuse: bool = False) -> SiteTotals:
     """Two totals of one site over different tokens, as if measured together.
 
-    Integers, extremes and the top list are exact; float sums are exact up to float64 rounding.
+    Integers, extremes and the top list are exact; float sums are exact up to float64 rounding. What one of them has
+    not measured is not measured in the whole.
 
     Args:
         a: the first.
@@ -203,21 +195,25 @@ def merge(a: SiteTotals, b: SiteTotals, *, reuse: bool = False) -> SiteTotals:
     Raises:
         TotalsMismatchError: dtype, width, samples, census or detail differ.
     """
-    _check_same_kind(a, b)
-    fields: dict[str, Any] = {"dtype": a.dtype, "width": a.width}
+    missing = a.missing | b.missing
+    _check_same_kind(a, b, missing)
+    found: dict[str, NDArray[Any]] = {}
     # Before the counters, because shifting needs the number of elements of each part.
-    fields["pivot"], fields["power_sums"] = _merge_power_sums(a, b)
-    for name, rule in MERGE_RULES.items():
+    found["pivot"], found["power_sums"] = _merge_power_sums(a, b)
+    for name, one in declared(SiteTotals).items():
         left, right = getattr(a, name), getattr(b, name)
-        if rule == "add" and reuse and not right.any():
-            fields[name] = left
-        elif rule == "add":
-            fields[name] = np.asarray(np.add(left, right, out=left if reuse else None))
-        elif rule in _BINARY:
-            fields[name] = np.asarray(_BINARY[rule](left, right))
-    fields["top"] = order_top(np.concatenate([a.top, b.top]))
-    fields["peak_median"] = min(a, b, key=_peak_key).peak_median.copy()
-    return SiteTotals(**fields)
+        if name in missing and left.shape != right.shape:
+            # A census that one part lacks: its other part is of no use.
+            found[name] = left if name in a.missing else right
+        elif one.rule == "add" and reuse and not right.any():
+            found[name] = left
+        elif one.rule == "add":
+            found[name] = np.asarray(np.add(left, right, out=left if reuse else None))
+        elif one.rule in RULES:
+            found[name] = np.asarray(RULES[one.rule](left, right))
+    found["top"] = order_top(np.concatenate([a.top, b.top]))
+    found["peak_median"] = min(a, b, key=_peak_key).peak_median.copy()
+    return SiteTotals(a.dtype, a.width, **found, missing=missing)
 
 
 def order_top(entries: NDArray[np.void]) -> NDArray[np.void]:
@@ -227,31 +223,19 @@ def order_top(entries: NDArray[np.void]) -> NDArray[np.void]:
     return entries[order[:TOP_K]]
 
 
-def _check_same_kind(a: SiteTotals, b: SiteTotals) -> None:
-    for what, left, right in (
+def _check_same_kind(a: SiteTotals, b: SiteTotals, missing: frozenset[str]) -> None:
+    kinds = [
         ("dtypes", a.dtype, b.dtype),
         ("widths", a.width, b.width),
         ("numbers of samples", len(a.sample_max), len(b.sample_max)),
-        ("censuses", a.channel_tokens.shape, b.channel_tokens.shape),
-    ):
+    ]
+    if "channel_tokens" not in missing:
+        kinds.append(("censuses", a.channel_tokens.shape, b.channel_tokens.shape))
+    for what, left, right in kinds:
         if left != right:
             raise TotalsMismatchError(f"totals of different {what} cannot be merged: {left} and {right}")
-    if a.finite and b.finite and a.has_histogram != b.has_histogram:
+    if "histogram" not in missing and a.finite and b.finite and a.has_histogram != b.has_histogram:
         raise TotalsMismatchError("totals of lean detail cannot be merged with totals that have a histogram")
-
-
-def _extremes(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.array([max(a[0], b[0]), min(a[1], b[1])])
-
-
-def _first_address(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
-    seen = [address for address in (a, b) if address[0] >= 0]
-    return min(seen, key=tuple).copy() if seen else NOWHERE.copy()
-
-
-def _largest_ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    # -1 marks "none judged" and is below every ratio; maximum and median break ties between visits of one token.
-    return min((a, b), key=lambda r: (-r[0], r[3], r[4], -r[1], r[2])).copy()
 
 
 def _peak_key(totals: SiteTotals) -> tuple[float, ...]:
@@ -279,12 +263,3 @@ def shift_power_sums(totals: SiteTotals, pivot: float) -> NDArray[np.float64]:
     about = [float(totals.finite), *totals.power_sums[:4].tolist()]
     shifted = [sum(comb(k, j) * distance ** (k - j) * about[j] for j in range(k + 1)) for k in range(1, 5)]
     return np.array([*shifted, totals.power_sums[4]])
-
-
-_BINARY: Final[Mapping[str, Any]] = {
-    "maximum": np.maximum,
-    "maximum of seen": np.fmax,
-    "extremes": _extremes,
-    "first address": _first_address,
-    "largest ratio": _largest_ratio,
-}

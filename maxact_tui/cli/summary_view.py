@@ -120,7 +120,7 @@ def _sites_table(summary: ModelSummary) -> Table:
     largest: dict[str, tuple[str, SiteSummary]] = {}
     for site, found in zip(summary.plan.sites if summary.plan else (), summary.sites, strict=True):
         best = largest.get(site.component)
-        if found is not None and (best is None or found.magnitude > best[1].magnitude):
+        if found is not None and (best is None or _sortable(found.magnitude) > _sortable(best[1].magnitude)):
             largest[site.component] = (site.name, found)
     for name, found in sorted(largest.values(), key=lambda pair: -_sortable(pair[1].magnitude)):
         table.add_row(
@@ -130,7 +130,7 @@ def _sites_table(summary: ModelSummary) -> Table:
             compact(found.abs_median),
             compact(found.rms),
             compact(found.crest),
-            grouped(found.nonfinite.count) if found.nonfinite.count else "-",
+            "-" if found.nonfinite is None or not found.nonfinite.count else grouped(found.nonfinite.count),
         )
     return table
 
@@ -159,6 +159,9 @@ def _remarks(summary: ModelSummary) -> list[Text]:
             Text(f"M last grew after {grouped(rises[-1].tokens)} of {counted(summary.convergence.tokens, 'token')}")
         )
     lines += _expert_lines(summary)
+    if summary.not_measured:
+        words = "; ".join(summary.not_measured)
+        lines.append(Text(f"not measured: {words} (the session does not hold them)", "yellow"))
     if summary.nonfinite_sites and summary.plan is not None:
         names = ", ".join(summary.plan.sites[i].name for i in summary.nonfinite_sites[:LISTED_SITES])
         lines.append(Text(f"NON-FINITE values at {counted(len(summary.nonfinite_sites), 'site')}: {names}", "bold red"))
@@ -182,8 +185,13 @@ def _expert_lines(summary: ModelSummary) -> list[Text]:
     if not summary.experts:
         return []
     total, unseen = sum(one.experts for one in summary.experts), [one for one in summary.experts if one.never_hit]
-    fewest, most = min(one.fewest for one in summary.experts), max(one.most for one in summary.experts)
-    seen = f"an expert saw {grouped(fewest)} to {counted(most, 'token')}"
+    fewest = [one.fewest for one in summary.experts if one.fewest is not None]
+    most = [one.most for one in summary.experts if one.most is not None]
+    seen = (
+        f"an expert saw {grouped(min(fewest))} to {counted(max(most), 'token')}"
+        if most
+        else "their tokens: not measured"
+    )
     lines = [Text(f"experts: {counted(len(summary.experts), 'layer')}; {seen}")]
     if unseen:
         missed = sum(len(one.never_hit) for one in unseen)

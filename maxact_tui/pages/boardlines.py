@@ -152,7 +152,10 @@ def detail_lines(
         return []
     row, name = view.board.rows[site], plan.sites[site].name
     if row is None:
-        why = "no finite element so far" if view.has_histograms else "lean detail keeps no histogram"
+        is_lean = snapshot.meta is not None and snapshot.meta.job.detail == "lean"
+        why = "lean detail keeps no histogram" if is_lean else "no finite element so far"
+        if not is_lean and not math.isnan(view.magnitudes[site]):
+            why = "not measured: the session does not hold what its errors follow from"
         return [line(look, (f" {name}", "title"), f"  {why}")]
     scheme = view.board.schemes[tuning.column]
     error = row[tuning.column]

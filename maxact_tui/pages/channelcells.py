@@ -51,6 +51,8 @@ class ChannelPlace:
         summary: in how many tokens it is large; None where it does not stand out, or is not known yet.
         is_known: whether the site's own numbers are known yet.
         stale: `as of N tokens` where those are of an earlier checkpoint than the rest; else empty.
+        lacks: whether the session does not hold what tells its kind.
+        lacks_address: whether it does not hold the site's largest elements.
     """
 
     site: int
@@ -60,6 +62,8 @@ class ChannelPlace:
     summary: ChannelSummary | None
     is_known: bool
     stale: str = ""
+    lacks: bool = False
+    lacks_address: bool = False
 
 
 def channel_grid(found: ChannelMap, labels: Sequence[str]) -> Grid:
@@ -112,9 +116,13 @@ def place_of(found: ChannelMap, snapshot: Snapshot, cell: int) -> ChannelPlace:
     known = {c.channel: c for c in summary.channels or ()} if summary is not None else {}
     entry = found.entries[row].get(channel)
     magnitude = float(found.maxima[row, column])
+    absent = summary.not_measured if summary is not None else ()
+    lacks = not {"channel_max", "channel_tokens", "tokens"}.isdisjoint(absent)
     model = snapshot.model
     stale = f"as of {grouped(model.tokens)} tokens" if model and snapshot.model_at < found.checkpoint else ""
-    return ChannelPlace(site, channel, magnitude, entry, known.get(channel), summary is not None, stale)
+    return ChannelPlace(
+        site, channel, magnitude, entry, known.get(channel), summary is not None, stale, lacks, "top" in absent
+    )
 
 
 def place_lines(here: ChannelPlace, site: Site, token: TokenPlace | None, look: Look, width: int) -> list[Strip]:
@@ -122,12 +130,15 @@ def place_lines(here: ChannelPlace, site: Site, token: TokenPlace | None, look: 
     where = site.component if site.layer is None else f"layer {site.layer} {site.component}"
     head: list[Part] = [(f"channel {here.channel}", "title"), f" at {visible(where, max(width - 50, 8), space=' ')}"]
     if isnan(here.magnitude):
-        return [line(look, *head, ("  nothing was seen", "dim"))]
+        said = "not measured" if here.lacks else "nothing was seen"
+        return [line(look, *head, (f"  {said}", "dim"))]
     value = exact(here.magnitude if here.entry is None else here.entry.value)
     head += [("  x = " if here.entry is not None else "  max|x| ", "dim"), (value, "value")]
     lines = [line(look, *head), _kind_line(here, look, width)]
     if here.entry is None:
         said = "not among this site's 100 largest elements: sign and token are not kept"
+        if here.lacks_address:
+            said = "sign and token were not measured: the session does not hold the largest elements"
         return [*lines, line(look, (visible(said, width, space=" "), "dim"))]
     facts = f"sample {here.entry.sample}  position {here.entry.position}  "
     if token is None:
@@ -163,6 +174,8 @@ def _kind_line(here: ChannelPlace, look: Look, width: int) -> Strip:
     if not here.is_known:
         return line(look, ("its kind comes with the run's summary", "dim"))
     stale = f" ({here.stale})" if here.stale else ""
+    if here.lacks:
+        return line(look, ("its kind was not measured: the session does not hold it", "warn"))
     if found is None:
         return line(look, (f"neither a massive activation nor an outlier feature here{stale}", "dim"))
     few, many = found.massive_tokens, found.large_tokens

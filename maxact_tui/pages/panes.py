@@ -35,6 +35,7 @@ from maxact_tui.widgets.lines import Part, line
 from maxact_tui.widgets.plot import Series, Ticks, draw
 
 PANES = ("Tokens", "Channels", "Depth", "Histogram")
+NOT_MEASURED = "not measured: the session does not hold it"
 _WAITING = "comes with the first checkpoint"
 
 
@@ -58,7 +59,7 @@ def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
         return [line(look, *title), line(look, (until_read(snapshot), "dim"))]
     s = view.summary
     facts = [f"rms {compact(s.rms)}", f"crest {compact(s.crest)}", f"median {compact(s.abs_median)}"]
-    facts += [f"q99.9 {compact(s.abs_q999)}", f"kurtosis {compact(s.kurtosis)}", counted(s.tokens, "token")]
+    facts += [f"q99.9 {compact(s.abs_q999)}", f"kurtosis {compact(s.kurtosis)}", _tokens_of(s.tokens)]
     if stale := snapshot.as_of(view.tokens):
         facts = [stale, *facts[:-1]]
     numbers = line(look, _joined(facts, width))
@@ -96,10 +97,12 @@ class TokenData:
     Attributes:
         rows: value, channel, position and token of each of the largest |x|, the largest first.
         is_whole: False before the first checkpoint, when only the largest of all is known.
+        is_measured: False where the session does not hold the list.
     """
 
     rows: tuple[tuple[float, int, int, TokenPlace | None], ...]
     is_whole: bool
+    is_measured: bool = True
 
 
 def token_data(snapshot: Snapshot) -> TokenData:
@@ -107,7 +110,11 @@ def token_data(snapshot: Snapshot) -> TokenData:
     view, live, focus, place = snapshot.view, snapshot.live, snapshot.focus, snapshot.focus_place
     if view is not None:
         pairs = zip(view.summary.top, view.places, strict=True)
-        return TokenData(tuple((e.value, e.channel, e.position, found) for e, found in pairs), True)
+        return TokenData(
+            tuple((e.value, e.channel, e.position, found) for e, found in pairs),
+            True,
+            "top" not in view.summary.not_measured,
+        )
     if live is None or focus is None or place is None:
         return TokenData((), False)
     row = live.data[focus].tolist()
@@ -129,6 +136,8 @@ def token_lines(data: TokenData, look: Look, width: int, height: int) -> list[St
         if place is not None:
             context = token_parts(place, look, room, lead=min(16, room // 3))
         lines.append(line(look, facts, *context))
+    if not data.is_measured:
+        lines.append(line(look, (NOT_MEASURED, "warn")))
     if not data.is_whole:
         lines.append(line(look, (f"{'the others come' if data.rows else 'comes'} with the first checkpoint", "dim")))
     return lines
@@ -138,6 +147,8 @@ def channel_lines(view: SiteView | None, look: Look, width: int, height: int) ->
     """The largest channels: their maximum, in how many tokens they are large, and what that makes them."""
     if view is None:
         return [line(look, (_WAITING, "dim"))]
+    if "channel_max" in view.summary.not_measured:
+        return [line(look, (NOT_MEASURED, "warn"))]
     known = {c.channel: c for c in view.summary.channels or ()}
     maxima = view.totals.channel_max.astype(np.float64)
     order = np.argsort(-maxima, kind="stable")[: max(height - 1, 0)].tolist()
@@ -223,7 +234,7 @@ def distribution_lines(view: SiteView | None, look: Look, width: int, height: in
     if view is None:
         return [line(look, (_WAITING, "dim"))]
     if not view.summary.measured:
-        return [line(look, ("not measured in lean detail", "dim"))]
+        return [line(look, why_not_measured(view))]
     counts = log_bins(view.totals).astype(np.float64)
     filled = np.flatnonzero(counts)
     if not filled.size:
@@ -249,6 +260,13 @@ def distribution_lines(view: SiteView | None, look: Look, width: int, height: in
     return [line(look, (_joined(["elements by |x|", *facts], width), "dim")), *[line(look, row) for row in plot]]
 
 
+def why_not_measured(view: SiteView) -> Part:
+    """Why there is no distribution."""
+    if "histogram" in view.summary.not_measured:
+        return NOT_MEASURED, "warn"
+    return "not measured in lean detail", "dim"
+
+
 def decade_ticks(low: int, high: int, most: int) -> Ticks:
     """Ticks at powers of ten, at most about `most` of them."""
     step = max(1, math.ceil((high - low + 1) / max(most, 2)))
@@ -270,6 +288,10 @@ def _joined(parts: list[str], width: int) -> str:
             break
         text = longer
     return text
+
+
+def _tokens_of(tokens: int | None) -> str:
+    return "tokens not measured" if tokens is None else counted(tokens, "token")
 
 
 def _count(lower: int, upper: int) -> str:

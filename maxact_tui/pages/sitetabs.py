@@ -22,7 +22,7 @@ from engine.analysis.maximum import E4M3_LIMIT, FP16_LIMIT
 from engine.report.wording import counted
 from engine.statistics.patterns import magnitude_counts, magnitude_values
 from maxact_tui.pages.header import token_parts
-from maxact_tui.pages.panes import distribution_lines
+from maxact_tui.pages.panes import NOT_MEASURED, distribution_lines, why_not_measured
 from maxact_tui.pages.sheets import Column, Sheet, Sorting, arranged, heading
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.filtering import EVERYTHING, Filter, Record, Value
@@ -123,7 +123,7 @@ def channel_sheet(view: SiteView, site: dict[str, Value], look: Look, width: int
     """
     known = {c.channel: c for c in view.summary.channels or ()}
     maxima = view.totals.channel_max.astype(np.float64)
-    order = np.argsort(-maxima, kind="stable")[:CHANNELS_SHOWN].tolist()
+    order = np.argsort(-maxima, kind="stable")[:CHANNELS_SHOWN].tolist() if view.totals.has("channel_max") else []
     largest = float(maxima[order[0]]) if order else 0.0
 
     def record(number: int) -> Record:
@@ -185,7 +185,7 @@ def distribution_page(view: SiteView, look: Look, width: int, height: int) -> li
     """The histogram, its quantiles, and how many elements lie beyond the limits of smaller formats."""
     s = view.summary
     if not s.measured:
-        return [line(look, ("not measured in lean detail", "dim"))]
+        return [line(look, why_not_measured(view))]
     lines = distribution_lines(view, look, width, max(height - 7, 8))
     marks = [("25 %", s.abs_q25), ("median", s.abs_median), ("75 %", s.abs_q75), ("90 %", s.abs_q90)]
     marks += [("99 %", s.abs_q99), ("99.9 %", s.abs_q999), ("max", s.magnitude)]
@@ -196,7 +196,13 @@ def distribution_page(view: SiteView, look: Look, width: int, height: int) -> li
         for name, limit in limits
         if not math.isnan(limit)
     ]
-    lines.append(line(look, ("elements ", "dim"), *_pairs([("all", grouped(s.count)), *beyond], width - 9)))
+    lines.append(
+        line(
+            look,
+            ("elements ", "dim"),
+            *_pairs([("all", "-" if s.count is None else grouped(s.count)), *beyond], width - 9),
+        )
+    )
     facts = [
         ("mean", signed(s.mean)),
         ("std", compact(s.std)),
@@ -226,6 +232,8 @@ def sample_page(
     """
     sheet = category_sheet(categories_of(snapshot, view), look, width)
     order = snapshot.samples_done
+    if not view.totals.has("sample_max"):
+        return [line(look, (NOT_MEASURED, "warn"))]
     if order is None or not sheet.count:
         return [line(look, ("no sample is finished yet", "dim"))]
     numbers = arranged(sheet, kept, sorting)

@@ -12,6 +12,7 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.strip import Strip
 
+from engine.analysis.lacking import not_measured
 from maxact_tui.keymap import actions
 from maxact_tui.pages.header import carrier_words
 from maxact_tui.pages.panes import site_lines
@@ -235,7 +236,10 @@ class SiteScreen(Tunable, Seeking, WatchedScreen):
         where = visible(f" {site.capture} of {site.module or 'the model'}  {site.kind}{note}", width, space=" ")
         carrier = carrier_words(shown, self.site, width - lines[0].cell_length - 3)
         lines[0] = Strip.join([lines[0], line(self.look, (f"  {carrier}" if carrier else "", "dim"))])
-        return [lines[0], line(self.look, (where, "dim")), *lines[1:]]
+        view = shown.view if shown.view is not None and shown.view.site == self.site else None
+        lacking = "; ".join(not_measured([view.summary.not_measured])) if view is not None else ""
+        warning = visible(f" not measured: {lacking}", width, space=" ") if lacking else ""
+        return [lines[0], line(self.look, (warning, "warn"), (where[: width - len(warning)], "dim")), *lines[1:]]
 
     def _tab_line(self) -> Strip:
         parts: list[Part] = [" "]

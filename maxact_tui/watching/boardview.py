@@ -112,9 +112,12 @@ def read_board(reader: SessionReader) -> BoardView:
 def _facts(totals: SiteTotals | None) -> tuple[float, ...]:
     """M_site, non-finite elements, and elements beyond each limit."""
     unknown = (math.nan,) * len(LIMITS)
-    if totals is None or not totals.finite:
-        return (math.nan, float(totals.nonfinite.sum()) if totals is not None else 0.0, *unknown)
-    magnitude, nonfinite = float(np.abs(totals.extremes).max()), float(totals.nonfinite.sum())
+    if totals is None:
+        return (math.nan, 0.0, *unknown)
+    nonfinite = float(totals.nonfinite.sum())
+    magnitude = float(np.abs(totals.extremes).max()) if np.isfinite(totals.extremes).all() else math.nan
+    if not totals.finite:
+        return (magnitude, nonfinite, *unknown)
     if not totals.has_histogram:
         return (magnitude, nonfinite, *unknown)
     counts, values = magnitude_counts(totals.dtype, totals.histogram), magnitude_values(totals.dtype)

@@ -250,7 +250,8 @@ def _live_of(model: ModelSummary) -> LiveTable:
     for row, site in zip(data, model.sites, strict=True):
         if site is not None:
             top = site.top[0] if site.top else TopEntry(math.nan, -1, -1, -1)
-            row[:] = (site.max, site.min, site.rms, site.tokens, site.nonfinite.count, *astuple(top)[1:])
+            bad = site.nonfinite.count if site.nonfinite is not None else 0
+            row[:] = (site.max, site.min, site.rms, site.tokens or 0, bad, *astuple(top)[1:])
     return LiveTable(0, data)
 
 

@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.session.damage import reading
 from engine.session.reader import SessionReader
 from engine.session.records import Result
 from engine.session.schema import SessionError
+from engine.stored import check
 from maxact_tui.texts.pieces import ShownPiece, shown_pieces
 
 KIND = "probe"
@@ -95,12 +97,13 @@ def read_probe(path: Path, number: int) -> ProbeView:
         arrays = reader.result_arrays(number)
         if result is None or not _are_whole(arrays):
             raise SessionError(f"{path} does not hold the values of this text; ask for them again")
-        sample = result.data.get("sample")
+        with reading(path, "the values of a text"):
+            sample = check(int | None, result.data.get("sample"), "sample")
         ids = np.asarray(arrays["token_ids"], np.int32)
-        known = _sample_tokens(reader, int(sample)) if sample is not None else None
+        known = _sample_tokens(reader, sample) if sample is not None else None
         pieces = tuple(reader.pieces(ids.tolist()))
     tokens = Tokens(
-        sample=None if sample is None else int(sample),
+        sample=sample,
         token_ids=ids,
         pieces=pieces,
         shown=shown_pieces(pieces),
@@ -133,8 +136,12 @@ def _are_whole(arrays: Mapping[str, NDArray[Any]]) -> bool:
     if not {"token_ids", "maxima", "channels"} <= arrays.keys():
         return False
     maxima = arrays["maxima"]
+    kinds = [arrays[name].dtype.kind for name in ("token_ids", "maxima", "channels")]
     return (
-        maxima.ndim == 2 and maxima.shape == arrays["channels"].shape and maxima.shape[1:] == arrays["token_ids"].shape
+        kinds == ["i", "f", "i"]
+        and maxima.ndim == 2
+        and maxima.shape == arrays["channels"].shape
+        and maxima.shape[1:] == arrays["token_ids"].shape
     )
 
 
