@@ -15,7 +15,8 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from engine.private import DispatchMode, has_bfloat16_products
 
 SUMMED_NOTE = (
     "this CPU has no bfloat16 instructions: products are summed in float32 and rounded to bfloat16, as those would do"
@@ -27,7 +28,7 @@ _PRODUCTS = frozenset(
 )
 
 
-class _SummedInFloat32(TorchDispatchMode):  # type: ignore[misc]  # of torch, which is not followed
+class _SummedInFloat32(DispatchMode):  # type: ignore[misc]  # of torch, which is not followed
     """Matrix products of bfloat16 on the CPU, made of float32."""
 
     def __torch_dispatch__(
@@ -46,7 +47,7 @@ class _SummedInFloat32(TorchDispatchMode):  # type: ignore[misc]  # of torch, wh
 def sums_in_float32(model: torch.nn.Module) -> bool:
     """Whether products of this model's weights would be slow on this CPU as they are."""
     has_such = any(one.dtype == torch.bfloat16 and one.device.type == "cpu" for one in model.parameters())
-    return has_such and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return has_such and not has_bfloat16_products()
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from engine.loading.progress import LoadProgress, Report, Reporter, bars_reporte
 from engine.loading.provenance import Origin, Provenance, describe  # noqa: E402
 from engine.loading.quantized import QuantPlan, quant_plan  # noqa: E402
 from engine.loading.resolve import Source, resolve  # noqa: E402
+from engine.private import attention_of  # noqa: E402
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -215,7 +216,7 @@ def _notes(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, info: Map
     unused = sorted(info.get("unexpected_keys") or ())
     if unused:
         notes.append(f"{len(unused)} tensors of the files belong to no module and were not loaded, such as {unused[0]}")
-    if getattr(model.config, "_attn_implementation", None) == "eager":
+    if attention_of(model.config) == "eager":
         notes.append("eager attention: the memory of a batch grows with the square of its longest sample")
     if sums_in_float32(model):
         notes.append(SUMMED_NOTE)

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from engine.private import attention_of
+
 _PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "numpy", "gguf", "maxact-tui")
 _CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length")
 
@@ -109,7 +111,7 @@ def describe(model: Any, tokenizer: Any, origin: Origin, notes: Sequence[str]) -
         tokenizer=type(tokenizer).__name__,
         tokenizer_hash=tokenizer_hash(tokenizer),
         context_window=context_window(config),
-        attention=getattr(config, "_attn_implementation", None),
+        attention=attention_of(config),
         versions=package_versions(),
         notes=(*origin.notes, *notes),
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import nn
 
+from engine.private import children_of
 from engine.sites.errors import SiteError
 from engine.sites.modules import is_linear, is_norm, text_config
 
@@ -133,7 +134,7 @@ def _find_embedding(model: nn.Module, text_model: nn.Module, path: str) -> str |
         if module is _declared_embedding(model):
             return found
     for name in EMBEDDINGS:
-        if name in text_model._modules:
+        if name in children_of(text_model):
             return _join(path, name)
     return None
 

@@ -16,6 +16,7 @@ from typing import Literal
 
 from torch import nn
 
+from engine.private import children_of
 from engine.sites.exceptions import FamilyRule
 from engine.sites.modules import child, is_linear, is_norm, linear_shape, shared_expert
 
@@ -120,7 +121,7 @@ def find_feed_forwards(block: nn.Module, rule: FamilyRule, taken: Collection[str
     named = [_as_feed_forward(block, path, rule) for path in rule.mlps if child(block, path) is not None]
     if named:
         return tuple(named)
-    if {"experts", "router"} <= block._modules.keys():
+    if {"experts", "router"} <= children_of(block).keys():
         named.append(FeedForward("experts", "experts", "moe", router="router", experts="experts"))
     for depth in range(3):
         found = [
@@ -136,7 +137,7 @@ def find_feed_forwards(block: nn.Module, rule: FamilyRule, taken: Collection[str
                     ),
                 )
             )
-    if {"fc1", "fc2"} <= block._modules.keys():
+    if {"fc1", "fc2"} <= children_of(block).keys():
         return (FeedForward("", "fc2", "dense"),)
     return tuple(named)
 
@@ -152,8 +153,8 @@ def _as_feed_forward(block: nn.Module, path: str, rule: FamilyRule) -> FeedForwa
     module = child(block, path)
     if module is None:
         raise KeyError(path)
-    router = next((name for name in ROUTERS if name in module._modules), None)
-    has_experts = "experts" in module._modules
+    router = next((name for name in ROUTERS if name in children_of(module)), None)
+    has_experts = "experts" in children_of(module)
     if not has_experts and router != "router":
         return FeedForward(path, rule.branches.get(path, path), "dense")
     shared = shared_expert(module)
@@ -175,14 +176,14 @@ def find_gate(block: nn.Module, branch: FeedForward, rule: FamilyRule) -> Gate |
         return None
     prefix = f"{path}." if path else ""
     if rule.gate_from_activation:
-        activation = next((name for name in ACTIVATIONS if name in module._modules), None)
+        activation = next((name for name in ACTIVATIONS if name in children_of(module)), None)
         return Gate(f"{prefix}{activation}", None, "input") if activation else None
-    if "gate_proj" in module._modules:
+    if "gate_proj" in children_of(module):
         return Gate(f"{prefix}gate_proj", None)
-    if {"w1", "w3"} <= module._modules.keys():
+    if {"w1", "w3"} <= children_of(module).keys():
         return Gate(f"{prefix}w1", None)
     for name in FUSED_GATES:
-        fused = module._modules.get(name)
+        fused = children_of(module).get(name)
         if fused is not None and is_linear(fused):
             return Gate(f"{prefix}{name}", (0, linear_shape(fused)[1] // 2))
     return None
@@ -194,7 +195,7 @@ def find_post_norms(block: nn.Module) -> tuple[tuple[str, str], ...]:
     `post_attention_layernorm` is one only where `post_feedforward_layernorm` exists too: everywhere else it is
     the MLP's pre-norm.
     """
-    names = block._modules.keys()
+    names = children_of(block).keys()
     found = []
     for name in names:
         if name == "post_self_attn_layernorm" or (

@@ -23,6 +23,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from engine.private import apply_gate, grouped_linear, is_expert_parallel
 from engine.sites.site import HookPlan
 
 IMPLEMENTATION = "maxact"
@@ -134,7 +135,7 @@ def tapped_experts_forward(
     from transformers.integrations.moe import grouped_mm_experts_forward
 
     tap = _TAPS.get(experts)
-    if tap is None or experts._is_expert_parallel:
+    if tap is None or is_expert_parallel(experts):
         stock: torch.Tensor = grouped_mm_experts_forward(experts, hidden_states, top_k_index, top_k_weights)
         return stock
     tokens, k = top_k_index.shape
@@ -146,7 +147,7 @@ def tapped_experts_forward(
     )
     gate = _gate(experts, first)
     _hand_over(tap, ExpertRows(hidden_states, gate, token_index, expert_index, experts.num_experts))
-    inner = experts._apply_gate(first) if experts.has_gate else experts.act_fn(first)
+    inner = apply_gate(experts, first) if experts.has_gate else experts.act_fn(first)
     if "expert_down_input" in tap.numbers:
         tap.deliver(tap.numbers["expert_down_input"], inner, token_index)
     inner = tap.changed("expert_down_input", inner)
@@ -178,16 +179,8 @@ def _gate(experts: Any, fused: torch.Tensor) -> torch.Tensor | None:
 
 def _product(experts: Any, name: str, rows: torch.Tensor, expert_index: torch.Tensor) -> torch.Tensor:
     """[S, inputs] rows sorted by expert, times each expert's own matrix, plus its bias where it has one."""
-    from transformers.integrations.moe import _grouped_linear
-
     counts = torch.zeros(experts.num_experts, dtype=torch.int32, device=rows.device)
     counts.scatter_add_(0, expert_index, torch.ones_like(expert_index, dtype=torch.int32))
     bias = getattr(experts, f"{name}_bias")[expert_index] if experts.has_bias else None
-    product: torch.Tensor = _grouped_linear(
-        rows,
-        getattr(experts, name),
-        torch.cumsum(counts, dim=0, dtype=torch.int32),
-        bias=bias,
-        is_transposed=experts.is_transposed,
-    )
-    return product
+    ends = torch.cumsum(counts, dim=0, dtype=torch.int32)
+    return grouped_linear(rows, getattr(experts, name), ends, bias=bias, is_transposed=experts.is_transposed)

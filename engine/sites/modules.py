@@ -16,6 +16,8 @@ from typing import Any
 
 from torch import nn
 
+from engine.private import children_of
+
 SHARED_EXPERT_NAMES = ("shared_expert", "shared_experts", "shared_mlp")
 
 
@@ -38,16 +40,16 @@ def linear_shape(module: nn.Module) -> tuple[int, int]:
 
 def is_norm(module: nn.Module) -> bool:
     """Whether the module is a normalisation by its class name, and no wrapper that only carries the word."""
-    return not module._modules and "norm" in type(module).__name__.lower()
+    return not children_of(module) and "norm" in type(module).__name__.lower()
 
 
 def walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """(path, module) of everything below `module`, parents first; `named_modules` without its bookkeeping."""
-    for name, sub in module._modules.items():
+    for name, sub in children_of(module).items():
         if sub is not None:
             path = f"{prefix}{name}"
             yield path, sub
-            if sub._modules:
+            if children_of(sub):
                 yield from walk(sub, f"{path}.")
 
 
@@ -55,7 +57,7 @@ def child(module: nn.Module, path: str) -> nn.Module | None:
     """The submodule at a dotted path below `module`, or None; `""` is the module itself."""
     current: Any = module
     for part in path.split(".") if path else ():
-        current = current._modules.get(part) if isinstance(current, nn.Module) else None
+        current = children_of(current).get(part) if isinstance(current, nn.Module) else None
         if current is None:
             return None
     found: nn.Module | None = current
@@ -65,7 +67,7 @@ def child(module: nn.Module, path: str) -> nn.Module | None:
 def shared_expert(moe: nn.Module) -> tuple[str, nn.Module] | None:
     """The (name, module) of the expert every token passes, None without one."""
     for name in SHARED_EXPERT_NAMES:
-        module = moe._modules.get(name)
+        module = children_of(moe).get(name)
         if module is not None and any(True for _ in module.children()):
             return name, module
     return None

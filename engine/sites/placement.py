@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine.private import offload_hook
 from engine.sites.modules import child, is_linear
 
 _QUANTISED = re.compile(r"quant|8bit|4bit|fp8|fp4|int8|int4|gptq|awq|hqq|qlinear|gguf|eetq|wq|bitnet", re.IGNORECASE)
@@ -84,6 +85,6 @@ def quantised_note(modules: Iterable[nn.Module]) -> list[str]:
 
 
 def _hooks(module: nn.Module) -> Iterator[Any]:
-    hook = getattr(module, "_hf_hook", None)
+    hook = offload_hook(module)
     if hook is not None:
         yield from getattr(hook, "hooks", (hook,))

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from engine.hooks import first_tensor
+from engine.private import recorders_of
 from engine.sites.modules import is_linear
 from engine.sites.placement import weights_of
 from engine.sites.site import HookPlan
@@ -32,20 +33,11 @@ def declared_element(router: nn.Module | None, owners: Iterable[nn.Module]) -> i
     if router is None:
         return None
     for owner in owners:
-        for recorder in _recorders(owner):
+        for recorder in recorders_of(owner):
             target = getattr(recorder, "target_class", None)
             if isinstance(target, type) and isinstance(router, target):
                 return int(recorder.index)
     return None
-
-
-def _recorders(owner: nn.Module) -> Iterator[Any]:
-    try:
-        from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
-    except ImportError:
-        return
-    declared = _CAN_RECORD_REGISTRY.get(owner).get("router_logits")
-    yield from declared if isinstance(declared, (list, tuple)) else (declared,)
 
 
 @dataclass(slots=True)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import difflib
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
+from maxact_tui.bugs import report_bug
 from maxact_tui.cli import effect as cli_effect
 from maxact_tui.cli import screen as cli_screen
 from maxact_tui.cli.empty import refuse_empty
@@ -236,7 +238,7 @@ cli_effect.register(app)
 
 
 def main(arguments: list[str]) -> int:
-    """Parse and run; every expected error is one line on stderr.
+    """Parse and run; every error is one line on stderr, and one that nobody has foreseen is called a bug.
 
     Returns:
         0 done, 1 failed, 2 usage, 3 detached, 130 interrupted. Output that nobody reads to its end (`| head`) is no
@@ -252,10 +254,12 @@ def main(arguments: list[str]) -> int:
         return code
     except KeyboardInterrupt:
         return 130
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # the last boundary: a mistake of ours is told as one
         found = explain(error)
         if found is None:
-            raise
+            if "--debug" in arguments:
+                traceback.print_exc()
+            found = report_bug(error), 1
         drop_unwritten()
         print(f"maxact-tui: {found[0]}", file=sys.stderr)
         return found[1]

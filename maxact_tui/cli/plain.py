@@ -62,7 +62,7 @@ class Narrator:
         if snapshot.problem != self._problem:
             self._problem = snapshot.problem
             if snapshot.problem:
-                yield f"cannot read the session: {snapshot.problem}"
+                yield snapshot.problem if snapshot.is_bug else f"cannot read the session: {snapshot.problem}"
         if status is None:
             return
         if not self._is_named and snapshot.plan is not None and snapshot.meta is not None:

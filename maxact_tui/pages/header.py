@@ -21,6 +21,7 @@ from engine.report.wording import counted
 from engine.session.liveness import why_it_ended
 from engine.session.reader import SessionMeta
 from engine.session.records import ENDED, Status
+from maxact_tui.bugs import bug_log
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import UNKNOWN, bits, compact, duration, exact, grouped, percent, rate, size
 from maxact_tui.texts.pieces import token_name
@@ -39,7 +40,7 @@ def status_lines(snapshot: Snapshot, look: Look, width: int, now: float | None =
     now = time.time() if now is None else now
     status = snapshot.status
     if status is None:
-        why = snapshot.problem or "opening"
+        why = (told(snapshot, width) if snapshot.is_bug else snapshot.problem) or "opening"
         return [line(look, (f" {_name(snapshot.path)}", "title")), line(look, f" {why}")]
     words, style = state_words(snapshot, now)
     left = f" {_model(snapshot)}"
@@ -55,8 +56,17 @@ def status_lines(snapshot: Snapshot, look: Look, width: int, now: float | None =
     gap = " " * max(width - sum(cell_width(s) for s in shown) - cell_width(words) - 1, 1)
     first = line(look, (shown[0], "title"), (shown[1], "dim"), gap, *right)
     if snapshot.problem:
-        return [first, line(look, (f" cannot read the file: {snapshot.problem}", "bad"))]
+        return [first, line(look, (f" {told(snapshot, width)}", "bad"))]
     return [first, _progress_line(status, look, width)]
+
+
+def told(snapshot: Snapshot, width: int) -> str:
+    """Why the file is not read; of a bug first of all what it is and where more is said."""
+    if not snapshot.is_bug:
+        return f"cannot read the file: {snapshot.problem}"
+    where = visible(str(bug_log()), space=" ")
+    short = (snapshot.problem, f"{snapshot.problem.partition(';')[0][:40]}; see {where}", f"a bug; see {where}")
+    return next((one for one in short if cell_width(one) < width), short[-1])
 
 
 def state_words(snapshot: Snapshot, now: float) -> tuple[str, str]:

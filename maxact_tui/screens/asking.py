@@ -16,7 +16,7 @@ from textual.message import Message
 from textual.timer import Timer
 
 from engine.session.requests import READING, Request, Standing
-from engine.session.schema import SessionError
+from maxact_tui.bugs import in_words
 from maxact_tui.pages.standings import standing_words
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.terminal.palette import Look
@@ -155,5 +155,5 @@ class AskingScreen(WatchedScreen):
     def _read(self, path: Path, result: int) -> None:
         try:
             self.post_message(self.ProbeRead(read_probe(path, result)))
-        except (SessionError, OSError, ValueError) as error:
-            self.post_message(self.Failed(str(error)))
+        except Exception as error:  # noqa: BLE001  # the last boundary of a thread
+            self.post_message(self.Failed(in_words(error)))

@@ -17,7 +17,7 @@ from textual.strip import Strip
 
 from engine.analysis.channelmap import ChannelMap, channel_map
 from engine.session.reader import SessionReader
-from engine.session.schema import SessionError
+from maxact_tui.bugs import in_words
 from maxact_tui.keymap import actions
 from maxact_tui.pages.channelcells import (
     ChannelPlace,
@@ -290,13 +290,13 @@ class ChannelsScreen(Roaming, WatchedScreen):
         try:
             with SessionReader(path) as reader:
                 self.post_message(self.MapRead(column, checkpoint, channel_map(reader, sites, CHANNELS)))
-        except (SessionError, OSError, ValueError) as error:
-            self.post_message(self.Failed(str(error)))
+        except Exception as error:  # noqa: BLE001  # the last boundary of a thread
+            self.post_message(self.Failed(in_words(error)))
 
     @work(thread=True, group="token")
     def _read_token(self, path: Path, address: Address) -> None:
         try:
             with SessionReader(path) as reader:
                 self.post_message(self.TokenRead(address, Places(reader).at(*address)))
-        except (SessionError, OSError, ValueError) as error:
-            self.post_message(self.Failed(str(error)))
+        except Exception as error:  # noqa: BLE001  # the last boundary of a thread
+            self.post_message(self.Failed(in_words(error)))

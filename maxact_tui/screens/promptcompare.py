@@ -15,7 +15,7 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
 
-from engine.session.schema import SessionError
+from maxact_tui.bugs import in_words
 from maxact_tui.keymap import actions
 from maxact_tui.pages.footer import footer_line
 from maxact_tui.pages.probelines import component_line
@@ -133,5 +133,5 @@ class PromptCompareScreen(Steady, Screen[None], metaclass=AbstractMeta):
     def _read(self, path: Path, first: int, second: int) -> None:
         try:
             self.post_message(self.ProbesRead((read_probe(path, first), read_probe(path, second))))
-        except (SessionError, OSError, ValueError) as error:
-            self.post_message(self.Failed(str(error)))
+        except Exception as error:  # noqa: BLE001  # the last boundary of a thread
+            self.post_message(self.Failed(in_words(error)))

@@ -77,25 +77,30 @@ class PromptArea(TextArea):
         raw = self.document.get_line(line_index)
         return Text("".join(self._safe(c) for c in raw), end="", no_wrap=True)
 
-    async def _on_paste(self, event: Paste) -> None:
+    def on_paste(self, event: Paste) -> None:
+        """Insert as much as there is room for."""
         pasted = event.text
         room = max(self._most - len(self.text) + len(self.selected_text), 0)
         event.prevent_default()
-        await super()._on_paste(Paste(pasted[:room]))
+        self._put(pasted[:room])
+        self.focus()
         if len(pasted) > room:
             self.post_message(self.PasteCut(room, len(pasted)))
 
-    async def _on_key(self, event: Key) -> None:
+    def on_key(self, event: Key) -> None:
+        """Begin a new line with shift+enter; what else is typed is the field's own affair."""
         if event.key == "shift+enter":  # few terminals tell it from enter, so that the table of keys does not have it
             self.break_line()
             event.stop()
             event.prevent_default()
-        else:
-            await super()._on_key(event)
 
     def break_line(self) -> None:
         """Begin a new line at the cursor."""
-        self._replace_via_keyboard("\n", *self.selection)
+        self._put("\n")
+
+    def _put(self, text: str) -> None:
+        """Put a text in the place of what is selected, as if it were typed."""
+        self.move_cursor(self.replace(text, *self.selection, maintain_selection_offset=False).end_location)
 
     def hidden(self) -> list[str]:
         """The characters of the text that are not shown as they are, each once, in the notation of all screens."""

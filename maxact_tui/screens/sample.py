@@ -11,7 +11,7 @@ from textual import work
 from textual.message import Message
 from textual.strip import Strip
 
-from engine.session.schema import SessionError
+from maxact_tui.bugs import in_words
 from maxact_tui.pages.probelines import sample_head
 from maxact_tui.screens.asking import AskingScreen
 from maxact_tui.screens.probe import ProbeScreen
@@ -103,5 +103,5 @@ class SampleScreen(ProbeScreen):
     def _read_text(self, path: Path, sample: int) -> None:
         try:
             self.post_message(self.TokensRead(read_tokens(path, sample)))
-        except (SessionError, OSError, ValueError) as error:
-            self.post_message(self.Failed(str(error)))
+        except Exception as error:  # noqa: BLE001  # the last boundary of a thread
+            self.post_message(self.Failed(in_words(error)))

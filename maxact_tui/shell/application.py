@@ -25,6 +25,7 @@ from maxact_tui.shell.resultsapp import ResultsApp
 from maxact_tui.shell.taking import TakingApp
 from maxact_tui.terminal.forgetting import ForgettingPool
 from maxact_tui.terminal.pacing import Pacer
+from maxact_tui.terminal.private import send
 from maxact_tui.terminal.thrift import Shadow, thrifty_driver
 from maxact_tui.terminal.typing import reading_driver
 from maxact_tui.texts.visible import cell_width, visible
@@ -218,5 +219,4 @@ class MaxactApp(TakingApp, ResultsApp):
                 screen.notice(text)
 
     def _write(self, text: str) -> None:
-        if self._driver is not None:
-            self._driver.write(text)
+        send(self, text)

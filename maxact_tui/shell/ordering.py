@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from textual.app import App
 from textual.dom import DOMNode
 from textual.events import Event, Key
 from textual.widgets import TextArea
@@ -22,6 +21,7 @@ from textual.widgets import TextArea
 from maxact_tui.keymap.actions import everywhere
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.screens.watched import Awaiting
+from maxact_tui.terminal.private import HonestApp, settle_callbacks
 from maxact_tui.terminal.typing import TogetherKey
 
 SETTLE_SECONDS = 1.0  # a widget that takes longer over a key than this does not hold up the next one
@@ -30,7 +30,7 @@ _LOOK_SECONDS = 0.03
 _OWN = ("quit", "help_quit")
 
 
-class OrderedApp(App[int]):
+class OrderedApp(HonestApp):
     """Takes one key at a time."""
 
     _held_since = 0.0
@@ -70,8 +70,7 @@ class OrderedApp(App[int]):
         return (event.together,) if is_one else event.apart
 
     async def _obey(self, key: Key) -> None:
-        while self._next_callbacks:  # what closing a screen has left to do comes before the next key
-            await self._flush_next_callbacks()
+        await settle_callbacks(self)  # what closing a screen has left to do comes before the next key
         if not self.screen_stack:  # the program has ended meanwhile
             return
         target: DOMNode = self.focused or self.screen

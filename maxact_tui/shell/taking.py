@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from maxact_tui.shell.leaving import LeavingApp
 from maxact_tui.terminal.clipboard import clipboard_sequence, picture_of, write_beside
+from maxact_tui.terminal.private import rows_of, send
 from maxact_tui.texts.visible import home_path, visible
 
 _WRITTEN = "written to "
@@ -38,9 +39,8 @@ class TakingApp(LeavingApp):
             self.say("nothing to copy here")
             return
         sequence = clipboard_sequence(text)
-        if sequence is not None and self._driver is not None:
-            self._driver.write(sequence)
-            self._driver.flush()
+        if sequence is not None:
+            send(self, sequence)
         rows = text.count("\n") - 1
         what = f"{rows:,} {'row' if rows == 1 else 'rows'}"
         if sequence is None:
@@ -57,7 +57,7 @@ class TakingApp(LeavingApp):
     def action_picture(self) -> None:
         """Write what the screen shows as a picture and as plain text."""
         title = visible(self.snapshot.path.stem, space=" ")
-        strips = self.screen._compositor.render_strips()
+        strips = rows_of(self.screen)
         text = "\n".join(strip.text.rstrip() for strip in strips) + "\n"
         name = time.strftime("screen-%Y%m%d-%H%M%S")
         self._written(f"{name}.txt", text)

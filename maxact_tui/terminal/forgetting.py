@@ -13,8 +13,9 @@ from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any
 
-from textual._styles_cache import StylesCache
 from textual.widget import Widget
+
+from maxact_tui.terminal.private import forget_calls, forget_drawn
 
 THREADS = 4
 
@@ -28,10 +29,8 @@ def forget_lines(screen: Widget) -> None:
     """
     for node in screen.walk_children(with_self=True):
         if isinstance(node, Widget):
-            for line in node._styles_cache._cache.values():
-                line._divide_cache.clear()
-            node._styles_cache.clear()
-    StylesCache.get_inner_outer.cache_clear()
+            forget_drawn(node)
+    forget_calls()
 
 
 class ForgettingPool(ThreadPoolExecutor):

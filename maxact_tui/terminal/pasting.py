@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 
-from textual._parser import Parser
 from textual.events import Paste
 from textual.message import Message
+
+from maxact_tui.terminal.private import Parser
 
 PASTE_BEGINS, PASTE_ENDS = "\x1b[200~", "\x1b[201~"
 _MARK_CELLS = len(PASTE_BEGINS)

@@ -17,7 +17,6 @@ import time
 from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator
 
-from textual._xterm_parser import XTermParser
 from textual.constants import ESCAPE_DELAY
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
@@ -25,6 +24,7 @@ from textual.events import Key
 from textual.message import Message
 
 from maxact_tui.terminal.pasting import Pastes
+from maxact_tui.terminal.private import XTermParser, keys_of
 
 ESC = "\x1b"
 # Esc and a character that begins no sequence, a sequence (esc and [ or O), an esc alone, and text.
@@ -81,9 +81,9 @@ class KeyParser(XTermParser):
         yield from super().tick()
 
     def _together(self, character: str) -> TogetherKey:
-        (apart, *_) = [*self._sequence_to_key_events(character), Key(character, character)]
+        (apart, *_) = [*keys_of(self, character), Key(character, character)]
         alt = Key(f"alt+{apart.key}", character)
-        (together, *_) = [*self._sequence_to_key_events(f"{ESC}{character}"), alt]
+        (together, *_) = [*keys_of(self, f"{ESC}{character}"), alt]
         return TogetherKey(together, apart)
 
 

@@ -83,6 +83,7 @@ class Snapshot:
         service: the engine that answers requests about an ended run; None where there never was one.
         last_words: the last lines of the engine's log, of a run that broke off; else empty.
         problem: why the file cannot be read at the moment, else empty.
+        is_bug: the problem is a mistake of the program, not the file's.
         quiet_seconds: age of the engine's last sign of life.
         usage: what the engine takes of this machine; None where it is elsewhere or over.
         read_only: this screen sends nothing to the engine.
@@ -111,6 +112,7 @@ class Snapshot:
     service: Status | None = None
     last_words: tuple[str, ...] = ()
     problem: str = ""
+    is_bug: bool = False
     quiet_seconds: float = 0.0
     usage: Usage | None = None
     read_only: bool = False

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from abc import ABCMeta
 
-from textual.message_pump import _MessagePumpMeta
+from maxact_tui.terminal.private import MessagePumpMeta
 
 
-class AbstractMeta(ABCMeta, _MessagePumpMeta):
+class AbstractMeta(ABCMeta, MessagePumpMeta):
     """Textual's classes have a metaclass of their own, so that `abc.ABC` alone cannot stand beside them."""

@@ -21,6 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from maxact_tui.terminal.private import rows_of
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from maxact_tui.terminal.preparing import prepare_terminal
@@ -115,7 +117,7 @@ PANES = (
 
 def shown(app: MaxactApp) -> str:
     """What is on the screen."""
-    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+    return "\n".join(strip.text for strip in rows_of(app.screen))
 
 
 async def opened(app: MaxactApp, holds: Callable[[], bool], seconds: float = 120.0) -> float:

@@ -194,7 +194,7 @@ def test_debug_shows_where_the_damage_was_found(bad: Path, command: Command) -> 
     BEGINNING["a status of another kind"](bad)
     code, out, error = command("resume", "bad", "--debug")
     assert (code, out) == (1, "")
-    assert "TypeError" in error
+    assert "UnsoundError" in error
     assert "Traceback" in error
     assert error.splitlines()[-1].startswith(f"maxact-tui: {bad} is damaged: ")
 

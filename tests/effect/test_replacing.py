@@ -12,6 +12,7 @@ from engine.effect.head import CHUNK_ELEMENTS, LanguageHead
 from engine.effect.replacing import replaced
 from engine.effect.targets import INPUTS
 from engine.sites.site import HookPlan
+from tests.private import hooks_of
 from tests.sites.capture import planned, run_hooked
 from tests.sites.families import tokens
 
@@ -39,7 +40,7 @@ def hidden(model: torch.nn.Module, plan: HookPlan, ids: torch.Tensor) -> torch.T
 
 
 def hooks(model: torch.nn.Module) -> int:
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) + ("forward" in m.__dict__) for m in model.modules())
+    return sum(hooks_of(m) + ("forward" in m.__dict__) for m in model.modules())
 
 
 @pytest.mark.parametrize("name", OUTPUTS)

@@ -13,7 +13,7 @@ from engine.computing import computing, sums_in_float32
 @pytest.fixture(params=[True, False], ids=["without instructions", "with them"])
 def is_summed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Either kind of CPU, whichever this is."""
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: not request.param)
+    monkeypatch.setattr(module, "has_bfloat16_products", lambda: not request.param)
     return bool(request.param)
 
 

@@ -24,6 +24,7 @@ from engine.report.reference import activation_stats, top5_stats
 from engine.session.reader import SessionReader
 from tests.engine.running import new_session
 from tests.oracles import single_bf16_tolerance
+from tests.private import hooks_of
 
 ORACLES = Path(__file__).resolve().parent.parent / "oracles"
 PROMPT = "Summer is warm. Winter is cold.\nThe quick brown fox jumps over the lazy dog, and then it sleeps."
@@ -149,4 +150,4 @@ def test_the_known_maximum_of_the_known_prompt(tmp_path: Path, demo_gguf: Path) 
 
 
 def test_the_model_used_is_not_changed_by_measuring(loaded_demo: LoadedModel) -> None:
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in loaded_demo.model.modules())
+    assert not any(hooks_of(module) for module in loaded_demo.model.modules())

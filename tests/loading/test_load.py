@@ -147,7 +147,7 @@ def test_a_multimodal_model_without_a_text_only_class_is_loaded_whole(tmp_path):
     }
     tokens = {"image_token_id": 3, "video_token_id": 4, "vision_start_token_id": 5, "vision_end_token_id": 6}
     config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **tokens)
-    model = Qwen2_5_VLForConditionalGeneration._from_config(config)
+    model = Qwen2_5_VLForConditionalGeneration(config)
     model.save_pretrained(tmp_path / "m")
     models.tiny_tokenizer().save_pretrained(tmp_path / "m")
     loaded = load(tmp_path / "m")

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from textual.app import App
 
+from maxact_tui.terminal.private import rows_of
+
 FOLDER = Path(__file__).parent / "pictures"
 
 
 def screen_text(app: App[object]) -> str:
     """What the app shows, one line per row, without trailing blanks."""
-    strips = app.screen._compositor.render_strips()
+    strips = rows_of(app.screen)
     return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips) + "\n"
 
 

@@ -14,6 +14,7 @@ from maxact_tui.screens.choice import ChoiceScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.shell import ordering
 from maxact_tui.shell.application import MaxactApp
+from maxact_tui.terminal.private import failure_of
 from maxact_tui.watching.looking import Look
 from maxact_tui.watching.snapshot import Wish
 from tests.screen import sessions
@@ -77,7 +78,7 @@ async def test_every_key_does_no_harm_to_damaged_numbers(
             await pilot.press(key)
             await pilot.pause(0.15)
         assert pilot.app.is_running
-    assert pilot.app._exception is None
+    assert failure_of(pilot.app) is None
 
 
 @pytest.mark.parametrize("damage", BEGINNING)
@@ -117,7 +118,7 @@ async def test_the_browser_shows_it_and_why_once_it_is_chosen(shown: Shown, bad:
         await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen) and app.snapshot.problem != "")
         assert "it is damaged: what it says of its run cannot be read (cut short or changed)" in head(pilot)
         await pilot.press("q")
-    assert pilot.app._exception is None
+    assert failure_of(pilot.app) is None
 
 
 @pytest.mark.parametrize("damage", EVERYTHING)

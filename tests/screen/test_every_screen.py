@@ -31,6 +31,7 @@ from maxact_tui.screens.probe import ProbeScreen
 from maxact_tui.screens.reading import ReadingScreen
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.shell.application import MaxactApp
+from maxact_tui.terminal.private import rows_of
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.probed import probed
 from tests.screen.sessions import HOSTILE
@@ -81,7 +82,7 @@ def check(app: MaxactApp, pressed: str) -> None:
     Raises:
         AssertionError: not so.
     """
-    for strip in app.screen._compositor.render_strips():
+    for strip in rows_of(app.screen):
         text = strip.text
         assert cell_len(text) == app.size.width, (pressed, text)
         unsafe = [character for character in text if unicodedata.category(character) in UNSAFE]

@@ -18,6 +18,7 @@ from maxact_tui.shell import ahead, application
 from maxact_tui.watching import memory
 from maxact_tui.widgets.heatcolumn import HeatColumn
 from maxact_tui.widgets.lines import Lines
+from tests.private import drawn_widgets
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import screen_text
 
@@ -46,7 +47,7 @@ async def test_a_closed_screen_is_let_go_and_with_it_its_lines(
 async def test_what_only_holds_others_is_not_drawn(shown: Shown, clean_session: Path) -> None:
     async with shown(clean_session, 120, 36) as pilot:
         await settle(pilot, is_complete)
-        drawn = {type(one) for one in pilot.app.screen._compositor.visible_widgets}
+        drawn = {type(one) for one in drawn_widgets(pilot.app)}
     assert not drawn & {Vertical, Horizontal}
     assert {HeatColumn, Lines} <= drawn
 

@@ -15,6 +15,7 @@ from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.palette import PaletteScreen
 from maxact_tui.screens.steady import Steady
 from maxact_tui.terminal.typing import KeyParser
+from tests.private import set_size
 from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import screen_text
@@ -37,7 +38,7 @@ async def test_two_sizes_on_their_way_at_once_end_in_the_second(shown: Shown, cl
         screen = pilot.app.screen
         assert isinstance(screen, {"": MonitorScreen, "i": BoardScreen, "colon": PaletteScreen}[key])
         first, last = Size(80, 24), Size(100, 30)
-        pilot.app._size = last
+        set_size(pilot.app, last)
         for size in (first, last):
             screen.post_message(Resize(size, size))
             screen.call_later(lambda: None)  # so that Textual cannot make one event of the two

@@ -12,6 +12,7 @@ import pytest
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.threads import ThreadsScreen
 from maxact_tui.terminal.clipboard import LONGEST, clipboard_sequence, picture_of
+from maxact_tui.terminal.private import driver_of
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import screen_text
 
@@ -35,7 +36,7 @@ async def test_the_filtered_table_goes_to_the_clipboard_and_into_a_file(
     async with shown(session, 120, 36) as pilot:
         await settle(pilot, is_complete)
         writes: list[str] = []
-        monkeypatch.setattr(pilot.app._driver, "write", writes.append)
+        monkeypatch.setattr(driver_of(pilot.app), "write", writes.append)
         await pilot.press("x", "enter")
         await settle(pilot, lambda app: isinstance(app.screen, SiteScreen) and "x = " in screen_text(app))
         await pilot.press("slash", *"cat:code", "enter", "s", "S", "Y")
@@ -62,7 +63,7 @@ async def test_the_heatmap_is_copied_as_a_matrix_and_its_cell_as_a_record(
     async with shown(session) as pilot:
         await settle(pilot, is_complete)
         writes: list[str] = []
-        monkeypatch.setattr(pilot.app._driver, "write", writes.append)
+        monkeypatch.setattr(driver_of(pilot.app), "write", writes.append)
         await pilot.press("slash", *"L11-12 comp:mlp_output,hidden", "enter", "Y")
         await settle(pilot, lambda app: "2 rows sent" in screen_text(app))
         lines = [line.split("\t") for line in sent(writes).splitlines()]
@@ -83,7 +84,7 @@ async def test_a_narrow_terminal_names_the_file_and_everything_said_can_be_read_
     monkeypatch.setenv("TMUX", "somewhere")
     async with shown(session, 60, 20) as pilot:
         await settle(pilot, is_complete)
-        monkeypatch.setattr(pilot.app._driver, "write", lambda _: None)
+        monkeypatch.setattr(driver_of(pilot.app), "write", lambda _: None)
         await pilot.press("Y")
         await settle(pilot, lambda app: "32 rows sent; run-copy.tsv" in screen_text(app))
         await pilot.press("V")
@@ -99,7 +100,7 @@ async def test_a_folder_that_cannot_be_written_is_said_and_the_clipboard_still_h
     async with shown(session, 120, 36) as pilot:
         await settle(pilot, is_complete)
         writes: list[str] = []
-        monkeypatch.setattr(pilot.app._driver, "write", writes.append)
+        monkeypatch.setattr(driver_of(pilot.app), "write", writes.append)
 
         def full(*_: object) -> Path:
             raise OSError(28, "No space left on device")

@@ -24,6 +24,7 @@ from maxact_tui.screens.sample import SampleScreen
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.shell.application import MaxactApp
 from maxact_tui.terminal.palette import choose_look
+from maxact_tui.terminal.private import rows_of
 from maxact_tui.texts.pieces import shown_pieces
 from maxact_tui.watching.places import Places
 from maxact_tui.watching.probes import Tokens
@@ -195,7 +196,7 @@ class TestSample:
                 text = screen_text(pilot.app)
                 assert "\x1b" not in text
                 assert all(not c.isspace() or c in " \n" for c in text)
-            strips = pilot.app.screen._compositor.render_strips()
+            strips = rows_of(pilot.app.screen)
             assert {strip.cell_length for strip in strips} == {80}
 
 

@@ -12,6 +12,7 @@ from maxact_tui.pages.probelines import legend_line
 from maxact_tui.screens.reading import help_lines
 from maxact_tui.screens.sample import SampleScreen
 from maxact_tui.terminal.palette import Look, choose_look
+from maxact_tui.terminal.private import rows_of
 from maxact_tui.texts.pieces import shown_pieces
 from maxact_tui.watching.probes import ProbeView, Tokens
 from maxact_tui.widgets.grid import make_grid
@@ -74,7 +75,7 @@ class TestLayers:
             assert "underlined: massive" in screen_text(pilot.app)
             await pilot.press("v", "down", "left_square_bracket")
             assert "underlined, *: massive" in screen_text(pilot.app)
-            rows = pilot.app.screen._compositor.render_strips()
+            rows = rows_of(pilot.app.screen)
             first = next(row for row in rows if row.text.startswith("    0 "))
             underlined = [one.text for one in first if one.style is not None and one.style.underline]
             assert "".join(underlined).strip().startswith("444")

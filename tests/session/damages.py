@@ -56,6 +56,7 @@ BEGINNING: dict[str, Damage] = {
     "a job cut short": statement("UPDATE meta SET value = '[' WHERE name = 'job'"),
     "a job that is a list": statement("UPDATE meta SET value = '[]' WHERE name = 'job'"),
     "a job that is no text": statement("UPDATE meta SET value = CAST(x'ff00' AS TEXT) WHERE name = 'job'"),
+    "a layer beyond all": statement("UPDATE meta SET value = replace(value, '\"layer\": 0', '\"layer\": 1000000000')"),
     "a plan without sites": statement("UPDATE meta SET value = '{\"sites\": [{}]}' WHERE name = 'plan'"),
 }
 NUMBERS: dict[str, Damage] = {
@@ -64,7 +65,8 @@ NUMBERS: dict[str, Damage] = {
     "arrays cut short": statement("UPDATE arrays SET data = substr(data, 1, 10)"),
     "arrays of no kind": statement("UPDATE arrays SET dtype = '\"?!\"'"),
     "arrays of another shape": statement("UPDATE arrays SET shape = '[1, 2, 3]'"),
-    "one array missing": statement("DELETE FROM arrays WHERE name = 'top'"),
+    "maxima of elements beyond the corpus": statement("DELETE FROM samples WHERE sample > 2"),
+    "widths beyond all": statement("UPDATE totals SET width = 1000000000"),
     "totals of no dtype": statement("UPDATE totals SET dtype = 'bfloat1Y'"),
     "no samples": statement("DELETE FROM samples"),
     "no table of samples": statement("DROP TABLE samples"),

@@ -19,6 +19,7 @@ from engine.session.reader import SessionReader
 from engine.session.requests import send_command
 from engine.session.schema import DamagedError, SessionError
 from engine.session.writer import SessionWriter
+from engine.stored import UnsoundError
 from tests.screen.sessions import finished
 from tests.session import damages
 from tests.session.making import fill
@@ -64,12 +65,12 @@ def test_no_damage_is_told_in_words_of_python(whole: bytes, session: Path, raw: 
 @pytest.mark.parametrize(
     ("damage", "cause"),
     [
-        ("no status", ValueError),
-        ("no meta", KeyError),
-        ("an empty job", TypeError),
-        ("a job cut short", ValueError),
+        ("no status", UnsoundError),
+        ("no meta", UnsoundError),
+        ("an empty job", UnsoundError),
+        ("a job cut short", UnsoundError),
         ("pages from 20", sqlite3.DatabaseError),
-        ("arrays cut short", ValueError),
+        ("arrays cut short", UnsoundError),
     ],
 )
 def test_the_original_is_the_cause(session: Path, damage: str, cause: type[Exception]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from engine.hooks import attach
+from engine.private import apply_gate
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from engine.sites.experts import EXPERT_COMPONENTS, ExpertRows
@@ -130,7 +131,7 @@ def expert_rows(experts: Any, rows: ExpertRows) -> tuple[torch.Tensor | None, to
             if experts.has_gate:
                 half = first.numel() // 2
                 gates.append(first[:half] if experts.is_concatenated else first[::2])
-                inners.append(experts._apply_gate(first))
+                inners.append(apply_gate(experts, first))
             else:
                 inners.append(experts.act_fn(first))
     return (torch.stack(gates) if gates else None), torch.stack(inners)

@@ -505,7 +505,7 @@ def build(name: str, **overrides: Any) -> torch.nn.Module:
     config = getattr(transformers, family.config)(**{**family.fields, **overrides})
     torch.manual_seed(11)
     if family.model:
-        model = getattr(transformers, family.model)._from_config(config)
+        model = getattr(transformers, family.model)(config)
     else:
         model = transformers.AutoModelForCausalLM.from_config(config)
     with torch.no_grad():

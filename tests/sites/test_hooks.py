@@ -13,6 +13,7 @@ from engine.hooks import attach
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from engine.sites.site import Site
+from tests.private import hooks_of
 from tests.sites.capture import planned, run_hooked
 from tests.sites.families import build, tokens
 from tests.sites.oddities import telling_llama
@@ -23,7 +24,7 @@ def _ignore(*_: Any) -> None:
 
 
 def _hooks(model: torch.nn.Module) -> int:
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+    return sum(hooks_of(m) for m in model.modules())
 
 
 def test_hooks_are_gone_after_the_block() -> None:

@@ -1,0 +1,32 @@
+"""What the tests use of libraries that is not promised; see `engine/private.py` and `maxact_tui/terminal/private.py`.
+
+- torch >= 2.11
+  - `nn.Module._forward_hooks`, `_forward_pre_hooks`: whether a model is left as it was (`hooks_of`)
+- textual >= 8.2
+  - `App._size`: a size that the app knows of before its screens do (`set_size`)
+  - `Screen._compositor.visible_widgets`: which widgets are drawn (`drawn_widgets`)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.app import App
+from textual.geometry import Size
+from textual.widget import Widget
+from torch import nn
+
+
+def hooks_of(module: nn.Module) -> int:
+    """How many hooks a module has, those of its children not counted."""
+    return len(module._forward_hooks) + len(module._forward_pre_hooks)
+
+
+def set_size(app: App[Any], size: Size) -> None:
+    """Let the app have this size already."""
+    app._size = size
+
+
+def drawn_widgets(app: App[Any]) -> set[Widget]:
+    """The widgets that are drawn."""
+    return set(app.screen._compositor.visible_widgets)
