@@ -21,6 +21,7 @@ from typing import Final
 
 import numpy as np
 
+from engine.analysis.lacking import not_measured
 from engine.naming import corpus_name
 from engine.quantization.distribution import Distribution
 from engine.quantization.schemes import Scheme, evaluate
@@ -37,6 +38,7 @@ from engine.statistics.totals import SiteTotals
 LOSS_DB: Final = 20.0
 SMOOTHING_STRENGTH: Final = 0.5
 _INT8: Final = Scheme()
+_NEEDED: Final = frozenset({"histogram", "token_maxima"})
 _LEVELS: Final = 127
 _NO_INPUTS: Final = (
     "no inputs of matrix products were measured, or without histograms; run again with --sites gemm --detail standard"
@@ -95,7 +97,10 @@ def input_losses(reader: SessionReader) -> list[InputLoss]:
             for modules in [modules_reading(site, sites)]
             if modules or site.kind == "moe"
         ]
+        lacking = not_measured(one.missing & _NEEDED for one in reader.iter_totals(_NEEDED) if one is not None)
     inputs = [loss for loss in found if loss is not None]
+    if not inputs and lacking:
+        raise ReportError(f"not measured: {'; '.join(lacking)}; run again to measure it")
     if not inputs:
         raise ReportError(_NO_INPUTS)
     return sorted(inputs, key=lambda loss: loss.tensor_db)

@@ -26,6 +26,7 @@ from engine.report.wording import printable
 from engine.session.reader import SessionMeta, SessionReader
 from engine.sites.site import Site
 
+_LACKING: Final = "not measured: the session does not hold the maxima of channels; run again to measure them"
 _NO_INPUTS: Final = "no inputs of matrix products were measured; run again with --sites gemm or --sites all"
 
 
@@ -47,13 +48,17 @@ def input_scales(reader: SessionReader) -> dict[str, NDArray[np.float32]]:
         plan = reader.meta().plan
         sites = plan.sites if plan else ()
         scales: dict[str, NDArray[np.float32]] = {}
+        is_lacking = False
         for site, totals in zip(sites, reader.iter_totals(), strict=True):
-            if totals is None or site.capture != "input" or not totals.has("channel_max"):
+            if totals is None or site.capture != "input":
+                continue
+            if not totals.has("channel_max"):
+                is_lacking = True
                 continue
             if totals.finite or totals.channel_max.any():
                 scales |= dict.fromkeys(modules_reading(site, sites), totals.channel_max)
     if not scales:
-        raise ReportError(_NO_INPUTS)
+        raise ReportError(_LACKING if is_lacking else _NO_INPUTS)
     return scales
 
 
