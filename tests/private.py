@@ -4,6 +4,8 @@
   - `nn.Module._forward_hooks`, `_forward_pre_hooks`: whether a model is left as it was (`hooks_of`)
 - textual >= 8.2
   - `App._size`: a size that the app knows of before its screens do (`set_size`)
+  - `App._exception`, `_fatal_error`, `_print_error_renderables`: what is printed once the screen itself broke
+    (`end_with`)
   - `Screen._compositor.visible_widgets`: which widgets are drawn (`drawn_widgets`)
 """
 
@@ -30,3 +32,10 @@ def set_size(app: App[Any], size: Size) -> None:
 def drawn_widgets(app: App[Any]) -> set[Widget]:
     """The widgets that are drawn."""
     return set(app.screen._compositor.visible_widgets)
+
+
+def end_with(app: App[Any], error: Exception) -> None:
+    """Print what the program prints once an error that nobody caught has ended it."""
+    app._exception = error
+    app._fatal_error()
+    app._print_error_renderables()

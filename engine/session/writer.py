@@ -292,13 +292,16 @@ class SessionWriter:
     def _append_sample_maxima(self, totals: Sequence[SiteTotals | None], samples: NDArray[np.int64]) -> None:
         if samples.size == 0:
             return
-        block = np.full((len(totals), samples.size), np.nan, "<f4")
-        for site, one in enumerate(totals):
+        # What the session lacks of earlier samples is not measured of later ones: a block without sites says so.
+        is_lacking = any(one is not None and not one.has("sample_max") for one in totals)
+        sites = 0 if is_lacking else len(totals)
+        block = np.full((sites, samples.size), np.nan, "<f4")
+        for site, one in enumerate(totals[:sites]):
             if one is not None:
                 block[site] = one.sample_max[samples]
         self._connection.execute(
             "INSERT INTO sample_maxima (samples, sites, data) VALUES (?, ?, ?)",
-            (pack_int32(samples), len(totals), block.tobytes()),
+            (pack_int32(samples), sites, block.tobytes()),
         )
 
     @contextmanager

@@ -12,6 +12,7 @@ from maxact_tui.cli.main import main
 from maxact_tui.shell.application import MaxactApp
 from maxact_tui.watching.looking import Look
 from maxact_tui.watching.snapshot import Wish
+from tests.private import end_with
 from tests.screen import sessions
 from tests.screen.conftest import Shown, settle
 from tests.screen.pictures import screen_text
@@ -104,9 +105,7 @@ def test_what_breaks_the_screen_itself_ends_in_one_line(
     session: Path, log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     app = MaxactApp(session)
-    app._exception = TypeError("not this")
-    app._fatal_error()
-    app._print_error_renderables()
+    end_with(app, TypeError("not this"))
     told = capsys.readouterr().err
     assert " ".join(told.split()).startswith(
         "maxact-tui: a bug in maxact-tui: TypeError: not this; the traceback is in "
