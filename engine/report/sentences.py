@@ -89,6 +89,8 @@ def paragraph(source: Source) -> str:
     """The findings in a few sentences."""
     summary, found = source.summary, source.summary.maximum
     name = printable(source.name)
+    if found is None and summary.not_measured:
+        return f"M of {name} is not known. {lacking(summary)}"
     if found is None:
         return f"Nothing has been measured on {name} yet."
     massive = {

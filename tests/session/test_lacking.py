@@ -144,7 +144,7 @@ class TestWithoutOneArray:
         with SessionReader(path) as reader:
             after = analyse(reader)
             assert reader.status().phase == "finished"
-            assert (before.samples, after.samples) == (5, 8)
+            assert (before.samples, after.samples) == (4, 8)
             assert set(before.not_measured) <= set(after.not_measured)
             render(reader, "json")
 
