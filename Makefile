@@ -1,5 +1,6 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Only Python 3.11+ and make are needed first.
 PYTHON ?= python3
+WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt Makefile | cksum | cut -d' ' -f1)
@@ -9,9 +10,10 @@ READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt Makefile | ck
 demo: $(READY)
 	$(BIN)/maxact-tui demo
 
-# Half of the tests wait for engines and terminals, so that two at a time take little more than half as long.
+# Nearly half of the time tests wait for engines and terminals, so that four at a time keep two cores busy. Each worker
+# takes neighbours, which share what they build, and helps the slowest one when its own are done.
 test: $(READY)
-	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

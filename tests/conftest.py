@@ -15,10 +15,10 @@ from tests import models
 if TYPE_CHECKING:
     from engine.loading.load import LoadedModel
 
-# CI tries the same examples every time; at a desk every run tries new ones.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# CI tries the same examples every time; at a desk every run tries new ones. None may be a matter of seconds.
+settings.register_profile("desk", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 # Workers and the engines they start share the cores.
 if os.environ.get("PYTEST_XDIST_WORKER"):

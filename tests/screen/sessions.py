@@ -207,12 +207,19 @@ class SessionScript:
         totals.sample_max[:] = (maxima.view(np.uint32) & 0xFFFF0000).view(np.float32)
         totals.sample_max[0] = magnitude
         top = np.zeros(100, TOP_DTYPE)
-        order = np.argsort(-np.abs(kept), kind="stable")[:100]
+        order = _largest(np.abs(kept), 100)
         top["value"] = kept[order]
         top["sample"] = np.arange(100) % len(self.samples)
         top["position"] = np.arange(100) // len(self.samples)
         top["channel"] = order % self.width
         return _with(totals, top, float(np.sort(np.abs(rows[0]))[(self.width - 1) // 2]))
+
+
+def _largest(magnitudes: np.ndarray, count: int) -> np.ndarray:
+    """Places of the largest, the largest first and of equal ones the first: a stable sort of the few that can be."""
+    least = np.partition(magnitudes, -count)[-count]
+    candidates = np.flatnonzero(magnitudes >= least)
+    return candidates[np.argsort(-magnitudes[candidates], kind="stable")][:count]
 
 
 def _with(totals: SiteTotals, top: np.ndarray, peak_median: float) -> SiteTotals:

@@ -38,7 +38,7 @@ from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import check_picture, screen_text
 from tests.screen.terminal import Terminal
 
-SIZES = [(80, 24), (120, 36), (200, 60)]
+SIZES = [(80, 24), (200, 60)]
 
 
 def is_board(app: MaxactApp) -> bool:

@@ -51,7 +51,7 @@ async def mark_only(pilot: object, *names: str) -> None:
             await pilot.press("down")
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (120, 36), (200, 60)])
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (200, 60)])
 async def test_the_dialog_looks_as_pictured(shown: Shown, clean_session: Path, columns: int, rows: int) -> None:
     async with shown(clean_session, columns, rows) as pilot:
         await settle(pilot, is_complete)

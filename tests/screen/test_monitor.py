@@ -20,8 +20,6 @@ from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import check_picture, screen_text
 
-SIZES = [(80, 24), (120, 36), (200, 60)]
-
 
 @pytest.mark.parametrize("size", [(59, 24), (80, 15), (20, 5)])
 async def test_a_small_window_gets_one_plain_sentence(shown: Shown, clean_session: Path, size: tuple[int, int]) -> None:
