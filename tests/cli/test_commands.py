@@ -3,65 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.engine.running import write_corpus
+from engine import runner
+from engine.session.reader import SessionReader
+from tests.cli.conftest import Here
+from tests.cli.running import assert_one_line_error, maxact, refusal
+from tests.engine.running import new_session, tiny_job, write_corpus
 
 Refused = Callable[[str], tuple[int, str]]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for the sessions of this file's tests."""
-    return tmp_path_factory.mktemp("sessions")
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_corpus(tmp_path_factory.mktemp("corpus") / "short.jsonl")
-
-
-def maxact(*arguments: object, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "maxact_tui", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        timeout=120,
-        env={**os.environ, "MAXACT_SESSIONS": str(home), "COLUMNS": "100", "HF_HUB_OFFLINE": "1", **environment},
-    )
-
-
-def refusal(result: subprocess.CompletedProcess[str]) -> tuple[int, str]:
-    """Exit code and error of a command that was refused: one line on stderr, nothing on stdout, no traceback."""
-    errors = [line for line in result.stderr.splitlines() if line.startswith("maxact-tui: ")]
-    assert (len(errors), result.stdout) == (1, ""), result.stderr
-    assert "Traceback" not in result.stderr
-    return result.returncode, errors[0]
-
-
-def assert_one_line_error(result: subprocess.CompletedProcess[str], *words: str, code: int = 1) -> None:
-    found, error = refusal(result)
-    assert found == code, error
-    for word in words:
-        assert word in error
-
-
-@pytest.fixture(scope="module")
-def finished(home: Path, tiny_model_folder: Path, corpus: Path) -> Path:
-    """A finished session made by the command line."""
-    path = home / "tiny.maxact"
-    result = maxact(tiny_model_folder, "--corpus", corpus, "--session", path, "--headless", home=home)
-    assert result.returncode == 0, result.stderr
-    return path
 
 
 def test_help_teaches_by_example() -> None:
@@ -73,15 +27,24 @@ def test_help_teaches_by_example() -> None:
 
 
 def test_a_headless_run_prints_the_summary_and_nothing_else_on_stdout(
-    home: Path, tiny_model_folder: Path, corpus: Path
+    home: Path, tmp_path: Path, tiny_model_folder: Path
 ) -> None:
-    result = maxact(tiny_model_folder, "--corpus", corpus, "--samples", 9, home=home)
+    """It names the lines of the corpus that cannot be used, uses the others, and counts what was cut."""
+    path = write_corpus(tmp_path / "mixed.jsonl", samples=6)
+    with path.open("ab") as file:
+        file.write(b'{"text": "broken", \n{"category": "web"}\n{"text": "", "category": "web"}\n{"text": "\xff\xfe"}\n')
+        file.write(json.dumps({"text": "river " * 500, "category": "web"}).encode())
+    result = maxact(tiny_model_folder, "--corpus", path, home=home)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("tiny-llama  float32, 9 samples") or "9 samples" in result.stdout.splitlines()[0]
+    assert "7 samples" in result.stdout.splitlines()[0]
     assert "M = " in result.stdout
+    assert "corpus: 4 lines skipped, the first: line 7" in result.stdout
+    assert "cut to the length allowed: 1 text" in result.stdout
     progress, *_, session = result.stderr.splitlines()
     assert not progress.startswith(("maxact-tui:", "session:")), "a tiny run may show one phase or many, but never none"
     assert session.startswith("session: ")
+    with SessionReader(Path(session.removeprefix("session: "))) as reader:
+        assert max(tokens for _, _, tokens in reader.sample_labels()) == 128, "the context window"
 
 
 def test_json_is_one_object(home: Path, tiny_model_folder: Path, corpus: Path) -> None:
@@ -91,67 +54,66 @@ def test_json_is_one_object(home: Path, tiny_model_folder: Path, corpus: Path) -
     assert summary["maximum"]["magnitude"] > 0
 
 
-def test_show_says_the_same_again(finished: Path, home: Path) -> None:
-    result = maxact("show", finished, home=home)
+def test_show_says_the_same_again(finished: Path, home: Path, here: Here) -> None:
+    result = here("show", finished, home=home)
     assert result.returncode == 0
     assert "M = " in result.stdout
 
 
-def test_a_session_is_found_by_the_start_of_its_name(finished: Path, home: Path) -> None:
-    assert maxact("show", "tiny.max", home=home).returncode == 0
-    assert maxact("open", "tiny", home=home).stdout == maxact("show", finished, home=home).stdout
+def test_a_session_is_found_by_the_start_of_its_name(finished: Path, home: Path, here: Here) -> None:
+    assert here("show", "tiny.max", home=home).returncode == 0
+    assert here("open", "tiny", home=home).stdout == here("show", finished, home=home).stdout
 
 
-def test_sessions_are_listed(finished: Path, home: Path) -> None:
+def test_sessions_are_listed(finished: Path, home: Path, here: Here) -> None:
     for arguments in (["sessions"], []):
-        result = maxact(*arguments, home=home)
+        result = here(*arguments, home=home)
         assert result.returncode == 0
         assert any(line.startswith("tiny ") and "finished" in line for line in result.stdout.splitlines())
 
 
-def test_an_empty_list_says_what_to_do(tmp_path: Path) -> None:
-    assert "maxact-tui demo" in maxact("sessions", home=tmp_path).stdout
+def test_an_empty_list_says_what_to_do(tmp_path: Path, here: Here) -> None:
+    assert "maxact-tui demo" in here("sessions", home=tmp_path).stdout
 
 
 @pytest.mark.parametrize("form", ["json", "reference"])
-def test_exports_are_written_and_named(finished: Path, home: Path, tmp_path: Path, form: str) -> None:
-    result = maxact("export", finished, "--format", form, "-o", tmp_path, home=home)
+def test_exports_are_written_and_named(finished: Path, home: Path, tmp_path: Path, form: str, here: Here) -> None:
+    result = here("export", finished, "--format", form, "-o", tmp_path, home=home)
     assert result.returncode == 0, result.stderr
     written = [Path(line) for line in result.stdout.splitlines()]
     assert written
     assert sorted(written) == sorted(tmp_path.iterdir())
     for path in written:
         json.loads(path.read_text(encoding="utf-8"))
-    again = maxact("export", finished, "--format", form, "-o", tmp_path, home=home)
+    again = here("export", finished, "--format", form, "-o", tmp_path, home=home)
     assert_one_line_error(again, "--force")
-    assert maxact("export", finished, "--format", form, "-o", tmp_path, "--force", home=home).returncode == 0
+    assert here("export", finished, "--format", form, "-o", tmp_path, "--force", home=home).returncode == 0
 
 
-def test_one_document_can_go_to_stdout(finished: Path, home: Path) -> None:
-    result = maxact("export", finished, "--format", "model-card", "-o", "-", home=home)
+def test_one_document_can_go_to_stdout(finished: Path, home: Path, here: Here) -> None:
+    result = here("export", finished, "--format", "model-card", "-o", "-", home=home)
     assert result.returncode == 0, result.stderr
     assert "## Maximum activations" in result.stdout
-    several = maxact("export", finished, "--format", "reference", "-o", "-", home=home)
+    several = here("export", finished, "--format", "reference", "-o", "-", home=home)
     assert_one_line_error(several, "-o", code=2)
 
 
-def test_formats_are_listed(home: Path) -> None:
-    listed = maxact("export", home=home).stdout
+def test_formats_are_listed(home: Path, here: Here) -> None:
+    listed = here("export", home=home).stdout
     for name in ("html", "markdown", "model-card", "csv", "json", "reference"):
         assert name in listed
     assert "in CSV a ' stands before texts that begin with = + - @" in " ".join(listed.split())
 
 
 def test_sessions_are_compared(
-    finished: Path, home: Path, tmp_path: Path, tiny_model_folder: Path, corpus: Path
+    finished: Path, home: Path, tmp_path: Path, tiny_model_folder: Path, corpus: Path, here: Here
 ) -> None:
-    other = home / "other.maxact"
-    run = maxact(tiny_model_folder, "--corpus", corpus, "--bos", "--session", other, "--headless", home=home)
-    assert run.returncode == 0, run.stderr
-    result = maxact("compare", finished, other, home=home)
+    other = new_session(tmp_path / "other.maxact", tiny_job(tiny_model_folder, corpus, policy="bos"))
+    assert runner.run(other) == 0
+    result = here("compare", finished, other, home=home)
     assert result.returncode == 0, result.stderr
     assert "bos" in result.stdout
-    assert_one_line_error(maxact("compare", finished, home=home), "two sessions", code=2)
+    assert_one_line_error(here("compare", finished, home=home), "two sessions", code=2)
 
 
 def test_both_token_policies_run_into_one_comparison(tmp_path: Path, tiny_model_folder: Path, corpus: Path) -> None:
@@ -164,12 +126,12 @@ def test_both_token_policies_run_into_one_comparison(tmp_path: Path, tiny_model_
     assert list(tmp_path.glob("*-vs-*.md"))
 
 
-def test_published_checkpoints_are_listed_and_searched(home: Path) -> None:
-    everything = maxact("published", home=home).stdout
+def test_published_checkpoints_are_listed_and_searched(home: Path, here: Here) -> None:
+    everything = here("published", home=home).stdout
     assert "27 checkpoints" in everything
     assert everything.splitlines()[1].startswith("gemma-3-27b-it")
-    assert "Ling-mini-5T" not in maxact("published", "qwen3", "--sort", "name", home=home).stdout
-    assert_one_line_error(maxact("published", "nobody", home=home), "nobody", code=2)
+    assert "Ling-mini-5T" not in here("published", "qwen3", "--sort", "name", home=home).stdout
+    assert_one_line_error(here("published", "nobody", home=home), "nobody", code=2)
 
 
 @pytest.mark.parametrize("width", ["80", "120"])
@@ -177,29 +139,33 @@ def test_published_checkpoints_are_listed_and_searched(home: Path) -> None:
     ("sort", "heading"),
     [("m", "M"), ("name", "checkpoint"), ("ratio", "M / median"), ("jump", "largest step"), ("layers", "layers")],
 )
-def test_published_checkpoints_show_what_they_are_sorted_by(home: Path, sort: str, heading: str, width: str) -> None:
-    head, first, *_ = maxact("published", "qwen", "--sort", sort, home=home, COLUMNS=width).stdout.splitlines()
+def test_published_checkpoints_show_what_they_are_sorted_by(
+    home: Path, sort: str, heading: str, width: str, here: Here
+) -> None:
+    head, first, *_ = here("published", "qwen", "--sort", sort, home=home, COLUMNS=width).stdout.splitlines()
     assert re.search(rf"(^|  ){re.escape(heading)}(  |$)", head.rstrip())
     assert "…" not in head + first
 
 
-def test_merge_of_one_session_with_itself_is_refused(finished: Path, home: Path, tmp_path: Path) -> None:
-    result = maxact("merge", finished, finished, "-o", tmp_path / "c.maxact", home=home)
+def test_merge_of_one_session_with_itself_is_refused(finished: Path, home: Path, tmp_path: Path, here: Here) -> None:
+    result = here("merge", finished, finished, "-o", tmp_path / "c.maxact", home=home)
     assert_one_line_error(result, "given twice", code=2)
     copy = tmp_path / "copy.maxact"
     copy.write_bytes(finished.read_bytes())
-    result = maxact("merge", finished, copy, "-o", tmp_path / "c.maxact", home=home)
+    result = here("merge", finished, copy, "-o", tmp_path / "c.maxact", home=home)
     assert_one_line_error(result, "24 of the 24 samples of copy.maxact were measured in tiny.maxact")
     assert not (tmp_path / "c.maxact").exists()
 
 
-def test_the_hook_plan_is_printed_from_the_config_alone(home: Path, tmp_path: Path, tiny_model_folder: Path) -> None:
+def test_the_hook_plan_is_printed_from_the_config_alone(
+    home: Path, tmp_path: Path, tiny_model_folder: Path, here: Here
+) -> None:
     (tmp_path / "config.json").write_text((tiny_model_folder / "config.json").read_text(encoding="utf-8"))
-    result = maxact("plan", tmp_path, "--sites", "all", home=home)
+    result = here("plan", tmp_path, "--sites", "all", home=home)
     assert result.returncode == 0, result.stderr
     for word in ("hidden", "attn_output", "down_proj_input", "3 blocks"):
         assert word in result.stdout
-    assert "mlp_input" not in maxact("plan", tmp_path, home=home).stdout
+    assert "mlp_input" not in here("plan", tmp_path, home=home).stdout
 
 
 def test_doctor_finds_what_is_there(home: Path) -> None:
@@ -212,7 +178,7 @@ class TestBadInput:
     """One clear line on stderr, the right exit code, no traceback, no session left that holds nothing."""
 
     @pytest.fixture
-    def refused(self, tmp_path: Path, finished: Path, tiny_model_folder: Path) -> Refused:
+    def refused(self, tmp_path: Path, finished: Path, tiny_model_folder: Path, here: Here) -> Refused:
         """Runs a command in which words in capitals stand for files; its exit code and error."""
         folder = tmp_path / "folder"
         folder.mkdir()
@@ -229,7 +195,7 @@ class TestBadInput:
         home = tmp_path / "home"
 
         def run(command: str) -> tuple[int, str]:
-            found = refusal(maxact(*(names.get(word, word) for word in command.split()), home=home))
+            found = refusal(here(*(names.get(word, word) for word in command.split()), home=home))
             assert not home.exists() or not [path for path in home.iterdir() if path.suffix != ".lock"]
             return found
 
@@ -315,33 +281,17 @@ class TestBadInput:
         assert [word for word in words if word not in error] == [], error
 
 
+@pytest.mark.parametrize(("command", "code"), [("x --frobnicate", 2), ("show ./nowhere", 2), ("show HELLO", 1)])
+def test_a_refusal_is_the_exit_code_of_the_process(tmp_path: Path, command: str, code: int) -> None:
+    hello = tmp_path / "hello.maxact"
+    hello.write_text("hello")
+    words = (str(hello) if word == "HELLO" else word for word in command.split())
+    assert refusal(maxact(*words, home=tmp_path / "home"))[0] == code
+
+
 def test_debug_shows_the_engines_traceback(tmp_path: Path, tiny_model_folder: Path) -> None:
     (tmp_path / "empty.jsonl").touch()
     result = maxact(tiny_model_folder, "--corpus", tmp_path / "empty.jsonl", "--debug", home=tmp_path / "home")
     assert result.returncode == 1
     assert "Traceback" in result.stderr
     assert result.stderr.splitlines()[-1].startswith("maxact-tui: ")
-
-
-def test_bad_lines_of_a_corpus_are_named_and_the_others_used(
-    home: Path, tmp_path: Path, tiny_model_folder: Path
-) -> None:
-    path = write_corpus(tmp_path / "mixed.jsonl", samples=6)
-    with path.open("ab") as file:
-        file.write(b'{"text": "broken", \n{"category": "web"}\n{"text": "", "category": "web"}\n{"text": "\xff\xfe"}\n')
-    result = maxact(tiny_model_folder, "--corpus", path, home=home)
-    assert result.returncode == 0, result.stderr
-    assert "6 samples" in result.stdout
-    assert "4 lines skipped" in result.stdout
-    assert "7" in next(line for line in result.stdout.splitlines() if "skipped" in line)
-
-
-def test_texts_beyond_the_context_window_are_cut_and_counted(
-    home: Path, tmp_path: Path, tiny_model_folder: Path
-) -> None:
-    path = tmp_path / "long.jsonl"
-    path.write_text(json.dumps({"text": "river " * 500, "category": "web"}), encoding="utf-8")
-    result = maxact(tiny_model_folder, "--corpus", path, home=home)
-    assert result.returncode == 0, result.stderr
-    assert "128 tokens" in result.stdout
-    assert "cut to the length allowed: 1 text" in result.stdout

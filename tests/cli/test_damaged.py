@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from engine.session.library import log_path
 from engine.session.listing import list_sessions
 from engine.session.reader import SessionReader
 from engine.session.schema import DamagedError
-from maxact_tui.cli.commands import opening, removing
+from maxact_tui.cli.commands import opening
 from maxact_tui.cli.main import main
 from tests.screen import sessions
 from tests.session.damages import BEGINNING, EVERYTHING, NUMBERS
@@ -147,8 +148,8 @@ def test_the_question_before_removing_says_that_it_is_damaged(
         def readline(self) -> str:
             return "n\n"
 
-    monkeypatch.setattr(removing.sys, "stdin", Nobody())
-    monkeypatch.setattr(removing.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stdin", Nobody())
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     code, _, error = command("sessions", "rm", "bad")
     assert code == 1
     assert f"{bad}  damaged, " in error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,19 +13,8 @@ from engine.quantization.schemes import DEFAULT_SCHEMES
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED
 from engine.statistics.pass_sums import SMOOTH_SCHEMES, TENSOR_SCHEMES
-from tests.cli.test_commands import assert_one_line_error, maxact
-from tests.engine.running import write_corpus
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
-    """A finished session made by the command line."""
-    home = tmp_path_factory.mktemp("effects")
-    path = home / "tiny.maxact"
-    corpus = write_corpus(home / "short.jsonl")
-    result = maxact(tiny_model_folder, "--corpus", corpus, "--session", path, "--headless", home=home)
-    assert result.returncode == 0, result.stderr
-    return path
+from tests.cli.conftest import Here
+from tests.cli.running import assert_one_line_error, maxact
 
 
 @pytest.mark.parametrize(
@@ -45,19 +35,23 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) 
         (["--scheme", "xyzzy"], "maxact-tui effect --help"),
     ],
 )
-def test_what_cannot_be_meant_is_said_before_a_model_is_loaded(finished: Path, options: list[str], words: str) -> None:
-    assert_one_line_error(maxact("effect", finished, *options, home=finished.parent), words, code=2)
+def test_what_cannot_be_meant_is_said_before_a_model_is_loaded(
+    finished: Path, options: list[str], words: str, here: Here
+) -> None:
+    assert_one_line_error(here("effect", finished, *options, home=finished.parent), words, code=2)
     with SessionReader(finished) as reader:
         assert reader.service() is None, "no engine is started for what cannot be meant"
         assert not reader.commands()
 
 
-def test_a_session_without_effects_says_how_to_measure_one(finished: Path) -> None:
-    assert_one_line_error(maxact("effect", finished, "--list", home=finished.parent), "maxact-tui effect tiny")
+def test_a_session_without_effects_says_how_to_measure_one(finished: Path, here: Here) -> None:
+    assert_one_line_error(here("effect", finished, "--list", home=finished.parent), "maxact-tui effect tiny")
 
 
-def test_effects_are_measured_kept_listed_exported_and_the_engine_is_sent_away(finished: Path) -> None:
-    home = finished.parent
+def test_effects_are_measured_kept_listed_exported_and_the_engine_is_sent_away(
+    tmp_path: Path, made: Path, here: Here
+) -> None:
+    home, finished = tmp_path, Path(shutil.copy(made, tmp_path))
     result = maxact("effect", "tiny", "--scheme", "int4,int8-token,none", "--samples", 4, "--format", "json", home=home)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
@@ -66,16 +60,16 @@ def test_effects_are_measured_kept_listed_exported_and_the_engine_is_sent_away(f
     four, eight, nothing = (one["numbers"] for one in found["outcomes"])
     assert four["kl_mean"] > eight["kl_mean"] > nothing["kl_mean"] == 0
     assert nothing["perplexity"] == found["perplexity"]
-    listed = maxact("effect", "tiny", "--list", home=home)
+    listed = here("effect", "tiny", "--list", home=home)
     assert listed.returncode == 0
     lines = listed.stdout.splitlines()
     assert "all GEMM inputs" in lines[0]
     assert [line.split()[0] for line in lines[2:6]] == ["unchanged", "int4", "int8-token", "none"]
     assert "100.0 %" in lines[5]
     assert "4 held-out samples" in listed.stdout
-    document = maxact("export", "tiny", "--format", "summary", "-o", "-", home=home)
+    document = here("export", "tiny", "--format", "summary", "-o", "-", home=home)
     assert json.loads(document.stdout)["effects"] == [found]
-    report = maxact("export", "tiny", "--format", "markdown", "-o", "-", home=home)
+    report = here("export", "tiny", "--format", "markdown", "-o", "-", home=home)
     assert "| int8-token |" in report.stdout
     assert "nothing is left running" in result.stderr
     absent = maxact("effect", "tiny", "--site", "layer_0_expert_input", home=home)
@@ -86,10 +80,11 @@ def test_effects_are_measured_kept_listed_exported_and_the_engine_is_sent_away(f
         assert service.phase in ENDED
 
 
-def test_the_help_names_every_scheme_the_registries_know() -> None:
-    shown = maxact("effect", "--help", home=Path("unused")).stdout
-    for scheme in (*DEFAULT_SCHEMES, *TENSOR_SCHEMES, *SMOOTH_SCHEMES):
-        assert f" {scheme.name}" in shown
+def test_the_help_names_every_scheme_the_registries_know(here: Here) -> None:
+    shown = here("effect", "--help", home=Path("unused")).stdout
+    names = [one.name for one in DEFAULT_SCHEMES] + [one.name for one in (*TENSOR_SCHEMES, *SMOOTH_SCHEMES)]
+    for name in names:
+        assert f" {name}" in shown
     listed = [name for _, names in accepted_names() for name in names.split(", ")]
     assert set(DEFAULT_NAMES) < set(listed)
     assert [parse_intervention(name).name for name in listed] == listed

@@ -8,11 +8,14 @@ from pathlib import Path
 import jsonschema
 
 from engine.session.reader import SessionReader
-from tests.cli.test_commands import assert_one_line_error, maxact
+from tests.cli.conftest import Here
+from tests.cli.running import assert_one_line_error, maxact
 from tests.engine.running import write_corpus
 
 
-def test_quantisers_asked_for_on_the_command_line_are_in_the_reports(tmp_path: Path, tiny_model_folder: Path) -> None:
+def test_quantisers_asked_for_on_the_command_line_are_in_the_reports(
+    tmp_path: Path, tiny_model_folder: Path, here: Here
+) -> None:
     corpus, path = write_corpus(tmp_path / "short.jsonl"), tmp_path / "quant.maxact"
     result = maxact(
         tiny_model_folder, "--corpus", corpus, "--session", path, "--quant", "full", "--protocol", "paper",
@@ -26,7 +29,7 @@ def test_quantisers_asked_for_on_the_command_line_are_in_the_reports(tmp_path: P
     assert raw["split"]["evaluation"] == list(range(6, 16))
     formats = [word for name in ("markdown", "html", "json") for word in ("--format", name)]
     folder = tmp_path / "reports"
-    exported = maxact("export", path, *formats, "-o", folder, home=tmp_path)
+    exported = here("export", path, *formats, "-o", folder, home=tmp_path)
     assert exported.returncode == 0, exported.stderr
     pages = {file.suffix: file.read_text(encoding="utf-8") for file in folder.iterdir()}
     for page in (pages[".md"], pages[".html"]):
@@ -37,6 +40,6 @@ def test_quantisers_asked_for_on_the_command_line_are_in_the_reports(tmp_path: P
     jsonschema.validate(json.loads(pages[".json"]), schema)
 
 
-def test_a_split_without_samples_is_refused(tmp_path: Path) -> None:
-    result = maxact("demo", "--calibration", 0, home=tmp_path)
+def test_a_split_without_samples_is_refused(tmp_path: Path, here: Here) -> None:
+    result = here("demo", "--calibration", 0, home=tmp_path)
     assert_one_line_error(result, "calibration", code=2)

@@ -11,11 +11,13 @@ from transformers import AutoModelForCausalLM
 
 from engine.analysis.stability import read_stability
 from engine.session.reader import SessionReader
-from tests.cli.test_commands import assert_one_line_error, corpus, finished, home, maxact  # noqa: F401  (fixtures)
+from tests.cli.conftest import Here
+from tests.cli.running import assert_one_line_error, maxact
+from tests.values import some
 
 
 @pytest.fixture(scope="module")
-def rerun(finished: Path, home: Path) -> str:  # noqa: F811
+def rerun(finished: Path, home: Path) -> str:
     """What the command prints; the session holds its result afterwards."""
     result = maxact("stability", finished, "--samples", 6, "--dtype", "bfloat16", home=home)
     assert result.returncode == 0, result.stderr
@@ -25,16 +27,18 @@ def rerun(finished: Path, home: Path) -> str:  # noqa: F811
 
 def test_the_peaks_are_what_the_model_gives_for_the_sample_alone(
     rerun: str,
-    finished: Path,  # noqa: F811
+    finished: Path,
     tiny_model_folder: Path,
 ) -> None:
     with SessionReader(finished) as reader:
         found, plan, maxima = read_stability(reader), reader.meta().plan, reader.sample_maxima()
-        ids = {n: torch.from_numpy(reader.sample(n).token_ids).long()[None] for n in found.samples}
+        assert found is not None
+        ids = {n: torch.from_numpy(some(reader.sample(n)).token_ids).long()[None] for n in found.samples}
     assert found.dtype == "float32" and found.other_dtype == "bfloat16" and len(found.samples) == 6
+    assert plan is not None
     assert found.sites >= len(plan.sites) / 3
     site = next(i for i, s in enumerate(plan.sites) if s.component == "hidden" and np.isfinite(found.batch[i]))
-    layer, sample = plan.sites[site].layer, int(maxima[site].argmax())
+    layer, sample = some(plan.sites[site].layer), int(maxima[site].argmax())
     for dtype, over, difference in (
         (torch.float32, maxima[site, sample], found.batch[site]),
         (torch.bfloat16, maxima[site, sample] * (1 + found.batch[site]), found.rounding[site]),
@@ -54,14 +58,14 @@ def test_it_says_what_differs_and_where(rerun: str) -> None:
     assert lines[2].startswith("batch") and lines[3].startswith("bfloat16") and "95 % of the sites" in lines[3]
 
 
-def test_comparisons_and_reports_use_it(rerun: str, finished: Path, home: Path) -> None:  # noqa: F811
-    compared = maxact("compare", finished, finished, home=home)
+def test_comparisons_and_reports_use_it(rerun: str, finished: Path, home: Path, here: Here) -> None:
+    compared = here("compare", finished, finished, home=home)
     assert compared.returncode == 0 and "(measured on 95 % of the sites" in compared.stdout
-    assert "peak samples run alone" in maxact("export", finished, "--format", "markdown", "-o", "-", home=home).stdout
-    assert "robustness: peak samples run alone" in maxact("show", finished, home=home).stdout
+    assert "peak samples run alone" in here("export", finished, "--format", "markdown", "-o", "-", home=home).stdout
+    assert "robustness: peak samples run alone" in here("show", finished, home=home).stdout
 
 
-def test_a_session_without_results_or_corpus_is_refused_in_one_line(tmp_path: Path, home: Path) -> None:  # noqa: F811
+def test_a_session_without_results_or_corpus_is_refused_in_one_line(tmp_path: Path, home: Path, here: Here) -> None:
     from engine.job import Job
     from engine.session.records import Status
     from engine.session.writer import SessionWriter
@@ -69,5 +73,5 @@ def test_a_session_without_results_or_corpus_is_refused_in_one_line(tmp_path: Pa
     writer = SessionWriter.create(tmp_path / "s.maxact", Job(model="m"))
     writer.set_status(Status(phase="stopped"))
     writer.close()
-    assert_one_line_error(maxact("stability", tmp_path / "s.maxact", home=home), "no results")
-    assert_one_line_error(maxact("stability", tmp_path / "s.maxact", "--samples", 0, home=home), "--samples", code=2)
+    assert_one_line_error(here("stability", tmp_path / "s.maxact", home=home), "no results")
+    assert_one_line_error(here("stability", tmp_path / "s.maxact", "--samples", 0, home=home), "--samples", code=2)

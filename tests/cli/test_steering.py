@@ -21,7 +21,7 @@ from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
 from maxact_tui.cli.commands import steering
 from maxact_tui.errors import UserError
-from tests.cli.test_commands import assert_one_line_error, maxact
+from tests.cli.running import assert_one_line_error, maxact
 from tests.engine.running import new_session, tiny_job, write_corpus
 
 
