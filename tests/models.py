@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.values import some
+
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
@@ -149,7 +151,7 @@ def tiny_llama_gguf(path: Path, folder: Path, quantization: str = "F32") -> Path
             weights = np.ascontiguousarray(halves.swapaxes(1, 2).reshape(weights.shape))
         packed = gguf.GGMLQuantizationType[quantization if weights.ndim == 2 else "F32"]
         stored = gguf.quants.quantize(weights.astype(np.float32), packed)
-        writer.add_tensor(names.get_name(name, (".weight",)), stored, raw_dtype=packed)
+        writer.add_tensor(some(names.get_name(name, (".weight",))), stored, raw_dtype=packed)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

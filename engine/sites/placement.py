@@ -50,7 +50,7 @@ def weights_of(module: nn.Module) -> Iterator[None]:
     if not is_offloaded(module):
         yield
         return
-    from accelerate.utils import align_module_device  # type: ignore[import-untyped]
+    from accelerate.utils import align_module_device
 
     with align_module_device(module, "cpu"):
         yield

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.job import Job
-from engine.session.records import SampleRecord, Status
+from engine.job import Detail, Job
+from engine.session.records import Phase, SampleRecord, Status
 from engine.session.writer import SessionWriter
 from engine.sites.site import HookPlan, Site
 from engine.statistics.totals import SiteTotals
@@ -72,9 +72,9 @@ def write_session(
     path: Path,
     dtype: str = "bfloat16",
     *,
-    detail: str = "compat",
+    detail: Detail = "compat",
     done: list[int] | None = None,
-    phase: str = "finished",
+    phase: Phase = "finished",
     change: dict[str, np.ndarray] | None = None,
     model: str = "some/Tiny-Model",
     pieces: dict[int, bytes] | None = None,

@@ -12,6 +12,7 @@ from engine.job import Job
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
 from tests.analysis import sessions
+from tests.values import some
 
 
 @pytest.fixture(scope="module", params=["bfloat16", "float16", "float32"])
@@ -76,7 +77,7 @@ def test_an_unfinished_session_gives_what_its_checkpoint_holds_and_says_so(tmp_p
     with SessionReader(path) as reader:
         found = analyse(reader)
     assert found.is_partial and found.samples == 2 and found.tokens == sessions.LENGTHS[[3, 7]].sum()
-    assert found.peak.sample == 7 and len(found.threads) == 2
+    assert some(found.peak).sample == 7 and len(found.threads) == 2
     assert {p.sample for p in found.convergence.points} <= {3, 7}
 
 
@@ -94,13 +95,13 @@ def test_sites_without_a_finite_number_are_an_alarm_not_a_crash(tmp_path: Path) 
     path = sessions.write_session(tmp_path / "s.maxact", change={"layer_3_hidden": nothing})
     with SessionReader(path) as reader:
         found = analyse(reader)
-    assert [found.plan.sites[i].name for i in found.nonfinite_sites] == ["layer_3_hidden"]
-    assert found.sites[found.nonfinite_sites[0]].nonfinite.nan == tokens * sessions.WIDTH
-    assert found.maximum.label == "L2 hidden"
+    assert [some(found.plan).sites[i].name for i in found.nonfinite_sites] == ["layer_3_hidden"]
+    assert some(found.sites[found.nonfinite_sites[0]]).nonfinite.nan == tokens * sessions.WIDTH
+    assert some(found.maximum).label == "L2 hidden"
 
 
 def test_lean_detail_leaves_the_verdict_open_and_still_finds_m(tmp_path: Path) -> None:
     with SessionReader(sessions.write_session(tmp_path / "s.maxact", detail="lean")) as reader:
         found = analyse(reader)
-    assert found.passes_layer_median is None and found.maximum.label == "L2 hidden"
-    assert found.emergence.layer == 1
+    assert found.passes_layer_median is None and some(found.maximum).label == "L2 hidden"
+    assert some(found.emergence).layer == 1

@@ -17,6 +17,7 @@ from engine.session.records import LIVE_FIELDS, LiveTable
 from engine.sites.site import HookPlan, Site
 from engine.statistics.totals import TOP_DTYPE
 from tests.analysis.sessions import plan
+from tests.values import some
 
 
 def magnitudes(**named: float) -> np.ndarray:
@@ -29,6 +30,7 @@ def test_a_plateau_names_every_site_within_one_bf16_step() -> None:
         layer_4_hidden=23_000.0, layer_2_mlp_gate=90_000.0,
     )  # fmt: skip
     found = find_maximum(plan(), values, "bfloat16")
+    assert found is not None
     assert found.magnitude == 23_168.0
     assert plan().sites[found.site].name == "layer_1_hidden"
     assert found.label == "L1 mlp_output, L1-L3 hidden"
@@ -45,8 +47,8 @@ def test_bf16_steps_are_the_distances_between_bf16_numbers() -> None:
 
 
 def test_fp16_overflows_above_65504() -> None:
-    assert not find_maximum(plan(), magnitudes(layer_0_hidden=65_504.0), "float32").overflows_fp16
-    assert find_maximum(plan(), magnitudes(layer_0_hidden=65_505.0), "float32").overflows_fp16
+    assert not some(find_maximum(plan(), magnitudes(layer_0_hidden=65_504.0), "float32")).overflows_fp16
+    assert some(find_maximum(plan(), magnitudes(layer_0_hidden=65_505.0), "float32")).overflows_fp16
 
 
 def test_the_live_table_gives_the_same_m_and_unseen_sites_do_not_disturb() -> None:
@@ -54,6 +56,7 @@ def test_the_live_table_gives_the_same_m_and_unseen_sites_do_not_disturb() -> No
     assert find_maximum(plan(), LiveTable(1, data).magnitude, "bfloat16") is None
     data[4, :2] = 3.0, -512.0
     found = find_maximum(plan(), LiveTable(1, data).magnitude, "bfloat16")
+    assert found is not None
     assert found.magnitude == 512 and found.label == "L0 hidden"
 
 
@@ -65,23 +68,25 @@ def test_places_outside_the_blocks_and_gaps_between_layers_are_named_as_they_are
 
 def test_a_tenfold_step_is_sudden_and_the_first_one_counts() -> None:
     found = find_emergence([(0, 1.0), (1, 9.9), (2, 99.0), (3, 5000.0)])
+    assert found is not None
     assert (found.kind, found.layer) == ("sudden", 2)
     assert found.largest_layer == 3 and found.largest_ratio == pytest.approx(5000 / 99)
     gradual = find_emergence([(0, 1.0), (1, 9.9), (2, 98.9)])
+    assert gradual is not None
     assert gradual.kind == "gradual" and gradual.layer is None and gradual.largest_layer == 2
 
 
 def test_steps_are_only_taken_between_neighbouring_layers_and_out_of_zeros_are_infinite() -> None:
     assert find_emergence([(0, 1.0), (2, 500.0)]) is None
-    assert find_emergence([(0, 0.0), (1, 3.0)]).ratio == math.inf
+    assert some(find_emergence([(0, 0.0), (1, 3.0)])).ratio == math.inf
     assert find_emergence([(0, 0.0), (1, 0.0), (2, 0.0)]) is None
 
 
 def test_a_negative_peak_is_seen_by_default_and_missed_in_compat() -> None:
     top = magnitudes(layer_1_hidden=4000.0, layer_2_hidden=4000.0, layer_3_hidden=4000.0, layer_4_hidden=40.0)
     positive = magnitudes()
-    assert find_emergence(hidden_profile(plan(), top)).layer == 1
-    assert find_emergence(positive_profile(plan(), positive)).kind == "gradual"
+    assert some(find_emergence(hidden_profile(plan(), top))).layer == 1
+    assert some(find_emergence(positive_profile(plan(), positive))).kind == "gradual"
 
 
 def level(layer: int, *entries: tuple[float, int, int, int], threshold: float = 100.0) -> Level:
@@ -166,8 +171,10 @@ def test_bootstrap_sizes_are_the_papers_or_its_shares() -> None:
 
 def test_the_five_largest_have_a_shape() -> None:
     pinned = top_structure([-8.0] * 7)
+    assert pinned is not None
     assert (pinned.sign_consistency, pinned.concentration, pinned.is_saturated) == (1.0, 1.0, True)
     alone = top_structure([100.0, -1.0, 1.0, 1.0, -1.0, 0.5])
+    assert alone is not None
     assert alone.sign_consistency == 0.6 and alone.concentration == pytest.approx(100 / 20.8)
     assert top_structure([]) is None and top_structure([0.0, 0.0]) is None
 
@@ -192,7 +199,7 @@ def test_the_published_table_is_the_papers() -> None:
 def test_a_model_stands_between_its_neighbours() -> None:
     found = standing(23_168.0)
     assert (found.tier, found.of) == ("T3", 27)
-    assert found.next_below.magnitude <= 23_168 < found.next_above.magnitude
+    assert some(found.next_below).magnitude <= 23_168 < some(found.next_above).magnitude
     assert found.larger == sum(row.magnitude > 23_168 for row in published())
     assert standing(1e9).next_above is None and standing(1.0).next_below is None
 

@@ -39,6 +39,7 @@ def summary_of(path: Path) -> ModelSummary:
 def test_the_samples_run_again_hold_m_and_the_peaks_of_most_sites(base: Path) -> None:
     with SessionReader(base) as reader:
         maxima, plan = reader.sample_maxima(), reader.meta().plan
+        assert plan is not None
         counted = [i for i, site in enumerate(plan.sites) if site.counts_for_m]
         everything = choose_peaks(reader, 100)
         assert everything == sorted(set(maxima.argmax(axis=1).tolist()))
@@ -64,6 +65,7 @@ def test_a_result_reads_back_and_the_newest_counts(base: Path, tmp_path: Path) -
         writer.close()
     with SessionReader(path) as reader:
         found = read_stability(reader)
+    assert found is not None
     assert (found.dtype, found.other_dtype, found.skipped, found.samples) == ("bfloat16", "", "why", (3,))
     assert found.maximum[:2] == (1.0, 2.0) and math.isnan(found.maximum[2])
     assert found.batch_limit == 0.25 and math.isnan(found.dtype_limit) and found.sites == SITES

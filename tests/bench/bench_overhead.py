@@ -25,9 +25,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from functools import partial
+
 import torch
 
 from engine.hooks import attach
+from engine.job import Detail
 from engine.sites.weights import input_column_maxima
 from engine.statistics.backends import BackendError, check_backend, choose_backend
 from engine.statistics.meter import Meter
@@ -36,7 +39,7 @@ from tests.bench.naive import NaiveMeter
 from tests.bench.shares import shares
 from tests.bench.workload import PRESETS, Workload, local_workload, random_workload
 
-DETAILS = ("lean", "standard", "compat")
+DETAILS: tuple[Detail, ...] = ("lean", "standard", "compat")
 Variant = Callable[[], None]
 
 
@@ -96,11 +99,11 @@ def _variants(work: Workload, captured: dict[int, torch.Tensor] | None) -> dict[
         except BackendError:
             continue
         for detail in DETAILS:
-            found[f"{backend}-{detail}"] = lambda backend=backend, detail=detail: Meter(
-                len(census), len(work.lengths), detail, backend, census, _complain
+            found[f"{backend}-{detail}"] = partial(
+                Meter, len(census), len(work.lengths), detail, backend, census, _complain
             )
         if captured is not None:
-            found[f"{backend}-full"] = lambda backend=backend: _with_quantisers(work, captured, backend)
+            found[f"{backend}-full"] = partial(_with_quantisers, work, captured, backend)
     return found
 
 
@@ -183,7 +186,7 @@ def _rounds(
     before = _timed(work.forward)
     for _ in range(rounds):
         for name, pairs in found.items():
-            run = work.forward if name == "bare again" else lambda name=name: _hooked(work, meters[name])
+            run = work.forward if name == "bare again" else partial(_hooked, work, meters[name])
             times = _timed(run)
             after = _timed(work.forward)
             pairs.append((times, tuple((a + b) / 2 for a, b in zip(before, after, strict=True))))
@@ -226,7 +229,7 @@ def _print_alone(
         if name == "none":
             continue
         meter = make()
-        runs = [_timed(lambda meter=meter: _alone(work, captured, meter)) for _ in range(3 if name == "naive" else 9)]
+        runs = [_timed(partial(_alone, work, captured, meter)) for _ in range(3 if name == "naive" else 9)]
         wall, cpu = (statistics.median(run[kind] for run in runs[1:]) for kind in (0, 1))
         print(f"{name:<18}{wall * 1e3:>9.1f}{wall / elements * 1e9:>12.2f}{cpu * 1e3:>9.1f}")
 

@@ -29,6 +29,8 @@ from maxact_tui.terminal.preparing import prepare_terminal
 
 prepare_terminal()
 
+from functools import partial
+
 import numpy as np
 import psutil
 
@@ -120,6 +122,10 @@ def shown(app: MaxactApp) -> str:
     return "\n".join(strip.text for strip in rows_of(app.screen))
 
 
+def shows(app: MaxactApp, words: str) -> bool:
+    return words in shown(app)
+
+
 async def opened(app: MaxactApp, holds: Callable[[], bool], seconds: float = 120.0) -> float:
     """Seconds until something holds, looked at whenever the application has nothing to do.
 
@@ -157,10 +163,10 @@ async def measure(session: Path, repeat: int) -> list[tuple[str, float, float, f
                 for key in pane.keys:
                     app.simulate_key(key)
                     await asyncio.sleep(0)
-                await opened(app, lambda pane=pane: pane.shows in shown(app))
+                await opened(app, partial(shows, app, pane.shows))
                 times.append(time.perf_counter() - start)
                 if number == 0 and pane.is_complete is not None:
-                    await opened(app, lambda pane=pane: pane.is_complete(app))
+                    await opened(app, partial(pane.is_complete, app))
                     complete = time.perf_counter() - start
                 await pilot.pause(0.2)
                 await pilot.press(*pane.back)

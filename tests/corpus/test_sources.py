@@ -60,11 +60,13 @@ def test_what_is_not_utf8_or_not_text_is_left_with_its_place() -> None:
 def test_reading_text_takes_no_more_memory_for_a_longer_stream() -> None:
     import tracemalloc
 
-    class Endless(io.RawIOBase):
+    class Endless(io.BytesIO):
         def __init__(self, left: int) -> None:
+            super().__init__()
             self.left = left
 
-        def read(self, size: int = -1) -> bytes:
+        def read(self, size: int | None = -1, /) -> bytes:
+            assert size is not None
             self.left -= (taken := min(size, self.left))
             return b"x" * taken
 

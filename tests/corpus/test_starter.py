@@ -29,7 +29,7 @@ def test_starter_samples_have_60_to_400_tokens_of_the_demo_model(starter: Corpus
 
 
 def test_starter_minority_samples_are_in_at_least_eight_scripts(starter: Corpus) -> None:
-    scripts = Counter()
+    scripts: Counter[str] = Counter()
     for sample in starter.samples:
         if sample.category == "minority":
             letters = Counter(unicodedata.name(c).split()[0] for c in sample.text if c.isalpha())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from corpus.cache import cache_folder, tokenize_cached
 from corpus.reading import content_hash
 from corpus.samples import Corpus, Sample
 from corpus.summary import summarise
-from corpus.tokenization import TokenizedCorpus, tokenize
+from corpus.tokenization import Policy, TokenizedCorpus, tokenize
 
 
 def corpus_of(*rows: tuple[str, str]) -> Corpus:
@@ -57,7 +58,7 @@ def test_every_length_falls_into_the_histogram(lengths: tuple[int, int]) -> None
 
 def test_the_second_tokenization_comes_from_the_cache(starter: Corpus, byte_level, tmp_path: Path) -> None:
     reports: list[int] = []
-    options = {"policy": "bos", "max_length": 100, "folder": tmp_path}
+    options: dict[str, Any] = {"policy": "bos", "max_length": 100, "folder": tmp_path}
     first = tokenize_cached(starter, byte_level, progress=lambda done, *_: reports.append(done), **options)
     assert reports
     reports.clear()
@@ -70,20 +71,21 @@ def test_the_second_tokenization_comes_from_the_cache(starter: Corpus, byte_leve
 
 def test_every_part_of_the_key_makes_another_entry(starter: Corpus, byte_level, sentencepiece_like, tmp_path) -> None:
     less = Corpus("less", starter.samples[:5], content_hash(starter.samples[:5]))
-    for which, tokenizer, policy, length in (
+    entries: tuple[tuple[Corpus, Any, Policy, int], ...] = (
         (starter, byte_level, "raw", 64),
         (less, byte_level, "raw", 64),
         (starter, sentencepiece_like, "raw", 64),
         (starter, byte_level, "chat", 64),
         (starter, byte_level, "raw", 65),
-    ):
+    )
+    for which, tokenizer, policy, length in entries:
         tokenize_cached(which, tokenizer, policy=policy, max_length=length, folder=tmp_path)
     assert len(list(tmp_path.iterdir())) == 5
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 not a zip", None])
 def test_a_damaged_entry_is_made_again(starter: Corpus, byte_level, tmp_path: Path, damage: bytes | None) -> None:
-    options = {"policy": "raw", "max_length": 64, "folder": tmp_path}
+    options: dict[str, Any] = {"policy": "raw", "max_length": 64, "folder": tmp_path}
     first = tokenize_cached(starter, byte_level, **options)
     (entry,) = tmp_path.iterdir()
     whole = entry.read_bytes()
@@ -106,7 +108,7 @@ def test_the_cache_lies_where_the_environment_says(monkeypatch, tmp_path: Path) 
 def test_the_least_recently_used_entries_make_room(starter: Corpus, byte_level, monkeypatch, tmp_path: Path) -> None:
     import os
 
-    options = {"policy": "raw", "folder": tmp_path}
+    options: dict[str, Any] = {"policy": "raw", "folder": tmp_path}
     for age, length in ((300, 60), (200, 61), (100, 62)):
         before = set(tmp_path.iterdir())
         tokenize_cached(starter, byte_level, max_length=length, **options)

@@ -71,7 +71,7 @@ def test_a_scale_per_tensor_is_that_of_the_board(name: str) -> None:
     x = activations()
     intervention = parse_intervention(name)
     assert isinstance(intervention, Quantise)
-    assert intervention.scheme is not None
+    assert isinstance(intervention.scheme, Scheme)
     distribution = calibrated(x).distribution
     assert distribution is not None
     threshold = intervention.scheme.threshold(distribution)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,8 @@ def write_corpus(path: Path, samples: int = 24) -> Path:
 def tiny_job(model: Path, corpus: Path, **changes: object) -> Job:
     """A job that takes a second."""
     fields = {"device": "cpu", "batch_tokens": 128, "backend": "torch", "threads": 1, "checkpoint_seconds": 0.0}
-    return Job(model=str(model), corpus=str(corpus), **{**fields, **changes})
+    given: dict[str, Any] = {**fields, **changes}
+    return Job(model=str(model), corpus=str(corpus), **given)
 
 
 def new_session(path: Path, job: Job) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from engine import runner
 from engine.job import Job
 from engine.loading.load import LoadedModel
 from engine.preparation import Prepared
+from engine.preparation import prepare as plain_prepare
 from engine.report.reference import activation_stats, top5_stats
 from engine.session.reader import SessionReader
 from tests.engine.running import new_session
@@ -41,10 +43,9 @@ def oracle(name: str) -> dict[str, Any]:
 
 def run_oracle_corpus(folder: Path, demo_gguf: Path, monkeypatch: pytest.MonkeyPatch, dtype: str) -> Path:
     """Run the oracle's texts in compat detail; float32 means the bfloat16 weights, computed with in float32."""
-    original = runner.prepare
 
     def prepare(*arguments: Any) -> Prepared:
-        prepared: Prepared = original(*arguments)
+        prepared: Prepared = plain_prepare(*arguments)
         if dtype == "float32":
             prepared.loaded.model.float()
         expected = [json.loads(line)["input_ids"] for line in (ORACLES / "smollm2_tokens.jsonl").open(encoding="utf-8")]
@@ -78,7 +79,7 @@ def worst_deviations(found: dict[str, Any], expected: dict[str, Any]) -> dict[st
 
 
 def test_every_field_of_the_reference_in_float32(
-    tmp_path: Path, demo_gguf: Path, monkeypatch: pytest.MonkeyPatch, record_property: pytest.RecordProperty
+    tmp_path: Path, demo_gguf: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
     expected = oracle("fp32_activation_stats")
     with SessionReader(run_oracle_corpus(tmp_path, demo_gguf, monkeypatch, "float32")) as reader:

@@ -105,7 +105,10 @@ def test_texts_added_to_a_paused_run_leave_it_paused_and_are_measured_once_it_go
     def acts(user: User) -> None:
         user.wait(lambda: user.status().phase == "paused")
         user.ask("add", corpus=str(more))
-        phases = {(user.status().phase, user.status().detail) for _ in range(20) if time.sleep(0.02) is None}
+        phases = set()
+        for _ in range(20):
+            time.sleep(0.02)
+            phases.add((user.status().phase, user.status().detail))
         assert phases == {PAUSED}
         status = user.status()
         assert (status.samples_done, status.samples_total, status.batches_total) == (done, 12, 12)

@@ -19,6 +19,7 @@ import torch
 from engine import runner
 from engine.memory import split_batches
 from engine.preparation import Prepared
+from engine.preparation import prepare as plain_prepare
 from engine.process import start_engine
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED
@@ -191,10 +192,9 @@ def test_a_sample_that_never_fits_is_skipped_and_named(
 
 
 def fail_above(monkeypatch: pytest.MonkeyPatch, tokens: int) -> None:
-    original = runner.prepare
 
     def prepare(*arguments: object) -> Prepared:
-        prepared: Prepared = original(*arguments)  # type: ignore[arg-type]
+        prepared: Prepared = plain_prepare(*arguments)  # type: ignore[arg-type]
 
         def out_of_memory(module: object, args: tuple[torch.Tensor, ...]) -> None:
             if args[0].shape[0] * args[0].shape[1] > tokens:

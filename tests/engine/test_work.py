@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from engine.session.records import ENDED, Command, Result
 from engine.session.requests import send_command
 from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
 from tests.models import TINY_LLAMA, tiny_folder, tiny_llama_folder
+from tests.values import some
 
 DEADLINE_SECONDS = 120.0
 
@@ -59,7 +61,7 @@ class TestProbeDuringARun:
             model = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
             states = model(ids, output_hidden_states=True).hidden_states
         with SessionReader(path) as reader:
-            sites = {site.name: number for number, site in enumerate(reader.meta().plan.sites)}
+            sites = {site.name: number for number, site in enumerate(some(reader.meta().plan).sites)}
             assert b"".join(reader.pieces(arrays["token_ids"])).decode() == text
         for layer in range(len(states) - 2):
             state = states[layer + 1][0].numpy()
@@ -83,7 +85,7 @@ class TestProbeDuringARun:
 
     def test_what_cannot_be_done_is_refused_in_one_line(self, llama: Path, tmp_path: Path) -> None:
         path = new_session(tmp_path / "a.maxact", tiny_job(llama, write_corpus(tmp_path / "c.jsonl")))
-        wrong = [{"text": ""}, {"sample": 999}, {"text": "sea", "policy": "sung"}]
+        wrong: list[dict[str, Any]] = [{"text": ""}, {"sample": 999}, {"text": "sea", "policy": "sung"}]
         numbers = [send_command(path, "probe", arguments) for arguments in wrong]
         cancelled = send_command(path, "probe", {"text": "sea"})
         send_command(path, "cancel", {"command": cancelled})

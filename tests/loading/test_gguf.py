@@ -208,7 +208,7 @@ def test_the_quick_reader_reads_what_ggufs_own_reader_reads(tiny_gguf):
         values = [quick.fields[name].parts[index] for index in quick.fields[name].data]
         assert quick.fields[name].types == field.types
         if field.types == [gguf.GGUFValueType.ARRAY, gguf.GGUFValueType.STRING]:
-            assert [value.decode() for value in values] == field.contents()
+            assert [bytes(value).decode() for value in values] == field.contents()
         elif field.types[0] == gguf.GGUFValueType.ARRAY:
             assert [value[0] for value in values] == field.contents()
         else:

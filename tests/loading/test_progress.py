@@ -10,7 +10,7 @@ from engine.loading.progress import LoadProgress, ProgressBar, Reporter
 
 
 def test_every_phase_and_every_end_is_reported_and_little_between():
-    seen = []
+    seen: list[LoadProgress] = []
     reporter = Reporter(seen.append)
     for phase in ("one", "two"):
         for done in range(10_001):
@@ -47,7 +47,7 @@ def test_a_callback_that_raises_stops_every_thread():
 
 
 def test_a_bar_looks_like_tqdm_to_a_library():
-    seen = []
+    seen: list[LoadProgress] = []
     with ProgressBar(range(3), reporter=Reporter(seen.append), phase="p", counts="tensors", desc="x", unit="it") as bar:
         assert list(bar) == [0, 1, 2]
         bar.set_description("y")
@@ -57,12 +57,12 @@ def test_a_bar_looks_like_tqdm_to_a_library():
 
 
 def test_a_folder_is_loaded_in_named_phases(tiny_model_folder):
-    phases = []
+    phases: list[tuple[str, int, int | None]] = []
     load_model(Job(model=str(tiny_model_folder), device="cpu"), lambda p: phases.append((p.phase, p.done, p.total)))
     names = list(dict.fromkeys(phase for phase, _, _ in phases))
     assert names == ["looking up", "importing transformers", "reading config", "reading tokenizer", "loading weights"]
     last = phases[-1]
-    assert last[0] == "loading weights" and last[1] == last[2] > 20
+    assert last[0] == "loading weights" and last[1] == last[2] and last[1] > 20
 
 
 def test_a_load_is_cancelled_by_an_exception_which_comes_out_unchanged(tiny_model_folder):

@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from engine import runner
 from engine.job import Job
 from engine.preparation import Prepared
+from engine.preparation import prepare as plain_prepare
 from engine.quantization.populations import Populations
 from engine.quantization.schemes import Scheme, parse_scheme
 from engine.session.reader import SessionReader
@@ -77,15 +79,14 @@ class Captured:
 
 def run_check(folder: Path, model: str, captured: Captured) -> Path:
     """Run the twelve texts by the paper's protocol; the session is finished."""
-    original = runner.prepare
 
     def prepare(*arguments: Any) -> Prepared:
-        prepared: Prepared = original(*arguments)
+        prepared: Prepared = plain_prepare(*arguments)
         captured.watch(prepared)
         return prepared
 
-    runner.prepare = prepare
-    try:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runner, "prepare", prepare)
         path = new_session(
             folder / "check.maxact",
             Job(
@@ -95,8 +96,6 @@ def run_check(folder: Path, model: str, captured: Captured) -> Path:
         )  # fmt: skip
         if runner.run(path):
             raise SystemExit(f"the run failed; see {path}.log")
-    finally:
-        runner.prepare = original
     return path
 
 

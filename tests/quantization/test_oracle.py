@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -30,10 +30,10 @@ def activations(loaded_demo: LoadedModel) -> dict[str, tuple[torch.Tensor, torch
     samples = [json.loads(line)["input_ids"] for line in lines]
     found: dict[str, list[list[torch.Tensor]]] = {}
     handles = []
-    state: dict[str, object] = {}
+    state: dict[str, Any] = {}
 
     def keep(name: str):
-        def hook(module: object, arguments: object, output: object) -> None:
+        def hook(module: object, arguments: object, output: Any) -> None:
             tensor = output[0] if isinstance(output, tuple) else output
             found.setdefault(name, [[], []])[state["part"]].append(tensor[state["mask"]].clone())
 

@@ -12,6 +12,7 @@ from engine.quantization.distribution import Distribution
 from engine.quantization.removal import largest_channels, remainder_error, remove
 from engine.quantization.schemes import evaluate, fake_quantise, parse_scheme
 from engine.statistics.totals import TOP_DTYPE, SiteTotals, order_top
+from tests.values import some
 
 SAMPLES, LENGTH, WIDTH = 12, 40, 64
 
@@ -65,23 +66,27 @@ def test_what_the_totals_know_is_exact() -> None:
     x, totals = measured(2000.0)
     assert largest_channels(totals, 3) == (17, 3, 9)
     # Every one of the 100 largest is in channel 9 or at position 0, so what is left is known only by a bound ...
-    assert not remove(totals, first_tokens=SAMPLES, channels=(9,)).is_largest_exact
+    assert not some(remove(totals, first_tokens=SAMPLES, channels=(9,))).is_largest_exact
     # ... while without channel 9 the two massive ones are told apart from everything else.
     left = remove(totals, channels=(17, 3))
+    assert left is not None
     assert left.is_largest_exact and left.distribution.largest == np.abs(np.delete(x, (17, 3), axis=2)).max()
     assert left.removed >= 2 * SAMPLES
     nothing = remove(totals)
+    assert nothing is not None
     assert (nothing.removed, nothing.uncertain) == (0, 0)
-    assert nothing.distribution.sum_squares == Distribution.of(totals).sum_squares
+    assert nothing.distribution.sum_squares == some(Distribution.of(totals)).sum_squares
 
 
 def test_keeping_massive_channels_in_bfloat16_helps_as_much_as_it_does() -> None:
     x, totals = measured(20_000.0)
     others = np.delete(x, (17, 3), axis=2).reshape(-1)
-    before = remainder_error(remove(totals, channels=(17, 3)), parse_scheme("int8"), 20_000.0)
+    before = remainder_error(some(remove(totals, channels=(17, 3))), parse_scheme("int8"), 20_000.0)
     left = remove(totals, channels=largest_channels(totals, 2))
+    assert left is not None
     after = remainder_error(left, parse_scheme("int8"), left.distribution.largest)
     whole = Distribution.of(totals)
+    assert whole is not None
     assert before.lowest_db <= sqnr(others, "int8", 20_000.0, whole) <= before.highest_db
     assert after.error.sqnr_db == pytest.approx(sqnr(others, "int8", left.distribution.largest, whole), abs=0.3)
     assert after.lowest_db > before.highest_db + 20
@@ -90,6 +95,7 @@ def test_keeping_massive_channels_in_bfloat16_helps_as_much_as_it_does() -> None
 def test_the_carriers_of_the_error_are_those_of_the_elements() -> None:
     x, totals = measured(2000.0)
     whole, scheme = Distribution.of(totals), parse_scheme("int8-q0.99")
+    assert whole is not None
     threshold = scheme.threshold(whole)
     squares = (fake_quantise(x, scheme, threshold, whole) - x) ** 2
     found = error_carriers(totals.top, whole, scheme, threshold)
@@ -115,8 +121,9 @@ def test_sites_without_numbers_are_no_trouble(kind: str) -> None:
         totals.histogram[0x7F80] = 2
         totals.nonfinite[1] = 2
     left = remove(totals, first_tokens=2, channels=(1,))
+    assert left is not None
     found = remainder_error(left, parse_scheme("int8"), left.distribution.largest)
     assert left.distribution.largest == 0 and found.error.is_zero
     assert found.lowest_db == found.highest_db == math.inf
-    assert error_carriers(totals.top, Distribution.of(totals), parse_scheme("int8"), 0.0).listed == 0
+    assert error_carriers(totals.top, some(Distribution.of(totals)), parse_scheme("int8"), 0.0).listed == 0
     assert evaluate(left.distribution, parse_scheme("int4-mse")).rmse == 0

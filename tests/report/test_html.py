@@ -17,6 +17,7 @@ from engine.report.export import render
 from engine.session.reader import SessionReader
 from tests.analysis import sessions
 from tests.report.test_readable import hostile  # noqa: F401  (a fixture)
+from tests.values import some
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -75,7 +76,7 @@ def test_the_page_loads_and_runs_nothing(session_files: dict[str, Path]) -> None
     assert page.tags.isdisjoint({"script", "link", "img", "iframe", "object", "embed", "image", "form", "base"})
     assert ("meta", "content", "default-src 'none'; style-src 'unsafe-inline'") in page.attributes
     addresses = [v for _, name, v in page.attributes if name in ("href", "src", "xlink:href")]
-    assert all(v.startswith(("#", "https://arxiv.org/abs/")) for v in addresses)
+    assert all(some(v).startswith(("#", "https://arxiv.org/abs/")) for v in addresses)
     assert not re.search(r"url\((?!#)|@import", text)
 
 
@@ -95,7 +96,7 @@ def test_colours_follow_the_page_and_ids_are_not_repeated(session_files: dict[st
     assert "#0102" not in text and "prefers-color-scheme: dark" in text
     used = set(re.findall(r"var\((--[a-z0-9]+)\)", text))
     assert used <= set(re.findall(r"(--[a-z0-9]+):", text))
-    ids = {}
+    ids: dict[str, bytes] = {}
     for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
         for element in ElementTree.fromstring(svg).iter():
             name = element.get("id")
@@ -173,6 +174,7 @@ def test_chromium_shows_the_page_without_a_complaint_a_request_or_sideways_scrol
     shown, complaints = chromium(frame, 1400, scheme)
     assert complaints == []
     found = re.search(r"<title>\[(\d+),(\d+),(\d+),(\d+),(\d+)\]</title>", shown)
+    assert found is not None
     scroll, inner, requests, figures, red = map(int, found.groups())
     assert inner == width and scroll <= inner and requests == 0 and figures >= 5
     assert (red < 100) is (scheme == DARK)

@@ -84,8 +84,10 @@ def test_quantiser_errors_are_a_row_for_each_site_and_scheme(tmp_path: Path) -> 
     rows = {(row["site"], row["scheme"]): row for row in table.to_pylist()}
     assert len(rows) == table.num_rows == len(sessions.plan().sites) * len(board.schemes)
     for site, errors in zip(sessions.plan().sites, board.rows, strict=True):
+        assert errors is not None
         for scheme, error in zip(board.schemes, errors, strict=True):
             row = rows[site.name, scheme.name]
+            assert error is not None
             assert (row["sqnr_db"], row["rel_rmse"], row["rel_mae"]) == (error.sqnr_db, error.rel_rmse, error.rel_mae)
             assert (row["clip_rate"], row["threshold"], row["count"]) == (error.clip_rate, error.threshold, error.count)
     assert rows["layer_0_hidden", "int8"]["sqnr_db"] == math.inf

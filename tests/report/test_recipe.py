@@ -17,6 +17,7 @@ from engine.report.recipe import LOSS_DB, input_losses, smoothings
 from engine.session.reader import SessionReader
 from tests.report.test_scales import run  # noqa: F401  (a fixture)
 from tests.sites.capture import planned
+from tests.values import some
 
 NAMES = {"type": "array", "items": {"type": "string"}}
 # SmoothQuantModifier and QuantizationModifier as llm-compressor 0.14 documents them.
@@ -75,10 +76,10 @@ def test_smoothing_by_its_mappings_leaves_the_model_what_it_was(recipe: dict, ti
     ids = torch.arange(40).reshape(2, 20) % model.config.vocab_size
     with torch.inference_mode():
         before = model(input_ids=ids).logits
-        smoothed = set()
+        smoothed: set[tuple[str, str]] = set()
         for balance, smooth in recipe["SmoothQuantModifier"]["mappings"]:
             for name, module in matching(model, smooth).items():
-                block = re.match(r"model\.layers\.\d+\.", name).group()
+                block = some(re.match(r"model\.layers\.\d+\.", name)).group()
                 scale = torch.linspace(0.5, 3, module.weight.shape[0], dtype=torch.float64)
                 module.weight.div_(scale if module.weight.ndim == 1 else scale[:, None])
                 readers = {n: m for p in balance for n, m in matching(model, p).items() if n.startswith(block)}
@@ -115,7 +116,7 @@ def test_the_loss_is_that_of_the_inputs_themselves(run: Path, tiny_model_folder:
     with SessionReader(run) as reader, torch.inference_mode():
         (loss,) = [one for one in input_losses(reader) if one.site == "layer_1_down_proj_input"]
         for number, _, _ in reader.sample_labels():
-            model(input_ids=torch.from_numpy(reader.sample(number).token_ids).long()[None])
+            model(input_ids=torch.from_numpy(some(reader.sample(number)).token_ids).long()[None])
     x = torch.cat(seen)
 
     def sqnr(scale: torch.Tensor) -> float:

@@ -17,6 +17,7 @@ from engine.report.errors import ReportError
 from engine.report.export import export_session, render
 from engine.session.reader import SessionReader
 from tests.engine.running import new_session, tiny_job, write_corpus
+from tests.values import some
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def expected(run: Path, tiny_model_folder: Path) -> dict[str, torch.Tensor]:
             module.register_forward_pre_hook(hook(name))
     with SessionReader(run) as reader, torch.inference_mode():
         for number, _, _ in reader.sample_labels():
-            model(input_ids=torch.from_numpy(reader.sample(number).token_ids).long()[None])
+            model(input_ids=torch.from_numpy(some(reader.sample(number)).token_ids).long()[None])
     return found
 
 

@@ -19,6 +19,7 @@ from engine.session.splits import CALIBRATION, CLOSED, CLOSED_OWNER, EVALUATION,
 from engine.session.writer import SessionWriter
 from engine.statistics.pass_sums import PassSums
 from tests.analysis import sessions
+from tests.values import some
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,7 @@ def set_apart(path: Path) -> None:
         status, totals = reader.status(), list(reader.iter_totals())
     further: dict[str, dict[str, np.ndarray]] = {CLOSED_OWNER: {CLOSED: np.asarray(REST, np.int64)}}
     for number, one in enumerate(totals):
+        assert one is not None
         half = one.histogram // 2
         further[f"{CALIBRATION}{number}"] = {"histogram": half, "extremes": np.asarray(one.extremes)}
         further[f"{EVALUATION}{number}"] = {"histogram": one.histogram - half}
@@ -115,7 +117,7 @@ def test_quantisers_from_histograms_and_from_the_pass_are_in_the_document(schema
     assert [(s["name"], s["source"]) for s in found["schemes"]] == [(s.name, s.source) for s in board.schemes]
     embedding = {error["name"]: error for error in found["sites"][0]["schemes"]}
     assert embedding["int8-token"]["sqnr_db"] == pytest.approx(20) and embedding["int8-token"]["threshold"] is None
-    assert embedding["int8"]["threshold"] == board.rows[0][0].threshold
+    assert embedding["int8"]["threshold"] == some(some(board.rows[0])[0]).threshold
     assert [line["sites"] for line in found["schemes"] if line["source"] == "in pass"] == [1]
     assert "int8-token" not in {error["name"] for error in found["sites"][1]["schemes"]}
 

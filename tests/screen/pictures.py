@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from textual.app import App
 
@@ -18,7 +19,7 @@ from maxact_tui.terminal.private import rows_of
 FOLDER = Path(__file__).parent / "pictures"
 
 
-def screen_text(app: App[object]) -> str:
+def screen_text(app: App[Any]) -> str:
     """What the app shows, one line per row, without trailing blanks."""
     strips = rows_of(app.screen)
     return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips) + "\n"

@@ -17,7 +17,7 @@ from maxact_tui.texts.numbers import signed
 from maxact_tui.watching import looking
 from maxact_tui.watching.looking import Look
 from maxact_tui.watching.snapshot import Wish
-from tests.screen.conftest import Shown, settle
+from tests.screen.conftest import Shown, matches, settle, shows
 from tests.screen.pictures import screen_text
 from tests.screen.sessions import SessionScript
 
@@ -58,12 +58,12 @@ async def test_channels_and_threads_say_as_of_how_many_tokens_they_are(shown: Sh
         await settle(pilot, lambda app: app.snapshot.view is not None)
         for key, title in (("c", "Channels across layers"), ("t", "Threads: ")):
             await pilot.press(key)
-            await settle(pilot, lambda app, title=title: title in screen_text(app))
+            await settle(pilot, shows(title))
             await settle(pilot, lambda app: "channel 50" in screen_text(app) or "L11-L28" in screen_text(app))
             assert (seen in screen_text(pilot.app)) == (key == "t"), "the numbers are of now"
             if key == "c":
                 tick(script)
-            await settle(pilot, lambda app, title=title: re.search(f"{title}.*{seen}", screen_text(app)) is not None)
+            await settle(pilot, matches(f"{title}.*{seen}"))
             await pilot.press("escape")
 
 

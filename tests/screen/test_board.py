@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.effect.interventions import Scope, parse_intervention
+from engine.effect.interventions import Quantise, Scope, parse_intervention
 from engine.effect.request import read_request
 from engine.effect.results import Effect, Numbers, Outcome
 from engine.quantization.board import compute_board
@@ -20,6 +20,7 @@ from engine.quantization.schemes import Scheme, evaluate
 from engine.session.reader import SessionReader
 from engine.session.splits import SplitRecord
 from engine.statistics.pass_sums import PassSums
+from engine.statistics.totals import SiteTotals
 from maxact_tui.pages.boardsheet import Order, ordered, overflow_sheet, scheme_sheet, scheme_titles
 from maxact_tui.pages.effects import tuned_name
 from maxact_tui.pages.int8page import best_words, int8_page
@@ -37,6 +38,7 @@ from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import check_picture, screen_text
 from tests.screen.terminal import Terminal
+from tests.values import some
 
 SIZES = [(80, 24), (200, 60)]
 
@@ -83,22 +85,24 @@ async def test_the_int8_tab_looks_as_pictured(shown: Shown, clean_session: Path,
 
 async def test_s_sorts_by_the_column_under_the_cursor_worst_first(shown: Shown, clean_session: Path) -> None:
     with SessionReader(clean_session) as reader:
-        board = compute_board([Distribution.of(t) for t in reader.all_totals()])
+        board = compute_board([Distribution.of(some(t)) for t in reader.all_totals()])
         plan = reader.meta().plan
     async with shown(clean_session, 120, 36) as pilot:
         await settle(pilot, is_complete)
         await pilot.press("i")
         await settle(pilot, is_board)
         screen = pilot.app.screen
-        for presses, key in (([], lambda row: row[0].sqnr_db), (["right"] * 3 + ["s"], lambda row: row[3].sqnr_db)):
+        assert plan is not None
+        for presses, column in (([], 0), (["right"] * 3 + ["s"], 3)):
             await pilot.press(*presses)
             await pilot.pause()
-            expected = sorted(range(len(plan.sites)), key=lambda site: key(board.rows[site]))
+            worst = [some(some(row)[column]).sqnr_db for row in board.rows]
+            expected = sorted(range(len(plan.sites)), key=worst.__getitem__)
             assert screen.table.sites == expected
             assert screen.tuned_site == expected[0]
         assert "by int8-mse, worst first" in screen_text(pilot.app)
         await pilot.press("S")
-        assert [key(board.rows[site]) for site in screen.table.sites] == sorted(map(key, board.rows), reverse=True)
+        assert [worst[site] for site in screen.table.sites] == sorted(worst, reverse=True)
         await pilot.press("s")
         assert screen.table.sites == list(range(len(plan.sites)))
         await pilot.press("slash", *"comp:hidden L3-5", "enter")
@@ -108,7 +112,7 @@ async def test_s_sorts_by_the_column_under_the_cursor_worst_first(shown: Shown, 
         heading, *rows = [row.split("\t") for row in screen.copied(whole=True).splitlines()]
         assert heading[:4] == ["site", "layer", "component", "int8"]
         assert [row[0] for row in rows] == [plan.sites[site].name for site in screen.table.sites]
-        assert float(rows[0][3]) == pytest.approx(board.rows[screen.table.sites[0]][0].sqnr_db)
+        assert float(rows[0][3]) == pytest.approx(some(some(board.rows[screen.table.sites[0]])[0]).sqnr_db)
 
 
 async def test_enter_opens_the_site_under_the_quantiser_and_esc_comes_back(shown: Shown, clean_session: Path) -> None:
@@ -141,6 +145,7 @@ async def test_the_slider_shows_what_the_quantiser_computes(shown: Shown, clean_
         await settle(pilot, is_int8)
         screen = pilot.app.screen
         whole = Distribution.of(screen.snapshot.view.totals)
+        assert whole is not None
         assert sqnr_of(pilot.app) == pytest.approx(evaluate(whole, Scheme()).sqnr_db, abs=0.051)
         for keys in (["left"], ["pagedown"] * 5, ["less_than_sign", "comma"], ["right"] * 7):
             await pilot.press(*keys)
@@ -179,16 +184,17 @@ async def test_what_if_is_what_the_totals_tell(shown: Shown, clean_session: Path
         await pilot.pause()
         channels = largest_channels(totals, 2)
         left = remove(totals, channels=channels)
-        after = remainder_error(left, Scheme(), left.distribution.largest)
+        assert left is not None
+        after = remainder_error(left, Scheme(), some(left.distribution).largest)
         text = screen_text(pilot.app)
         assert f"2 channels in bf16: {channels[0]}, {channels[1]}" in text
         assert f"→ {after.error.sqnr_db:.1f} dB ({after.lowest_db:.1f} to {after.highest_db:.1f})" in text
-        whole = Distribution.of(totals).sum_squares / (after.error.rmse**2 * after.error.count)
+        whole = some(Distribution.of(totals)).sum_squares / (after.error.rmse**2 * after.error.count)
         assert f"≥ {10 * math.log10(whole):.1f} dB" in text
         await pilot.press("minus", "minus", "0")
         await pilot.pause()
-        left = remove(totals, first_tokens=len(totals.sample_max) * 1)
-        after = remainder_error(left, Scheme(), left.distribution.largest)
+        left = some(remove(totals, first_tokens=len(totals.sample_max) * 1))
+        after = remainder_error(left, Scheme(), some(left.distribution).largest)
         text = screen_text(pilot.app)
         assert "[x] without position 0 (this run added no BOS)" in text
         assert f"→ {after.error.sqnr_db:.1f} dB" in text
@@ -225,10 +231,12 @@ async def test_the_end_of_the_slider_says_whose_maximum_it_is(shown: Shown, clea
     async with shown(clean_session, 80, 24) as pilot:
         await settle(pilot, is_complete)
         view, look = pilot.app.snapshot.view, pilot.app.look
+    assert view is not None
     largest = exact_text(view.summary.magnitude)
     halves = replace(view.quant.populations, split=SplitRecord((0, 1), (2, 3)))
     split = replace(view, quant=replace(view.quant, populations=halves))
     for shown_view, said in ((view, f" max |x| {largest}"), (split, f" calibration max |x| {largest}")):
+        assert shown_view is not None
         page = int8_page(Tuner(shown_view, 0), Tuning(), "raw", look, 78, 18, has_list=True)
         (row,) = [strip.text for strip in page if "max |x|" in strip.text]
         assert row.endswith(said) and len(row) <= 78
@@ -237,18 +245,20 @@ async def test_the_end_of_the_slider_says_whose_maximum_it_is(shown: Shown, clea
 async def test_a_moved_threshold_is_the_number_that_is_shown_and_named(shown: Shown, clean_session: Path) -> None:
     async with shown(clean_session, 80, 24) as pilot:
         await settle(pilot, is_complete)
-        tuner = Tuner(pilot.app.snapshot.view, 0)
+        tuner = Tuner(some(pilot.app.snapshot.view), 0)
     for column, scheme in enumerate(tuner.view.quant.board.schemes):
         tuning, passed = Tuning(column, channels=1), []
         for _ in range(100):
             tuning = tuner.moved(tuning, 1 / FINE)
-            passed.append(tuning.threshold)
-            threshold = read_number(exact_short(tuning.threshold))
-            assert threshold == tuning.threshold
-            if scheme.kind == "int" and scheme.is_symmetric:
+            passed.append(some(tuning.threshold))
+            threshold = read_number(exact_short(passed[-1]))
+            assert threshold == passed[-1]
+            if isinstance(scheme, Scheme) and scheme.kind == "int" and scheme.is_symmetric:
                 name = tuned_name(scheme, tuning)
                 assert len(name) <= len("int8-t0.0012345-keep1")
-                assert parse_intervention(name).scheme.value == threshold
+                change = parse_intervention(name)
+                assert isinstance(change, Quantise) and isinstance(change.scheme, Scheme)
+                assert change.scheme.value == threshold
         assert passed == sorted(set(passed), reverse=True)
         for _ in range(100):
             assert tuning.threshold is not None
@@ -260,7 +270,7 @@ async def test_sites_without_a_number_say_why(shown: Shown, tmp_path: Path) -> N
     script = sessions.SessionScript(tmp_path / "odd.maxact", layers=3, massive=None, hostile=False)
     script.load()
     script.tick()
-    totals = [script._totals(number) for number in range(len(script.plan.sites))]
+    totals: list[SiteTotals] = [script._totals(number) for number in range(len(script.plan.sites))]
     totals[1].histogram[:], totals[1].extremes[:] = 0, 0
     totals[1].histogram[0] = totals[1].elements
     exact = np.zeros_like(totals[2].histogram)
@@ -269,8 +279,7 @@ async def test_sites_without_a_number_say_why(shown: Shown, tmp_path: Path) -> N
     totals[3].histogram[0x7FC0] += 5
     totals[3].histogram[0] -= 5
     totals[3].nonfinite[0] = 5
-    totals[4] = None
-    script.writer.checkpoint(script.status, totals, np.arange(len(script.samples)))
+    script.writer.checkpoint(script.status, [*totals[:4], None, *totals[5:]], np.arange(len(script.samples)))
     async with shown(script.path, 120, 36) as pilot:
         await settle(pilot, lambda app: app.snapshot.view is not None)
         await pilot.press("i")
@@ -289,7 +298,8 @@ def test_the_board_is_one_line_per_site_with_titles_that_fit(clean_session: Path
     look = choose_look("256")
     with SessionReader(clean_session) as reader:
         view, plan = read_board(reader), reader.meta().plan
-        magnitudes = [float(np.abs(t.extremes).max()) for t in reader.all_totals()]
+        magnitudes = [float(np.abs(some(t).extremes).max()) for t in reader.all_totals()]
+    assert plan is not None
     sheet = scheme_sheet(view, plan, look)
     assert view.magnitudes.tolist() == magnitudes
     assert len(sheet.columns) == len(view.board.schemes) == 12
@@ -353,7 +363,9 @@ async def test_an_effect_is_asked_for_followed_and_listed(shown: Shown, tmp_path
         asked = read_request(command.arguments)
         assert (command.name, asked.scope.site) == ("effect", site)
         threshold = pilot.app.screen.tuning.threshold
-        assert asked.interventions[0].scheme.value == threshold
+        (change,) = asked.interventions
+        assert isinstance(change, Quantise) and isinstance(change.scheme, Scheme)
+        assert change.scheme.value == threshold
         assert asked.interventions[0].name == f"int8-t{exact_text(threshold)}"
         assert f"moved to T {exact_text(threshold)}:" in screen_text(pilot.app)
         script.writer.answer(command, "working", done=3, total=9, text="the unchanged model")

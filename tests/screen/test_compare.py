@@ -18,7 +18,7 @@ from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.shell.application import MaxactApp
 from maxact_tui.terminal.palette import choose_look
 from tests.screen import sessions
-from tests.screen.conftest import Shown, is_complete, settle
+from tests.screen.conftest import AppPilot, Shown, is_complete, settle
 from tests.screen.pictures import check_picture, screen_text
 from tests.screen.terminal import Terminal
 
@@ -39,7 +39,7 @@ def is_read(app: MaxactApp) -> bool:
     return isinstance(app.screen, ComparisonScreen) and "What was" in screen_text(app)
 
 
-async def open_comparison(pilot: object, paths: list[Path]) -> None:
+async def open_comparison(pilot: AppPilot, paths: list[Path]) -> None:
     await settle(pilot, is_complete)
     await pilot.app.open_comparison(paths)
     await settle(pilot, lambda app: "reading" not in screen_text(app) and "Summary" in screen_text(app))

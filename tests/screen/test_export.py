@@ -16,7 +16,7 @@ from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.reading import ReadingScreen
 from maxact_tui.shell.application import MaxactApp
 from tests.screen import sessions
-from tests.screen.conftest import Shown, is_complete, settle
+from tests.screen.conftest import AppPilot, Shown, is_complete, settle
 from tests.screen.pictures import check_picture, screen_text
 
 CSV_NAMES = [f"run.{table}.csv" for table in ("sites", "top", "channels", "samples", "quantization")]
@@ -39,7 +39,7 @@ def told(app: MaxactApp) -> str:
     return "".join(line.strip() for line in screen_text(app).splitlines())
 
 
-async def mark_only(pilot: object, *names: str) -> None:
+async def mark_only(pilot: AppPilot, *names: str) -> None:
     """Open the dialog and mark just these formats."""
     await pilot.press("e")
     await settle(pilot, lambda app: isinstance(app.screen, ExportScreen))
@@ -56,6 +56,7 @@ async def test_the_dialog_looks_as_pictured(shown: Shown, clean_session: Path, c
     async with shown(clean_session, columns, rows) as pilot:
         await settle(pilot, is_complete)
         meta = pilot.app.snapshot.meta
+        assert meta is not None
         await pilot.app.push_screen(ExportScreen(pilot.app.look, Path("/results/run-export"), meta, partial=True))
         await pilot.press("down", "space")
         await settle(pilot, lambda app: "▸ [x]" in screen_text(app))

@@ -16,9 +16,11 @@ from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.threads import ThreadsScreen
 from maxact_tui.texts.editing import LineEditor
+from maxact_tui.widgets.picker import Picker
 from tests.screen import sessions
-from tests.screen.conftest import Shown, is_complete, settle
+from tests.screen.conftest import Shown, is_complete, settle, shows
 from tests.screen.pictures import check_picture, screen_text
+from tests.values import some
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +30,7 @@ def no_history() -> None:
 
 def rows(pilot: Pilot[int]) -> list[str]:
     """The lines of the list's table."""
-    picker = pilot.app.screen.query_one("Picker")
+    picker = pilot.app.screen.query_one(Picker)
     return ["".join(segment.text for segment in strip).rstrip() for strip in picker.lines[1:]]
 
 
@@ -90,7 +92,7 @@ async def test_earlier_filters_come_back_with_the_arrows(shown: Shown, clean_ses
         await open_site(pilot)
         for query in ("cat:code", "cat:web"):
             await pilot.press("slash", "ctrl+u", *query, "enter")
-            await settle(pilot, lambda app, query=query: f"/ {query} " in screen_text(app))
+            await settle(pilot, shows(f"/ {query} "))
         await pilot.press("escape", "2", "slash", "up", "up", "down", "up", "enter")
         await settle(pilot, lambda app: "/ cat:code " in screen_text(app))
 
@@ -141,7 +143,7 @@ async def test_threads_are_kept_by_the_layers_they_live_in(shown: Shown, clean_s
         await settle(pilot, lambda app: "/ L20 chan:0  1 of " in screen_text(app))
         await pilot.press("enter")
         await settle(pilot, lambda app: isinstance(app.screen, SiteScreen))
-        assert pilot.app.snapshot.plan.sites[pilot.app.screen.site].name == "layer_11_hidden"
+        assert some(pilot.app.snapshot.plan).sites[pilot.app.screen.site].name == "layer_11_hidden"
 
 
 async def test_sessions_are_kept_by_state_and_model(
@@ -184,10 +186,10 @@ async def test_the_heatmap_shows_the_rows_and_columns_a_filter_keeps(shown: Show
         assert "layer 10 hidden" in screen_text(pilot.app)  # the nearest to the embedding, where the cursor was
         check_picture("filter-heatmap-80x24", screen_text(pilot.app))
         await pilot.press("down", "down", "down", "down", "down", "left", "left")
-        assert pilot.app.snapshot.plan.sites[pilot.app.screen.site].name == "layer_14_attn_output"
+        assert some(pilot.app.snapshot.plan).sites[pilot.app.screen.site].name == "layer_14_attn_output"
         await pilot.press("escape")
         await settle(pilot, lambda app: "esc clears" not in screen_text(app) and "gate" in screen_text(app))
-        assert pilot.app.snapshot.plan.sites[pilot.app.screen.site].name == "layer_14_attn_output"
+        assert some(pilot.app.snapshot.plan).sites[pilot.app.screen.site].name == "layer_14_attn_output"
 
 
 async def test_keys_typed_ahead_of_the_filter_reach_the_heatmap_and_the_cursor_stays(
@@ -199,7 +201,7 @@ async def test_keys_typed_ahead_of_the_filter_reach_the_heatmap_and_the_cursor_s
         for key in ("slash", "L", "1", "0", "hyphen", "1", "3", "enter", "down", "left"):
             app.post_message(Key(key, {"hyphen": "-"}.get(key, key if len(key) == 1 else None)))
         await settle(pilot, lambda app: "/ L10-13  " in screen_text(app) and app.screen.site != here)
-        names = [app.snapshot.plan.sites[site].name for site in (here, app.screen.site)]
+        names = [some(app.snapshot.plan).sites[site].name for site in (here, app.screen.site)]
         assert names == ["layer_11_hidden", "layer_12_mlp_output"]
 
 

@@ -47,7 +47,7 @@ OTHER: Record = {
     "name": "qwen-2",
 }
 
-TEXTS = st.text(st.characters(blacklist_characters='"\\', blacklist_categories=("Cs",)), min_size=1, max_size=8)
+TEXTS = st.text(st.characters(exclude_characters='"\\', exclude_categories=["Cs"]), min_size=1, max_size=8)
 NUMBERS = st.one_of(
     st.integers(0, 10**6).map(str),
     st.tuples(st.integers(0, 99), st.integers(0, 99)).map(lambda pair: f"{min(pair)}-{max(pair)}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -23,6 +24,7 @@ from tests.screen import probed
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import screen_text
 from tests.screen.test_ordering import send
+from tests.values import some
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def selected(app: MaxactApp) -> tuple[int, int, int]:
     screen = app.screen
     assert isinstance(screen, SiteScreen)
     assert screen.chosen is not None
-    entry = screen.snapshot.view.summary.top[screen.chosen]
+    entry = some(screen.snapshot.view).summary.top[screen.chosen]
     return entry.sample, entry.position, entry.channel
 
 
@@ -55,7 +57,7 @@ def kinds(app: MaxactApp) -> list[type[Screen[object]]]:
     return [type(screen) for screen in app.screen_stack]
 
 
-async def back(pilot: Pilot[int], screen: Screen[object]) -> None:
+async def back(pilot: Pilot[int], screen: Screen[Any]) -> None:
     await pilot.press("escape")
     assert pilot.app.screen is screen
 
@@ -68,7 +70,7 @@ async def test_a_thread_leads_to_its_element_and_esc_back_to_the_thread(shown: S
         await pilot.press("down", "down", "down")
         screen = pilot.app.screen
         assert isinstance(screen, ThreadsScreen)
-        thread = pilot.app.snapshot.model.threads[3]
+        thread = some(pilot.app.snapshot.model).threads[3]
         await pilot.press("enter")
         await settle(pilot, has_list)
         assert selected(pilot.app) == (thread.sample, thread.position, thread.channel) != (0, 0, 50)
@@ -78,8 +80,8 @@ async def test_a_thread_leads_to_its_element_and_esc_back_to_the_thread(shown: S
         assert screen.chosen == 3
         await pilot.press("y")
         await settle(pilot, lambda app: isinstance(app.screen, SampleScreen))
-        assert pilot.app.screen.site == pilot.app.snapshot.plan.sites.index(
-            next(s for s in pilot.app.snapshot.plan.sites if s.name == f"layer_{thread.peak_layer}_hidden")
+        assert pilot.app.screen.site == some(pilot.app.snapshot.plan).sites.index(
+            next(s for s in some(pilot.app.snapshot.plan).sites if s.name == f"layer_{thread.peak_layer}_hidden")
         )
         await back(pilot, screen)
         await pilot.press("escape")
@@ -160,7 +162,7 @@ def selected_token(page: Screen[object]) -> int:
     """The token of the row that is selected on the page of a site."""
     assert isinstance(page, SiteScreen)
     assert page.chosen is not None
-    return page.snapshot.view.summary.top[page.chosen].position
+    return some(page.snapshot.view).summary.top[page.chosen].position
 
 
 async def test_however_long_the_way_few_screens_lie_over_each_other(shown: Shown, session: Path) -> None:
@@ -191,7 +193,7 @@ async def test_keys_in_one_go_go_in_and_back(shown: Shown, session: Path) -> Non
         assert selected(pilot.app)[:2] == (probed.SAMPLE, 1)
         await send(pilot, "\x1b\x1b\x1bc\t\x1b[B\r")
         assert kinds(pilot.app) == [MonitorScreen, ChannelsScreen, SiteScreen]
-        assert pilot.app.snapshot.plan.sites[pilot.app.screen.site].name == "layer_12_attn_output"
+        assert some(pilot.app.snapshot.plan).sites[pilot.app.screen.site].name == "layer_12_attn_output"
         await send(pilot, "\x1b\x1bt\x1b[B\r")
         assert kinds(pilot.app) == [MonitorScreen, ThreadsScreen, SiteScreen]
 

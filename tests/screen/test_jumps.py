@@ -15,8 +15,9 @@ from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.threads import ThreadsScreen
 from maxact_tui.widgets.picker import Picker
 from tests.screen import sessions
-from tests.screen.conftest import Shown, is_complete, settle
+from tests.screen.conftest import Shown, is_complete, settle, shows
 from tests.screen.pictures import screen_text
+from tests.values import some
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ async def test_the_palette_jumps_on_the_heatmap_and_on_the_site_screen(shown: Sh
         await settle(pilot, is_complete)
 
         def here() -> str:
-            return pilot.app.snapshot.plan.sites[pilot.app.screen.site].name
+            return some(pilot.app.snapshot.plan).sites[pilot.app.screen.site].name
 
         await pilot.press("slash", *"L0-5", "enter", "colon", *"L12 mlp_o", "enter")
         await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen) and here() == "layer_12_mlp_output")
@@ -66,7 +67,7 @@ async def test_every_command_the_palette_lists_is_found_by_its_name_typed_or_pas
         for action in commands("monitor", "app"):
             await pilot.press("colon")
             pilot.app.post_message(Paste(action.title))
-            await settle(pilot, lambda app, title=action.title: f": {title}_" in screen_text(app))
+            await settle(pilot, shows(f": {action.title}_"))
             palette = pilot.app.screen
             assert isinstance(palette, PaletteScreen)
             assert action in palette._found(), action.title

@@ -10,6 +10,7 @@ import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,9 +75,9 @@ def test_nothing_is_told_of_an_engine_that_is_not_here(changes: dict[str, object
 
 
 @pytest.fixture
-def nvml(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+def nvml(monkeypatch: pytest.MonkeyPatch) -> Any:
     """NVML's functions, for a machine with four GPUs; number n is n times as warm."""
-    fake = types.ModuleType("pynvml")
+    fake: Any = types.ModuleType("pynvml")
     fake.NVMLError = type("NVMLError", (Exception,), {})
     fake.NVML_TEMPERATURE_GPU = 0
     fake.nvmlInit = lambda: None
@@ -97,7 +98,7 @@ def sampled(status: Status, meta: SessionMeta) -> Usage | None:
     return machine.usage(status, meta)
 
 
-def test_gpus_are_those_the_engine_sees(busy: subprocess.Popen[bytes], nvml: types.ModuleType, tmp_path: Path) -> None:
+def test_gpus_are_those_the_engine_sees(busy: subprocess.Popen[bytes], nvml: Any, tmp_path: Path) -> None:
     status = status_of(busy.pid)
     one = sampled(status, meta_on(tmp_path / "a.maxact", "cuda:0"))
     assert one == Usage("gpu 0", 60, 13 << 30, 80 << 30, 43)  # CUDA_VISIBLE_DEVICES=3,1: its first is number 3
@@ -108,7 +109,7 @@ def test_gpus_are_those_the_engine_sees(busy: subprocess.Popen[bytes], nvml: typ
 
 
 def test_a_gpu_that_cannot_be_asked_leaves_the_process(
-    busy: subprocess.Popen[bytes], nvml: types.ModuleType, tmp_path: Path
+    busy: subprocess.Popen[bytes], nvml: Any, tmp_path: Path
 ) -> None:
     def fail() -> None:
         raise nvml.NVMLError("driver not loaded")

@@ -17,8 +17,9 @@ from maxact_tui.terminal.palette import choose_look
 from maxact_tui.watching import watcher
 from maxact_tui.watching.snapshot import Snapshot
 from tests.screen import sessions
-from tests.screen.conftest import Shown, is_complete, settle
+from tests.screen.conftest import Shown, has_screens, is_complete, settle
 from tests.screen.pictures import check_picture, screen_text
+from tests.values import some
 
 
 @pytest.mark.parametrize("size", [(59, 24), (80, 15), (20, 5)])
@@ -35,6 +36,7 @@ async def test_the_cursor_starts_on_the_site_of_the_maximum(shown: Shown, clean_
         await settle(pilot, is_complete)
         assert "layer 11 mlp_output" in screen_text(pilot.app) or "layer 11 hidden" in screen_text(pilot.app)
         maximum = pilot.app.snapshot.maximum
+        assert maximum is not None
         assert pilot.app.screen.site == maximum.site
 
 
@@ -52,7 +54,7 @@ async def test_arrows_move_the_cursor_and_the_panel_follows(shown: Shown, clean_
 async def test_x_walks_over_the_sites_that_are_tied_at_the_maximum(shown: Shown, clean_session: Path) -> None:
     async with shown(clean_session) as pilot:
         await settle(pilot, is_complete)
-        plateau = pilot.app.snapshot.maximum.plateau
+        plateau = some(pilot.app.snapshot.maximum).plateau
         visited = []
         for _ in plateau:
             await pilot.press("x")
@@ -164,15 +166,15 @@ async def test_what_was_covered_is_up_to_date_as_soon_as_it_is_uncovered(
         await settle(pilot, is_complete)
         for number, key in enumerate(keys, 1):
             await pilot.press(key)
-            await settle(pilot, lambda app, n=number: len(app.screen_stack) == n + 1)
+            await settle(pilot, has_screens(number + 1))
         monkeypatch.setattr(watcher, "POLL_SECONDS", 600.0)
         await pilot.pause(1.5)  # the last wait of the old length is over
-        before = pilot.app.snapshot.status.samples_done
+        before = some(pilot.app.snapshot.status).samples_done
         script.tick()
         await pilot.pause(1.5)
-        assert pilot.app.snapshot.status.samples_done == before
+        assert some(pilot.app.snapshot.status).samples_done == before
         await pilot.press("escape")
-        await settle(pilot, lambda app: app.snapshot.status.samples_done == before + 1, 5)
+        await settle(pilot, lambda app: some(app.snapshot.status).samples_done == before + 1, 5)
 
 
 async def test_the_palette_runs_what_was_typed(shown: Shown, clean_session: Path) -> None:

@@ -20,7 +20,7 @@ PROGRAM = "import sys; from maxact_tui.__main__ import main; main()"
 
 
 def said(narrator: Narrator, look: Look) -> list[str]:
-    lines = []
+    lines: list[str] = []
     while (snapshot := look.again(Wish())) is not None:
         lines += narrator.lines(snapshot)
     return lines
@@ -84,7 +84,7 @@ def test_attach_follows_and_ctrl_c_leaves_the_run_going(tmp_path: Path, ascii_on
     script = sessions.running(tmp_path / "run.maxact")
     process = run(["--plain", *(["--ascii"] if ascii_only else []), "attach"], script.path)
     assert process.stdout is not None
-    lines = []
+    lines: list[str] = []
     while not lines or not lines[-1].startswith("M 23,168"):
         lines.append(process.stdout.readline())
         assert lines[-1], "it ended"

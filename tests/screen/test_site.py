@@ -16,6 +16,7 @@ from maxact_tui.widgets.picker import Picker
 from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import screen_text
+from tests.values import some
 
 
 def has_model(app: MaxactApp) -> bool:
@@ -55,10 +56,10 @@ async def test_threads_lead_to_the_site_of_their_peak(shown: Shown, clean_sessio
         await pilot.press("home", "t")
         await settle(pilot, lambda app: isinstance(app.screen, ThreadsScreen) and has_model(app))
         await pilot.pause()
-        thread = pilot.app.snapshot.model.threads[0]
+        thread = some(pilot.app.snapshot.model).threads[0]
         await pilot.press("enter")
         await settle(pilot, lambda app: isinstance(app.screen, SiteScreen))
-        site = pilot.app.snapshot.plan.sites[pilot.app.screen.site]
+        site = some(pilot.app.snapshot.plan).sites[pilot.app.screen.site]
         assert (site.layer, site.component) == (thread.peak_layer, "hidden")
 
 

@@ -15,6 +15,7 @@ from maxact_tui.terminal.clipboard import LONGEST, clipboard_sequence, picture_o
 from maxact_tui.terminal.private import driver_of
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import screen_text
+from tests.values import some
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ async def test_the_heatmap_is_copied_as_a_matrix_and_its_cell_as_a_record(
         await settle(pilot, lambda app: "1 row sent" in screen_text(app))
         names, values = (line.split("\t") for line in sent(writes).splitlines())
         found = dict(zip(names, values, strict=True))
-        assert found["name"] == pilot.app.snapshot.plan.sites[pilot.app.screen.site].name
+        assert found["name"] == some(pilot.app.snapshot.plan).sites[pilot.app.screen.site].name
         assert found["value"] in ("23040", "23168")
 
 

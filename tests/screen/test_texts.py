@@ -35,6 +35,7 @@ from tests.screen import probed, sessions
 from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import check_picture, screen_text
 from tests.screen.probed import SAMPLE
+from tests.values import some
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +93,12 @@ class TestPieces:
         script.finish()
         with SessionReader(script.path) as reader:
             places = [Places(reader).at(0, position) for position in range(len(pieces))]
-        assert [place.piece for place in places] == list(pieces.values())
-        assert {place.before + place.token + place.after for place in places} == {"a 秋天हिंदी".encode()}
+        assert [some(place).piece for place in places] == list(pieces.values())
+        assert {some(place).before + some(place).token + some(place).after for place in places} == {
+            "a 秋天हिंदी".encode()
+        }
         look = choose_look("256")
-        texts = [line(look, *token_parts(place, look, 30)).text.rstrip() for place in places]
+        texts = [line(look, *token_parts(some(place), look, 30)).text.rstrip() for place in places]
         assert texts == [
             "‹a› 秋天हिंदी",
             "a‹·秋天 1/3›हिंदी",
@@ -159,8 +162,8 @@ class TestSample:
             await settle(pilot, shows("massive: |x| > "))
             screen = pilot.app.screen
             assert isinstance(screen, SampleScreen)
-            assert (screen.tokens.sample, screen.cursor.token) == (SAMPLE, 0)
-            before = screen.site
+            assert (some(screen.tokens).sample, screen.cursor.token) == (SAMPLE, 0)
+            before = some(screen.site)
             await pilot.press("n")
             assert screen.cursor.token == 14
             await pilot.press("n")
@@ -169,7 +172,7 @@ class TestSample:
             assert (screen.cursor.token, screen.site) == (1, before + 4)
             await pilot.press("v", "right", "tab")
             assert "[attn]" in screen_text(pilot.app)
-            assert pilot.app.snapshot.plan.sites[screen.site].name == "layer_13_attn_output"
+            assert some(pilot.app.snapshot.plan).sites[some(screen.site)].name == "layer_13_attn_output"
             await pilot.press("enter")
             await settle(pilot, lambda app: isinstance(app.screen, SiteScreen) and app.screen.site == screen.site)
             await pilot.press("escape")
@@ -236,7 +239,7 @@ class TestPrompt:
             await settle(pilot, shows("M 23,168"))
             screen = pilot.app.screen
             assert isinstance(screen, PromptScreen)
-            assert pilot.app.snapshot.plan.sites[screen.site].name == "layer_11_hidden"
+            assert pilot.app.snapshot.plan.sites[some(screen.site)].name == "layer_11_hidden"
             await pilot.press("o", "space", "down", "space", "c")
             await settle(pilot, lambda app: isinstance(app.screen, PromptCompareScreen))
             await settle(pilot, shows("4.00"))
@@ -249,9 +252,9 @@ class TestPrompt:
 class TestChannels:
     def test_the_largest_channels_come_first_and_ties_by_number(self, clean: Path) -> None:
         with SessionReader(clean) as reader:
-            sites = [number for number, site in enumerate(reader.meta().plan.sites) if site.component == "hidden"]
+            sites = [number for number, site in enumerate(some(reader.meta().plan).sites) if site.component == "hidden"]
             found = channel_map(reader, sites, 8)
-            arrays = np.stack([reader.totals(site).channel_max for site in sites])
+            arrays = np.stack([some(reader.totals(site)).channel_max for site in sites])
         overall = arrays.max(axis=0)
         assert found.channels.tolist() == sorted(range(64), key=lambda c: (-overall[c], c))[:8]
         np.testing.assert_array_equal(found.maxima, arrays[:, found.channels])
@@ -287,7 +290,7 @@ class TestChannels:
             assert "channel 50 at layer 11 mlp_output" in screen_text(pilot.app)
             await pilot.press("down", "enter")
             await settle(pilot, lambda app: isinstance(app.screen, SiteScreen))
-            assert pilot.app.snapshot.plan.sites[pilot.app.screen.site].name == "layer_12_mlp_output"
+            assert some(pilot.app.snapshot.plan).sites[pilot.app.screen.site].name == "layer_12_mlp_output"
 
 
 def test_what_is_drawn_without_colours_tells_large_from_small() -> None:

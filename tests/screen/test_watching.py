@@ -11,6 +11,7 @@ from pathlib import Path
 from maxact_tui.watching.snapshot import Snapshot, Wish
 from maxact_tui.watching.watcher import Watcher
 from tests.screen import sessions
+from tests.values import some
 
 
 class Counter:
@@ -47,6 +48,14 @@ def wait(watcher: Watcher, holds: Callable[[Snapshot], bool], seconds: float = 1
     raise AssertionError(f"not in time: {snapshot}")
 
 
+def has_events(count: int) -> Callable[[Snapshot], bool]:
+    return lambda snapshot: len(snapshot.events) >= count
+
+
+def is_at(site: int) -> Callable[[Snapshot], bool]:
+    return lambda snapshot: snapshot.focus == site
+
+
 def test_a_file_that_is_not_there_is_a_problem_and_then_none(tmp_path: Path) -> None:
     path = tmp_path / "later.maxact"
     with watching(path) as watcher:
@@ -65,7 +74,7 @@ def test_damage_is_told_and_the_last_data_kept(tmp_path: Path) -> None:
             (tmp_path / name).unlink(missing_ok=True)
         script.path.write_bytes(b"garbage" * 5000)
         after = wait(watcher, lambda s: s.problem != "")
-        assert after.live is before.live or after.live.tick == before.live.tick
+        assert after.live is before.live or some(after.live).tick == some(before.live).tick
         assert after.maximum == before.maximum
 
 
@@ -77,10 +86,10 @@ def test_updates_do_not_queue_up_while_nobody_collects(tmp_path: Path) -> None:
             script.tick()
             time.sleep(0.3)
         assert counter.count == 1
-        ticks = watcher.collect().live.tick
+        ticks = some(watcher.collect().live).tick
         assert ticks >= 5
         script.tick()
-        wait(watcher, lambda s: s.live.tick > ticks)
+        wait(watcher, lambda s: some(s.live).tick > ticks)
         assert counter.count >= 2
 
 
@@ -104,7 +113,7 @@ def test_an_engine_that_died_is_gone(tmp_path: Path) -> None:
         script.status = script.status.changed(pid=2**22 - 3)
         script.writer.set_status(script.status)
         snapshot = wait(watcher, lambda s: s.has_ended)
-        assert snapshot.status.phase == "gone"
+        assert some(snapshot.status).phase == "gone"
         assert snapshot.live is not None
 
 
@@ -113,7 +122,7 @@ def test_events_arrive_once_and_in_order(tmp_path: Path) -> None:
     with watching(script.path) as watcher:
         for number in range(5):
             script.event("note", f"event {number}", after=number)
-            wait(watcher, lambda s, n=number: len(s.events) > n)
+            wait(watcher, has_events(number + 1))
         assert [e.text for e in watcher.collect().events] == [f"event {n}" for n in range(5)]
 
 
@@ -124,7 +133,7 @@ def test_a_wish_is_answered_at_once_with_the_new_site(tmp_path: Path) -> None:
         wait(watcher, lambda s: s.view is not None)
         for site in (3, 77, 12):
             watcher.wish(Wish(site))
-            snapshot = wait(watcher, lambda s, n=site: s.focus == n)
+            snapshot = wait(watcher, is_at(site))
             assert snapshot.view is not None
             assert snapshot.view.site == site
 
@@ -138,5 +147,5 @@ def test_the_model_is_analysed_only_when_wished_for(tmp_path: Path) -> None:
         assert watcher.collect().model is None
         watcher.wish(Wish(None, model=True))
         snapshot = wait(watcher, lambda s: s.model is not None)
-        assert len(snapshot.summaries) == len(snapshot.plan.sites)
-        assert len(snapshot.thread_places) == len(snapshot.model.threads)
+        assert len(snapshot.summaries) == len(some(snapshot.plan).sites)
+        assert len(snapshot.thread_places) == len(some(snapshot.model).threads)

@@ -32,7 +32,7 @@ def home(tmp_path: Path, demo_gguf: Path) -> Iterator[Path]:
 
 
 def terminal_in(home: Path, *arguments: str) -> Terminal:
-    env = {"MAXACT_SESSIONS": str(home), "HOME": str(home.parent)}
+    env: dict[str, str | None] = {"MAXACT_SESSIONS": str(home), "HOME": str(home.parent)}
     return Terminal(home, 120, 36, command=[*COMMAND, *arguments], env=env)
 
 

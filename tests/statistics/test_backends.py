@@ -10,11 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.job import Detail
 from engine.statistics import patterns
 from engine.statistics.accumulator import SiteAccumulator
 from engine.statistics.backends import Backend, choose_backend
 from engine.statistics.backends.torch_ import TorchBackend
-from engine.statistics.rows import BatchRows
+from engine.statistics.rows import BatchRows, Rows
 from engine.statistics.state import INTEGERS, REALS
 from engine.statistics.totals import SiteTotals, merge
 from tests.statistics.judge import assert_same_totals, judge
@@ -62,18 +63,20 @@ def padded_batch(texts: list[Text], dtype: str, left: bool) -> tuple[torch.Tenso
 
 
 def measure(
-    backend: Backend, batches: list[list[Text]], dtype: str, *, detail: str, census: bool, left: bool = False
+    backend: Backend, batches: list[list[Text]], dtype: str, *, detail: Detail, census: bool, left: bool = False
 ) -> SiteTotals:
     """The totals after sweeping the batches, read off after each of them."""
-    totals = None
-    accumulator = None
+    totals: SiteTotals | None = None
+    accumulator: SiteAccumulator | None = None
     for texts in batches:
         x, rows, _ = padded_batch(texts, dtype, left)
         before = x.view(torch.uint8).clone()
         if accumulator is None:
             scalars = torch.zeros(INTEGERS, dtype=torch.int64), torch.zeros(REALS, dtype=torch.float64)
             accumulator = SiteAccumulator(x, 100, detail, census, backend, scalars)
-        accumulator.update(x, rows.of(x))
+        counted = rows.of(x)
+        assert isinstance(counted, Rows)
+        accumulator.update(x, counted)
         assert torch.equal(x.view(torch.uint8), before), "the sweep must not write to the model's tensor"
         if texts[0].sample % 2:
             fresh = accumulator.read()
@@ -83,7 +86,7 @@ def measure(
     return accumulator.read() if totals is None else merge(totals, accumulator.read())
 
 
-def judged(batches: list[list[Text]], dtype: str, *, detail: str, census: bool) -> SiteTotals:
+def judged(batches: list[list[Text]], dtype: str, *, detail: Detail, census: bool) -> SiteTotals:
     texts = [text for batch in batches for text in batch]
     return judge(
         np.concatenate([t.bits for t in texts]),
@@ -129,7 +132,7 @@ def test_the_sweep_finds_what_the_judge_finds(backend, corpus, detail, census, l
     assert_same_totals(found, judged(batches, dtype, detail=detail, census=census))
 
 
-def one_site(backend: Backend, bits: np.ndarray, dtype: str, detail: str = "standard") -> SiteTotals:
+def one_site(backend: Backend, bits: np.ndarray, dtype: str, detail: Detail = "standard") -> SiteTotals:
     """The totals of a single text of sample 0."""
     return measure(backend, [[Text(0, bits)]], dtype, detail=detail, census=True)
 
@@ -156,6 +159,7 @@ def test_a_spread_far_smaller_than_the_mean_is_not_cancelled_away(backend: Backe
     numbers = np.random.default_rng(0).normal(1e4, 1e-3, (200, 64)).astype(np.float32)
     moments = patterns.moments(one_site(backend, bits_of(numbers, "float32"), "float32"))
     wide = numbers.astype(np.float64)
+    assert moments is not None
     assert moments.std == pytest.approx(wide.std(), rel=1e-9)
     assert moments.mean == pytest.approx(wide.mean(), rel=1e-15)
     assert moments.kurtosis == pytest.approx(np.mean((wide - wide.mean()) ** 4) / wide.var() ** 2, rel=1e-6)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from engine.job import Detail
 from engine.session.records import LIVE_FIELDS
 from engine.statistics.backends import BackendError, choose_backend, warm_up
 from engine.statistics.meter import Meter
 from engine.statistics.state import state_bytes
 from engine.statistics.totals import SiteTotals
 from tests.statistics.judge import assert_same_totals, judge
+from tests.values import some
 
 WIDTH, SAMPLES = 6, 9
 
@@ -32,7 +35,7 @@ def problems() -> Problems:
     return Problems()
 
 
-def new_meter(problems: Problems, *, sites: int = 2, detail: str = "standard", backend: str = "auto") -> Meter:
+def new_meter(problems: Problems, *, sites: int = 2, detail: Detail = "standard", backend: str = "auto") -> Meter:
     return Meter(sites, SAMPLES, detail, backend, [True] * sites, problems)
 
 
@@ -71,7 +74,7 @@ def test_any_layout_of_the_same_numbers_is_measured_alike(problems: Problems, la
     meter.record(0, views[layout])
     meter.end_batch()
     meter.drain()
-    assert_same_totals(meter.totals(0), expected(x, mask, [3, 5]))
+    assert_same_totals(some(meter.totals(0)), expected(x, mask, [3, 5]))
     assert meter.totals(1) is None
     assert not problems.found
 
@@ -86,7 +89,7 @@ def test_nothing_is_measured_twice_and_nothing_lost_over_drains(problems: Proble
             if each:
                 m.drain()
         m.drain()
-    assert_same_totals(often.totals(0), meter.totals(0))
+    assert_same_totals(some(often.totals(0)), some(meter.totals(0)))
 
 
 def test_a_resumed_meter_ends_with_the_same_totals(problems: Problems) -> None:
@@ -100,12 +103,13 @@ def test_a_resumed_meter_ends_with_the_same_totals(problems: Problems) -> None:
     first.drain()
     for site in (0, 1):
         held = first.totals(site)
+        assert held is not None
         second.load(site, SiteTotals.from_arrays(held.dtype, held.width, held.to_arrays()))
     second.drain()
     whole.drain()
     np.testing.assert_allclose(second.live(), whole.live(), rtol=1e-14)
     for site in (0, 1):
-        assert_same_totals(second.totals(site), whole.totals(site))
+        assert_same_totals(some(second.totals(site)), some(whole.totals(site)))
 
 
 def test_loading_does_not_let_the_meter_write_into_what_was_loaded(problems: Problems) -> None:
@@ -114,12 +118,12 @@ def test_loading_does_not_let_the_meter_write_into_what_was_loaded(problems: Pro
     meter.record(0, hidden(0, 1, 4))
     meter.drain()
     other = new_meter(problems)
-    other.load(0, meter.totals(0))
+    other.load(0, some(meter.totals(0)))
     begin(other, [1], [4])
     other.record(0, hidden(1, 1, 4))
     other.drain()
-    assert (int(meter.totals(0).tokens), int(other.totals(0).tokens)) == (4, 8)
-    assert meter.totals(0).histogram.sum() == 4 * WIDTH
+    assert (int(some(meter.totals(0)).tokens), int(some(other.totals(0)).tokens)) == (4, 8)
+    assert some(meter.totals(0)).histogram.sum() == 4 * WIDTH
 
 
 def test_discarding_takes_back_everything_since_the_last_drain(problems: Problems) -> None:
@@ -134,7 +138,8 @@ def test_discarding_takes_back_everything_since_the_last_drain(problems: Problem
     meter.discard()
     meter.drain()
     np.testing.assert_array_equal(meter.live(), live)
-    assert_same_totals(meter.totals(0), before)
+    assert before is not None
+    assert_same_totals(some(meter.totals(0)), before)
     assert meter.totals(1) is None
 
 
@@ -160,7 +165,7 @@ def test_what_is_set_aside_is_added_up_in_another_thread_while_the_next_batches_
     at_once.drain()
     np.testing.assert_allclose(aside.live(), at_once.live(), rtol=1e-13)
     for site in (0, 1):
-        assert_same_totals(aside.totals(site), at_once.totals(site))
+        assert_same_totals(some(aside.totals(site)), some(at_once.totals(site)))
     assert not problems.found
 
 
@@ -214,6 +219,7 @@ def test_live_scalars_are_those_of_the_totals_with_and_without_a_drain(
     meter.drain()
     np.testing.assert_allclose(meter.live(), live, rtol=1e-14)
     totals, row = meter.totals(1), dict(zip(LIVE_FIELDS, live[1], strict=True))
+    assert totals is not None
     top = totals.top[0]
     assert (row["max"], row["min"]) == tuple(totals.extremes)
     assert (row["tokens"], row["nonfinite"]) == (30, 3)
@@ -238,7 +244,7 @@ def test_rows_of_experts_are_measured_for_the_tokens_they_come_from(problems: Pr
     wanted = judge(
         np.repeat(bits(tokens)[mask.ravel()], k, axis=0), "bfloat16", np.array([3, 5])[row], position, samples=SAMPLES
     )
-    assert_same_totals(meter.totals(1), wanted)
+    assert_same_totals(some(meter.totals(1)), wanted)
     assert not problems.found
 
 
@@ -277,7 +283,7 @@ def test_tensors_that_cannot_be_measured_are_named_once_and_counted(
     assert words in problems.found[0][1]
     assert sum(meter.skipped.values()) == 3
     assert meter.totals(0) is None
-    assert int(meter.totals(1).tokens) == 24
+    assert int(some(meter.totals(1)).tokens) == 24
 
 
 @pytest.mark.parametrize(
@@ -296,7 +302,7 @@ def test_a_site_that_changes_its_kind_is_named_and_keeps_what_it_had(problems: P
         meter.end_batch()
     meter.drain()
     assert [text for _, text in problems.found] == [f"not measured: the tensor changed its {words}"]
-    assert int(meter.totals(0).tokens) == 8
+    assert int(some(meter.totals(0)).tokens) == 8
 
 
 def test_a_resumed_site_of_another_kind_is_named(problems: Problems) -> None:
@@ -341,8 +347,8 @@ def test_states_made_under_inference_mode_can_be_used_outside_of_it(problems: Pr
     begin(meter, [1], [4])
     meter.record(0, hidden(1, 1, 4).requires_grad_())
     meter.drain()
-    assert int(meter.totals(0).tokens) == 8
-    assert not meter.totals(0).nonfinite.any()
+    assert int(some(meter.totals(0)).tokens) == 8
+    assert not some(meter.totals(0)).nonfinite.any()
 
 
 def test_counters_are_emptied_before_they_can_overflow(problems: Problems, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,7 +360,7 @@ def test_counters_are_emptied_before_they_can_overflow(problems: Problems, monke
             begin(m, [number, number + 4], [4, 4])
             m.record(0, hidden(number, 2, 4))
             m.end_batch()
-        largest = max(largest, meter._accumulators[0].elements)
+        largest = max(largest, some(meter._accumulators[0]).elements)
     assert largest == 8 * WIDTH
     np.testing.assert_array_equal(meter.live(), plain.live())
     meter.discard()
@@ -373,7 +379,7 @@ def test_unknown_and_unfitting_backends_are_refused_in_one_line(problems: Proble
     meter.drain()
     assert len(problems.found) == 1
     assert "torch backend" in problems.found[0][1]
-    assert int(meter.totals(0).tokens) == 4
+    assert int(some(meter.totals(0)).tokens) == 4
 
 
 def test_without_numba_the_torch_backend_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,7 +392,7 @@ def test_without_numba_the_torch_backend_takes_over(monkeypatch: pytest.MonkeyPa
 
 def test_warming_up_leaves_a_compiled_backend(problems: Problems) -> None:
     warm_up("auto", torch.device("cpu")).join(120)
-    backend = choose_backend("auto", torch.device("cpu"))
+    backend: Any = choose_backend("auto", torch.device("cpu"))
     assert backend.name == "numba"
     assert len(backend._kernels.sweep_rows.signatures) == 2
 
@@ -397,7 +403,7 @@ def test_the_memory_of_a_large_model_stays_below_200_megabytes(problems: Problem
     meter = Meter(1, samples, "compat", "torch", [True], problems)
     begin(meter, [0], [2])
     meter.record(0, torch.ones(1, 2, width))
-    state = meter._accumulators[0].state
+    state = some(meter._accumulators[0]).state
     tensors = [getattr(state, name) for name in state.__dataclass_fields__]
     found = sum(t.numel() * t.element_size() for t in tensors if isinstance(t, torch.Tensor))
     assert found == state_bytes(width, samples, census=True)
@@ -407,7 +413,7 @@ def test_the_memory_of_a_large_model_stays_below_200_megabytes(problems: Problem
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("backend", ["torch", "auto"])
 @pytest.mark.parametrize("detail", ["lean", "standard", "compat"])
-def test_nothing_in_the_forward_pass_waits_for_the_device(problems: Problems, backend: str, detail: str) -> None:
+def test_nothing_in_the_forward_pass_waits_for_the_device(problems: Problems, backend: str, detail: Detail) -> None:
     meter = new_meter(problems, detail=detail, backend=backend)
     tensors = [hidden(0, 2, 5, dtype).cuda() for dtype in (torch.bfloat16, torch.float32)]
     for turn in range(3):
@@ -422,5 +428,5 @@ def test_nothing_in_the_forward_pass_waits_for_the_device(problems: Problems, ba
             torch.cuda.set_sync_debug_mode("default")
         meter.end_batch()
     meter.drain()
-    assert int(meter.totals(0).tokens) == 24
+    assert int(some(meter.totals(0)).tokens) == 24
     assert not problems.found

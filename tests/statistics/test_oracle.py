@@ -17,6 +17,7 @@ from engine.sites.discovery import find_sites
 from engine.statistics import patterns
 from engine.statistics.meter import Meter
 from engine.statistics.totals import SUN_MAGNITUDE, SUN_RATIO, SiteTotals
+from tests.values import some
 
 ORACLES = Path(__file__).parents[1] / "oracles"
 QUANTILES = {"abs_median": 0.5, "abs_q25": 0.25, "abs_q75": 0.75, "abs_q90": 0.9, "abs_q99": 0.99, "abs_q999": 0.999}
@@ -59,12 +60,13 @@ def totals(loaded_demo) -> dict[str, SiteTotals]:
             meter.end_batch()
     meter.drain()
     assert not problems
-    return {reference_name(site.name): meter.totals(number) for number, site in enumerate(plan.sites)}
+    return {reference_name(site.name): some(meter.totals(number)) for number, site in enumerate(plan.sites)}
 
 
 def fields(totals: SiteTotals) -> dict[str, float]:
     """One site in the reference's words."""
     moments = patterns.moments(totals)
+    assert moments is not None
     found = {
         "mean": moments.mean,
         "std": moments.std,

@@ -84,7 +84,7 @@ def blocks_by_the_documents(x: np.ndarray, name: str, tensor_max: float) -> np.n
                 continue
             if name == "nvfp4":
                 tensor_scale = np.float32(tensor_max) / np.float32(448 * 6)
-                scale = cast(np.float32(largest) / np.float32(6) / tensor_scale, "e4m3") * tensor_scale
+                scale = cast(np.asarray(largest / np.float32(6) / tensor_scale), "e4m3") * tensor_scale
             else:
                 scale = np.ldexp(np.float32(1), int(np.floor(np.log2(largest))) - emax)
                 assert scale.astype(ml_dtypes.float8_e8m0fnu).astype(np.float32) == scale

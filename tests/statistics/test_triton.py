@@ -20,6 +20,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, CompiledKernel
 
+from engine.job import Detail
 from engine.statistics.backends import choose_backend, triton_
 from engine.statistics.rows import Rows
 from tests.statistics.triton_cases import CASES, Case, assert_same_state, batches, calm, check, empty_state, name
@@ -124,7 +125,8 @@ def test_two_programs_of_the_counting_sweep_share_a_multiprocessor(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """65,536 registers: the number of programs that a sweep launches counts on it."""
-    for detail, together in (("standard", 2), ("lean", 4)):
+    sweeps: tuple[tuple[Detail, int], ...] = (("standard", 2), ("lean", 4))
+    for detail, together in sweeps:
         first = launches(replace(COMPILED[0], detail=detail), monkeypatch)[0]
         registers, _ = resources(compiled(first), tmp_path)
         assert first[0].__name__ == "sweep_usual"
@@ -155,7 +157,7 @@ class TestOnAGpu:
         check(case, cuda)
 
     @pytest.mark.parametrize("detail", ["lean", "standard", "compat"])
-    def test_a_large_tensor_gives_the_integers_that_torch_gives(self, detail: str, cuda: torch.device) -> None:
+    def test_a_large_tensor_gives_the_integers_that_torch_gives(self, detail: Detail, cuda: torch.device) -> None:
         case = Case(width=4096, rows=4096, named=4001, detail=detail, make=calm)
         found, expected = empty_state(case, cuda), empty_state(case, cuda)
         for _, x, rows in batches(case, cuda):
@@ -166,7 +168,7 @@ class TestOnAGpu:
     @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
     @pytest.mark.parametrize("detail", ["lean", "standard", "compat"])
     def test_a_sweep_never_waits_for_the_device(
-        self, dtype: str, detail: str, cuda: torch.device, waiting_is_an_error: None
+        self, dtype: str, detail: Detail, cuda: torch.device, waiting_is_an_error: None
     ) -> None:
         case = Case(dtype=dtype, detail=detail, width=256, rows=64, make=calm)
         state, made = empty_state(case, cuda), batches(case, cuda)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from engine.job import Detail
 from engine.statistics.backends.torch_ import TorchBackend
 from engine.statistics.backends.triton_ import WINDOWS, TritonBackend
 from engine.statistics.reading import read_state
@@ -114,7 +115,7 @@ class Case:
     width: int = 70
     rows: int = 24
     named: int | None = 17
-    detail: str = "standard"
+    detail: Detail = "standard"
     census: bool = True
     make: Maker = mixed
     batches: int = 2
