@@ -154,7 +154,12 @@ async def test_the_other_run_starts_once_the_session_can_be_read(
         pid = 2**22 - 3  # nobody: what is tested is over when the engine has been started
 
     started: list[Path] = []
-    monkeypatch.setattr(process, "_spawn", lambda session, *_: started.append(session) or Spawned)
+
+    def spawn(session: Path, *_: str) -> type[Spawned]:
+        started.append(session)
+        return Spawned
+
+    monkeypatch.setattr(process, "_spawn", spawn)
     script = sessions.finished(tmp_path / "run.maxact", layers=4, massive=2, hostile=False)
     async with shown(script.path) as pilot:
         await settle(pilot, is_complete)
