@@ -96,7 +96,7 @@ def test_sites_without_a_finite_number_are_an_alarm_not_a_crash(tmp_path: Path) 
     with SessionReader(path) as reader:
         found = analyse(reader)
     assert [some(found.plan).sites[i].name for i in found.nonfinite_sites] == ["layer_3_hidden"]
-    assert some(found.sites[found.nonfinite_sites[0]]).nonfinite.nan == tokens * sessions.WIDTH
+    assert some(some(found.sites[found.nonfinite_sites[0]]).nonfinite).nan == tokens * sessions.WIDTH
     assert some(found.maximum).label == "L2 hidden"
 
 

@@ -15,6 +15,7 @@ from engine.session.writer import SessionWriter
 from engine.statistics.pass_sums import PassSums
 from engine.statistics.patterns import moments
 from engine.statistics.totals import ARRAY_FIELDS, SiteTotals
+from tests.values import some
 
 WORDS = [
     "the",
@@ -93,7 +94,7 @@ def read_parts(path: Path) -> tuple[dict[str, np.ndarray], dict[int, PassSums]]:
         owners = [f"{kind}{site}" for kind in (CALIBRATION, EVALUATION) for site in range(len(plan.sites))]
         sums = {site: reader.extra(f"{IN_PASS}{site}") for site in range(len(plan.sites))}
         histograms = {owner: reader.extra(owner).get("histogram", np.zeros(0)) for owner in owners}
-        return histograms, {site: PassSums.from_arrays(one) for site, one in sums.items() if one}
+        return histograms, {site: some(PassSums.from_arrays(one)) for site, one in sums.items() if one}
 
 
 def assert_equal_parts(left: Path, right: Path) -> None:
