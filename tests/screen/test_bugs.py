@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from engine.session import rows
+from engine.session.records import Status
 from maxact_tui import bugs
 from maxact_tui.cli.main import main
 from maxact_tui.shell.application import MaxactApp
@@ -41,7 +42,7 @@ def inject(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def broken(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(rows.Status, "from_json", broken)
+    monkeypatch.setattr(Status, "from_json", broken)
 
 
 @pytest.mark.parametrize("error", BUGS, ids=lambda one: type(one).__name__)
@@ -118,7 +119,7 @@ def test_a_log_that_cannot_be_written_is_replaced(
     session: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(bugs.LOG_VARIABLE, str(session / "no" / "folder"))
-    monkeypatch.setattr(bugs.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     said = bugs.report_bug(ValueError("odd \x1b[31m"))
     assert said.isprintable()
     assert f"the traceback is in {tmp_path}" in said

@@ -103,8 +103,8 @@ class TestWithoutOneArray:
         assert bool(lacking) == (name not in SILENT)
         assert meaning(kind, name) in "; ".join(lacking)
         assert main(["show", str(path)]) == 0
-        out, error = capfd.readouterr()
-        assert error == ""
+        out, told = capfd.readouterr()
+        assert told == ""
         assert ("not measured: " in out) == bool(lacking)
 
     def test_the_screen_reads_it(self, session: Callable[..., Path], kind: str, name: str) -> None:

@@ -20,6 +20,7 @@ from engine.statistics.pass_meter import PassMeter
 from engine.statistics.pass_sums import SMOOTH_SCHEMES, SUM_FIELDS, TENSOR_SCHEMES, PassSums, merge_sums
 from engine.statistics.quantisers import Calibration, add_errors, quantised_rows, round_to, smoothing_divisors
 from engine.statistics.rows import Rows
+from tests.values import some
 
 CPU = torch.device("cpu")
 SMALL = {"e4m3": ml_dtypes.float8_e4m3fn, "e5m2": ml_dtypes.float8_e5m2, "e2m1": ml_dtypes.float4_e2m1fn}
