@@ -13,6 +13,7 @@ A run needs these:
 Building a corpus (the extra `corpus`):
 - `corpus.recipe`        recipes: quotas, lengths, sources, seed; the bundled ones lie in `corpus/recipes`
 - `corpus.sources`       where texts come from: local files, standard input, Hugging Face datasets
+- `corpus.network`       the errors of the HTTP library under the hub's
 - `corpus.selection`     which texts are taken, uniformly and in flat memory
 - `corpus.duplicates`    near-duplicates, by MinHash
 - `corpus.language`      language and script of a text

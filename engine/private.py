@@ -64,7 +64,8 @@ def recorders_of(owner: nn.Module) -> Iterator[Any]:
         from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
     except ImportError:
         return
-    declared = _CAN_RECORD_REGISTRY.get(owner).get("router_logits")
+    # Keyed by the class's name in every version; only since 5.23 it has a `get` of its own, which takes the model.
+    declared = (dict.get(_CAN_RECORD_REGISTRY, str(type(owner))) or {}).get("router_logits")
     yield from declared if isinstance(declared, (list, tuple)) else (declared,)
 
 
@@ -79,8 +80,8 @@ def grouped_linear(
 
 
 def is_expert_parallel(experts: Any) -> bool:
-    """Whether fused experts are spread over devices."""
-    return bool(experts._is_expert_parallel)
+    """Whether fused experts are spread over devices; transformers 5.17 does not say, and nothing here spreads them."""
+    return bool(getattr(experts, "_is_expert_parallel", False))
 
 
 def apply_gate(experts: Any, fused: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from corpus.network import http_error, transport_error
 from corpus.reading import RowError
 from corpus.recipe import SourceSpec
 from corpus.samples import CorpusError, Sample
@@ -32,9 +33,7 @@ def hub_samples(spec: SourceSpec, reading: SourceReading) -> Iterator[Sample]:
         import datasets
     except ImportError as error:
         raise CorpusError("hub datasets need another package; run: pip install 'maxact-tui[corpus]'") from error
-    from httpx2 import HTTPError
-
-    failures = (OSError, ValueError, HTTPError, datasets.exceptions.DatasetsError)
+    failures = (OSError, ValueError, http_error(), datasets.exceptions.DatasetsError)
     revision = None if Path(spec.location).is_dir() else _revision(spec)
     reader = RowReader(spec, reading)
     label = f"reading {spec.title}"
@@ -66,7 +65,6 @@ def hub_samples(spec: SourceSpec, reading: SourceReading) -> Iterator[Sample]:
 
 def _revision(spec: SourceSpec) -> str:
     """The dataset's newest commit, and one clear line where it cannot be had."""
-    from httpx2 import TransportError
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -91,7 +89,7 @@ def _revision(spec: SourceSpec) -> str:
         raise CorpusError(f"{spec.title} needs the network, but HF_HUB_OFFLINE is set; unset it") from error
     except HfHubHTTPError as error:
         raise CorpusError(f"the hub does not give {spec.title}: {_first_line(error)}") from error
-    except (TransportError, OSError) as error:
+    except (transport_error(), OSError) as error:
         where = " at HF_ENDPOINT" if os.environ.get("HF_ENDPOINT") else ""
         raise CorpusError(
             f"{spec.title} needs the hub{where}, which does not answer; connect, or use --source CATEGORY=GLOB"

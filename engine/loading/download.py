@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from corpus.network import transport_error
 from engine.job import Job
 from engine.loading.checkpoint import pickle_only
 from engine.loading.errors import LoadError, classify
@@ -45,7 +46,6 @@ def fetch_snapshot(job: Job, reporter: Reporter) -> Snapshot:
     Raises:
         LoadError: unknown or private id, gated, bad revision, no network, no safetensors, no space.
     """
-    from httpx2 import TransportError
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # exported at run time only
 
@@ -59,7 +59,7 @@ def fetch_snapshot(job: Job, reporter: Reporter) -> Snapshot:
         ) from error
     try:
         info = _ask_hub(job)
-    except (OfflineModeIsEnabled, TransportError) as error:
+    except (OfflineModeIsEnabled, transport_error()) as error:
         return _from_cache(job, error)
     except HfHubHTTPError as error:
         if error.response.status_code >= 500 or error.response.status_code == 429:
@@ -69,7 +69,7 @@ def fetch_snapshot(job: Job, reporter: Reporter) -> Snapshot:
     try:
         wanted = _files_to_load(job, info.sha, sizes)
         folder = _download(job, info.sha, {name: sizes[name] for name in wanted}, reporter)
-    except (HfHubHTTPError, TransportError, OSError) as error:
+    except (HfHubHTTPError, transport_error(), OSError) as error:
         if reporter.cancelled is not None:
             raise
         raise classify(error, job.model, revision=job.revision) from error

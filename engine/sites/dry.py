@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from corpus.network import transport_error
 from engine.job import Job, SiteSet
 from engine.loading.architecture import auto_class, read_config
 from engine.loading.environment import hub_offline, prepare_environment
@@ -78,14 +79,13 @@ def _read(job: Job) -> Any:
 
 def _from_hub(job: Job) -> Any:
     """The configuration of a hub model, and its code where that was allowed; the cached one without a network."""
-    from httpx2 import TransportError
     from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 
     try:
         # Asked first because it fails at once, where a download retries for half a minute.
         HfApi().model_info(job.model, timeout=_LOOKUP_SECONDS)
         found = hf_hub_download(job.model, "config.json", etag_timeout=_LOOKUP_SECONDS)
-    except (ConnectionError, TransportError):
+    except (ConnectionError, transport_error()):
         cached = try_to_load_from_cache(job.model, "config.json")
         if not isinstance(cached, str):
             raise

@@ -152,7 +152,8 @@ def tapped_experts_forward(
         tap.deliver(tap.numbers["expert_down_input"], inner, token_index)
     inner = tap.changed("expert_down_input", inner)
     out = _product(experts, "down_proj", inner, expert_index)
-    if experts.has_post_expert_norm:
+    # transformers 5.17 knows no such experts and does not set this.
+    if getattr(experts, "has_post_expert_norm", False):
         out = experts.post_expert_norm(out)
     out = out * top_k_weights.reshape(-1)[order].unsqueeze(-1)
     back = torch.empty_like(order)
