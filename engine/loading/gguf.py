@@ -29,6 +29,7 @@ from engine.loading.device import free_bytes
 from engine.loading.environment import hub_offline
 from engine.loading.errors import LoadError
 from engine.loading.gguf_header import GgufFacts
+from engine.loading.gguf_types import older_loader
 from engine.loading.progress import LoadProgress, ProgressBar, Reporter, bars_reported
 
 CONVERTER_VERSION = 1
@@ -154,7 +155,8 @@ def _convert(path: Path, dtype: str, facts: GgufFacts, folder: Path, reporter: R
     try:
         # Only here: the loader advises about packed weights, which a converted copy does not have.
         logging.set_verbosity_error()
-        with hub_offline(), fast_gguf(bar) as wanted, bars_reported(reporter, None):
+        older = older_loader() if facts.older_loader else contextlib.nullcontext()
+        with hub_offline(), fast_gguf(bar) as wanted, bars_reported(reporter, None), older:
             model, tokenizer, lacking = _read(path, getattr(torch, dtype))
             if lacking:
                 raise LoadError(

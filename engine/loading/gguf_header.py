@@ -19,6 +19,7 @@ from typing import Any
 from engine.loading.cache import file_sha256
 from engine.loading.checkpoint import sampled_identity
 from engine.loading.errors import LoadError
+from engine.loading.gguf_types import every_type_sized, needs_older_loader, packed_name
 from engine.loading.progress import LoadProgress, Reporter
 
 _WHOLE_HASH_BYTES = 1 << 30  # hashing a larger file would take longer than reading its samples is worth
@@ -37,6 +38,7 @@ class GgufFacts:
         stored: the same for a packed file; of a plain one the type of its matrices, in PyTorch's words.
         dtype: the type `--dtype auto` stands for: float32 for a file of float32, else bfloat16.
         tensors: their names.
+        older_loader: whether a packed type is there that only transformers' older loader unpacks.
     """
 
     architecture: str
@@ -45,6 +47,7 @@ class GgufFacts:
     stored: str
     dtype: str
     tensors: tuple[str, ...]
+    older_loader: bool
 
 
 def inspect_gguf(path: Path) -> GgufFacts:
@@ -68,7 +71,8 @@ def inspect_gguf(path: Path) -> GgufFacts:
         if stream.read(4) != b"GGUF":
             raise LoadError(f"{path} is not a GGUF file (wrong magic bytes)", hint="fetch it again", kind="format")
     try:
-        header = GgufHeader.from_file(str(path))
+        with every_type_sized():
+            header = GgufHeader.from_file(str(path))
         needed = header.data_start + max((info.offset + info.nbytes for info in header.tensors), default=0)
     except _BROKEN as error:
         if "not supported yet" in str(error):
@@ -83,24 +87,28 @@ def inspect_gguf(path: Path) -> GgufFacts:
         raise LoadError(
             f"{path} is cut off: {size:,} bytes, and its header says {needed:,}", hint="fetch it again", kind="format"
         )
-    known = is_gguf_arch_supported(header.architecture) or header.architecture in _architectures(
-        GGUF_SUPPORTED_ARCHITECTURES
-    )
-    if not known:
+    facts = _facts(header)
+    by_older = header.architecture in _architectures(GGUF_SUPPORTED_ARCHITECTURES)
+    by_newer = is_gguf_arch_supported(header.architecture)
+    if by_newer and not by_older and facts.older_loader:
+        raise LoadError(
+            f"transformers cannot unpack {facts.quantization} in GGUF files of architecture '{header.architecture}'",
+            hint="use another quantisation of the model, or update transformers",
+            kind="unsupported",
+        )
+    if not by_newer and not by_older:
         raise LoadError(
             f"transformers cannot load GGUF files of architecture '{header.architecture}'",
             hint="use the model's safetensors version",
             kind="unsupported",
         )
-    return _facts(header)
+    return facts
 
 
 def _facts(header: Any) -> GgufFacts:
-    from transformers.integrations.gguf.dequant import GGML_NAME
-
     elements: Counter[str] = Counter()
     for info in header.tensors:
-        elements[GGML_NAME.get(info.ggml_type, "")] += prod(info.shape)
+        elements[packed_name(info.ggml_type) or ""] += prod(info.shape)
     total = elements.total()
     del elements[""]
     packed = elements.most_common(1)[0][0] if elements else None
@@ -112,6 +120,7 @@ def _facts(header: Any) -> GgufFacts:
         stored=packed or plain,
         dtype="float32" if plain == "float32" else "bfloat16",
         tensors=tuple(info.name for info in header.tensors),
+        older_loader=needs_older_loader(info.ggml_type for info in header.tensors),
     )
 
 

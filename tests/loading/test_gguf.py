@@ -49,12 +49,16 @@ def test_weights_and_tokens_survive_the_conversion_exactly(tiny_gguf, own_cache)
         assert ids == original.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def test_packed_weights_are_dequantised_to_bfloat16_unless_another_type_is_asked_for(tiny_gguf, tmp_path, own_cache):
-    packed = models.tiny_llama_gguf(tmp_path / "packed.gguf", tiny_gguf.parent / "source", "Q8_0")
+# Q5_0 is unpacked by the older of transformers' two loaders alone; Q4_1 by the newer one, too, since 5.18.
+@pytest.mark.parametrize("quantization", ["Q8_0", "Q4_1", "Q5_0"])
+def test_packed_weights_are_dequantised_to_bfloat16_unless_another_type_is_asked_for(
+    tiny_gguf, tmp_path, own_cache, quantization
+):
+    packed = models.tiny_llama_gguf(tmp_path / "packed.gguf", tiny_gguf.parent / "source", quantization)
     auto, _ = load(packed)
     wide, _ = load(packed, dtype="float32")
-    assert auto.provenance.quantization == "gguf Q8_0"
-    assert auto.provenance.checkpoint_dtype == "Q8_0"
+    assert auto.provenance.quantization == f"gguf {quantization}"
+    assert auto.provenance.checkpoint_dtype == quantization
     assert (auto.provenance.dtype, wide.provenance.dtype) == ("bfloat16", "float32")
     tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(packed).tensors}
     raw = tensors["blk.1.ffn_down.weight"]

@@ -8,7 +8,7 @@ import torch
 from engine.sites.experts import EXPERT_COMPONENTS
 from engine.sites.site import GEMM_COMPONENTS, HookPlan
 from tests.sites.capture import expert_rows, planned, run_hooked, run_wrapped
-from tests.sites.families import FAMILIES, tokens
+from tests.sites.families import FAMILIES, need_router_logits, tokens
 
 LETTERS = {
     "attn_output": "a",
@@ -69,6 +69,7 @@ def test_every_gap_has_its_reason(name: str) -> None:
 
 @every_family
 def test_every_site_fires_once_with_one_row_per_token(name: str) -> None:
+    need_router_logits(name)
     family, (model, plan) = FAMILIES[name], planned(name)
     seen = run_hooked(model, plan, tokens(2, 8))
     assert seen.problems == []
@@ -119,6 +120,7 @@ def test_hidden_equals_what_transformers_calls_hidden_states(name: str) -> None:
 
 @every_family
 def test_router_logits_are_input_times_weight(name: str) -> None:
+    need_router_logits(name)
     model, plan = planned(name)
     seen = run_hooked(model, plan, tokens(2, 7)).tensors
     for site in plan.sites:
@@ -182,6 +184,7 @@ def test_right_padding_is_invisible(name: str) -> None:
 
 @every_family
 def test_the_self_check_names_the_residual_and_the_embedding(name: str) -> None:
+    need_router_logits(name)
     family, (_, plan) = FAMILIES[name], planned(name)
     assert plan.residual == family.residual
     (embedding,) = (site for site in plan.sites if site.component == "embedding")
