@@ -1,6 +1,6 @@
 """`make test-versions`: the lowest and the newest supported versions, on every Python that is found.
 
-    python -m tests.packaging.versions [lowest|newest] [3.11 ...]
+    python -m tests.packaging.versions [lowest|newest] [3.11 ...] [tests/...]
 
 For each pair an environment is made with the versions that a resolver takes from the index alone, a part of the tests
 and a headless demo run in it, and it is removed. The first time some six gigabytes come down for each end of the range
@@ -58,16 +58,17 @@ class Outcome:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the ends and the Pythons named, all without any; print a line for each."""
+    """Run the ends, Pythons and tests named, all of a kind of which none is named; print a line for each."""
     ends = [end for end in ENDS if end in arguments] or list(ENDS)
     wanted = [python for python in PYTHONS if python in arguments] or list(PYTHONS)
+    tests = tuple(argument for argument in arguments if argument.startswith("tests")) or PARTS
     outcomes = []
     for python in wanted:
         interpreter = find_python(python)
         if interpreter is None:
             print(f"Python {python} is not here: not tested", flush=True)
             continue
-        outcomes += [try_one(python, interpreter, end) for end in ends]
+        outcomes += [try_one(python, interpreter, end, tests) for end in ends]
     for outcome in outcomes:
         mark = "good" if outcome.good else "BAD "
         print(f"{mark} Python {outcome.python} {outcome.end}: {outcome.versions}")
@@ -87,7 +88,7 @@ def find_python(version: str) -> Path | None:
     return None
 
 
-def try_one(python: str, interpreter: Path, end: str) -> Outcome:
+def try_one(python: str, interpreter: Path, end: str, parts: tuple[str, ...]) -> Outcome:
     """Make the environment, run the tests and the demo in it, remove it."""
     started = time.monotonic()
     place = FOLDER / f"{python}-{end}"
@@ -95,7 +96,7 @@ def try_one(python: str, interpreter: Path, end: str) -> Outcome:
     versions = ""
     try:
         versions = install(place, interpreter, end)
-        tests = run_tests(place)
+        tests = run_tests(place, parts)
         demo = run_demo(place)
     except subprocess.CalledProcessError as error:
         tests, demo = f"error: {' '.join(map(str, error.cmd[:3]))} exited with {error.returncode}", "not run"
@@ -131,10 +132,10 @@ def install(place: Path, interpreter: Path, end: str) -> str:
     return ", ".join(line.replace("==", " ") for line in taken.splitlines() if line.split("==")[0] in SHOWN)
 
 
-def run_tests(place: Path) -> str:
+def run_tests(place: Path, parts: tuple[str, ...]) -> str:
     """pytest's last line."""
     command = [str(place / "env/bin/python"), "-m", "pytest", "-p", "no:cacheprovider", "-m", "not slow", "-n", "2"]
-    command += ["--dist", "loadfile", *PARTS]
+    command += ["--dist", "loadfile", *parts]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if result.returncode:
         print(result.stdout[-20_000:], result.stderr[-2_000:], flush=True)
