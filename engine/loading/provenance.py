@@ -159,10 +159,13 @@ def tokenizer_hash(tokenizer: Any) -> str:
 
 def package_versions() -> dict[str, str]:
     """The versions of Python and of the packages that decide about numbers."""
+    import torch
+
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return versions
+    # The index's wheel calls itself 2.13.0 and holds 2.13.0+cu130; which build computed belongs to the numbers.
+    return {**versions, "torch": torch.__version__}
