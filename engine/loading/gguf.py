@@ -29,7 +29,6 @@ from engine.loading.device import free_bytes
 from engine.loading.environment import hub_offline
 from engine.loading.errors import LoadError
 from engine.loading.gguf_header import GgufFacts
-from engine.loading.gguf_types import older_loader
 from engine.loading.progress import LoadProgress, ProgressBar, Reporter, bars_reported
 
 CONVERTER_VERSION = 1
@@ -147,7 +146,7 @@ def _convert(path: Path, dtype: str, facts: GgufFacts, folder: Path, reporter: R
     """Convert into an empty folder, its manifest last; returns what the user should know."""
     from transformers.utils import logging
 
-    from engine.loading.gguf_patches import fast_gguf
+    from engine.loading.gguf_patches import fast_gguf, older_loader
 
     reporter(LoadProgress("converting GGUF"))
     bar = partial(ProgressBar, reporter=reporter, phase="converting GGUF", counts="tensors")

@@ -19,7 +19,7 @@ from typing import Any
 from engine.loading.cache import file_sha256
 from engine.loading.checkpoint import sampled_identity
 from engine.loading.errors import LoadError
-from engine.loading.gguf_types import every_type_sized, needs_older_loader, packed_name
+from engine.loading.gguf_types import needs_older_loader, packed_name
 from engine.loading.progress import LoadProgress, Reporter
 
 _WHOLE_HASH_BYTES = 1 << 30  # hashing a larger file would take longer than reading its samples is worth
@@ -59,6 +59,8 @@ def inspect_gguf(path: Path) -> GgufFacts:
     from transformers.integrations.gguf.reader import GgufHeader
     from transformers.integrations.gguf.utils import is_gguf_arch_supported
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+
+    from engine.loading.gguf_patches import every_type_sized
 
     part = _SPLIT_NAME.search(path.name)
     if part is not None and part.group(2) != "00001":

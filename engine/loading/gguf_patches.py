@@ -3,8 +3,10 @@
 transformers 5.23 parses a GGUF file's metadata several times, element by element through memory-mapped slices, and
 builds the table of tensor names once for every module of the model. Both give the same answer every time.
 
-- `fast_gguf`       a context in which metadata is parsed once, quickly, and name tables are built once
-- `QuickReader`     gguf's reader on a plain array, with long arrays read in one go
+- `fast_gguf`         a context in which metadata is parsed once, quickly, and name tables are built once
+- `every_type_sized`  a context in which a header may hold any type that gguf can unpack
+- `older_loader`      a context in which transformers' older loader is taken
+- `QuickReader`       gguf's reader on a plain array, with long arrays read in one go
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 from transformers import modeling_gguf_pytorch_utils as legacy
 from transformers.integrations.gguf import reader as packed_reader
 
-from engine.loading.gguf_types import swapped
+from engine.loading.gguf_types import unpackable
 
 
 class QuickReader(GGUFReader):
@@ -81,14 +83,53 @@ def fast_gguf(bar: Callable[..., Any]) -> Iterator[set[str]]:
     name_maps = functools.lru_cache(gguf.get_tensor_name_map)
     wanted: set[str] = set()
     with ExitStack() as stack:
-        stack.enter_context(swapped(gguf, "GGUFReader", lambda path, mode="r": readers(str(path), mode)))
-        stack.enter_context(swapped(gguf, "get_tensor_name_map", name_maps))
-        stack.enter_context(swapped(legacy, "load_gguf_checkpoint", _metadata_once(legacy.load_gguf_checkpoint)))
-        stack.enter_context(swapped(legacy, "get_gguf_hf_weights_map", _noting(legacy.get_gguf_hf_weights_map, wanted)))
-        stack.enter_context(swapped(legacy, "_gguf_parse_value", _quick_value(legacy._gguf_parse_value)))
-        stack.enter_context(swapped(legacy, "tqdm", bar))
-        stack.enter_context(swapped(packed_reader, "_mapped", _plain_bytes))
+        stack.enter_context(_swapped(gguf, "GGUFReader", lambda path, mode="r": readers(str(path), mode)))
+        stack.enter_context(_swapped(gguf, "get_tensor_name_map", name_maps))
+        stack.enter_context(_swapped(legacy, "load_gguf_checkpoint", _metadata_once(legacy.load_gguf_checkpoint)))
+        stack.enter_context(
+            _swapped(legacy, "get_gguf_hf_weights_map", _noting(legacy.get_gguf_hf_weights_map, wanted))
+        )
+        stack.enter_context(_swapped(legacy, "_gguf_parse_value", _quick_value(legacy._gguf_parse_value)))
+        stack.enter_context(_swapped(legacy, "tqdm", bar))
+        stack.enter_context(_swapped(packed_reader, "_mapped", _plain_bytes))
         yield wanted
+
+
+@contextmanager
+def every_type_sized() -> Iterator[None]:
+    """Sizes come from gguf's table where transformers' own has none."""
+    with _swapped(packed_reader, "_byte_count", _sized(packed_reader._byte_count)):
+        yield
+
+
+def _sized(known: Callable[[int, int, str], int]) -> Callable[[int, int, str], int]:
+    def byte_count(ggml_type: int, elements: int, gguf_path: str) -> int:
+        if not unpackable(ggml_type):
+            return known(ggml_type, elements, gguf_path)
+        block_elements, block_bytes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(ggml_type)]
+        return elements // block_elements * block_bytes
+
+    return byte_count
+
+
+@contextmanager
+def older_loader() -> Iterator[None]:
+    """Every architecture is left to the older loader."""
+    from transformers.quantizers import quantizer_gguf
+
+    with _swapped(quantizer_gguf, "is_gguf_arch_supported", lambda architecture: False):
+        yield
+
+
+@contextmanager
+def _swapped(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """`owner.name` is `value` within the context."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
 
 
 def _quick_value(parse: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import pytest
 
-from engine.session.reader import send_command
 from tests.engine.running import write_corpus
 from tests.packaging.resolving import ROOT
 from tests.screen.terminal import Terminal
@@ -115,13 +114,10 @@ def test_a_run_and_its_screen(program: Path, tmp_path: Path, tiny_model_folder: 
     assert json.loads(result.stdout)
     (session,) = (tmp_path / "sessions").glob("*.maxact")
     shell = ["/bin/sh", "-c", 'cd "$1" && exec "$2" open "$3"', "sh", str(tmp_path), str(program), str(session)]
-    try:
-        with Terminal(session, 120, 36, command=shell, env=dict(environment(tmp_path))) as terminal:
-            terminal.wait_for("FINISHED", LONG)
-            terminal.press("q")
-            assert terminal.exit_code(LONG) == 0
-    finally:
-        send_command(session, "stop")
+    with Terminal(session, 120, 36, command=shell, env=dict(environment(tmp_path))) as terminal:
+        terminal.wait_for("FINISHED", LONG)
+        terminal.press("q")
+        assert terminal.exit_code(LONG) == 0
 
 
 def test_the_bundled_corpus_recipes_and_published_table_are_there(program: Path, tmp_path: Path) -> None:
