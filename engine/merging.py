@@ -302,5 +302,6 @@ def _live(totals: Sequence[SiteTotals | None]) -> NDArray[np.float64]:
         first = one.top[0] if len(one.top) else None
         address = (-1, -1, -1) if first is None else (first["sample"], first["position"], first["channel"])
         ends = one.extremes if np.isfinite(one.extremes).all() else (np.nan, np.nan)
-        table[site] = (*ends, summarise(one).rms, int(one.tokens), int(one.nonfinite.sum()), *address)
+        bad = (int(one.nonfinite[0]), *one.nonfinite_address)
+        table[site] = (*ends, summarise(one).rms, int(one.tokens), int(one.nonfinite.sum()), *address, *bad)
     return table

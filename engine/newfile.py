@@ -1,32 +1,49 @@
 """A session file that is whole or not there.
 
 - `whole_session`    a writer for one that gets its name at the end; until then it has another one beside it
-- `discard_session`  remove one that holds nothing, and its log
+- `discard_session`  remove one that holds nothing, and its log unless the user was told to read it
+- `forget_logs`      remove such logs after a week
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 from engine.job import Job
 from engine.report.writing import appear
-from engine.session.library import files_of, log_path
+from engine.session.library import SUFFIX, files_of, log_path
 from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
 
+KEPT_SECONDS = 7 * 86_400.0  # the log of a failed start
 _PART = ".part"
 
 
-def discard_session(path: Path) -> None:
-    """Remove a session that holds nothing, and the log of its engine."""
+def discard_session(path: Path, *, keep_log: bool = False) -> None:
+    """Remove a session that holds nothing, and the log of its engine.
+
+    Args:
+        path: the session.
+        keep_log: the user was told to read the log: it stays until `forget_logs` finds it a week old.
+    """
     _remove(path)
-    log_path(path).unlink(missing_ok=True)
+    if not keep_log:
+        log_path(path).unlink(missing_ok=True)
+
+
+def forget_logs(folder: Path) -> None:
+    """Remove the logs of failed starts, whose session is gone, once they have lain there for a week."""
+    for log in folder.glob(f"*{SUFFIX}.log"):
+        with suppress(OSError):  # somebody else's, or gone already
+            if not log.with_suffix("").exists() and time.time() - log.stat().st_mtime > KEPT_SECONDS:
+                log.unlink()
 
 
 @contextmanager

@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 
 from engine.analysis.convergence import has_converged, running_maximum
 from engine.analysis.emergence import find_emergence, hidden_profile
-from engine.session.records import LIVE_FIELDS, Event
+from engine.analysis.maximum import place_label
+from engine.analysis.nonfinite import live_alarm
+from engine.report.alarm import alarm_event
+from engine.report.wording import counted
+from engine.session.records import LIVE_FIELDS, REPLACES, Event, LiveTable
 from engine.sites.site import HookPlan
 from engine.statistics.totals import SiteTotals
 
@@ -44,11 +48,14 @@ class NotableWatch:
         self._maximum = 0.0
         self._converged = math.nan
         self._said: set[tuple[str, int | None]] = set()
+        self._counts: dict[str, str] = {}
 
     def recall(self, events: Iterable[Event]) -> None:
         """Take what was said before the run was interrupted as said, even where its batches were lost."""
         for event in events:
             self._said.add((event.kind, event.site))
+            if event.kind in REPLACES:
+                self._counts[event.kind] = event.text
             if event.kind == "maximum" and (found := _GREW.match(event.text)):
                 self._maximum = max(self._maximum, _number(found[1]))
             elif event.kind == "convergence" and (found := _CONVERGED.match(event.text)):
@@ -64,7 +71,7 @@ class NotableWatch:
     def look_back(
         self, order: Sequence[int], totals: Sequence[SiteTotals | None], lengths: NDArray[np.int64]
     ) -> list[Notable]:
-        """Whether M has converged, by the samples done at a checkpoint.
+        """Whether M has converged, by the samples done at a checkpoint; never with NaN or infinity anywhere.
 
         Args:
             order: numbers of the samples done, in run order.
@@ -76,7 +83,8 @@ class NotableWatch:
             return []
         found = running_maximum(np.asarray(order, np.int64), np.fmax.reduce(maxima), lengths)
         text = f"{found.magnitude:,.6g}"
-        if not has_converged(found, int(lengths.sum())) or _number(text) == self._converged:
+        is_finite = not any(t is not None and t.nonfinite.any() for t in totals)
+        if not (is_finite and has_converged(found, int(lengths.sum()))) or _number(text) == self._converged:
             return []
         self._converged = _number(text)
         at = found.points[-1].tokens
@@ -102,23 +110,25 @@ class NotableWatch:
         return self._fresh([Notable("emergence", f"emergence at layer {found.layer}: hidden state {step}", site)])
 
     def _alarms(self, live: NDArray[np.float64], magnitude: NDArray[np.float64]) -> list[Notable]:
+        """One line for all sites with NaN or infinity, one for all that exceed fp16; again only as they change."""
         found = []
-        for site in np.flatnonzero(live[:, LIVE_FIELDS.index("nonfinite")] > 0):
-            count = int(live[site, LIVE_FIELDS.index("nonfinite")])
-            values = "value" if count == 1 else "values"
-            found.append(Notable("nonfinite", f"{count:,} non-finite {values} at {self._name(site)}", int(site)))
-        for site in np.flatnonzero(magnitude > FP16_MAX):
-            found.append(Notable("fp16", f"{self._name(site)} exceeds fp16: {magnitude[site]:,.6g}", int(site)))
-        return self._fresh(found)
+        alarm = live_alarm(self._plan, LiveTable(0, live))
+        if alarm is not None:
+            found.append(Notable("nonfinite", alarm_event(alarm, self._plan), alarm.site))
+        places = self._plan.places
+        over = sorted(np.flatnonzero(magnitude > FP16_MAX).tolist(), key=lambda site: places[site])
+        if over:
+            text = f"fp16 exceeded at {counted(len(over), 'site')}, first {place_label(self._plan, over[:1])}"
+            found.append(Notable("fp16", text, over[0]))
+        fresh = [one for one in found if self._counts.get(one.kind) != one.text]
+        self._counts |= {one.kind: one.text for one in fresh}
+        return fresh
 
     def _fresh(self, found: list[Notable]) -> list[Notable]:
         """Those of a kind and a site that were not said yet; they are now."""
         fresh = [one for one in found if (one.kind, one.site) not in self._said]
         self._said.update((one.kind, one.site) for one in fresh)
         return fresh
-
-    def _name(self, site: np.intp | int) -> str:
-        return self._plan.sites[int(site)].name
 
 
 def _number(text: str) -> float:

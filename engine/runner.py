@@ -94,7 +94,8 @@ def _run_safely(
         recorder.end("failed", f"{error}, then continue with: maxact-tui resume {path}")
     except (LoadError, SiteError, CorpusError, ResumeError, BackendError, RightsError) as error:
         _log.exception("the run ended early")
-        recorder.end("failed", str(error))
+        is_ours = not (isinstance(error, LoadError) and error.kind == "internal")
+        recorder.end("failed", str(error) if is_ours else f"{error} (log: {log_path(path)})")
     except Exception as error:  # noqa: BLE001  # the last boundary: the cause must reach the session file
         _log.exception("the run failed")
         recorder.end("failed", f"the run failed: {first_line(error)}; what was measured is saved; see {log_path(path)}")

@@ -36,10 +36,11 @@ class Maximum:
         label: the plateau in words, `L11-L28 hidden`.
         step: that step.
         dtype: activation dtype the magnitudes were measured in.
-        fp16_headroom_bits: log2(65504 / M); negative when M overflows float16.
-        e4m3_headroom_bits: log2(448 / M).
-        overflows_fp16: M > 65,504.
-        overflows_e4m3: M > 448: an unscaled e4m3 cast saturates.
+        fp16_headroom_bits: log2(65504 / M); negative when M overflows float16, -infinity with NaN or infinity anywhere.
+        e4m3_headroom_bits: log2(448 / M), and the same.
+        overflows_fp16: M > 65,504, or some site holds NaN or infinity: those count as beyond every limit.
+        overflows_e4m3: M > 448, or the same: an unscaled e4m3 cast saturates.
+        excluded_sites: how many sites of the plan hold NaN or infinity; `magnitude` is over the finite elements.
     """
 
     magnitude: float
@@ -52,18 +53,22 @@ class Maximum:
     e4m3_headroom_bits: float
     overflows_fp16: bool
     overflows_e4m3: bool
+    excluded_sites: int = 0
 
 
-def find_maximum(plan: HookPlan, magnitudes: NDArray[np.float64], dtype: str) -> Maximum | None:
+def find_maximum(
+    plan: HookPlan, magnitudes: NDArray[np.float64], dtype: str, excluded_sites: int = 0
+) -> Maximum | None:
     """M over the sites that count for it.
 
     Args:
         plan: the hook plan.
         magnitudes: M_site of each site of the plan (or of its first ones), NaN where nothing was seen.
         dtype: activation dtype.
+        excluded_sites: how many sites of the plan hold NaN or infinity.
 
     Returns:
-        None before the first number.
+        None before the first number, and where no site that counts has a finite element.
     """
     seen = [i for i, site in enumerate(plan.sites[: len(magnitudes)]) if site.counts_for_m]
     seen = [i for i in seen if not math.isnan(magnitudes[i])]
@@ -80,10 +85,11 @@ def find_maximum(plan: HookPlan, magnitudes: NDArray[np.float64], dtype: str) ->
         label=place_label(plan, plateau),
         step=step,
         dtype=dtype,
-        fp16_headroom_bits=headroom_bits(top, FP16_LIMIT),
-        e4m3_headroom_bits=headroom_bits(top, E4M3_LIMIT),
-        overflows_fp16=top > FP16_LIMIT,
-        overflows_e4m3=top > E4M3_LIMIT,
+        fp16_headroom_bits=-math.inf if excluded_sites else headroom_bits(top, FP16_LIMIT),
+        e4m3_headroom_bits=-math.inf if excluded_sites else headroom_bits(top, E4M3_LIMIT),
+        overflows_fp16=top > FP16_LIMIT or excluded_sites > 0,
+        overflows_e4m3=top > E4M3_LIMIT or excluded_sites > 0,
+        excluded_sites=excluded_sites,
     )
 
 

@@ -30,6 +30,7 @@ from engine.analysis.coverage import LayerCoverage, expert_coverage
 from engine.analysis.emergence import Emergence, find_emergence, hidden_profile, positive_profile
 from engine.analysis.lacking import not_measured
 from engine.analysis.maximum import Maximum, find_maximum
+from engine.analysis.nonfinite import Alarm, find_alarm
 from engine.analysis.published import Standing, protocol_differences, standing
 from engine.analysis.site import SiteSummary, summarise
 from engine.analysis.structure import TopStructure, hot_sites, top_structure
@@ -78,13 +79,15 @@ class ModelSummary:
         created: Unix time.
         provenance, corpus: as the session describes them.
         plan: the hook plan; None before the engine has looked at the model.
-        dtype: activation dtype of the sites that count for M, empty before the first number.
+        dtype: activation dtype of the sites that count for M, or of the first where none of those has a finite
+            element; empty before the first number.
         samples, tokens: measured by the last checkpoint.
         sites: one per site of the plan, None where nothing was seen.
         maximum: M; None before the first number.
         signed_maximum: the element itself; NaN without one.
         peak: its address.
-        passes_layer_median, passes_token_median: whether a hidden site passes Sun's criterion; None if unknown.
+        passes_layer_median, passes_token_median: whether a hidden site passes Sun's criterion; None if unknown, as
+            where none passes by its finite elements and one holds NaN or infinity.
         layer_median_sites, token_median_sites: numbers of the sites that pass, hidden or not.
         emergence, emergence_compat: from |x|, and from positive maxima alone.
         profile: (layer, a_l) of the hidden states.
@@ -95,6 +98,8 @@ class ModelSummary:
         standing: among the published checkpoints; None before the first number.
         differences: what was measured differently from the paper.
         nonfinite_sites: numbers of the sites that saw NaN or infinity.
+        alarm: the first of those elements in the order of a forward; None where all were finite.
+        alarm_at: its address; None without one.
         experts: coverage of every tapped MoE layer; empty for dense models and for runs without expert sites.
         not_measured: what the session does not hold, as one of an earlier version does not: a few words each.
     """
@@ -130,6 +135,8 @@ class ModelSummary:
     differences: tuple[str, ...]
     nonfinite_sites: tuple[int, ...]
     experts: tuple[LayerCoverage, ...]
+    alarm: Alarm | None
+    alarm_at: Address | None
     not_measured: tuple[str, ...] = ()
 
 
@@ -152,6 +159,8 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
         maximum = _maximum(plan, sites)
         entry = _peak_entry(sites, maximum)
         peak = find_address(reader, *entry[1:]) if entry else None
+        alarm = _alarm(plan, sites)
+        alarm_at = find_address(reader, alarm.sample, alarm.position, alarm.channel) if alarm else None
     tokens, categories = _by_number(labels, len(sample_max))
     magnitudes = _column(sites, "magnitude")
     profile = hidden_profile(plan, magnitudes) if plan else []
@@ -163,7 +172,7 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
         provenance=meta.provenance,
         corpus=meta.corpus,
         plan=plan,
-        dtype=maximum.dtype if maximum else "",
+        dtype=maximum.dtype if maximum else next((s.dtype for s in sites if s), ""),
         samples=len(done),
         tokens=int(tokens[done].sum()),
         sites=tuple(sites),
@@ -187,6 +196,8 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
         differences=protocol_differences(meta.job, maximum.dtype, len(done)) if maximum else (),
         nonfinite_sites=tuple(i for i, s in enumerate(sites) if s and s.nonfinite and s.nonfinite.count),
         experts=experts,
+        alarm=alarm,
+        alarm_at=alarm_at,
         not_measured=lacking,
     )
 
@@ -243,7 +254,17 @@ def _maximum(plan: HookPlan | None, sites: Sequence[SiteSummary | None]) -> Maxi
         return None
     counted = [s.dtype for site, s in zip(plan.sites, sites, strict=True) if s and site.counts_for_m]
     dtype = Counter(counted).most_common(1)[0][0] if counted else ""
-    return find_maximum(plan, _column(sites, "magnitude"), dtype)
+    excluded = sum(1 for s in sites if s and s.nonfinite and s.nonfinite.count)
+    return find_maximum(plan, _column(sites, "magnitude"), dtype, excluded)
+
+
+def _alarm(plan: HookPlan | None, sites: Sequence[SiteSummary | None]) -> Alarm | None:
+    if plan is None:
+        return None
+    found = [s.nonfinite if s else None for s in sites]
+    counts = np.array([one.count if one else 0 for one in found])
+    nan = np.array([one.nan if one else 0 for one in found])
+    return find_alarm(plan, counts, nan, [(n.sample, n.position, n.channel) if n else (-1, -1, -1) for n in found])
 
 
 def _peak_entry(sites: Sequence[SiteSummary | None], maximum: Maximum | None) -> tuple[float, int, int, int] | None:
@@ -280,4 +301,6 @@ def _any_hidden(plan: HookPlan | None, sites: Sequence[SiteSummary | None], verd
     ]
     if any(found):
         return True
-    return None if not found or None in found else False
+    hidden = (s.nonfinite for site, s in zip(plan.sites, sites, strict=True) if s and site.component == "hidden")
+    bad = any(one.count for one in hidden if one)
+    return None if not found or None in found or bad else False

@@ -30,6 +30,10 @@ from engine.session.splits import META, SplitRecord
 from engine.work.work import Progress, WorkContext, WorkError
 
 WORST = 10
+_NOTHING_TO_COMPARE = (
+    "every prediction of the unchanged model is NaN or infinite, so there is nothing to compare with; maxact-tui show"
+    " says where that begins, another --dtype or whole weights may mend it"
+)
 
 
 def effect(context: WorkContext, arguments: Mapping[str, Any]) -> Generator[Progress, None, int]:
@@ -106,6 +110,10 @@ class _Measuring:
         samples = np.concatenate([where.samples for where in self._where])
         positions = np.concatenate([where.positions for where in self._where])
         first = joined[self._usable[0]]
+        lost = int((~np.isfinite(first.nll_reference)).sum())
+        if lost == len(samples):
+            raise EffectError(_NOTHING_TO_COMPARE)
+        said = f"{lost:,} of {counted(len(samples), 'prediction')} of the unchanged model are NaN or infinite: left out"
         lengths = self._context.prepared.tokenized.lengths
         found = Effect(
             number=0,
@@ -116,12 +124,12 @@ class _Measuring:
             predictions=len(samples),
             calibration_samples=len(holdout.calibration),
             calibration_tokens=int(lengths[list(holdout.calibration)].sum()),
-            perplexity=perplexity_of(first.nll_reference),
+            perplexity=perplexity_of(first.nll_reference[np.isfinite(first.nll_reference)]),
             outcomes=tuple(
                 self._outcome(number, one, joined.get(number), samples, positions)
                 for number, one in enumerate(self._ready)
             ),
-            notes=holdout.notes,
+            notes=(*((said,) if lost else ()), *holdout.notes),
             seconds=time.monotonic() - started,
         )
         arrays = {

@@ -162,8 +162,15 @@ def best_within(board: Board, row: int, bits: int) -> tuple[Column, QuantError] 
     return max(allowed, key=lambda pair: pair[1].sqnr_db, default=None)
 
 
-def find_overflows(magnitudes: NDArray[np.float64]) -> tuple[Overflow, ...]:
-    """What exceeds fp16 and e4m3 without scaling, from M_site of each site (NaN where unknown)."""
+def find_overflows(magnitudes: NDArray[np.float64], nonfinite: NDArray[np.int64] | None = None) -> tuple[Overflow, ...]:
+    """What exceeds fp16 and e4m3 without scaling.
+
+    Args:
+        magnitudes: M_site of each site, NaN where unknown.
+        nonfinite: NaN and infinities of each site; a site with any exceeds every format.
+    """
+    if nonfinite is not None:
+        magnitudes = np.where(nonfinite > 0, np.inf, magnitudes)
     known = magnitudes[~np.isnan(magnitudes)]
     largest = float(known.max()) if known.size else math.nan
     return tuple(
@@ -171,10 +178,17 @@ def find_overflows(magnitudes: NDArray[np.float64]) -> tuple[Overflow, ...]:
             name,
             limit,
             tuple(np.flatnonzero(magnitudes > limit).tolist()),
-            math.log2(limit / largest) if largest > 0 else (math.inf if largest == 0 else math.nan),
+            _headroom(largest, limit),
         )
         for name, limit in LIMITS
     )
+
+
+def _headroom(largest: float, limit: float) -> float:
+    """log2(limit / largest); infinite for 0, -infinite for infinity, NaN for NaN."""
+    if not 0 < largest < math.inf:
+        return {0.0: math.inf, math.inf: -math.inf}.get(largest, math.nan)
+    return math.log2(limit / largest)
 
 
 def _summary(board: Board, column: int) -> SchemeSummary:

@@ -17,7 +17,9 @@ from html import escape
 from typing import Any, Final
 
 from engine.analysis.compare import Comparison, Limit, SiteRow, compare
+from engine.analysis.model import ModelSummary
 from engine.quantization.schemes import title_of
+from engine.report.alarm import alarm_line
 from engine.report.errors import ReportError
 from engine.report.html import ALL_SITES, figure_html, page, table_html
 from engine.report.markdown import table_markdown
@@ -206,9 +208,18 @@ def findings(found: Comparison, sources: Sequence[Source]) -> tuple[tuple[str, .
         ("largest step", *(largest_step(s.emergence) for s in summaries)),
         ("channels of threads", *(", ".join(map(str, channels[:6])) or "none" for channels in found.channels)),
         ("bits below float16", *(short(s.maximum.fp16_headroom_bits) if s.maximum else "–" for s in summaries)),
+        *_nonfinite_rows(summaries),
         ("sites no other has", *(str(len(only)) for only in found.only_in)),
     ]
     return tuple(rows)
+
+
+def _nonfinite_rows(summaries: Sequence[ModelSummary]) -> list[tuple[str, ...]]:
+    """Where NaN or infinity begin, if any session has them."""
+    if not any(summary.alarm for summary in summaries):
+        return []
+    said = (alarm_line(s.alarm, s.plan) if s.alarm and s.plan else "none" for s in summaries)
+    return [("NaN or infinity", *said)]
 
 
 def over_first(found: Comparison) -> str:

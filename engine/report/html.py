@@ -13,7 +13,7 @@ from importlib.resources import files
 
 from engine.report.charts import charts
 from engine.report.effects import effect_notes, effect_table
-from engine.report.sentences import DEFINITIONS, caveats, facts, paragraph
+from engine.report.sentences import DEFINITIONS, caveats, facts, nonfinite, paragraph
 from engine.report.source import Source
 from engine.report.tables import (
     Table,
@@ -72,6 +72,7 @@ def page(title: str, body: Sequence[str]) -> str:
 def _body(source: Source) -> list[str]:
     warnings = caveats(source)
     parts = [f'<p class="partial">{escape(warnings[0])}</p>'] if source.summary.is_partial else []
+    parts += [f'<p class="alarm">{escape(text)}</p>' for text in (nonfinite(source.summary),) if text]
     parts.append(f'<p class="lead">{escape(paragraph(source))}</p>')
     if source.has_numbers:
         parts += ["<h2>Findings</h2>", _facts(source)]

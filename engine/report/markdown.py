@@ -12,7 +12,7 @@ import math
 
 from engine.naming import corpus_name
 from engine.report.effects import effect_notes, effect_table
-from engine.report.sentences import DEFINITIONS, caveats, facts, paragraph, standing_lines
+from engine.report.sentences import DEFINITIONS, caveats, facts, nonfinite, paragraph, standing_lines
 from engine.report.source import Source
 from engine.report.tables import (
     Table,
@@ -32,8 +32,9 @@ def markdown(source: Source) -> str:
     """The report in GitHub's Markdown."""
     parts = [f"# Maximum activations of {in_markdown(source.name)}"]
     parts += [f"> {in_markdown(line)}" for line in caveats(source)[:1] if source.summary.is_partial]
+    parts += [f"> **{in_markdown(text)}**" for text in (nonfinite(source.summary),) if text]
     if not source.has_numbers:
-        return "\n\n".join([*parts, "Nothing has been measured yet."]) + "\n"
+        return "\n\n".join([*parts, in_markdown(paragraph(source))]) + "\n"
     parts.append(table_markdown(Table("", ("Finding", ""), tuple(facts(source)), numeric=False)))
     for table in (
         site_table(source),
@@ -65,6 +66,7 @@ def model_card(source: Source) -> str:
         [
             "## Maximum activations",
             "",
+            *(f"**{in_markdown(text)}**\n" for text in (nonfinite(source.summary),) if text),
             in_markdown(paragraph(source)),
             "",
             "```yaml",
@@ -91,6 +93,9 @@ def _card_yaml(source: Source) -> list[str]:
             ("fp16_headroom_bits", round(found.fp16_headroom_bits, 2)),
             ("overflows_fp16", found.overflows_fp16),
         ]
+    fields.append(("nonfinite_sites", len(summary.nonfinite_sites)))
+    if summary.alarm is not None and summary.plan is not None:
+        fields.append(("first_nonfinite_site", summary.plan.sites[summary.alarm.site].name))
     if peak is not None:
         fields += [("token", printable(peak.piece)), ("position", peak.position), ("channel", peak.channel)]
     fields += [

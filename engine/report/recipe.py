@@ -28,7 +28,7 @@ from engine.quantization.schemes import Scheme, evaluate
 from engine.report.errors import ReportError
 from engine.report.needs import Missing
 from engine.report.reference import reference_model_name
-from engine.report.scales import modules_reading
+from engine.report.scales import NOTHING_FINITE, modules_reading
 from engine.report.wording import counted, printable
 from engine.session.reader import SessionMeta, SessionReader
 from engine.sites.site import HookPlan, Site
@@ -102,7 +102,7 @@ def input_losses(reader: SessionReader) -> list[InputLoss]:
     if not inputs and lacking:
         raise ReportError(f"not measured: {'; '.join(lacking)}; run again to measure it")
     if not inputs:
-        raise ReportError(_NO_INPUTS)
+        raise ReportError(_NO_INPUTS if missing_inputs(reader.meta()) else NOTHING_FINITE)
     return sorted(inputs, key=lambda loss: loss.tensor_db)
 
 

@@ -30,6 +30,9 @@ _LACKING: Final = "not measured: the session does not hold the maxima of channel
 _NO_INPUTS: Final = "no inputs of matrix products were measured; run again with --sites gemm or --sites all"
 
 
+NOTHING_FINITE: Final = "no input of a matrix product has a finite element; maxact-tui show says where that begins"
+
+
 def missing_inputs(meta: SessionMeta) -> Missing | None:
     """What a run lacks for the formats of this module, None if it measured the inputs of linear modules."""
     sites = meta.plan.sites if meta.plan is not None else ()
@@ -42,7 +45,7 @@ def input_scales(reader: SessionReader) -> dict[str, NDArray[np.float32]]:
     """Per-channel max|x| of the input of every linear module whose input was measured, float32 [in_features].
 
     Raises:
-        ReportError: the session measured none.
+        ReportError: the session measured none, or none with a finite element.
     """
     with reader.snapshot():
         plan = reader.meta().plan
@@ -58,7 +61,9 @@ def input_scales(reader: SessionReader) -> dict[str, NDArray[np.float32]]:
             if totals.finite or totals.channel_max.any():
                 scales |= dict.fromkeys(modules_reading(site, sites), totals.channel_max)
     if not scales:
-        raise ReportError(_LACKING if is_lacking else _NO_INPUTS)
+        if is_lacking:
+            raise ReportError(_LACKING)
+        raise ReportError(_NO_INPUTS if missing_inputs(reader.meta()) else NOTHING_FINITE)
     return scales
 
 

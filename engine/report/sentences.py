@@ -6,6 +6,7 @@
 - `paragraph`   the findings in a few sentences, for a model card
 - `standing_lines`  where the model stands, and how its protocol differs
 - `emergence`, `verdict`, `largest_step`  how the maximum grows over the depth
+- `nonfinite`   the first NaN or infinity of the model
 - `robustness`  what `maxact-tui stability` found
 - `DEFINITIONS` where the definitions are published
 
@@ -17,11 +18,12 @@ from __future__ import annotations
 import math
 
 from engine.analysis.emergence import SUDDEN_RATIO, Emergence
-from engine.analysis.maximum import Maximum
+from engine.analysis.maximum import Maximum, headroom_bits
 from engine.analysis.model import ModelSummary
 from engine.analysis.published import tier_range
 from engine.analysis.stability import Stability
 from engine.analysis.threads import Thread
+from engine.report.alarm import alarm_line, excluded_words
 from engine.report.source import Source
 from engine.report.wording import counted, exact, printable, share, short
 
@@ -35,16 +37,18 @@ _WORDS = {True: "yes", False: "no", None: "not known"}
 def facts(source: Source) -> list[tuple[str, str]]:
     """The findings, each a label and a text; empty before the first number."""
     summary, found = source.summary, source.summary.maximum
+    first = [("Not finite", text)] if (text := nonfinite(summary)) else []
     if found is None:
-        return []
+        return first
     rows = [
-        ("M, the largest |x|", f"{exact(found.magnitude)} at {found.label}"),
+        *first,
+        ("M, the largest |x|", f"{exact(found.magnitude)} at {found.label}{_excluded(found)}"),
         ("Element", element(summary)),
         ("Massive activations by the layer median", _WORDS[summary.passes_layer_median]),
         ("Massive activations by the token median", _WORDS[summary.passes_token_median]),
         ("Emergence", emergence(summary.emergence)),
-        ("float16", headroom(found.fp16_headroom_bits, 65_504)),
-        ("FP8 e4m3, unscaled", headroom(found.e4m3_headroom_bits, 448)),
+        ("float16", headroom(found, 65_504)),
+        ("FP8 e4m3, unscaled", headroom(found, 448)),
         ("Channels", channels(summary, found)),
         ("Threads", f"{len(summary.threads):,} (one token and channel massive through consecutive layers)"),
         ("Convergence", convergence(summary)),
@@ -52,7 +56,7 @@ def facts(source: Source) -> list[tuple[str, str]]:
     ]
     if summary.standing is not None:
         rank = summary.standing
-        tier = f"tier {rank.tier} ({tier_range(rank.tier)})"
+        tier = f"tier {rank.tier} ({tier_range(rank.tier)}{_finite_only(summary)})"
         rows.append(("Published checkpoints", f"{rank.larger} of {rank.of} have a larger M; {tier}"))
     rows.append(("Measured on", f"{_amount(summary)}, {summary.dtype}"))
     return rows
@@ -64,11 +68,11 @@ def caveats(source: Source) -> list[str]:
     lines = []
     if summary.is_partial:
         lines.append(f"Partial: the run is {summary.status.phase}; the numbers are of what was measured so far.")
-    if summary.nonfinite_sites and summary.plan:
-        names = ", ".join(summary.plan.sites[i].name for i in summary.nonfinite_sites[:6])
-        lines.append(
-            f"Non-finite values at {counted(len(summary.nonfinite_sites), 'site')} ({names}); they are in no number."
-        )
+    if summary.alarm and summary.plan:
+        names = ", ".join(summary.plan.sites[i].name for i in summary.alarm.sites[:6])
+        more = ", ..." if len(summary.alarm.sites) > 6 else ""
+        sites = counted(len(summary.alarm.sites), "site")
+        lines.append(f"Non-finite values at {sites} ({names}{more}); they are in no number.")
     lines += [
         f"Not measured: {m.component} ({printable(m.reason)})" for m in (summary.plan.missing if summary.plan else ())
     ]
@@ -89,10 +93,12 @@ def paragraph(source: Source) -> str:
     """The findings in a few sentences."""
     summary, found = source.summary, source.summary.maximum
     name = printable(source.name)
+    begin = nonfinite(summary)
     if found is None and summary.not_measured:
         return f"M of {name} is not known. {lacking(summary)}"
     if found is None:
-        return f"Nothing has been measured on {name} yet."
+        nothing = f"Nothing finite was measured on {name}" if begin else f"Nothing has been measured on {name} yet"
+        return f"{nothing}: {begin}." if begin else f"{nothing}."
     massive = {
         True: "It has massive activations in the sense of Sun et al. (layer median).",
         False: "It has no massive activations in the sense of Sun et al. (layer median).",
@@ -107,7 +113,8 @@ def paragraph(source: Source) -> str:
             f" {place(summary)}.",
             massive,
             f"Emergence over the depth: {emergence(summary.emergence)}.",
-            f"Against float16: {headroom(found.fp16_headroom_bits, 65_504)}.",
+            f"It does not stay finite in {summary.dtype}: {begin}. M is over the finite elements." if begin else "",
+            f"Against float16: {headroom(found, 65_504)}.",
             f"Measured in {summary.dtype} on {_amount(summary)}, special tokens: {printable(summary.job.policy)}.",
             lacking(summary) if summary.not_measured else "",
         )
@@ -123,7 +130,7 @@ def standing_lines(source: Source) -> list[str]:
     rank = summary.standing
     lines = [
         f"Of the {rank.of} published checkpoints {rank.larger} have a larger M; this is tier {rank.tier},"
-        f" {tier_range(rank.tier)}."
+        f" {tier_range(rank.tier)}{_finite_only(summary)}."
     ]
     differences = "; ".join(printable(line) for line in summary.differences)
     return lines + ([f"Measured differently from them: {differences}."] if differences else [])
@@ -167,8 +174,24 @@ def largest_step(found: Emergence | None) -> str:
     return "not known" if found is None else f"{short(found.largest_ratio)} times into layer {found.largest_layer}"
 
 
-def headroom(bits: float, limit: float) -> str:
-    """How far M is from a format's largest number."""
+def nonfinite(summary: ModelSummary) -> str:
+    """The first NaN or infinity of the model, in the order of a forward; empty where there is none."""
+    if summary.alarm is None or summary.plan is None:
+        return ""
+    at = summary.alarm_at
+    return alarm_line(summary.alarm, summary.plan, printable(at.piece, 40) if at and at.token_id >= 0 else "")
+
+
+def _excluded(found: Maximum) -> str:
+    return f" ({excluded_words(found.excluded_sites)})" if found.excluded_sites else ""
+
+
+def headroom(found: Maximum, limit: float) -> str:
+    """How far M is from a format's largest number; NaN and infinity are beyond every one."""
+    if found.excluded_sites:
+        sites = counted(found.excluded_sites, "site")
+        return f"overflows: {sites} {'holds' if found.excluded_sites == 1 else 'hold'} Inf/NaN"
+    bits = headroom_bits(found.magnitude, limit)
     side = "above" if bits < 0 else "below"
     return f"{short(abs(bits))} bits {side} {limit:,.0f}" + ("; overflows" if bits < 0 else "")
 
@@ -183,6 +206,10 @@ def channels(summary: ModelSummary, found: Maximum) -> str:
     return (", ".join(named) + more) if named else "none stands out"
 
 
+def _finite_only(summary: ModelSummary) -> str:
+    return ", by its finite elements alone" if summary.alarm else ""
+
+
 def _amount(summary: ModelSummary) -> str:
     return f"{counted(summary.samples, 'sample')}, {counted(summary.tokens, 'token')}"
 
@@ -193,7 +220,8 @@ def convergence(summary: ModelSummary) -> str:
     if not points:
         return "not known"
     when = share(summary.convergence.last_increase_share)
-    return f"M last grew after {counted(points[-1].tokens, 'token')} ({when} of the run)"
+    but = "; not converged: there is Inf/NaN beyond it" if summary.alarm else ""
+    return f"M last grew after {counted(points[-1].tokens, 'token')} ({when} of the run){but}"
 
 
 def robustness(found: Stability | None) -> str:

@@ -64,6 +64,7 @@ def summary_dict(summary: ModelSummary) -> dict[str, Any]:
             for i in summary.nonfinite_sites
             if (site := summary.sites[i]) is not None and site.nonfinite is not None
         ],
+        "first_nonfinite": _first_nonfinite(summary, names),
         **({"not_measured": list(summary.not_measured)} if summary.not_measured else {}),
     }
 
@@ -77,6 +78,15 @@ def nonfinite_dict(alarm: NonFinite) -> dict[str, Any]:
         "negative_infinity": alarm.negative_infinity,
         "first": first if alarm.count else None,
     }
+
+
+def _first_nonfinite(summary: ModelSummary, names: list[str]) -> dict[str, Any] | None:
+    """The first non-finite element in the order of a forward, with its token; null where all are finite."""
+    alarm = summary.alarm
+    if alarm is None or summary.alarm_at is None:
+        return None
+    sites = {"sites": len(alarm.sites), "sites_after": alarm.after}
+    return {"site": names[alarm.site], "kind": alarm.kind, **sites, "at": _address(summary.alarm_at)}
 
 
 def _model(summary: ModelSummary) -> dict[str, Any]:
@@ -130,6 +140,7 @@ def _maximum(summary: ModelSummary, names: list[str]) -> dict[str, Any] | None:
         "overflows_fp16": found.overflows_fp16,
         "e4m3_headroom_bits": number(found.e4m3_headroom_bits),
         "overflows_e4m3": found.overflows_e4m3,
+        "excluded_sites": found.excluded_sites,
         "at": None if summary.peak is None else _address(summary.peak),
     }
 

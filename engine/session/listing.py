@@ -43,13 +43,14 @@ def describe_session(reader: SessionReader) -> SessionInfo:
         meta, status, live = reader.meta(), reader.status(), reader.live()
         saved = reader.checkpoint_status() if status.phase in BROKEN_OFF else None
         magnitude = live.magnitude if live is not None else np.zeros(0)
+        bad = int((live.column("nonfinite") > 0).sum()) if live is not None else 0
         if saved is not None:
-            magnitude = reader.saved_magnitude()
+            magnitude, bad = reader.saved_magnitude(), reader.saved_nonfinite_sites()
             status = status.changed(samples_done=saved.samples_done, tokens_done=saved.tokens_done)
     counts = [site.counts_for_m for site in meta.plan.sites] if meta.plan is not None else []
     values = magnitude[: len(counts)][np.array(counts, bool)[: len(magnitude)]]
     largest = float(np.nanmax(values)) if np.isfinite(values).any() else float("nan")
-    return SessionInfo(reader.path, meta.job.model, status, largest, meta.created, size_of(reader.path))
+    return SessionInfo(reader.path, meta.job.model, status, largest, meta.created, size_of(reader.path), bad)
 
 
 def _describe(path: Path, wait_seconds: float) -> SessionInfo:

@@ -17,7 +17,7 @@ from engine.session import schema, splits
 from engine.session.codec import EncodedArray, decode, unpack_int32
 from engine.session.damage import reads
 from engine.session.maxima import SampleMaxima
-from engine.session.records import LIVE_FIELDS, LiveTable
+from engine.session.records import FIRST_LIVE_FIELDS, LIVE_FIELDS, LiveTable
 from engine.session.rows import SessionMeta, SessionRows
 from engine.statistics.experts import ExpertTotals
 from engine.statistics.part_totals import PartTotals
@@ -29,7 +29,6 @@ __all__ = ["SessionMeta", "SessionReader"]
 
 _DTYPES = frozenset({"bfloat16", "float16", "float32"})
 _WIDEST = 1 << 18  # channels of a site, which is also the most that can be measured
-_LIVE_BYTES = 8 * len(LIVE_FIELDS)
 
 
 class SessionReader(SessionRows):
@@ -51,12 +50,13 @@ class SessionReader(SessionRows):
         if row is None:
             return None
         tick, sites, data = row
-        if (
-            not (isinstance(tick, int) and isinstance(sites, int) and isinstance(data, bytes))
-            or len(data) != sites * _LIVE_BYTES
-        ):
+        if not (isinstance(tick, int) and isinstance(sites, int) and isinstance(data, bytes)):
             raise UnsoundError("cut short or changed")
-        return LiveTable(tick, np.frombuffer(data, "<f8").reshape(sites, len(LIVE_FIELDS)))
+        fields = FIRST_LIVE_FIELDS if len(data) == 8 * sites * FIRST_LIVE_FIELDS else len(LIVE_FIELDS)
+        if len(data) != 8 * sites * fields:
+            raise UnsoundError("cut short or changed")
+        table = np.frombuffer(data, "<f8").reshape(sites, fields)
+        return LiveTable(tick, table if fields == len(LIVE_FIELDS) else _with_newer_fields(table))
 
     @reads("the maxima of its sites")
     def saved_magnitude(self) -> NDArray[np.float64]:
@@ -74,6 +74,12 @@ class SessionReader(SessionRows):
             magnitude = float(np.abs(extremes).max())
             found[site] = magnitude if np.isfinite(magnitude) else np.nan
         return found
+
+    @reads("the numbers of its sites")
+    def saved_nonfinite_sites(self) -> int:
+        """How many sites hold NaN or infinity at the last checkpoint."""
+        rows = self._db.execute("SELECT dtype, shape, encoding, data FROM arrays WHERE name = 'nonfinite'")
+        return sum(bool(decode(EncodedArray(*row)).any()) for row in rows)
 
     @reads("the numbers of a site")
     def totals(self, site: int) -> SiteTotals | None:
@@ -218,6 +224,13 @@ class SessionReader(SessionRows):
         if len(found) and not 0 <= found.min() <= found.max() <= last:
             raise UnsoundError("it names samples that are not in it")
         return found
+
+
+def _with_newer_fields(data: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The live table of an older session with the fields it lacks: NaN were not told apart, no address is known."""
+    more = np.full((len(data), len(LIVE_FIELDS) - FIRST_LIVE_FIELDS), -1.0)
+    more[:, 0] = np.nan
+    return np.hstack([data, more])
 
 
 def _as_totals(

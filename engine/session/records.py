@@ -3,6 +3,7 @@
 - `Phase`, `Status`   what the engine is doing, with heartbeat and progress
 - `LiveTable`         the newest scalars of every site
 - `Event`             something that mattered, with its moment
+- `REPLACES`, `without_replaced`  which events take the place of earlier ones
 - `Command`           a request of a screen, and the engine's answer
 - `Result`            what was asked of the loaded model beside the measuring, and came out
 - `SampleRecord`      one corpus sample as it was tokenised
@@ -11,6 +12,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -28,8 +30,16 @@ BROKEN_OFF: frozenset[Phase] = frozenset({"failed", "gone"})
 _PHASES: Final = frozenset(get_args(Phase))
 _LARGEST_PID: Final = 2**31
 
-LIVE_FIELDS = ("max", "min", "rms", "tokens", "nonfinite", "sample", "position", "channel")
-"""Columns of `LiveTable.data`; sample, position and channel locate the largest |x|, -1 before the first."""
+LIVE_FIELDS = (
+    "max", "min", "rms", "tokens", "nonfinite", "sample", "position", "channel",
+    "nan", "bad_sample", "bad_position", "bad_channel",
+)  # fmt: skip
+"""Columns of `LiveTable.data`; sample, position and channel locate the largest |x|, -1 before the first.
+
+`nan` is how many of the non-finite elements are NaN, and the last three are the lowest address of one, -1 if there is
+none. Sessions written before these were kept end with `channel`; reading them, `nan` is NaN and the address -1.
+"""
+FIRST_LIVE_FIELDS = 8  # how many there were at first
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +149,12 @@ class LiveTable:
         """M_site = max(|max|, |min|) of all sites, NaN where nothing was seen."""
         return np.maximum(np.abs(self.column("max")), np.abs(self.column("min")))
 
+    @property
+    def bad_addresses(self) -> NDArray[np.float64]:
+        """Lowest (sample, position, channel) of a non-finite element of each site, [sites, 3], -1 if none."""
+        found = self.data[:, LIVE_FIELDS.index("bad_sample") :]
+        return np.nan_to_num(found, nan=-1.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -150,6 +166,19 @@ class Event:
     kind: str
     text: str
     site: int | None = None
+
+
+REPLACES: Mapping[str, tuple[str, ...]] = {"nonfinite": ("nonfinite", "convergence"), "fp16": ("fp16",)}
+"""Kinds of events that count sites: a new one takes the place of those of these kinds that were there."""
+
+
+def without_replaced(events: Sequence[Event]) -> tuple[Event, ...]:
+    """The events, oldest first, without those that a later one has replaced."""
+    last = {kind: max((e.number for e in events if e.kind == kind), default=0) for kind in REPLACES}
+    if not any(last.values()):
+        return tuple(events)
+    gone = {(old, number) for kind, number in last.items() if number for old in REPLACES[kind]}
+    return tuple(e for e in events if not any(e.kind == old and e.number < number for old, number in gone))
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +236,8 @@ class SampleRecord:
 class SessionInfo:
     """One line of the session list. `magnitude` is M so far, NaN before the first number; no size counts the log.
 
+    `nonfinite_sites` is how many sites hold NaN or infinity, which are not in M.
+
     Of a `damaged` file `status.detail` says why, the model is empty, and `created` is when it was last written.
     """
 
@@ -216,3 +247,4 @@ class SessionInfo:
     magnitude: float
     created: float
     size_bytes: int
+    nonfinite_sites: int = 0

@@ -19,7 +19,7 @@ from engine.job import Job
 from engine.session import schema
 from engine.session.codec import encode, pack_int32
 from engine.session.engine_lock import Role
-from engine.session.records import Command, SampleRecord, Status
+from engine.session.records import REPLACES, Command, SampleRecord, Status
 from engine.session.schema import EXPERTS, RESULTS, SessionError
 from engine.statistics.experts import ExpertTotals
 from engine.statistics.totals import SiteTotals
@@ -201,8 +201,10 @@ class SessionWriter:
             )
 
     def add_event(self, kind: str, text: str, tokens: int = 0, site: int | None = None) -> None:
-        """Record something that mattered, one line of text."""
+        """Record something that mattered, one line of text; one that counts sites replaces the one before it."""
         with self._transaction() as db:
+            for old in REPLACES.get(kind, ()):
+                db.execute("DELETE FROM events WHERE kind = ?", (old,))
             db.execute(
                 "INSERT INTO events (at, tokens, kind, text, site) VALUES (?, ?, ?, ?, ?)",
                 (time.time(), tokens, kind, text, site),

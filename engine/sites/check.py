@@ -33,7 +33,10 @@ _NOT_CALLED = "its module is not called on text"
 
 @dataclass(slots=True)
 class _Seen:
-    """What one forward showed. Copies of eight tokens, because families change tensors in place afterwards."""
+    """What one forward showed. Copies of eight tokens, because families change tensors in place afterwards.
+
+    `tensors` is in the order in which the sites fired; `called` says how many linear modules had been called by then.
+    """
 
     tensors: dict[int, torch.Tensor] = field(default_factory=dict)
     problems: dict[int, str] = field(default_factory=dict)
@@ -44,11 +47,13 @@ class _Seen:
     routers: dict[int, RouterTrace] = field(default_factory=dict)
     inputs: InputPrints = field(default_factory=InputPrints)
     norms: dict[bytes, str] = field(default_factory=dict)
+    called: dict[int, int] = field(default_factory=dict)
 
     def record(self, site_number: int, x: torch.Tensor, token_index: torch.Tensor | None = None) -> None:
         """Keep a copy of the first tensor of a site."""
         if site_number not in self.tensors:
             self.tensors[site_number] = x.detach().clone()
+            self.called[site_number] = len(self.inputs.prints)
 
     def problem(self, site_number: int, text: str) -> None:
         """Keep the first thing that was wrong with a site."""
@@ -85,9 +90,11 @@ def self_check(model: nn.Module, plan: HookPlan) -> HookPlan:
     prints = {s.name: seen.tensors[n] for n, s in enumerate(plan.sites) if n in seen.tensors}
     extra, covered = recount(backbone, rule, plan, kept, prints, seen.inputs, (SAMPLES, LENGTH))
     residual, notes = _residual(seen.traces)
+    sites = _in_order(with_norms([*kept, *extra], prints, seen.norms, seen.inputs), plan)
     return replace(
         plan,
-        sites=_in_order(with_norms([*kept, *extra], prints, seen.norms, seen.inputs), plan),
+        sites=sites,
+        order=_execution_order(sites, plan, seen),
         missing=(*plan.missing, *(MissingSite(tuple(layers), name, why) for (name, why), layers in gaps.items())),
         residual=residual,
         parameters_covered=covered,
@@ -192,6 +199,12 @@ def _embedding_note(embedding: torch.Tensor, block_input: Any) -> str:
         return "block 0 reads a projection of it"
     if torch.equal(x, e):
         return ""
+    finite = (x.isfinite() & e.isfinite()).all(dim=-1)
+    x, e = x[finite], e[finite]
+    if not x.numel():
+        return ""  # nothing can be compared
+    if torch.equal(x, e):
+        return ""
     factor = float((x * e).sum() / (e * e).sum().clamp_min(1e-300))
     rounding = 16 * torch.finfo(embedding.dtype).eps
     if bool(((x - factor * e).abs() <= rounding * x.abs()).all()):
@@ -201,10 +214,15 @@ def _embedding_note(embedding: torch.Tensor, block_input: Any) -> str:
 
 def _residual(traces: Iterable[BlockTrace]) -> tuple[Residual, list[str]]:
     """The kind most blocks have, and notes on the others and on constants."""
+    traces = list(traces)
     found = [residual_of(trace) for trace in traces]
     kinds = Counter(kind for kind, _ in found)
-    most = kinds.most_common(1)[0][0]
+    known = Counter({kind: count for kind, count in kinds.items() if kind != "unknown"}) or kinds
+    most = known.most_common(1)[0][0]
     notes = []
+    bad = [index for index, trace in enumerate(traces) if not trace.is_finite]
+    if bad:
+        notes.append(f"NaN or infinity in {_blocks(bad)} of the self-check: what they add up was told from the rest")
     factors = sorted(factor for _, constants in found for factor in constants)
     if factors:
         middle = factors[len(factors) // 2]
@@ -228,3 +246,28 @@ def _in_order(sites: list[Site], plan: HookPlan) -> tuple[Site, ...]:
     last = {site.layer: number for number, site in enumerate(plan.sites)}
     place = {site.name: number for number, site in enumerate(plan.sites)}
     return tuple(sorted(sites, key=lambda site: place.get(site.name, last.get(site.layer, 0) + 0.5)))
+
+
+def _execution_order(sites: tuple[Site, ...], plan: HookPlan, seen: _Seen) -> tuple[int, ...]:
+    """Each site's place in the forward, by when its hook fired; empty where that is the order of the plan.
+
+    A site that the check itself has found was not hooked: it stands where the linear module that reads it was called.
+    """
+    numbers = {site.name: number for number, site in enumerate(plan.sites)}
+    fired = {number: place for place, number in enumerate(seen.tensors)}
+    calls = {path: call for call, path in enumerate(seen.inputs.prints)}
+
+    def moment(number: int) -> tuple[float, int]:
+        site = sites[number]
+        old = numbers.get(site.name)
+        if old in fired:
+            return seen.called[old], fired[old]
+        return calls.get(site.module, len(calls)) + 0.5, number
+
+    order = sorted(range(len(sites)), key=moment)
+    if order == list(range(len(sites))):
+        return ()
+    places = [0] * len(sites)
+    for place, number in enumerate(order):
+        places[number] = place
+    return tuple(places)

@@ -6,7 +6,8 @@
 
 Kinds: `pre` out = in + branches; `post` the same with the branches' post-norms; `inside` the last branch adds the
 stream itself; `scaled` branches times a constant; `parallel` the MLP does not read this block's attention;
-`special` none of these.
+`special` none of these, `unknown` where nothing could be compared. Only tokens whose values are all finite are
+compared: an overflow or a NaN weight says nothing about the layout.
 """
 
 from __future__ import annotations
@@ -51,6 +52,12 @@ class BlockTrace:
     post_norms: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict)
     inner: list[torch.Tensor] = field(default_factory=list)
     epsilon: float = 0.0
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no tensor of the trace holds NaN or infinity."""
+        ends = (x for x in (self.inputs, self.output) if x is not None)
+        return all(bool(x.isfinite().all()) for x in (*ends, *_between(self)))
 
 
 @dataclass(slots=True)
@@ -137,6 +144,9 @@ def residual_of(trace: BlockTrace) -> tuple[Residual, list[float]]:
     """The block's residual kind, and for `scaled` the constant of each branch."""
     if trace.inputs is None or trace.output is None or trace.inputs.shape != trace.output.shape:
         return "unknown", []
+    trace = _finite_tokens(trace)
+    if trace.inputs is None or trace.output is None or not len(trace.inputs):
+        return "unknown", []
     fitting = [x for x in (*trace.mixers.values(), *trace.feed_forwards.values()) if x.shape == trace.inputs.shape]
     if any(_same(trace, x, trace.output, x) for x in trace.feed_forwards.values() if x.shape == trace.output.shape):
         return "inside", []
@@ -148,6 +158,33 @@ def residual_of(trace: BlockTrace) -> tuple[Residual, list[float]]:
     if factors is not None:
         return "scaled", factors
     return "special", []
+
+
+def _between(trace: BlockTrace) -> list[torch.Tensor]:
+    """Everything a trace holds but the stream before and after the block."""
+    return [*trace.mixers.values(), *trace.feed_forwards.values(), *trace.post_norms.values(), *trace.inner]
+
+
+def _finite_tokens(trace: BlockTrace) -> BlockTrace:
+    """The trace of the tokens that are finite in every tensor of it; tensors with other rows count as they are."""
+    if trace.is_finite or trace.inputs is None or trace.output is None:
+        return trace
+    tokens = len(trace.inputs)
+    aligned = [x for x in (trace.inputs, trace.output, *_between(trace)) if len(x) == tokens]
+    keep = torch.stack([x.isfinite().all(dim=-1) for x in aligned]).all(dim=0)
+
+    def kept(x: torch.Tensor) -> torch.Tensor:
+        return x[keep] if len(x) == tokens else x
+
+    return BlockTrace(
+        inputs=kept(trace.inputs),
+        output=kept(trace.output),
+        mixers={path: kept(x) for path, x in trace.mixers.items()},
+        feed_forwards={path: kept(x) for path, x in trace.feed_forwards.items()},
+        post_norms={key: kept(x) for key, x in trace.post_norms.items()},
+        inner=[kept(x) for x in trace.inner],
+        epsilon=trace.epsilon,
+    )
 
 
 def _after_norms(trace: BlockTrace) -> list[torch.Tensor]:

@@ -108,6 +108,8 @@ def judge_router(trace: RouterTrace, element: int | None) -> tuple[int | None, s
             if x is not None and x.shape == expected.shape and _close(x, expected):
                 return index, ""
     chosen = element if element in trace.outputs else next(iter(trace.outputs))
+    if not bool(trace.outputs[chosen].isfinite().all()):
+        return chosen, "NaN or infinity in the self-check: not told whether these are raw logits"
     sums = trace.outputs[chosen].sum(dim=-1)
     if bool(((sums - 1).abs() < 0.02).all()):
         return chosen, "probabilities after a softmax, not raw logits"

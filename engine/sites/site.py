@@ -137,6 +137,8 @@ class HookPlan:
         parameters_covered: parameters of GEMM weights whose input is measured.
         parameters_total: parameters of all GEMM weights in the text model.
         notes: further lines for the user (quantised loading, offload, experts not switchable).
+        order: the place of each site in one forward, by when its hook fired in the self-check; empty where that is
+            the order of `sites`, and in plans of older sessions.
     """
 
     sites: tuple[Site, ...]
@@ -149,20 +151,28 @@ class HookPlan:
     parameters_covered: int = 0
     parameters_total: int = 0
     notes: tuple[str, ...] = ()
+    order: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict; `from_json` reads it back."""
         return asdict(self)
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The place of each site in one forward."""
+        return self.order or tuple(range(len(self.sites)))
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> HookPlan:
         """Read what `to_json` wrote (tuples come back as tuples).
 
         Raises:
-            UnsoundError: a field is missing, of another type, or no model has such a number of layers.
+            UnsoundError: a field is missing, of another type, no model has such a number of layers, or `order` is none.
         """
         plan = build(cls, data)
         numbers = [site.layer for site in plan.sites] + [layer for one in plan.missing for layer in one.layers]
         if not all(layer is None or 0 <= layer < MOST_LAYERS for layer in [plan.layers, *numbers]):
             raise UnsoundError("a layer is not what a run writes")
+        if plan.order and sorted(plan.order) != list(range(len(plan.sites))):
+            raise UnsoundError("the order of its sites is none")
         return plan

@@ -18,7 +18,9 @@ from engine.session.records import LIVE_FIELDS
 from engine.statistics.patterns import magnitude_values
 from engine.statistics.state import (
     EXTREMES,
+    NO_ADDRESS,
     NONFINITE,
+    NONFINITE_ADDRESS,
     PIVOT,
     POWER_SUMS,
     TOP_ADDRESSES,
@@ -32,8 +34,10 @@ from engine.statistics.totals import MAGNITUDES, SiteTotals
 __all__ = ["LIVE_FIELDS", "LiveScalars"]
 
 # Columns of the working table, from which LIVE_FIELDS follow.
-_MAX, _MIN, _TOKENS, _WIDTH, _BAD, _SQUARES, _PEAK, _SAMPLE, _POSITION, _CHANNEL = range(10)
-_EMPTY = (-np.inf, np.inf, 0.0, 0.0, 0.0, 0.0, -1.0, -1.0, -1.0, -1.0)
+_MAX, _MIN, _TOKENS, _WIDTH, _BAD, _NAN, _SQUARES, _BAD_SAMPLE, _BAD_POSITION, _BAD_CHANNEL = range(10)
+_PEAK, _SAMPLE, _POSITION, _CHANNEL = range(10, 14)
+_EMPTY = (-np.inf, np.inf, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0)
+_BAD_ADDRESS = slice(_BAD_SAMPLE, _BAD_CHANNEL + 1)
 
 
 class LiveScalars:
@@ -56,6 +60,7 @@ class LiveScalars:
         row = np.array(_EMPTY)
         row[_MAX], row[_MIN] = fresh.extremes
         row[_TOKENS], row[_WIDTH], row[_BAD] = fresh.tokens, fresh.width, fresh.nonfinite.sum()
+        row[_NAN], row[_BAD_ADDRESS] = fresh.nonfinite[0], fresh.nonfinite_address
         row[_SQUARES] = sum_of_squares(fresh)
         # What a session lacks of its own stays unknown, whatever is measured from now on.
         if not fresh.has("extremes"):
@@ -109,6 +114,10 @@ class LiveScalars:
             "sample": known[:, _SAMPLE],
             "position": known[:, _POSITION],
             "channel": known[:, _CHANNEL],
+            "nan": known[:, _NAN],
+            "bad_sample": known[:, _BAD_SAMPLE],
+            "bad_position": known[:, _BAD_POSITION],
+            "bad_channel": known[:, _BAD_CHANNEL],
         }
         return np.stack([columns[name] for name in LIVE_FIELDS], axis=1)
 
@@ -126,10 +135,21 @@ def _combine(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float
     merged = a + b
     merged[:, _MAX], merged[:, _MIN] = np.maximum(a[:, _MAX], b[:, _MAX]), np.minimum(a[:, _MIN], b[:, _MIN])
     merged[:, _WIDTH] = np.maximum(a[:, _WIDTH], b[:, _WIDTH])
+    merged[:, _BAD_ADDRESS] = np.where(
+        _comes_first(a[:, _BAD_ADDRESS], b[:, _BAD_ADDRESS])[:, None], a[:, _BAD_ADDRESS], b[:, _BAD_ADDRESS]
+    )
     order_a, order_b = ((-t[:, _PEAK], t[:, _SAMPLE], t[:, _POSITION], t[:, _CHANNEL]) for t in (a, b))
     rank = np.lexsort(tuple(np.stack([p, q], 1) for p, q in reversed(list(zip(order_a, order_b, strict=True)))))
     merged[:, _PEAK:] = np.where(rank[:, :1] == 0, a[:, _PEAK:], b[:, _PEAK:])
     return merged
+
+
+def _comes_first(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether a's address is not above b's, bool [sites], of addresses [sites, 3] in which -1 means none."""
+    a, b = np.where(a < 0, np.inf, a), np.where(b < 0, np.inf, b)
+    below, same = a < b, a == b
+    first: NDArray[np.bool_] = below[:, 0] | (same[:, 0] & (below[:, 1] | (same[:, 1] & (a[:, 2] <= b[:, 2]))))
+    return first
 
 
 def sum_of_squares(totals: SiteTotals) -> float:
@@ -170,6 +190,10 @@ def _on_devices(
             table[here, _TOKENS] = [states[site].tokens for site in here]
             table[here, _WIDTH] = [states[site].width for site in here]
             table[here, _BAD] = integers[here, NONFINITE].sum(axis=1)
+            table[here, _NAN] = integers[here, NONFINITE.start]
+            first = integers[here, NONFINITE_ADDRESS]
+            address = np.stack(unpack_address(first), axis=1)
+            table[here, _BAD_ADDRESS] = np.where(first[:, None] == NO_ADDRESS, -1.0, address)
             table[here, _MAX : _MIN + 1] = reals[here, EXTREMES]
             keys, addresses = integers[here, TOP_KEYS.start], integers[here, TOP_ADDRESSES.start]
             peaks = np.stack([form.host_values(keys), *unpack_address(addresses >> 1)], axis=1)

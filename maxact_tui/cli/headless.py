@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.analysis.maximum import Maximum, find_maximum
+from engine.analysis.nonfinite import live_alarm
 from engine.newfile import discard_session
 from engine.process import describe_death
+from engine.report.alarm import excluded_words
 from engine.report.wording import counted
 from engine.session.library import log_path
 from engine.session.liveness import why_it_ended
@@ -31,10 +35,21 @@ from maxact_tui.texts.numbers import compact, exact, percent
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.finding import short_name
 
+if TYPE_CHECKING:
+    from engine.report.conditions import Condition
+
 POLL_SECONDS = 0.2
 
 
-def follow(path: Path, *, as_json: bool, debug: bool, disposable: bool, summary: bool = True) -> int:
+def follow(
+    path: Path,
+    *,
+    as_json: bool,
+    debug: bool,
+    disposable: bool,
+    summary: bool = True,
+    fail_on: Sequence[Condition] = (),
+) -> int:
     """Show a run's progress until it ends, then its summary.
 
     ctrl+c asks the engine to stop after the batch in hand; a second one leaves it running.
@@ -45,9 +60,10 @@ def follow(path: Path, *, as_json: bool, debug: bool, disposable: bool, summary:
         debug: on failure, print the engine's log.
         summary: print the summary at the end.
         disposable: remove the session if the run failed before it measured anything.
+        fail_on: conditions under which a run that is done counts as failed; a line on stderr for each that holds.
 
     Returns:
-        0 done, 3 left running because nobody reads how far it is, 130 interrupted.
+        0 done, 1 if a condition holds, 3 left running because nobody reads how far it is, 130 interrupted.
 
     Raises:
         UserError: the run failed, or was stopped by somebody else; the reason in one line.
@@ -64,6 +80,7 @@ def follow(path: Path, *, as_json: bool, debug: bool, disposable: bool, summary:
         if measured and summary:
             with reader_may_leave():
                 _print_summary(reader, as_json=as_json)
+        found = _failures(reader, fail_on) if measured and fail_on else []
     if not path.exists():
         raise UserError(f"the session file {path} was removed while it ran; nothing was kept")
     if status.phase in ("failed", "gone"):
@@ -71,7 +88,15 @@ def follow(path: Path, *, as_json: bool, debug: bool, disposable: bool, summary:
     if status.phase == "stopped" and not interrupted:
         raise UserError(_stopped(path, status))
     print(f"session: {path}", file=sys.stderr)
-    return 130 if interrupted else 0
+    failed = tell_failures(found)
+    return 130 if interrupted else failed
+
+
+def tell_failures(failed: Sequence[str]) -> int:
+    """A line on stderr for each condition of `--fail-on` that holds; 1 if there is any, else 0."""
+    for text in failed:
+        print(f"maxact-tui: failed on {visible(text, space=' ')}", file=sys.stderr)
+    return int(bool(failed))
 
 
 def _await_end(reader: SessionReader) -> tuple[Status | None, bool]:
@@ -97,6 +122,12 @@ def _stopped(path: Path, status: Status) -> str:
     done = f"after {status.samples_done:,} of {counted(status.samples_total, 'sample')}"
     when = done if status.samples_total else "before it began"
     return f"stopped from elsewhere {when}; continue with: maxact-tui resume {short_name(path)} (session: {path})"
+
+
+def _failures(reader: SessionReader, conditions: Sequence[Condition]) -> list[str]:
+    from engine.report.conditions import failures
+
+    return failures(conditions, reader)
 
 
 def _print_summary(reader: SessionReader, *, as_json: bool) -> None:
@@ -126,8 +157,9 @@ def _fail(path: Path, status: Status, *, debug: bool, remove: bool) -> None:
     if status.phase == "gone":
         word = _last_word(path)
         reason = f"the engine died, its log ends with: {word}" if word else f"{reason}, dmesg may tell"
+        reason += f" (log: {log})" if log.exists() and not debug else ""
     if remove:
-        discard_session(path)
+        discard_session(path, keep_log=str(log) in reason and not debug)
         cause, advice, _ = reason.partition(", then continue with")
         raise UserError(f"{cause}, then start again" if advice else cause)
     step = "" if "maxact-tui resume" in reason else f"; continue with: maxact-tui resume {short_name(path)}"
@@ -199,9 +231,15 @@ def _seconds_left(status: Status) -> float | None:
 
 
 def _maximum_text(maximum: Maximum | None) -> str:
-    return "" if maximum is None else f"M {exact(maximum.magnitude)} at {maximum.label}"
+    if maximum is None:
+        return ""
+    excluded = f" ({excluded_words(maximum.excluded_sites)})" if maximum.excluded_sites else ""
+    return f"M {exact(maximum.magnitude)} at {maximum.label}{excluded}"
 
 
 def _maximum(reader: SessionReader) -> Maximum | None:
     live, plan = reader.live(), reader.meta().plan
-    return None if live is None or plan is None else find_maximum(plan, live.magnitude, "")
+    if live is None or plan is None:
+        return None
+    alarm = live_alarm(plan, live)
+    return find_maximum(plan, live.magnitude, "", len(alarm.sites) if alarm else 0)

@@ -1,6 +1,7 @@
 """The options of a run, as the command line takes them, and the `Job` they make.
 
 - `RunOptions`  one frozen record shared by every command that measures
+- `FAIL_ON_HELP`  what `--fail-on` takes, for every command that has it
 - `make_job`    options and a model -> `Job`
 """
 
@@ -14,6 +15,11 @@ from cyclopts import Group, Parameter, validators
 
 from engine.job import Job, Policy
 
+FAIL_ON_HELP = (
+    "Exit with 1, and a line for each, if one of these holds at any site: nonfinite, overflow (of fp16), massive; m,"
+    " max, crest, kurtosis or sqnr (INT8, dB) with < <= > >= and a number. With commas, quoted:"
+    " 'nonfinite,overflow,sqnr<20,m>1e4'. What was not measured fails, too."
+)
 WHAT = Group("What is measured", sort_key=1)
 HOW = Group("How the model runs", sort_key=2)
 WHERE = Group("Where results go", sort_key=3)
@@ -111,6 +117,7 @@ class RunOptions:
     json: Annotated[
         bool, Parameter(group=WHERE, negative=(), help="Headless, with the summary as one JSON object.")
     ] = False
+    fail_on: Annotated[str | None, Parameter(group=WHERE, help=f"Headless. {FAIL_ON_HELP}")] = None
     debug: Annotated[bool, Parameter(group=WHERE, negative=(), help="On failure, show the engine's traceback.")] = False
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from engine.report.alarm import alarm_line
 from engine.report.wording import counted
 from engine.session.records import ENDED, Event, Status
 from engine.session.schema import SessionError
@@ -50,7 +51,7 @@ class Narrator:
         self._answered: set[int] = set()
         self._next_share, self._next_at = STEP_SHARE, clock() + STEP_SECONDS
         self._problem = ""
-        self._maximum = ""
+        self._maximum = self._alarm = ""
 
     def lines(self, snapshot: Snapshot) -> Iterator[str]:
         """The lines worth saying now; no control sequence is in them, whoever wrote the text."""
@@ -77,7 +78,19 @@ class Narrator:
             if command.number not in self._answered and command.state not in ("new", "working"):
                 self._answered.add(command.number)
                 yield f"{command.name}: {command.answer.get('text') or command.state}"
+        yield from self._alarmed(snapshot)
         yield from self._progress(status, snapshot)
+
+    def _alarmed(self, snapshot: Snapshot) -> Iterator[str]:
+        """The first NaN or infinity, when there is one and when it moves; how many follow is told with the event."""
+        alarm, plan, place = snapshot.alarm, snapshot.plan, snapshot.alarm_place
+        if alarm is None or plan is None:
+            return
+        told = f"{alarm.site} {alarm.sample} {alarm.position} {alarm.channel}"
+        if told != self._alarm:
+            self._alarm = told
+            token = token_name(place.token, place.part, ascii_only=self._ascii_only) if place else ""
+            yield alarm_line(alarm, plan, token)
 
     def _progress(self, status: Status, snapshot: Snapshot) -> Iterator[str]:
         state = f"{status.phase} {status.detail}" if status.phase == "loading" else status.phase

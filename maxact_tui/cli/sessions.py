@@ -13,12 +13,14 @@ from typing import Annotated
 
 from cyclopts import App, Parameter, validators
 
+from maxact_tui.cli.options import FAIL_ON_HELP
 from maxact_tui.cli.trust import Trust, give
 
 Session = Annotated[Path, Parameter(help="A session file, or the start of its name.")]
 Running = Annotated[Path | None, Parameter(help="A session file, or the start of its name. [default: the newest run]")]
 Headless = Annotated[bool, Parameter(negative=(), help="No screen.")]
 Json = Annotated[bool, Parameter(negative=(), help="Headless, with the summary as one JSON object.")]
+FailOn = Annotated[str | None, Parameter(help=f"Headless. {FAIL_ON_HELP}")]
 _NO_TRUST = Trust()
 Debug = Annotated[bool, Parameter(negative=(), help="On failure, show the engine's traceback.")]
 
@@ -60,6 +62,7 @@ def resume(
     anyway: Annotated[bool, Parameter(negative=(), help="Go on although model, corpus or versions changed.")] = False,
     headless: Headless = False,
     json: Json = False,
+    fail_on: FailOn = None,
     debug: Debug = False,
     trust: Trust = _NO_TRUST,
 ) -> int:
@@ -69,7 +72,8 @@ def resume(
     with _told(debug):
         if session is not None:
             give(session, trust)
-        return running.resume(session, anyway=anyway, headless=headless or json, as_json=json, debug=debug)
+        is_headless = headless or json or fail_on is not None
+        return running.resume(session, anyway=anyway, headless=is_headless, as_json=json, fail_on=fail_on, debug=debug)
 
 
 def add(
@@ -81,6 +85,7 @@ def add(
     ] = None,
     headless: Headless = False,
     json: Json = False,
+    fail_on: FailOn = None,
     debug: Debug = False,
     trust: Trust = _NO_TRUST,
 ) -> int:
@@ -89,7 +94,8 @@ def add(
 
     with _told(debug):
         give(session, trust)
-        return running.add(session, corpus, samples, headless=headless or json, as_json=json, debug=debug)
+        way = {"headless": headless or json or fail_on is not None, "as_json": json, "debug": debug}
+        return running.add(session, corpus, samples, fail_on=fail_on, **way)
 
 
 def stop(session: Running = None) -> int:
@@ -130,11 +136,12 @@ def show(
     session: Session,
     *,
     json: Annotated[bool, Parameter(negative=(), help="One JSON object.")] = False,
+    fail_on: Annotated[str | None, Parameter(help=FAIL_ON_HELP)] = None,
 ) -> int:
     """Print the summary of a session."""
     from maxact_tui.cli.commands import sessions
 
-    return sessions.show(session, as_json=json)
+    return sessions.show(session, as_json=json, fail_on=fail_on)
 
 
 def merge(

@@ -15,6 +15,7 @@ from engine.analysis.model import Address, ModelSummary
 from engine.analysis.published import tier_range
 from engine.analysis.site import SiteSummary
 from engine.naming import model_name
+from engine.report.alarm import alarm_line, excluded_words
 from engine.report.wording import counted
 from engine.session.records import Status
 from maxact_tui.texts.numbers import compact, duration, exact, grouped, rate, size
@@ -27,7 +28,7 @@ LISTED_THREADS = 5
 
 def print_summary(summary: ModelSummary, console: Console) -> None:
     """Print the summary; foreign text is made visible and never taken for markup."""
-    for line in (_title(summary), *_maximum_lines(summary), *_verdict_lines(summary)):
+    for line in (*_alarm_lines(summary), _title(summary), *_maximum_lines(summary), *_verdict_lines(summary)):
         console.print(line, soft_wrap=True)
     console.print()
     console.print(_sites_table(summary))
@@ -36,6 +37,15 @@ def print_summary(summary: ModelSummary, console: Console) -> None:
         console.print(_categories_table(summary))
     for line in _remarks(summary):
         console.print(line, soft_wrap=True)
+
+
+def _alarm_lines(summary: ModelSummary) -> list[Text]:
+    """The headline of a model that holds NaN or infinity."""
+    if summary.alarm is None or summary.plan is None:
+        return []
+    at = summary.alarm_at
+    token = visible(at.piece) if at is not None and at.token_id >= 0 else ""
+    return [Text(alarm_line(summary.alarm, summary.plan, token), "bold red")]
 
 
 def _title(summary: ModelSummary) -> Text:
@@ -61,17 +71,24 @@ def _partial(status: Status) -> str:
 def _maximum_lines(summary: ModelSummary) -> list[Text]:
     maximum = summary.maximum
     if maximum is None:
-        return [Text("nothing has been measured yet")]
+        is_bad = summary.alarm is not None
+        return [Text("M is not known: no finite element" if is_bad else "nothing has been measured yet")]
     line = Text("M = ").append(exact(maximum.magnitude), "bold").append(f"  at {maximum.label}")
     headroom = f"{abs(maximum.fp16_headroom_bits):.1f} bits"
-    line.append(f"; overflows fp16 by {headroom}" if maximum.overflows_fp16 else f"; {headroom} below fp16's 65,504")
+    if maximum.excluded_sites:
+        line.append(f"; {excluded_words(maximum.excluded_sites)}", "bold red")
+    else:
+        line.append(
+            f"; overflows fp16 by {headroom}" if maximum.overflows_fp16 else f"; {headroom} below fp16's 65,504"
+        )
     lines = [line]
     if summary.peak is not None:
         lines.append(_where(summary.peak, summary.signed_maximum))
     if summary.standing is not None:
         place = summary.standing
         larger = f"{place.larger} of the {place.of} published checkpoints have a larger M"
-        lines.append(Text(f"tier {place.tier} ({tier_range(place.tier)}); {larger}"))
+        only = ", by its finite elements alone" if maximum.excluded_sites else ""
+        lines.append(Text(f"tier {place.tier} ({tier_range(place.tier)}{only}); {larger}"))
     return lines
 
 
@@ -97,7 +114,8 @@ def _verdict_lines(summary: ModelSummary) -> list[Text]:
     if found is not None:
         jump = f"x{compact(found.ratio)} into L{found.layer}" if found.kind == "sudden" else "no step of x10"
         largest = f"largest step x{compact(found.largest_ratio)} into L{found.largest_layer}"
-        lines.append(Text(f"emergence: {found.kind}, {jump}; {largest}"))
+        only = ", by finite elements alone" if summary.alarm else ""
+        lines.append(Text(f"emergence: {found.kind}, {jump}; {largest}{only}"))
     for thread in summary.threads[:LISTED_THREADS]:
         end = "to the end" if thread.death is None else f"to L{thread.death - 1}"
         lines.append(
@@ -155,16 +173,17 @@ def _remarks(summary: ModelSummary) -> list[Text]:
     lines = []
     rises = summary.convergence.points
     if rises:
-        lines.append(
-            Text(f"M last grew after {grouped(rises[-1].tokens)} of {counted(summary.convergence.tokens, 'token')}")
-        )
+        grew = f"M last grew after {grouped(rises[-1].tokens)} of {counted(summary.convergence.tokens, 'token')}"
+        lines.append(Text(grew + ("; not converged: there is Inf/NaN beyond it" if summary.alarm else "")))
     lines += _expert_lines(summary)
     if summary.not_measured:
         words = "; ".join(summary.not_measured)
         lines.append(Text(f"not measured: {words} (the session does not hold them)", "yellow"))
-    if summary.nonfinite_sites and summary.plan is not None:
-        names = ", ".join(summary.plan.sites[i].name for i in summary.nonfinite_sites[:LISTED_SITES])
-        lines.append(Text(f"NON-FINITE values at {counted(len(summary.nonfinite_sites), 'site')}: {names}", "bold red"))
+    if summary.alarm is not None and summary.plan is not None:
+        names = ", ".join(summary.plan.sites[i].name for i in summary.alarm.sites[:LISTED_SITES])
+        more = ", ..." if len(summary.alarm.sites) > LISTED_SITES else ""
+        sites = counted(len(summary.alarm.sites), "site")
+        lines.append(Text(f"NON-FINITE values at {sites}: {names}{more}; they are in no number", "bold red"))
     problems = summary.corpus.get("problems", [])
     if problems:
         lines.append(

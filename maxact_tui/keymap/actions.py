@@ -72,6 +72,12 @@ MONITOR = (
     ),
     Action("app.open_site", ("enter",), "site", "Everything about the site under the cursor."),
     Action("to_maximum", ("x",), "to M", "Jump to the site where M is; again for the next tied site."),
+    Action(
+        "to_nonfinite",
+        ("X",),
+        "",
+        "Jump to the first NaN or infinity: the site that a forward reaches first of those that hold any.",
+    ),
     Action("next_pane", ("tab",), "pane", "Next pane beside the heatmap."),
     Action("measure(1)", ("m",), "measure", "Next measure in the heatmap (max, rms, crest, ...)."),
     Action(

@@ -14,6 +14,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
+import numpy as np
 from textual.strip import Strip
 
 from engine.quantization.board import LIMITS, Overflow, SchemeSummary
@@ -21,7 +22,7 @@ from engine.report.wording import counted
 from engine.sites.site import HookPlan
 from maxact_tui.pages.boardsheet import LABEL_CELLS, BoardSheet, Order, site_label
 from maxact_tui.pages.cells import decibel_text
-from maxact_tui.pages.header import status_lines
+from maxact_tui.pages.header import alarm_lines, status_lines
 from maxact_tui.pages.int8page import best_words, bounded_text, error_text, short_name
 from maxact_tui.pages.tuning import Tuned, Tuner, Tuning
 from maxact_tui.pages.waiting import until_read
@@ -37,7 +38,7 @@ from maxact_tui.widgets.lines import Part, line
 def head_lines(
     snapshot: Snapshot, order: Order, counts: tuple[int, int], scale: str, look: Look, width: int
 ) -> list[Strip]:
-    """Three lines.
+    """Three lines, and a fourth above them of the first NaN or infinity where there is one.
 
     Args:
         snapshot: what is shown.
@@ -48,8 +49,9 @@ def head_lines(
         width: cells there are.
     """
     title, view = status_lines(snapshot, look, width)[0], snapshot.board
+    alarm = alarm_lines(snapshot, look, width)
     if view is None:
-        return [title, line(look, (f" {until_read(snapshot)}", "dim"))]
+        return [*alarm, title, line(look, (f" {until_read(snapshot)}", "dim"))]
     said = f" {view.population}; as of {counted(view.tokens, 'token')}, {counted(view.samples, 'sample')}"
     summaries = view.summaries
     if summaries and not all(one.is_exact for one in summaries):
@@ -58,7 +60,7 @@ def head_lines(
     sites = counted(of, "site") if shown == of else f"{shown} of {counted(of, 'site')}"
     ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
     parts: list[Part] = [(f" {sites} {_order_words(order)}", "title"), (f"  {scale} ", "dim"), *ramp, (" 0", "dim")]
-    return [title, line(look, visible(said, width, space=" ")), line(look, *parts)]
+    return [*alarm, title, line(look, visible(said, width, space=" ")), line(look, *parts)]
 
 
 def _order_words(order: Order) -> str:
@@ -107,6 +109,13 @@ def overflow_words(overflow: Overflow, view: BoardView, plan: HookPlan) -> str:
     name = f"{overflow.name} ({grouped(int(overflow.limit))})"
     if math.isnan(overflow.headroom_bits):
         return f"{name}: nothing measured yet."
+    bad = int((view.nonfinite > 0).sum())
+    if bad:
+        place = min(np.flatnonzero(view.nonfinite).tolist(), key=lambda site: plan.places[site])
+        over = len(overflow.sites) - bad
+        more = f"; {counted(over, 'further site')} exceed{'s' if over == 1 else ''} it" if over > 0 else ""
+        sites, hold = counted(bad, "site"), "holds" if bad == 1 else "hold"
+        return f"{name}: does not fit, {sites} {hold} Inf/NaN, first {site_label(plan.sites[place])}{more}."
     known = [(m, number) for number, m in enumerate(view.magnitudes.tolist()) if not math.isnan(m)]
     largest = site_label(plan.sites[max(known, key=lambda one: (one[0], -one[1]))[1]])
     if not overflow.sites:
@@ -122,16 +131,18 @@ def headroom_lines(view: BoardView, plan: HookPlan, site: int, look: Look) -> li
     """The site under the cursor against each format."""
     if not 0 <= site < len(plan.sites):
         return []
-    magnitude = float(view.magnitudes[site])
+    magnitude, bad = float(view.magnitudes[site]), int(view.nonfinite[site])
     if math.isnan(magnitude):
         return [line(look, (f" {plan.sites[site].name}", "title"), "  no finite element so far")]
-    words = [line(look, (f" {plan.sites[site].name}", "title"), f"  max|x| {exact_short(magnitude)}")]
+    alarm = f"  fits neither: {counted(bad, 'element')} Inf/NaN, in no number" if bad else ""
+    head: list[Part] = [(f" {plan.sites[site].name}", "title"), f"  max|x| {exact_short(magnitude)}", (alarm, "bad")]
+    words = [line(look, *head)]
     for number, (name, limit) in enumerate(LIMITS):
         over = float(view.beyond[site, number])
         spare = math.log2(limit / magnitude) if magnitude > 0 else math.inf
         if spare >= 0:
             left = bits(spare) if math.isfinite(spare) else f"{decibel_text(spare, look)} bits"
-            said: Part = (f" {name}: fits, {left} left", "good")
+            said: Part = (f" {name}: {left} left", "dim") if bad else (f" {name}: fits, {left} left", "good")
         else:
             count = (
                 "how many elements is not known"

@@ -112,7 +112,7 @@ def overflow_sheet(view: BoardView, plan: HookPlan, look: Look) -> BoardSheet:
     columns = [BoardColumn("max|x|", "", "max|x|", view.magnitudes, largest, False)]
     for number, (name, limit) in enumerate(LIMITS):
         with np.errstate(divide="ignore"):
-            bits = np.log2(limit / view.magnitudes)
+            bits = np.log2(limit / np.where(view.nonfinite > 0, np.inf, view.magnitudes))
         levels = HEADROOM_SCALE.levels(bits, look.levels).tolist()
         cells = tuple(Cell(decibel_text(b, look), level) for b, level in zip(bits.tolist(), levels, strict=True))
         columns.append(BoardColumn(f"headroom to {name}", name, "bits", bits, cells, True))

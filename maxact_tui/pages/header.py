@@ -2,6 +2,7 @@
 
 - `status_lines`    model, engine and progress, two lines
 - `maximum_lines`   M, where it is and which token carries it, two lines
+- `alarm_lines`    the first NaN or infinity, one line
 - `carrier_words`  where M is, for the head of a site
 - `progress_share`, `progress_words`  how far a run is
 - `usage_words`     what the engine takes of the machine
@@ -17,6 +18,7 @@ from pathlib import Path
 from textual.strip import Strip
 
 from engine.analysis.maximum import Maximum, place_label
+from engine.report.alarm import alarm_line, excluded_words
 from engine.report.wording import counted
 from engine.session.liveness import why_it_ended
 from engine.session.reader import SessionMeta
@@ -32,6 +34,7 @@ from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.lines import Part, line
 
 QUIET_SECONDS = 10.0
+_ALARM_TOKEN = 12  # cells of the token in the line of NaN and infinity
 _PHASE_STYLE = {"running": "good", "finished": "good", "failed": "bad", "gone": "bad", "paused": "warn"}
 
 
@@ -184,7 +187,8 @@ def maximum_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     """Two lines: M with its sites and what smaller formats make of it; then the token that carries it."""
     maximum = snapshot.maximum
     if maximum is None or snapshot.live is None:
-        return [line(look, (" M ", "title"), (UNKNOWN, "dim")), line(look)]
+        why = "  no finite element so far" if snapshot.alarm is not None else ""
+        return [line(look, (" M ", "title"), (UNKNOWN, "dim"), (why, "bad")), line(look)]
     words, style = fp16_verdict(maximum)
     signed_value = _signed(snapshot, maximum)
     head, tail = f" {exact(signed_value)}", f"  {words}"
@@ -213,8 +217,23 @@ def carrier_words(snapshot: Snapshot, site: int, room: int) -> str:
     return next((words for words in said if cell_width(words) <= room), "")
 
 
+def alarm_lines(snapshot: Snapshot, look: Look, width: int, key: str = "") -> list[Strip]:
+    """One red line: the first NaN or infinity in the order of a forward, and the key that goes there; none without."""
+    alarm, plan, place = snapshot.alarm, snapshot.plan, snapshot.alarm_place
+    if alarm is None or plan is None:
+        return []
+    token = token_name(place.token, place.part, _ALARM_TOKEN, ascii_only=look.ascii_only) if place else ""
+    hint = f"  {key} goes there" if key else ""
+    room = width - cell_width(hint) - 2
+    text = alarm_line(alarm, plan, token, room - (cell_width(token) - len(token)))
+    shown = visible(f" {text}", room + 1, space=" ", ascii_only=look.ascii_only)
+    return [line(look, (shown, "bad"), (hint, "dim"))]
+
+
 def fp16_verdict(maximum: Maximum) -> tuple[str, str]:
-    """Whether M fits float16, and by how many bits, with the style for it."""
+    """Whether M fits float16, and by how many bits, with the style for it; or what M leaves out."""
+    if maximum.excluded_sites:
+        return excluded_words(maximum.excluded_sites), "bad"
     if maximum.overflows_fp16:
         return f"overflows fp16 by {bits(-maximum.fp16_headroom_bits)}", "bad"
     style = "warn" if maximum.fp16_headroom_bits < 2 else "good"

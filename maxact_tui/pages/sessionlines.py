@@ -1,6 +1,7 @@
 """The list of sessions as lines of text.
 
 - `session_sheet`  the table: one row per session
+- `mark`           what stands behind the M of one with NaN or infinity
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def session_sheet(
         return {
             "state": info.status.phase,
             "value": info.magnitude,
+            "nonfinite": info.nonfinite_sites,
             "done": _share(info),
             "age": moment - info.created,
             "bytes": info.size_bytes,
@@ -59,10 +61,12 @@ def session_sheet(
     def row(number: int) -> Strip:
         info = sessions[number]
         phase = info.status.phase
-        facts = f"{compact(info.magnitude):>6} {percent(_share(info)):>5} {duration(moment - info.created):>8} "
+        largest = (f"{compact(info.magnitude) + mark(info):>6}", "bad" if info.nonfinite_sites else "")
+        facts = f" {percent(_share(info)):>5} {duration(moment - info.created):>8} "
         return line(
             look,
             (f"{phase:<9} ", _STYLES.get(phase, "warn")),
+            largest,
             facts,
             (f"{size(info.size_bytes):>10} ", "dim"),
             ("• " if info.path in opened else "  ", "key"),
@@ -70,6 +74,11 @@ def session_sheet(
         )
 
     return Sheet(_COLUMNS, len(sessions), record, row)
+
+
+def mark(info: SessionInfo) -> str:
+    """`!` behind the M of a session with NaN or infinity, which are not in it."""
+    return "!" if info.nonfinite_sites else ""
 
 
 def _share(info: SessionInfo) -> float:

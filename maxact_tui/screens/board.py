@@ -101,6 +101,7 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
         self._take_board()
         scale = "bits 8" if self.table.section == LIMITS else "dB 50"
         head = head_lines(self.snapshot, self.table.order, self.filter_counts(), scale, self.look, self.size.width)
+        self.set_class(self.snapshot.alarm is not None, "-alarm")
         changed |= self._lines("head").show(head)
         if self._heatmap is None:
             return changed

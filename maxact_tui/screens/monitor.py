@@ -18,7 +18,7 @@ from textual.events import Resize
 from engine.session.records import BROKEN_OFF
 from maxact_tui.keymap import actions
 from maxact_tui.pages.cells import CellMaker, legend_line
-from maxact_tui.pages.header import maximum_lines, status_lines
+from maxact_tui.pages.header import alarm_lines, maximum_lines, status_lines
 from maxact_tui.pages.lastlines import last_lines
 from maxact_tui.pages.measures import MEASURES, Measure
 from maxact_tui.pages.waiting import waiting_lines
@@ -73,6 +73,7 @@ class MonitorScreen(Roaming, Paned, Narrowed):
     def compose(self) -> ComposeResult:
         """Header, body, events, keys; and the sentence for windows that are too small."""
         with Vertical(id="main"):
+            yield Lines(self.look, id="alarm")
             yield Lines(self.look, id="status")
             yield Lines(self.look, id="maximum")
             with Horizontal(id="body"):
@@ -167,7 +168,8 @@ class MonitorScreen(Roaming, Paned, Narrowed):
     def draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date; `by_data` keeps plots to one drawing a second."""
         snapshot, width = self.snapshot, self.size.width
-        changed = self._lines("status").show(status_lines(snapshot, self.look, width))
+        changed = self._draw_alarm()
+        changed |= self._lines("status").show(status_lines(snapshot, self.look, width))
         changed |= self._lines("maximum").show(maximum_lines(snapshot, self.look, width))
         changed |= self._narrow()
         changed |= self.show_keys("", "monitor")
@@ -194,6 +196,21 @@ class MonitorScreen(Roaming, Paned, Narrowed):
         here = plateau.index(self._heatmap.site) if self._heatmap.site in plateau else -1
         self._heatmap.place(plateau[(here + 1) % len(plateau)])
         self._cursor_moved()
+
+    def action_to_nonfinite(self) -> None:
+        """Jump to the first site, in the order of a forward, that holds NaN or infinity."""
+        alarm = self.snapshot.alarm
+        if self._heatmap is None or alarm is None:
+            self.say("no NaN or infinity so far: every element is finite")
+            return
+        self.place(alarm.site)
+
+    def _draw_alarm(self) -> bool:
+        """The red line of NaN and infinity, which takes room only where there are some."""
+        key = actions.key_of("monitor", "to_nonfinite", self.look.keys)
+        lines = alarm_lines(self.snapshot, self.look, self.size.width, key)
+        self.set_class(bool(lines), "-alarm")
+        return self._lines("alarm").show(lines)
 
     def action_measure(self, by: int) -> None:
         """Show another measure in the heatmap."""

@@ -102,7 +102,7 @@ def read_board(reader: SessionReader) -> BoardView:
         magnitudes=columns[:, 0],
         beyond=columns[:, 2:],
         nonfinite=columns[:, 1].astype(np.int64),
-        overflows=find_overflows(columns[:, 0]),
+        overflows=find_overflows(columns[:, 0], columns[:, 1].astype(np.int64)),
         samples=samples,
         tokens=status.tokens_done if status is not None else 0,
         has_histograms=found.has_histograms,

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.analysis.maximum import find_maximum
+from engine.analysis.nonfinite import live_alarm
 from engine.process import describe_death
 from engine.session.library import files_of
 from engine.session.reader import SessionMeta, SessionReader
-from engine.session.records import BROKEN_OFF, LIVE_FIELDS, LiveTable
+from engine.session.records import BROKEN_OFF, LIVE_FIELDS, LiveTable, without_replaced
 from engine.session.schema import BusyError, DamagedError, SessionError
 from maxact_tui.bugs import report_bug
 from maxact_tui.watching.memory import give_back
@@ -134,7 +135,7 @@ class Look:
         last = self._last
         meta = last.meta if last.meta is not None and last.meta.plan is not None else reader.meta()
         live, status = reader.live(), reader.status()
-        events = last.events + tuple(reader.events(last.events[-1].number if last.events else 0))
+        events = without_replaced(last.events + tuple(reader.events(last.events[-1].number if last.events else 0)))
         commands = tuple(reader.commands())
         # A result comes with the answer to a command.
         is_same = commands == last.commands and last.meta is not None
@@ -158,13 +159,15 @@ class Look:
         return self._with_view(reader, snapshot) if moved else snapshot
 
     def _with_maximum(self, snapshot: Snapshot) -> Snapshot:
-        """With M and the token that carries it."""
+        """With M and the token that carries it, and with the first non-finite element and its token."""
         meta, live = snapshot.meta, snapshot.live
         if meta is None or meta.plan is None or live is None:
             return snapshot
-        maximum = find_maximum(meta.plan, live.magnitude, _dtype(meta))
+        alarm = live_alarm(meta.plan, live)
+        maximum = find_maximum(meta.plan, live.magnitude, _dtype(meta), len(alarm.sites) if alarm else 0)
         place = self._live_place(live, maximum.site) if maximum else None
-        return replace(snapshot, maximum=maximum, maximum_place=place)
+        alarm_place = self._places.at(alarm.sample, alarm.position) if alarm and self._places else None
+        return replace(snapshot, maximum=maximum, maximum_place=place, alarm=alarm, alarm_place=alarm_place)
 
     def _focused(self, snapshot: Snapshot) -> Snapshot:
         """With the token of the focused site's peak, and without the view of another site."""
@@ -243,14 +246,15 @@ class Look:
 
 def _live_of(model: ModelSummary) -> LiveTable:
     """The scalars an engine would have written, from the summaries of a checkpoint."""
-    from engine.analysis.site import TopEntry
+    from engine.analysis.site import NonFinite, TopEntry
 
     data = np.full((len(model.sites), len(LIVE_FIELDS)), np.nan)
     for row, site in zip(data, model.sites, strict=True):
         if site is not None:
             top = site.top[0] if site.top else TopEntry(math.nan, -1, -1, -1)
-            bad = site.nonfinite.count if site.nonfinite is not None else 0
-            row[:] = (site.max, site.min, site.rms, site.tokens or 0, bad, *astuple(top)[1:])
+            bad = site.nonfinite or NonFinite(0, 0, 0, -1, -1, -1)
+            address = (bad.nan, bad.sample, bad.position, bad.channel)
+            row[:] = (site.max, site.min, site.rms, site.tokens or 0, bad.count, *astuple(top)[1:], *address)
     return LiveTable(0, data)
 
 

@@ -21,6 +21,7 @@ from maxact_tui.texts.numbers import grouped
 if TYPE_CHECKING:
     from engine.analysis.maximum import Maximum
     from engine.analysis.model import ModelSummary
+    from engine.analysis.nonfinite import Alarm
     from engine.analysis.site import SiteSummary
     from engine.session.reader import SessionMeta
     from engine.sites.site import HookPlan
@@ -66,6 +67,8 @@ class Snapshot:
         live: newest scalars of every site, None before the first tick.
         maximum: M so far.
         maximum_place: the token that holds M.
+        alarm: the first non-finite element in the order of a forward; None while all are finite.
+        alarm_place: the token it is at.
         focus: number of the site under the cursor, None before there is a plan.
         focus_place: the token that holds the focused site's largest |x|.
         view: the focused site at the last checkpoint; None before it was read.
@@ -95,6 +98,8 @@ class Snapshot:
     live: LiveTable | None = None
     maximum: Maximum | None = None
     maximum_place: TokenPlace | None = None
+    alarm: Alarm | None = None
+    alarm_place: TokenPlace | None = None
     focus: int | None = None
     focus_place: TokenPlace | None = None
     view: SiteView | None = None

@@ -67,16 +67,27 @@ def test_gradual_growth_is_no_emergence() -> None:
     assert [one.kind for one in found] == ["maximum"]
 
 
-def test_alarms_come_once_for_each_site() -> None:
+def test_alarms_of_all_sites_come_as_one_event_that_counts_and_again_only_when_it_changes() -> None:
     watch = NotableWatch(PLAN)
     found = watch.look(live({5: -70_000.0}, {0: 1, 3: 12}))
     assert [(one.kind, one.site) for one in found if one.kind in ("nonfinite", "fp16")] == [
         ("nonfinite", 0),
-        ("nonfinite", 3),
         ("fp16", 17),
     ]
-    assert "1 non-finite value at layer_0_attn_output" in [one.text for one in found]
+    assert "Inf in 2 sites, first L0 attn_output" in [one.text for one in found]
+    assert "fp16 exceeded at 1 site, first L5 hidden" in [one.text for one in found]
     assert watch.look(live({5: -70_000.0}, {0: 5, 3: 12})) == []
+    assert [one.text for one in watch.look(live({5: -70_000.0}, {0: 5, 3: 12, 4: 1}))] == [
+        "Inf in 3 sites, first L0 attn_output"
+    ]
+
+
+def test_m_never_converges_where_there_is_nan_or_infinity() -> None:
+    maxima = totals([9.0, 1.0, 2.0, 3.0])
+    assert [one.kind for one in NotableWatch(PLAN).look_back([0, 1, 2, 3], maxima, np.full(4, 100))] == ["convergence"]
+    assert maxima[1] is not None
+    maxima[1].nonfinite[0] = 1
+    assert NotableWatch(PLAN).look_back([0, 1, 2, 3], maxima, np.full(4, 100)) == []
 
 
 def test_nothing_is_repeated_after_a_resume_even_if_batches_were_lost() -> None:

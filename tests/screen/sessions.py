@@ -67,7 +67,7 @@ class SessionScript:
         self.tokens_total = sum(len(s.token_ids) for s in self.samples)
         self.plan = self._plan()
         self.live = np.full((len(self.plan.sites), len(LIVE_FIELDS)), np.nan)
-        self.live[:, 3:5], self.live[:, 5:] = 0, -1
+        self.live[:, 3:5], self.live[:, 5:], self.live[:, 8] = 0, -1, 0
         self.status = Status(
             phase="starting",
             pid=os.getpid(),
@@ -99,7 +99,7 @@ class SessionScript:
         """New live scalars for a share of the sites; progress moves on a little."""
         changed = self.random.random(len(self.plan.sites)) < share
         for number in np.flatnonzero(changed):
-            self.live[number] = self._live_row(int(number), growth)
+            self.live[number, :8] = self._live_row(int(number), growth)
         done = min(self.status.samples_done + 1, len(self.samples))
         tokens = int(self.tokens_total * done / len(self.samples))
         self.status = self.status.changed(

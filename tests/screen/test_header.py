@@ -114,7 +114,7 @@ def test_the_bar_is_always_as_long_as_asked(share: float, bar: str) -> None:
 def test_the_line_of_m_says_whether_fp16_holds_it(magnitude: float, verdict: str) -> None:
     site = Site("layer_0_hidden", 0, "hidden", "layers.0")
     plan = HookPlan((site,), (), "llama", 1, 64, "model")
-    data = np.array([[2.0, -magnitude, 1.0, 10, 0, 0, 0, 7]])
+    data = np.array([[2.0, -magnitude, 1.0, 10, 0, 0, 0, 7, 0, -1, -1, -1]])
     assert data.shape[1] == len(LIVE_FIELDS)
     live = LiveTable(1, data)
     shown = snapshot(RUNNING, live=live, maximum=find_maximum(plan, live.magnitude, "bfloat16"))

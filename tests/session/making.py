@@ -70,7 +70,7 @@ def fill(path: Path, *, job: Job | None = None) -> SessionWriter:
     )
     writer.set_batches([(0, 2), (1, 3)])
     live = np.full((len(PLAN.sites), len(LIVE_FIELDS)), np.nan)
-    live[2] = (200.0, -300.0, 5.0, 77, 0, 2, 1, 3)
+    live[2, :8] = (200.0, -300.0, 5.0, 77, 0, 2, 1, 3)
     status = Status(phase="running", samples_done=2, samples_total=4, tokens_done=77, tokens_total=154)
     writer.tick(status, live)
     writer.checkpoint(status, [totals(1), None, totals(2)], np.array([0, 2]), {1: expert_totals()})

@@ -337,7 +337,7 @@ def test_what_a_broken_off_run_lost_is_not_in_the_list(session: Path) -> None:
     """Its live numbers are of batches that were not saved; the summary and the exports do not know them."""
     writer = SessionWriter.open(session)
     live = np.full((len(PLAN.sites), len(LIVE_FIELDS)), np.nan)
-    live[2] = (5_000.0, -300.0, 5.0, 154, 0, 2, 1, 3)
+    live[2, :8] = (5_000.0, -300.0, 5.0, 154, 0, 2, 1, 3)
     running = Status(phase="running", pid=os.getpid(), host=socket.gethostname(), boot=boot_identity())
     status = running.changed(started=time.time(), heartbeat=time.time(), samples_done=4, samples_total=4)
     writer.tick(status, live)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from corpus.reading import load_corpus
 from engine.job import Job
-from engine.newfile import discard_session
+from engine.newfile import discard_session, forget_logs
 from engine.process import allow, start_engine
 from engine.session.library import new_path
+from engine.session.reader import SessionReader
 from engine.session.records import ENDED
 from engine.session.requests import send_command
 from engine.session.rights import asked_rights
@@ -31,6 +33,9 @@ from maxact_tui.errors import UserError
 from maxact_tui.keymap.settings import load_settings
 from maxact_tui.watching.finding import find_session, short_name
 
+if TYPE_CHECKING:
+    from engine.report.conditions import Condition
+
 Way = Literal["headless", "plain", "screen"]
 
 
@@ -40,28 +45,33 @@ def measure(job: Job, options: RunOptions) -> int:
     Raises:
         UserError, CorpusError: options exclude each other, or there is no such model, corpus or device.
         UserError, SessionError: the session file or the engine could not be started.
+        ReportError: `--fail-on` has a condition that is not known.
     """
     if options.bos and options.chat:
         raise UserError("--bos and --chat exclude each other: a chat template brings its own BOS", code=2)
     if options.ab and job.policy != "raw":
         raise UserError("--ab compares with a raw run; leave --bos and --chat away", code=2)
     check_job(job)
-    way = _way(headless=options.headless or options.json or options.ab is not None)
+    conditions = _conditions(options.fail_on)
+    way = _way(headless=options.headless or options.json or options.ab is not None or bool(conditions))
     path = (options.session or new_path(job.model)).expanduser().absolute()
     _create(path, job)
     allow(path, asked_rights(job))
+    forget_logs(path.parent)
     if options.ab:
-        return _run_pair(path, options)
-    return _launch(path, way, as_json=options.json, debug=options.debug, disposable=True)
+        return _run_pair(path, options, conditions)
+    return _launch(path, way, as_json=options.json, debug=options.debug, disposable=True, fail_on=conditions)
 
 
-def resume(session: Path | None, *, anyway: bool, headless: bool, as_json: bool, debug: bool) -> int:
+def resume(
+    session: Path | None, *, anyway: bool, headless: bool, as_json: bool, debug: bool, fail_on: str | None = None
+) -> int:
     """Continue a paused run, or a session that ended before its time.
 
     Raises:
         UserError: it runs already, or is finished.
     """
-    way = _way(headless=headless)
+    conditions, way = _conditions(fail_on), _way(headless=headless)
     path = find_session(session) if session is not None else newest(("paused",))
     patience = patience_of(path)
     with opened(path, patience) as reader:
@@ -76,17 +86,26 @@ def resume(session: Path | None, *, anyway: bool, headless: bool, as_json: bool,
     elif anyway:
         _accept_changes(path)
     started = status.phase == "paused"
-    return _launch(path, way, as_json=as_json, debug=debug, disposable=False, is_started=started)
+    return _launch(path, way, as_json=as_json, debug=debug, disposable=False, is_started=started, fail_on=conditions)
 
 
-def add(session: Path, corpus: str, samples: int | None, *, headless: bool, as_json: bool, debug: bool) -> int:
+def add(
+    session: Path,
+    corpus: str,
+    samples: int | None,
+    *,
+    headless: bool,
+    as_json: bool,
+    debug: bool,
+    fail_on: str | None = None,
+) -> int:
     """Ask a run for more texts; starts an engine for a run that has ended.
 
     Raises:
         CorpusError: the texts cannot be read.
         UserError: there is nothing to add to yet.
     """
-    way = _way(headless=headless)
+    conditions, way = _conditions(fail_on), _way(headless=headless)
     path = find_session(session)
     source = corpus if corpus == "starter" else str(Path(corpus).expanduser().absolute())
     load_corpus(source, limit=samples)  # said here, rather than by an engine that took a minute to start
@@ -98,7 +117,7 @@ def add(session: Path, corpus: str, samples: int | None, *, headless: bool, as_j
         raise UserError(f"{name} ended before it measured anything; first: maxact-tui resume {name}")
     send_command(path, "add", {"corpus": source, "samples": samples}, patience)
     if status.phase in ENDED:
-        return _launch(path, way, as_json=as_json, debug=debug, disposable=False)
+        return _launch(path, way, as_json=as_json, debug=debug, disposable=False, fail_on=conditions)
     if status.phase == "paused":
         print(f"{name} takes the texts up and stays paused; go on with: maxact-tui resume {name}", file=sys.stderr)
         return 0
@@ -130,7 +149,16 @@ def _accept_changes(path: Path) -> None:
     write(path, lambda writer: writer.set_meta(resume_anyway=True), patience_of(path))
 
 
-def _run_pair(path: Path, options: RunOptions) -> int:
+def _conditions(text: str | None) -> tuple[Condition, ...]:
+    """What `--fail-on` asks for, refused before anything is made where it is not known."""
+    if text is None:
+        return ()
+    from engine.report.conditions import parse_conditions
+
+    return parse_conditions(text)
+
+
+def _run_pair(path: Path, options: RunOptions, conditions: Sequence[Condition]) -> int:
     """Run both policies one after the other and print the comparison."""
     from maxact_tui.cli.headless import follow
     from maxact_tui.watching.pairing import start_partner, write_pair
@@ -146,10 +174,33 @@ def _run_pair(path: Path, options: RunOptions) -> int:
     (report,) = write_pair(path, partner, "json" if options.json else "markdown")
     sys.stdout.write(report.read_text(encoding="utf-8"))
     print(f"comparison: {report}", file=sys.stderr)
-    return 0
+    return _judge_pair((path, partner), conditions)
 
 
-def _launch(path: Path, way: Way, *, as_json: bool, debug: bool, disposable: bool, is_started: bool = False) -> int:
+def _judge_pair(paths: Sequence[Path], conditions: Sequence[Condition]) -> int:
+    """1 if a condition holds for either session, each in a line that names it."""
+    if not conditions:
+        return 0
+    from engine.report.conditions import failures
+    from maxact_tui.cli.headless import tell_failures
+
+    failed = []
+    for path in paths:
+        with SessionReader(path) as reader:
+            failed += [f"{text} ({path.stem})" for text in failures(conditions, reader)]
+    return tell_failures(failed)
+
+
+def _launch(
+    path: Path,
+    way: Way,
+    *,
+    as_json: bool,
+    debug: bool,
+    disposable: bool,
+    is_started: bool = False,
+    fail_on: Sequence[Condition] = (),
+) -> int:
     """Start the engine unless it is, and show the run; `disposable` is a session that holds nothing yet."""
     if way != "screen":
         if not is_started:
@@ -160,7 +211,7 @@ def _launch(path: Path, way: Way, *, as_json: bool, debug: bool, disposable: boo
             return tell(path)
         from maxact_tui.cli.headless import follow
 
-        return follow(path, as_json=as_json, debug=debug, disposable=disposable)
+        return follow(path, as_json=as_json, debug=debug, disposable=disposable, fail_on=fail_on)
     from maxact_tui.terminal.preparing import prepare_terminal, wants_ascii
     from maxact_tui.terminal.splash import show_splash, take_back
 

@@ -63,21 +63,29 @@ def list_all() -> int:
     return 0
 
 
-def show(session: Path, *, as_json: bool) -> int:
+def show(session: Path, *, as_json: bool, fail_on: str | None = None) -> int:
     """Print the summary of a session, also of an unfinished one.
 
+    Returns:
+        1 if a condition of `fail_on` holds, else 0.
+
     Raises:
+        ReportError: a condition that is not known.
         UserError: nothing has been measured yet.
         SessionError: the file cannot be read.
     """
     from engine.analysis.model import analyse
     from engine.analysis.stability import read_stability
     from engine.effect.results import read_effects
+    from engine.report.conditions import failures, parse_conditions
+    from maxact_tui.cli.headless import tell_failures
 
+    conditions = parse_conditions(fail_on) if fail_on is not None else ()
     with SessionReader(find_session(session)) as reader:
         if not len(reader.samples_done()):
             raise UserError(f"{reader.path.name} holds no results yet ({_state(reader.status())})")
         summary, effects, stability = analyse(reader), read_effects(reader), read_stability(reader)
+        failed = failures(conditions, reader, summary)
     if as_json:
         from engine.report.effects import effect_dict
         from engine.report.summary import summary_dict
@@ -97,7 +105,7 @@ def show(session: Path, *, as_json: bool) -> int:
         if effects:
             print()
             print_effects(effects)
-    return 0
+    return tell_failures(failed)
 
 
 def merge(sessions: list[Path], output: Path) -> int:
@@ -127,6 +135,8 @@ def _row(info: SessionInfo, *, wide: bool) -> list[Text]:
     status = info.status
     share = f"{status.samples_done}/{status.samples_total}" if status.samples_total else "-"
     magnitude = "-" if math.isnan(info.magnitude) else compact(info.magnitude)
+    if info.nonfinite_sites:
+        magnitude = "Inf/NaN" if math.isnan(info.magnitude) else f"{magnitude} Inf/NaN"
     model = Path(info.model).name if Path(info.model).is_absolute() else info.model
     cells = [info.path.stem, status.phase, magnitude, share, duration(time.time() - info.created)]
     if wide:
