@@ -256,12 +256,13 @@ def _line(axes: Axes, x: Sequence[float], y: Sequence[float], label: str, number
 def _finish(axes: Axes, x: str, y: str, *, log: bool = True) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    if log:
+    if log and any((np.asarray(drawn.get_ydata(), np.float64) > 0).any() for drawn in axes.lines):
         axes.set_yscale("log")
         _plain_numbers(axes.yaxis)
     if x == "layer":
         axes.locator_params(axis="x", integer=True)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    if axes.get_legend_handles_labels()[0]:  # nothing is drawn of a model without a finite element
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _plain_numbers(axis: Axis) -> None:

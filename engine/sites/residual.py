@@ -145,8 +145,8 @@ def residual_of(trace: BlockTrace) -> tuple[Residual, list[float]]:
     if trace.inputs is None or trace.output is None or trace.inputs.shape != trace.output.shape:
         return "unknown", []
     trace = _finite_tokens(trace)
-    if trace.inputs is None or trace.output is None or not len(trace.inputs):
-        return "unknown", []
+    if trace.inputs is None or trace.output is None or not trace.output.any():
+        return "unknown", []  # of zeros alone every layout would hold
     fitting = [x for x in (*trace.mixers.values(), *trace.feed_forwards.values()) if x.shape == trace.inputs.shape]
     if any(_same(trace, x, trace.output, x) for x in trace.feed_forwards.values() if x.shape == trace.output.shape):
         return "inside", []

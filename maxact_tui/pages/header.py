@@ -34,6 +34,7 @@ from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.lines import Part, line
 
 QUIET_SECONDS = 10.0
+_WORDS_FROM = 100  # cells; narrower lines name the key that goes to NaN and infinity alone
 _ALARM_TOKEN = 12  # cells of the token in the line of NaN and infinity
 _PHASE_STYLE = {"running": "good", "finished": "good", "failed": "bad", "gone": "bad", "paused": "warn"}
 
@@ -223,7 +224,7 @@ def alarm_lines(snapshot: Snapshot, look: Look, width: int, key: str = "") -> li
     if alarm is None or plan is None:
         return []
     token = token_name(place.token, place.part, _ALARM_TOKEN, ascii_only=look.ascii_only) if place else ""
-    hint = f"  {key} goes there" if key else ""
+    hint = f"  {key}{' goes there' if width >= _WORDS_FROM else ''}" if key else ""
     room = width - cell_width(hint) - 2
     text = alarm_line(alarm, plan, token, room - (cell_width(token) - len(token)))
     shown = visible(f" {text}", room + 1, space=" ", ascii_only=look.ascii_only)

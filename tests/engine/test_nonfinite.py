@@ -185,7 +185,9 @@ def test_the_self_check_tells_the_same_layout_as_of_the_whole_model(
     whole, planted = plan_of(sessions[None]), plan_of(sessions[plant])
     assert [site.name for site in planted.sites] == [site.name for site in whole.sites]
     assert [site.note for site in planted.sites] == [site.note for site in whole.sites]
-    assert planted.residual == whole.residual and planted.parameters_total == whole.parameters_total
+    # Nothing can be told from a stream of zeros.
+    assert planted.residual == ("unknown" if plant == "zeros" else whole.residual)
+    assert planted.parameters_total == whole.parameters_total
 
 
 def test_a_model_of_nan_alone_is_planned_and_says_what_was_not_told(sessions: dict[str | None, Path]) -> None:
@@ -291,7 +293,7 @@ def test_the_real_model_that_overflows_float16(
     alarm = summary.alarm
     assert plan.residual == "pre"
     assert alarm is not None and plan.sites[alarm.site].name == "layer_11_mlp_output"
-    assert (alarm.kind, alarm.sample, alarm.position, alarm.channel) == ("Inf", int(factor < 2.5), 0, 507)
+    assert (alarm.kind, alarm.sample, alarm.position, alarm.channel) == ("Inf", int(factor < 3), 0, 507)
     assert all(plan.sites[site].layer is None or plan.sites[site].layer >= 11 for site in alarm.sites)
     assert summary.maximum is not None and summary.maximum.overflows_fp16
     assert summary.maximum.excluded_sites == len(alarm.sites) > 60
