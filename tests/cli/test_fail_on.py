@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -107,11 +108,11 @@ def test_the_grammar() -> None:
 def test_a_headless_run_that_is_done_fails_on_its_conditions(
     capsys: pytest.CaptureFixture[str], planted: Path, whole: Path
 ) -> None:
-    way = {"as_json": True, "debug": False, "disposable": False}
-    assert follow(planted, **way, fail_on=parse_conditions("nonfinite")) == 1
+    follow_one = partial(follow, as_json=True, debug=False, disposable=False)
+    assert follow_one(planted, fail_on=parse_conditions("nonfinite")) == 1
     assert "failed on nonfinite: NaN in " in capsys.readouterr().err
-    assert follow(whole, **way, fail_on=parse_conditions("nonfinite")) == 0
-    assert follow(planted, **way) == 0
+    assert follow_one(whole, fail_on=parse_conditions("nonfinite")) == 0
+    assert follow_one(planted) == 0
 
 
 def test_a_list_flags_the_session(

@@ -28,7 +28,8 @@ from engine.report.export import FORMATS, render
 from engine.report.summary import summary_dict
 from engine.runner import run
 from engine.session.listing import describe_session
-from engine.session.reader import SessionReader, send_command
+from engine.session.reader import SessionReader
+from engine.session.requests import send_command
 from engine.session.writer import SessionWriter
 from engine.sites.site import HookPlan
 from engine.work.work import WorkContext, WorkError
@@ -89,12 +90,13 @@ def test_the_first_is_the_site_a_forward_reaches_first(sessions: dict[str | None
     alarm = summary.alarm
     assert alarm is not None and summary.alarm_at is not None
     assert (plan.sites[alarm.site].name, alarm.kind) == FIRST_SITE[plant]
-    bad = {number for number, site in enumerate(summary.sites) if site and site.nonfinite.count}
+    bad = {number for number, site in enumerate(summary.sites) if site and site.nonfinite and site.nonfinite.count}
     assert set(alarm.sites) == bad == set(summary.nonfinite_sites) and alarm.after == len(bad) - 1
     assert min(bad, key=lambda site: plan.places[site]) == alarm.site
     site = summary.sites[alarm.site]
     assert site is not None
     at = site.nonfinite
+    assert at is not None
     assert (alarm.sample, alarm.position, alarm.channel) == (at.sample, at.position, at.channel)
 
 
@@ -294,7 +296,8 @@ def test_the_real_model_that_overflows_float16(
     assert plan.residual == "pre"
     assert alarm is not None and plan.sites[alarm.site].name == "layer_11_mlp_output"
     assert (alarm.kind, alarm.sample, alarm.position, alarm.channel) == ("Inf", int(factor < 3), 0, 507)
-    assert all(plan.sites[site].layer is None or plan.sites[site].layer >= 11 for site in alarm.sites)
+    layers = [plan.sites[site].layer for site in alarm.sites]
+    assert all(layer is None or layer >= 11 for layer in layers)
     assert summary.maximum is not None and summary.maximum.overflows_fp16
     assert summary.maximum.excluded_sites == len(alarm.sites) > 60
     # Torch itself says the same of that text.
