@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.analysis.maximum import find_maximum
+from engine.analysis.nonfinite import live_alarm
 from engine.job import Job
 from engine.session.reader import SessionMeta
 from engine.session.records import LIVE_FIELDS, Command, LiveTable, Status
 from engine.sites.site import HookPlan, Site
-from maxact_tui.pages.header import maximum_lines, progress_bar, state_words, status_lines, token_parts
+from maxact_tui.pages.header import alarm_lines, maximum_lines, progress_bar, state_words, status_lines, token_parts
 from maxact_tui.terminal.palette import choose_look
 from maxact_tui.watching.places import TokenPlace
 from maxact_tui.watching.snapshot import Snapshot
@@ -129,3 +131,20 @@ def test_the_line_of_m_says_whether_fp16_holds_it(magnitude: float, verdict: str
 def test_a_token_in_context_is_exactly_as_wide_as_asked(piece: bytes, width: int) -> None:
     place = TokenPlace(0, 1, 9, "web", "", "", 5, piece, b"before " * 9, piece, b" after" * 9, (2, 12))
     assert line(LOOK, *token_parts(place, LOOK, width, lead=width // 3)).cell_length == width
+
+
+@pytest.mark.parametrize(("width", "after"), [(60, "; 1 after"), (80, "; 1 site after it"), (140, "; 1 site after it")])
+def test_nan_and_infinity_are_one_line_and_m_says_what_it_leaves_out(width: int, after: str) -> None:
+    names = ("layer_0_mlp_output", "layer_0_hidden", "layer_1_hidden")
+    sites = tuple(Site(name, int(name[6]), name[8:], "m") for name in names)
+    plan = HookPlan(sites, (), "llama", 2, 64, "model")
+    data = np.array([[2.0, -3.0, 1.0, 10, bad, 0, 0, 7, 0, 4, 1, 9] for bad in (0, 2, 1)])
+    live = LiveTable(1, data)
+    alarm = live_alarm(plan, live)
+    shown = snapshot(RUNNING, live=live, alarm=alarm, maximum=find_maximum(plan, live.magnitude, "bfloat16", 2))
+    meta = SessionMeta(Job(model="m"), 0.0, plan, {}, {}, {})
+    (strip,) = alarm_lines(replace(shown, meta=meta), LOOK, width, "X")
+    assert strip.text.startswith(" first Inf: L0 hidden, sample 4, pos") and after in strip.text and "  X" in strip.text
+    assert strip.cell_length <= width
+    assert "over finite elements; 2 sites hold Inf/NaN" in maximum_lines(shown, LOOK, 100)[0].text
+    assert alarm_lines(replace(shown, meta=meta, alarm=None), LOOK, width, "X") == []
