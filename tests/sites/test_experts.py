@@ -13,6 +13,7 @@ from engine.sites.experts import ExpertRows
 from engine.statistics.expert_meter import ExpertMeter
 from engine.statistics.experts import ExpertTotals, merge_experts
 from engine.statistics.totals import TotalsMismatchError
+from engine.stored import UnsoundError
 from tests.sites.capture import planned
 from tests.sites.families import tokens
 
@@ -172,5 +173,5 @@ def test_merging_parts_in_any_order_equals_measuring_the_whole(
 def test_totals_of_different_layers_do_not_merge() -> None:
     with pytest.raises(TotalsMismatchError, match="3 and 4 experts"):
         merge_experts(ExpertTotals.empty(3), ExpertTotals.empty(4))
-    with pytest.raises(TotalsMismatchError, match="gate_max"):
+    with pytest.raises(UnsoundError, match="gate_max"):
         ExpertTotals.from_arrays({**ExpertTotals.empty(3).to_arrays(), "gate_max": np.zeros(2, np.float32)})
