@@ -18,17 +18,21 @@ import torch
 from corpus.batching import Batch, collate
 from engine.computing import computing
 from engine.duty import Duty
+from engine.effect.calibration import stored_site
+from engine.effect.replay import choose_stretches, replay
 from engine.hooks import attach
 from engine.job import Job
 from engine.notable import Notable, NotableWatch
 from engine.parts import Arrays, Parts
 from engine.preparation import Prepared
 from engine.recording import LONGEST_INTERVAL_SECONDS, TICK_SECONDS, Collected, RunRecorder, StorageError
+from engine.report.wording import counted
 from engine.session.reader import SessionReader
 from engine.session.splits import SplitRecord
 from engine.sites.experts import ExpertRows
 from engine.splitting import REST
 from engine.statistics.expert_meter import ExpertMeter
+from engine.statistics.local_errors import REPLAYED, REPLAYED_FULL
 from engine.statistics.meter import Meter
 from engine.statistics.totals import SiteTotals
 
@@ -40,8 +44,11 @@ SQUARING_SHARE = 0.003  # of the time, for sums of squares in live numbers
 class Measurement:
     """The meters of a run. What was measured since the last checkpoint can be taken back whole, never half of it."""
 
-    def __init__(self, prepared: Prepared, job: Job, recorder: RunRecorder, split: SplitRecord | None) -> None:
+    def __init__(
+        self, prepared: Prepared, job: Job, recorder: RunRecorder, split: SplitRecord | None, reader: SessionReader
+    ) -> None:
         self.prepared = prepared
+        self._split, self._reader = split, reader
         self._job = job
         self._recorder = recorder
         self._watch = NotableWatch(prepared.plan)
@@ -76,7 +83,24 @@ class Measurement:
         if part > self._parts.closed:
             self.checkpoint()
             self._settle()
+            if self._parts.ends_evaluation(part):
+                self._compute_again()
             self._parts.close(part, [self._meter.totals(site) for site in range(len(self.prepared.plan.sites))])
+
+    def _compute_again(self) -> None:
+        """Measure what quantisers at each site do to the stream behind its block, on a few evaluation samples."""
+        assert self._split is not None
+        started, job = time.monotonic(), self._job
+        stretches = choose_stretches(self.prepared.tokenized, self._split.evaluation, job.seed)
+        schemes = REPLAYED_FULL if job.quant == "full" else REPLAYED
+        with self.set_aside():
+            numbers = partial(stored_site, self._reader)
+            found = replay(self.prepared, numbers, schemes, stretches, self._report_problem)
+        self._parts.keep_local(found)
+        tokens, seconds = counted(sum(one.size for one in stretches), "token"), time.monotonic() - started
+        if found:
+            sites = counted(len(found), "site")
+            self._recorder.event("run", f"damage by quantisers at {sites} measured on {tokens} in {seconds:.0f} s")
 
     def grow(self, prepared: Prepared) -> None:
         """Take over a larger corpus that begins with the present one."""

@@ -22,9 +22,23 @@ from engine.report.wording import counted
 from engine.session.damage import reading
 from engine.session.reader import SessionMeta, SessionReader
 from engine.session.records import LIVE_FIELDS, SampleRecord, Status
-from engine.session.splits import CALIBRATION, CLOSED, CLOSED_OWNER, EVALUATION, IN_PASS, META, REST, SplitRecord
+from engine.session.splits import (
+    CALIBRATION,
+    CLOSED,
+    CLOSED_OWNER,
+    EVALUATION,
+    IN_PASS,
+    LOCAL,
+    META,
+    REST,
+    SplitRecord,
+)
 from engine.statistics.experts import ExpertTotals, merge_experts
+<<<<<<< HEAD
 from engine.statistics.part_totals import PartTotals, merge_parts
+=======
+from engine.statistics.local_errors import LocalErrors, merge_local
+>>>>>>> b55c03a (Measures that outliers cannot mask: SQNR of the bulk, what becomes 0, token errors, and damage: the stream behind a block computed again with one site quantised; the board is ranked by it)
 from engine.statistics.pass_sums import PassSums, merge_sums
 from engine.statistics.totals import SiteTotals, merge
 from engine.stored import UnsoundError
@@ -60,8 +74,8 @@ def merge_sessions(paths: Sequence[Path], target: Path) -> None:
     Counts, histograms, maxima and top lists are exact; ties go to the sessions given first. Only finished samples
     are taken over; how far each session was does not matter. Calibration and evaluation samples stay what they were:
     thresholds of the merged session come from the calibration samples of all. What was summed in the pass is added
-    up as it is, so quantisers with static scales keep each session's own. A session that had not finished its
-    evaluation brings nothing to the parts. `target` appears whole, or not at all.
+    up as it is, so quantisers with static scales keep each session's own; damage likewise. A session that had not
+    finished its evaluation brings nothing to the parts. `target` appears whole, or not at all.
 
     Raises:
         MergeError: models, settings or hook plans differ, a sample was measured in more than one of them, or one was
@@ -125,7 +139,7 @@ def _read_parts_of_run(
     if not recorded or reader.parts_closed() < REST:
         return None, {}
     split = SplitRecord.from_json(recorded)
-    owners = [f"{kind}{site}" for kind in (CALIBRATION, EVALUATION, IN_PASS) for site in range(sites)]
+    owners = [f"{kind}{site}" for kind in (CALIBRATION, EVALUATION, IN_PASS, LOCAL) for site in range(sites)]
     found = {owner: arrays for owner in owners if (arrays := reader.extra(owner))}
     # A sample that never fitted in memory is in no part.
     calibration, evaluation = (
@@ -209,9 +223,15 @@ def _merged_further(parts: Sequence[_Part]) -> dict[str, dict[str, NDArray[Any]]
         if held is None:
             result[owner] = dict(arrays)
         elif owner.startswith(IN_PASS):
+<<<<<<< HEAD
             sums = PassSums.from_arrays(held), PassSums.from_arrays(arrays)
             if sums[0] is not None and sums[1] is not None:
                 result[owner] = merge_sums(sums[0], sums[1]).to_arrays()
+=======
+            result[owner] = merge_sums(PassSums.from_arrays(held), PassSums.from_arrays(arrays)).to_arrays()
+        elif owner.startswith(LOCAL):
+            result[owner] = merge_local(LocalErrors.from_arrays(held), LocalErrors.from_arrays(arrays)).to_arrays()
+>>>>>>> b55c03a (Measures that outliers cannot mask: SQNR of the bulk, what becomes 0, token errors, and damage: the stream behind a block computed again with one site quantised; the board is ranked by it)
         else:
             result[owner] = merge_parts(PartTotals.from_arrays(held), PartTotals.from_arrays(arrays)).to_arrays()
     if result:

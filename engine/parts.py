@@ -16,10 +16,11 @@ from engine.job import Job
 from engine.preparation import Prepared
 from engine.session.reader import SessionReader
 from engine.session.splits import CALIBRATION as CALIBRATION_OWNER
-from engine.session.splits import CLOSED, CLOSED_OWNER, IN_PASS, SplitRecord
+from engine.session.splits import CLOSED, CLOSED_OWNER, IN_PASS, LOCAL, SplitRecord
 from engine.session.splits import EVALUATION as EVALUATION_OWNER
 from engine.sites.weights import input_column_maxima
 from engine.splitting import CALIBRATION, EVALUATION, REST, arrange, part_numbers
+from engine.statistics.local_errors import LocalErrors
 from engine.statistics.pass_meter import PassMeter
 from engine.statistics.pass_sums import PassSums
 from engine.statistics.rows import Rows
@@ -97,6 +98,14 @@ class Parts:
             self._close_evaluation(totals)
         self.closed = max(self.closed, part)
         self._unsaved[CLOSED_OWNER] = {CLOSED: np.asarray(self.closed, np.int64)}
+
+    def ends_evaluation(self, part: int) -> bool:
+        """Whether entering this part ends the evaluation of a run whose calibration is in the file."""
+        return self._split is not None and self.closed == EVALUATION < part
+
+    def keep_local(self, found: Mapping[int, LocalErrors]) -> None:
+        """Keep what blocks computed again have shown."""
+        self._unsaved |= {f"{LOCAL}{site}": errors.to_arrays() for site, errors in found.items()}
 
     def begin_batch(self, batch: Sequence[int]) -> None:
         """Say whose tensors come next."""

@@ -148,7 +148,7 @@ class _Loop:
         self._budget = prepared.batches.token_budget
         done = {int(number) for number in reader.samples_done()}
         split = recorded_split(reader) if done else prepared.split.record
-        self._measurement = Measurement(prepared, job, recorder, split)
+        self._measurement = Measurement(prepared, job, recorder, split, reader)
         batches: list[tuple[int, ...]] = list(prepared.batches.batches)
         if done:
             for difference in check_resumable(reader, prepared, job):

@@ -3,7 +3,7 @@
 - `Calibration`   the totals of some sites over the calibration samples
 - `MassiveMeans`  the mean of the massive values of each channel of one site
 - `run_passes`    one batch through the model for several of them
-- `stored_numbers`  what the session itself kept of its calibration samples
+- `stored_numbers`, `stored_site`  what the session itself kept of its calibration samples
 - `places_of`, `run_text_model`  a batch's tokens, and its way through the text model
 """
 
@@ -139,12 +139,21 @@ def stored_numbers(reader: SessionReader, sites: Sequence[int]) -> dict[int, Sit
     with reader.snapshot():
         found: dict[int, SiteNumbers] = {}
         for site in sites:
-            kept, totals = reader.part(f"{CALIBRATION}{site}"), reader.totals(site)
-            if kept is None or totals is None or not kept.histogram.any() or not kept.has("extremes", "channel_max"):
+            one = stored_site(reader, site)
+            if one is None:
                 return None
-            distribution = Distribution(totals.dtype, kept.histogram, kept.limits)
-            found[site] = SiteNumbers(distribution if distribution.count else None, kept.channel_max)
+            found[site] = one
     return found
+
+
+def stored_site(reader: SessionReader, site: int) -> SiteNumbers | None:
+    """What the session kept of its own calibration samples at a site; None for nothing."""
+    kept, totals = reader.part(f"{CALIBRATION}{site}"), reader.totals(site)
+    if kept is None or totals is None or not kept.histogram.any() or not kept.has("extremes", "channel_max"):
+        return None
+    distribution = Distribution(totals.dtype, kept.histogram, kept.limits)
+    weights = kept.weight_max if kept.has("weight_max") else None
+    return SiteNumbers(distribution if distribution.count else None, kept.channel_max, weights)
 
 
 def places_of(batch: Batch) -> NDArray[np.bool_]:

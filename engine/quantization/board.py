@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from engine.quantization.distribution import Distribution
 from engine.quantization.metrics import QuantError
 from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, evaluate
+from engine.statistics.local_errors import LocalErrors, LocalNumbers
 from engine.statistics.pass_sums import PassScheme, PassSums, find_scheme
 
 Column = Scheme | PassScheme
@@ -40,12 +41,20 @@ class Board:
             where a scheme was not applied to this site, or the site has no histogram.
         errors_over: the samples whose errors these are. Columns from the pass are of evaluation samples always.
         thresholds_from: the samples the thresholds come from: `calibration`, or `all` like the errors.
+        local: of each site, what quantising it alone does to a few tokens and to the stream behind its block; None
+            where that was not measured, and empty for a session without any.
     """
 
     schemes: tuple[Column, ...]
     rows: tuple[Row | None, ...]
     errors_over: Population = "all"
     thresholds_from: Literal["calibration", "all"] = "all"
+    local: tuple[LocalErrors | None, ...] = ()
+
+    def local_numbers(self, site: int, scheme: str) -> LocalNumbers | None:
+        """What is known of a site's few tokens under a scheme; None where it was not measured."""
+        found = self.local[site] if site < len(self.local) else None
+        return None if found is None else found.numbers(scheme)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,7 @@ def compute_board(
     schemes: Sequence[Scheme] = DEFAULT_SCHEMES,
     calibration: Sequence[Distribution | None] | None = None,
     in_pass: Sequence[PassSums | None] | None = None,
+    local: Sequence[LocalErrors | None] = (),
 ) -> Board:
     """Every scheme on every site.
 
@@ -105,11 +115,12 @@ def compute_board(
         calibration: the elements the thresholds are taken from, in the same order of sites; the same elements if
             None, as for a site that has none.
         in_pass: what was summed in the pass at each site; its schemes become further columns.
+        local: of each site, what quantising it alone does to a few tokens.
     """
     sources = distributions if calibration is None else calibration
     rows = [histogram_row(one, schemes, source) for one, source in zip(distributions, sources, strict=True)]
     sums = in_pass if in_pass is not None else [None] * len(rows)
-    return assemble_board(rows, schemes, sums, is_split=calibration is not None)
+    return assemble_board(rows, schemes, sums, local, is_split=calibration is not None)
 
 
 def histogram_row(
@@ -120,7 +131,12 @@ def histogram_row(
 
 
 def assemble_board(
-    rows: Sequence[Row | None], schemes: Sequence[Scheme], in_pass: Sequence[PassSums | None], *, is_split: bool
+    rows: Sequence[Row | None],
+    schemes: Sequence[Scheme],
+    in_pass: Sequence[PassSums | None],
+    local: Sequence[LocalErrors | None] = (),
+    *,
+    is_split: bool,
 ) -> Board:
     """The board of rows that were computed one by one.
 
@@ -128,6 +144,7 @@ def assemble_board(
         rows: `histogram_row` of each site.
         schemes: the columns of the rows.
         in_pass: what was summed in the pass at each site; its schemes become further columns.
+        local: of each site, what quantising it alone does to a few tokens.
         is_split: thresholds are from calibration samples, errors over evaluation samples.
     """
     names = dict.fromkeys(name for one in in_pass if one is not None for name in one.names)
@@ -139,7 +156,13 @@ def assemble_board(
         else (row or unknown) + tuple(pass_error(measured, scheme) for scheme in further)
         for row, measured in zip(rows, in_pass, strict=True)
     )
-    return Board((*schemes, *further), whole, "evaluation" if is_split else "all", "calibration" if is_split else "all")
+    return Board(
+        (*schemes, *further),
+        whole,
+        "evaluation" if is_split else "all",
+        "calibration" if is_split else "all",
+        tuple(local) if any(one is not None for one in local) else (),
+    )
 
 
 def pass_error(sums: PassSums | None, scheme: PassScheme) -> QuantError | None:

@@ -1,7 +1,7 @@
 """The distinct magnitudes of a site with their counts: all that a per-tensor quantiser's error depends on.
 
 - `Side`          ascending magnitudes with counts and running sums
-- `Distribution`  a site's elements, folded (|x|) or by sign
+- `Distribution`  a site's elements, folded (|x|) or by sign; without its massive ones, without its largest
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.statistics.patterns import is_exact, magnitude_values
-from engine.statistics.totals import MAGNITUDES, SiteTotals
+from engine.statistics.totals import MAGNITUDES, SUN_MAGNITUDE, SUN_RATIO, SiteTotals
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +41,21 @@ class Side:
         np.cumsum(weighted * magnitudes, out=running[2, 1:])
         return cls(magnitudes, counts, *running)
 
+    def up_to(self, magnitude: float, taken: float = 0.0) -> Side:
+        """The elements of at most this magnitude, less `taken` of those that have exactly it; arrays are shared."""
+        end = int(self.magnitudes.searchsorted(magnitude, "right"))
+        kept = Side(self.magnitudes[:end], self.counts[:end], *(one[: end + 1] for one in self._running))
+        if not taken or not end or self.magnitudes[end - 1] != magnitude:
+            return kept
+        counts = kept.counts.copy()
+        counts[-1] -= taken
+        filled = end if counts[-1] > 0 else end - 1
+        return Side.of(self.magnitudes[:filled], counts[:filled])
+
+    @property
+    def _running(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        return self.running_count, self.running_sum, self.running_squares
+
     @property
     def largest(self) -> float:
         """The largest |x|, 0 without elements."""
@@ -57,7 +72,9 @@ class Distribution:
         folded: both signs together.
     """
 
-    __slots__ = ("_counts", "_limits", "_patterns", "_sides", "count", "dtype", "folded", "nonfinite")
+    __slots__ = (
+        "_counts", "_cut", "_limits", "_patterns", "_sides", "_whole", "count", "dtype", "folded", "nonfinite"
+    )  # fmt: skip
 
     def __init__(self, dtype: str, histogram: NDArray[np.int64], limits: tuple[float, float] | None = None) -> None:
         """Take a pattern histogram.
@@ -77,6 +94,8 @@ class Distribution:
         self._counts = histogram[self._patterns]
         self._limits = limits
         self._sides: tuple[Side, Side] | None = None
+        self._whole: Distribution | None = None
+        self._cut = (0.0, 0.0)
         self.folded = self._side(both, None if limits is None else max(abs(limits[0]), abs(limits[1])))
 
     @classmethod
@@ -95,6 +114,14 @@ class Distribution:
     @property
     def by_sign(self) -> tuple[Side, Side]:
         """Positive elements, and the magnitudes of the negative ones."""
+        if self._sides is None and self._whole is not None:
+            (magnitude, taken), sides = self._cut, self._whole.by_sign
+            shares = [float(np.sum(side.counts, where=side.magnitudes == magnitude)) for side in sides]
+            found = [
+                side.up_to(magnitude, taken * share / max(sum(shares), 1.0))
+                for side, share in zip(sides, shares, strict=True)
+            ]
+            self._sides = (found[0], found[1])
         if self._sides is None:
             high, low = self._limits if self._limits is not None else (None, None)
             histogram = np.zeros(2 * MAGNITUDES, np.int64)
@@ -104,6 +131,41 @@ class Distribution:
                 self._side(histogram[MAGNITUDES:], None if low is None else max(-low, 0.0)),
             )
         return self._sides
+
+    @property
+    def massive_threshold(self) -> float:
+        """|x| above which an element is massive: 100, and 1,000 times the lower median of |x| (arXiv 2402.17762)."""
+        place = (self.count - 1) // 2 - (self.count - self.folded.running_count[-1])
+        if place < 0 or not len(self.folded.magnitudes):
+            return SUN_MAGNITUDE
+        median = self.folded.magnitudes[int(self.folded.running_count.searchsorted(place, "right")) - 1]
+        return max(SUN_MAGNITUDE, SUN_RATIO * float(median))
+
+    def without_massive(self) -> Distribution:
+        """The elements that are not massive; itself if none is."""
+        limit = self.massive_threshold
+        return self if self.largest <= limit else self._up_to(limit, 0.0)
+
+    def without_largest(self, number: int) -> Distribution:
+        """All but so many of the largest |x|. Of equal ones it does not matter which go, but for their signs.
+
+        Where elements of both signs have the last magnitude that goes in part, both lose the same share.
+        """
+        running = self.folded.running_count
+        left = running[-1] - number
+        if left <= 0:
+            return self._up_to(0.0, 0.0)
+        place = int(running.searchsorted(left, "left")) - 1
+        return self._up_to(float(self.folded.magnitudes[place]), float(running[place + 1] - left))
+
+    def _up_to(self, magnitude: float, taken: float) -> Distribution:
+        """The elements of at most this magnitude, less `taken` of those that have exactly it."""
+        found = Distribution.__new__(Distribution)
+        found.dtype, found.nonfinite = self.dtype, self.nonfinite
+        found.folded = self.folded.up_to(magnitude, taken)
+        found.count = self.count - round(float(self.folded.running_count[-1] - found.folded.running_count[-1]))
+        found._whole, found._cut, found._sides, found._limits = self, (magnitude, taken), None, None
+        return found
 
     @property
     def largest(self) -> float:

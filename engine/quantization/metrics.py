@@ -24,6 +24,7 @@ class ErrorSums:
     clipped_abs: float = 0.0
     clipped_squares: float = 0.0
     clipped_count: float = 0.0
+    zeroed_count: float = 0.0
 
     def __add__(self, other: ErrorSums) -> ErrorSums:
         return ErrorSums(
@@ -32,6 +33,7 @@ class ErrorSums:
             self.clipped_abs + other.clipped_abs,
             self.clipped_squares + other.clipped_squares,
             self.clipped_count + other.clipped_count,
+            self.zeroed_count + other.zeroed_count,
         )
 
 
@@ -51,6 +53,9 @@ class QuantError:
         clipping_share: share of the squared error that is due to clipping; 0 for no error.
         is_zero: every element is zero: the scale is arbitrary and the error 0.
         is_exact: False where the site's histogram does not hold exact values (float32).
+        zeroed: share of the elements that were not 0 and became 0; NaN where it was not counted.
+        bulk_db: SQNR of the elements that are not massive; NaN where it was not taken.
+        below_top_db: SQNR of all but the 100 largest |x|; NaN where it was not taken.
     """
 
     threshold: float
@@ -66,6 +71,9 @@ class QuantError:
     clipping_share: float
     is_zero: bool
     is_exact: bool
+    zeroed: float = math.nan
+    bulk_db: float = math.nan
+    below_top_db: float = math.nan
 
     @classmethod
     def of(cls, distribution: Distribution, sums: ErrorSums, threshold: float, scale: float) -> QuantError:
@@ -88,6 +96,7 @@ class QuantError:
             clipping_share=sums.clipped_squares / squares if squares > 0 else 0.0,
             is_zero=signal_abs == 0,
             is_exact=distribution.is_exact,
+            zeroed=sums.zeroed_count / nonzero if (nonzero := distribution.folded.running_count[-1]) else 0.0,
         )
 
     @classmethod

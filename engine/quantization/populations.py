@@ -19,7 +19,12 @@ from engine.quantization.board import Board, Population, Row, assemble_board, co
 from engine.quantization.distribution import Distribution
 from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme
 from engine.session.reader import SessionReader
+<<<<<<< HEAD
 from engine.session.splits import CALIBRATION, EVALUATION, META, SplitRecord
+=======
+from engine.session.splits import CALIBRATION, CLOSED, CLOSED_OWNER, EVALUATION, IN_PASS, LOCAL, META, SplitRecord
+from engine.statistics.local_errors import LocalErrors
+>>>>>>> b55c03a (Measures that outliers cannot mask: SQNR of the bulk, what becomes 0, token errors, and damage: the stream behind a block computed again with one site quantised; the board is ranked by it)
 from engine.statistics.pass_sums import PassSums
 from engine.statistics.patterns import pattern_values
 from engine.statistics.totals import MAGNITUDES, SiteTotals
@@ -35,6 +40,7 @@ class Populations:
         errors: of each site, the elements whose errors are taken; None for a site without any.
         thresholds: of each site, the elements thresholds come from; None where they are those of `errors`.
         in_pass: of each site, what was summed in the pass.
+        local: of each site, what quantising it alone does to a few tokens.
         split: the samples; None for a session without a split, or none of whose evaluation samples is done yet.
         is_complete: all evaluation samples were measured; True without a split.
     """
@@ -42,6 +48,7 @@ class Populations:
     errors: tuple[Distribution | None, ...]
     thresholds: tuple[Distribution | None, ...] | None
     in_pass: tuple[PassSums | None, ...]
+    local: tuple[LocalErrors | None, ...]
     split: SplitRecord | None
     is_complete: bool
 
@@ -114,17 +121,23 @@ class SiteReader:
         """What was summed in the pass at a site."""
         return self._reader.pass_sums(number) if self.closed else None
 
+    def local(self, number: int) -> LocalErrors | None:
+        """What quantising a site alone does to a few tokens; None where it was not measured."""
+        arrays = self._reader.extra(f"{LOCAL}{number}") if self.closed else {}
+        return LocalErrors.from_arrays(arrays) if arrays else None
+
     def collect(
         self,
         wholes: Sequence[Distribution | None],
         parts: Sequence[tuple[Distribution | None, Distribution | None]],
         in_pass: Sequence[PassSums | None],
+        local: Sequence[LocalErrors | None],
     ) -> Populations:
         """The populations of all sites; of the whole, as long as no evaluation sample is done."""
         if self.closed and any(errors is not None for errors, _ in parts):
             errors, thresholds = (tuple(column) for column in zip(*parts, strict=True))
-            return Populations(errors, thresholds, tuple(in_pass), self.split, self.closed > 1)
-        return Populations(tuple(wholes), None, tuple(in_pass), None, True)
+            return Populations(errors, thresholds, tuple(in_pass), tuple(local), self.split, self.closed > 1)
+        return Populations(tuple(wholes), None, tuple(in_pass), tuple(local), None, True)
 
 
 def board_schemes(split: SplitRecord | None) -> tuple[Scheme, ...]:
@@ -140,7 +153,7 @@ def board_schemes(split: SplitRecord | None) -> tuple[Scheme, ...]:
 def board_of(populations: Populations) -> Board:
     """The board of what was read."""
     columns = board_schemes(populations.split)
-    return compute_board(populations.errors, columns, populations.thresholds, populations.in_pass)
+    return compute_board(populations.errors, columns, populations.thresholds, populations.in_pass, populations.local)
 
 
 class BoardBuilder:
@@ -172,6 +185,7 @@ class BoardBuilder:
             [self._rows.get(number) for number in range(count)],
             self._schemes,
             [self._sites.sums(number) for number in range(count)],
+            [self._sites.local(number) for number in range(count)],
             is_split=is_split,
         )
         split = self._sites.split if is_split else None

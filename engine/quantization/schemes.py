@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -30,6 +30,7 @@ from engine.quantization.uniform import (
     symmetric,
     symmetric_squares,
 )
+from engine.statistics.totals import TOP_K
 
 Kind = Literal["int", "e4m3", "e5m2"]
 Policy = Literal["max_abs", "quantile", "reference_quantile", "mse", "value", "unscaled"]
@@ -201,14 +202,21 @@ def parse_scheme(name: str) -> Scheme:
 
 
 def evaluate(distribution: Distribution, scheme: Scheme, calibration: Distribution | None = None) -> QuantError:
-    """The error of a scheme on a site.
+    """The error of a scheme on a site, with that of its bulk: of what a few largest elements cannot mask.
 
     Args:
         distribution: the elements whose error is taken.
         scheme: quantiser and policy.
         calibration: the elements that threshold and range are taken from; the same if None.
     """
-    return scheme.error(distribution, scheme.threshold(calibration or distribution), calibration)
+    threshold, source = scheme.threshold(calibration or distribution), calibration or distribution
+    whole = scheme.error(distribution, threshold, source)
+    bulk = distribution.without_massive()
+    return replace(
+        whole,
+        bulk_db=whole.sqnr_db if bulk is distribution else scheme.error(bulk, threshold, source).sqnr_db,
+        below_top_db=scheme.error(distribution.without_largest(TOP_K), threshold, source).sqnr_db,
+    )
 
 
 def fake_quantise(

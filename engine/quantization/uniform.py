@@ -129,12 +129,15 @@ def error_sums(side: Side, first: int, last: int, error: NDArray[np.float64], ed
     rounded_abs = float(side.running_sum[first]) + float(error @ counts)
     error *= error
     rounded_squares = float(side.running_squares[first]) + float(error @ counts)
+    # With a last level of 0 (no step, or no level on this side) nothing else is left.
+    zeroed = float(side.running_count[first if edge > 0 else -1])
     if last == len(side.magnitudes):
-        return ErrorSums(rounded_abs, rounded_squares)
+        return ErrorSums(rounded_abs, rounded_squares, zeroed_count=zeroed)
     # An asymmetric quantiser's last level may lie half a step above its limit.
     counts, beyond = side.counts[last:], np.abs(side.magnitudes[last:] - edge)
     clipped = float(side.running_count[-1] - side.running_count[last])
-    return ErrorSums(rounded_abs, rounded_squares, float(beyond @ counts), float((beyond * beyond) @ counts), clipped)
+    clipped_abs, clipped_squares = float(beyond @ counts), float((beyond * beyond) @ counts)
+    return ErrorSums(rounded_abs, rounded_squares, clipped_abs, clipped_squares, clipped, zeroed)
 
 
 def _rounding_error(magnitudes: NDArray[np.float64], scale: float, level: int, limit: float) -> NDArray[np.float64]:

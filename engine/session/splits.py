@@ -1,7 +1,7 @@
 """Which samples calibrate and which evaluate, as the session file keeps it.
 
 - `SplitRecord`  the two lists of samples and how they were asked for (meta entry `split`)
-- `CALIBRATION`, `EVALUATION`, `IN_PASS`  owners of a site's arrays over those samples: these and the site's number
+- `CALIBRATION`, `EVALUATION`, `IN_PASS`, `LOCAL`  owners of a site's arrays over those samples: these and its number
 - `CLOSED_OWNER`, `CLOSED`  the array that says how many of the two parts are complete; `REST` when both are
 - `META`  name of the meta entry
 """
@@ -17,6 +17,7 @@ from engine.stored import build
 CALIBRATION: Final = "calibration/"
 EVALUATION: Final = "evaluation/"
 IN_PASS: Final = "in_pass/"
+LOCAL: Final = "local/"
 CLOSED_OWNER: Final = "split"
 CLOSED: Final = "closed"
 META: Final = "split"

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from textual.strip import Strip
 
 from engine.quantization.board import LIMITS, Overflow, SchemeSummary
+from engine.quantization.metrics import QuantError
 from engine.report.wording import counted
 from engine.sites.site import HookPlan
+from engine.statistics.totals import TOP_K
 from maxact_tui.pages.boardsheet import LABEL_CELLS, BoardSheet, Order, site_label
 from maxact_tui.pages.cells import decibel_text
 from maxact_tui.pages.header import alarm_lines, status_lines
@@ -36,7 +38,7 @@ from maxact_tui.widgets.lines import Part, line
 
 
 def head_lines(
-    snapshot: Snapshot, order: Order, counts: tuple[int, int], scale: str, look: Look, width: int
+    snapshot: Snapshot, order: Order, counts: tuple[int, int], scale: tuple[str, str], look: Look, width: int
 ) -> list[Strip]:
     """Three lines, and a fourth above them of the first NaN or infinity where there is one.
 
@@ -44,7 +46,7 @@ def head_lines(
         snapshot: what is shown.
         order: of the rows.
         counts: sites shown, of how many.
-        scale: unit and cool end of the colours, whose hot end is 0.
+        scale: unit and cool end of the colours, and their hot end.
         look: what the terminal can show.
         width: cells there are.
     """
@@ -59,7 +61,8 @@ def head_lines(
     shown, of = counts
     sites = counted(of, "site") if shown == of else f"{shown} of {counted(of, 'site')}"
     ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
-    parts: list[Part] = [(f" {sites} {_order_words(order)}", "title"), (f"  {scale} ", "dim"), *ramp, (" 0", "dim")]
+    words = f" {sites} {_order_words(order)}" + ("" if view.damaging else "; damage not measured")
+    parts: list[Part] = [(words, "title"), (f"  {scale[0]} ", "dim"), *ramp, (f" {scale[1]}", "dim")]
     return [*alarm, title, line(look, visible(said, width, space=" ")), line(look, *parts)]
 
 
@@ -79,15 +82,25 @@ def group_line(sheet: BoardSheet, columns: Sequence[int], look: Look) -> Strip:
     return line(look, (text, "title"))
 
 
-def sum_lines(view: BoardView, columns: Sequence[int], look: Look) -> list[Strip]:
-    """Means over all sites, weighted by their elements, and the worst site, which the mean hides."""
-    chosen = [view.summaries[number] for number in columns if number < len(view.summaries)]
+def sum_lines(view: BoardView, schemes: Sequence[int | None], look: Look) -> list[Strip]:
+    """Means over all sites, weighted by their elements, and the worst site, which the mean hides.
+
+    Args:
+        view: the board.
+        schemes: of each column on the screen; None for one without a mean.
+        look: what the terminal can show.
+    """
+    chosen = [view.summaries[number] if number is not None else None for number in schemes]
+
+    def row(text: Callable[[SchemeSummary], str]) -> list[str]:
+        return [text(one) if one is not None else "" for one in chosen]
+
     rows: list[tuple[str, list[str], str]] = [
-        ("mean dB", [decibel_text(one.sqnr_db, look) for one in chosen], "value"),
-        ("rel. rmse", [_share_cell(one.rel_rmse) for one in chosen], ""),
-        ("clipped", [_share_cell(one.clip_rate) for one in chosen], ""),
-        ("worst dB", [decibel_text(one.worst_sqnr_db, look) for one in chosen], "warn"),
-        ("rel. mae", [_share_cell(one.rel_mae) for one in chosen], ""),  # the last: short windows leave it out
+        ("mean dB", row(lambda one: decibel_text(one.sqnr_db, look)), "value"),
+        ("rel. rmse", row(lambda one: _share_cell(one.rel_rmse)), ""),
+        ("clipped", row(lambda one: _share_cell(one.clip_rate)), ""),
+        ("worst dB", row(lambda one: decibel_text(one.worst_sqnr_db, look)), "warn"),
+        ("rel. mae", row(lambda one: _share_cell(one.rel_mae)), ""),  # the last: short windows leave it out
     ]
     return [
         line(look, (f"{name:>{LABEL_CELLS - 1}} ", "dim"), (_cells_of(texts), style)) for name, texts, style in rows
@@ -180,11 +193,30 @@ def detail_lines(
     best = visible(best_words(view.board, site, look), max(width - 7, 10), space=" ", ascii_only=look.ascii_only)
     tuned = tuner.tune(tuning) if tuner is not None else None
     set_by_user = _changed_words(tuned, look) if tuned is not None else []
-    words = [line(look, *head), *_rows(set_by_user, look, width), line(look, (" best  ", "dim"), best)]
+    masked = _rows(_unmasked(view, site, scheme.name, error, look), look, width)
+    words = [line(look, *head), *masked, *_rows(set_by_user, look, width), line(look, (" best  ", "dim"), best)]
     if tuned is not None:
         words += _rows([_error_words(tuned)], look, width)
     worst = _worst(view.summaries, tuning.column, plan, look)
     return [*words, line(look, (f" {worst}", "dim"))]
+
+
+def _unmasked(view: BoardView, site: int, scheme: str, error: QuantError | None, look: Look) -> list[str]:
+    """What a few large elements cannot mask, in one line, the most telling first."""
+    local, facts = view.board.local_numbers(site, scheme), []
+    if local is not None and not math.isnan(local.damage):
+        facts.append(f"damage {share_text(local.damage)}")
+    zeroed = local.zeroed if local is not None else math.nan
+    if error is not None and not math.isnan(error.zeroed):
+        zeroed = error.zeroed
+    if not math.isnan(zeroed):
+        facts.append(f"{share_text(zeroed)} become 0")
+    if error is not None and not math.isnan(error.below_top_db):
+        facts.append(f"bulk {decibel_text(error.bulk_db, look)} dB")
+        facts.append(f"without the {TOP_K} largest {decibel_text(error.below_top_db, look)} dB")
+    if local is not None and local.tokens:
+        facts.append(f"tokens {share_text(local.token_median)}, worst {share_text(local.token_worst)}")
+    return [", ".join(facts)] if facts else []
 
 
 def whole_facts(facts: Sequence[str], room: int) -> str:

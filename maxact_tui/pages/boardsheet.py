@@ -1,7 +1,7 @@
 """Sites down, one quantity per column: what the board's table shows, and in which order.
 
 - `BoardColumn`, `BoardSheet`
-- `scheme_sheet`    SQNR under every scheme
+- `scheme_sheet`    what sites are ranked by, and SQNR under every scheme
 - `overflow_sheet`  how far each site is from the largest number of fp16 and e4m3
 - `Order`, `ordered`  sorted by a column, or as the model computes
 - `sheet_grid`, `sheet_cells`  the order as rows of a heatmap, and what they hold
@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from engine.quantization.board import LIMITS, Column
 from engine.quantization.metrics import QuantError
+from engine.quantization.ranking import rank
 from engine.quantization.schemes import title_of
 from engine.sites.site import HookPlan, Site
 from maxact_tui.pages.cells import decibel_text
-from maxact_tui.pages.measures import SQNR_SCALE, board_values
+from maxact_tui.pages.measures import DAMAGE_SCALE, SQNR_SCALE, board_values, damage_values
 from maxact_tui.terminal.palette import Look, Scale
 from maxact_tui.texts.filtering import Value
 from maxact_tui.texts.numbers import compact
@@ -49,6 +50,7 @@ class BoardColumn:
         values: float64 [sites], NaN where unknown.
         cells: one per site.
         low_is_bad: whether low values are the bad ones.
+        scheme: number of the scheme on the board whose SQNR it holds; None for other columns.
     """
 
     name: str
@@ -57,6 +59,7 @@ class BoardColumn:
     values: NDArray[np.float64]
     cells: tuple[Cell, ...]
     low_is_bad: bool
+    scheme: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,16 +96,62 @@ def site_label(site: Site) -> str:
 
 
 def scheme_sheet(view: BoardView, plan: HookPlan, look: Look) -> BoardSheet:
-    """SQNR of every site under every scheme."""
-    columns = []
+    """First what sites are ranked by, then SQNR of every site under every scheme; damage before the SQNR it is of.
+
+    Cells of both have the colour of the damage, where it was measured: SQNR alone would paint a site cool that a
+    massive activation makes look well.
+    """
+    sites = len(plan.sites)
+    of_schemes = {name: damage_values(view, name, sites) for name in view.damaging}
+    columns = [] if of_schemes else [_mae_column(view, sites)]
     for number, scheme in enumerate(view.board.schemes):
-        values = board_values(view, number, len(plan.sites))
-        levels = SQNR_SCALE.levels(values, look.levels).tolist()
-        errors = [row[number] if row is not None else None for row in view.board.rows]
-        cells = tuple(_cell(error, level, look) for error, level in zip(errors, levels, strict=True))
-        group, title = scheme_titles(scheme)
-        columns.append(BoardColumn(title_of(scheme.name), group, title, values, cells, True))
+        damage = of_schemes.pop(scheme.name, None)
+        if damage is not None:
+            columns.append(_damage_column(scheme.name, damage, look))
+        columns.append(_sqnr_column(view, number, damage, look, sites))
+        if not number:
+            # Of what has no SQNR on the board: a run without --quant full.
+            names = {one.name for one in view.board.schemes}
+            columns += [_damage_column(name, of_schemes[name], look) for name in of_schemes if name not in names]
     return BoardSheet(tuple(columns), tuple(map(site_label, plan.sites)))
+
+
+def _sqnr_column(
+    view: BoardView, number: int, damage: NDArray[np.float64] | None, look: Look, sites: int
+) -> BoardColumn:
+    scheme, values = view.board.schemes[number], board_values(view, number, sites)
+    levels = SQNR_SCALE.levels(values, look.levels)
+    if damage is not None:
+        levels = np.where(np.isnan(damage), levels, DAMAGE_SCALE.levels(damage, look.levels))
+    errors = [row[number] if row is not None else None for row in view.board.rows]
+    cells = tuple(_cell(error, level, look) for error, level in zip(errors, levels.tolist(), strict=True))
+    group, title = scheme_titles(scheme)
+    return BoardColumn(title_of(scheme.name), group, title, values, cells, True, number)
+
+
+def _damage_column(scheme: str, values: NDArray[np.float64], look: Look) -> BoardColumn:
+    levels = DAMAGE_SCALE.levels(values, look.levels).tolist()
+    cells = tuple(_shared(damage_text(v), level, " ") for v, level in zip(values.tolist(), levels, strict=True))
+    head, _, tail = title_of(scheme).partition("-")
+    title = tail.replace("smooth", "sm")[:7] or head
+    return BoardColumn(f"damage {title_of(scheme)}", "damage", title, values, cells, False)
+
+
+def _mae_column(view: BoardView, sites: int) -> BoardColumn:
+    """Relative MAE under INT8, for a session that has no damage."""
+    values = np.full(sites, np.nan)
+    for one in rank(view.board):
+        values[one.site] = one.value
+    cells = tuple(_shared(damage_text(value), -1, " ") for value in values.tolist())
+    return BoardColumn("rel. mae int8", "rel.mae", "int8", values, cells, False)
+
+
+def damage_text(share: float) -> str:
+    """A share in at most six cells: `0.41%`, `12.3%`, `-` where it is unknown."""
+    if math.isnan(share):
+        return "-"
+    points = 100 * share
+    return f"{points:.2f}%" if points < 10 else f"{points:.1f}%" if points < 1000 else f"{compact(points, 2)}%"
 
 
 def overflow_sheet(view: BoardView, plan: HookPlan, look: Look) -> BoardSheet:

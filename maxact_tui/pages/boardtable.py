@@ -43,14 +43,15 @@ class BoardTable:
         self.sites: list[int] = []
         self.site = site
         self._other_site: int | None = None
-        self._orders = [Order("int8"), Order("headroom to fp16")]
+        self._orders: list[Order | None] = [None, Order("headroom to fp16")]
         self._columns = [0, 0]
         self._made_for: tuple[BoardView, int, Look] | None = None
 
     @property
     def order(self) -> Order:
-        """Of the section's rows."""
-        return self._orders[self.section]
+        """Of the section's rows; at first by what sites are ranked by, the first column."""
+        chosen = self._orders[self.section]
+        return chosen or Order(self.sheet.columns[0].name if self.sheet is not None else None)
 
     @property
     def column(self) -> int:
@@ -60,6 +61,17 @@ class BoardTable:
     @column.setter
     def column(self, number: int) -> None:
         self._columns[self.section] = number
+
+    @property
+    def scheme(self) -> int | None:
+        """Number of the scheme whose column is under the cursor; None for another column."""
+        columns = self.sheet.columns if self.sheet is not None else ()
+        return columns[self.column].scheme if self.column < len(columns) else None
+
+    def show_scheme(self, scheme: int) -> None:
+        """Put the cursor on the column of a scheme."""
+        columns = self.sheet.columns if self.sheet is not None else ()
+        self.column = next((place for place, one in enumerate(columns) if one.scheme == scheme), self.column)
 
     @property
     def row(self) -> int:

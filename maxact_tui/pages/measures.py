@@ -2,8 +2,8 @@
 
 - `Measure`   one quantity per site
 - `MEASURES`  all of them, in the order the key walks through
-- `live_values`, `summary_values`, `board_values`  the quantity of every site
-- `SQNR_SCALE` decibels to colours: the fewer, the hotter
+- `live_values`, `summary_values`, `board_values`, `damage_values`  the quantity of every site
+- `SQNR_SCALE`, `DAMAGE_SCALE`  decibels to colours: the fewer, the hotter; damage to colours
 - `decibels`   of one error; infinite without error, NaN where it is unknown
 """
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from engine.analysis.site import SiteSummary
 from engine.quantization.metrics import QuantError
+from engine.quantization.ranking import damage_of
 from engine.session.records import LiveTable
 from maxact_tui.terminal.palette import Scale
 from maxact_tui.watching.boardview import BoardView
@@ -59,6 +60,7 @@ MEASURES: tuple[Measure, ...] = (
 )
 
 SQNR_SCALE = Scale(50.0, 0.0, log=False)
+DAMAGE_SCALE = Scale(0.003, 0.3)
 
 
 def decibels(error: QuantError | None) -> float:
@@ -74,6 +76,13 @@ def board_values(view: BoardView | None, column: int, sites: int) -> NDArray[np.
             if row is not None:
                 values[number] = decibels(row[column])
     return values
+
+
+def damage_values(view: BoardView | None, scheme: str, sites: int) -> NDArray[np.float64]:
+    """Damage of every site under a scheme, float64 [sites], NaN where it was not measured."""
+    if view is None or not view.board.local:
+        return np.full(sites, np.nan)
+    return np.array([damage_of(view.board, site, scheme) for site in range(sites)], np.float64)
 
 
 def live_values(measure: Measure, live: LiveTable) -> NDArray[np.float64]:

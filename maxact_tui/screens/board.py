@@ -99,7 +99,10 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
         """Bring every widget up to date."""
         changed = self._draw_keys() | self.draw_effect(self._lines("effect"))
         self._take_board()
-        scale = "bits 8" if self.table.section == LIMITS else "dB 50"
+        is_ranked = self.snapshot.board is not None and bool(self.snapshot.board.damaging)
+        scale = ("bits 8", "0") if self.table.section == LIMITS else ("dB 50", "0")
+        if self.table.section == SCHEMES and is_ranked:
+            scale = ("damage 0.3%", "30%")
         head = head_lines(self.snapshot, self.table.order, self.filter_counts(), scale, self.look, self.size.width)
         self.set_class(self.snapshot.alarm is not None, "-alarm")
         changed |= self._lines("head").show(head)
@@ -191,7 +194,8 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
 
     def place(self, site: int, tuning: Tuning) -> None:
         """Put the cursor on a site and a quantiser, as they were left on the site's own screen."""
-        self.tuning, self.table.column, self.table.site = tuning, tuning.column, site
+        self.tuning, self.table.site = tuning, site
+        self.table.show_scheme(tuning.column)
         self._arrange_rows()
         self.ask()
         self.draw()
@@ -202,8 +206,8 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
             return
         self._has_moved = True
         row, self.table.column = self._heatmap.cursor
-        if self.table.section == SCHEMES:
-            self.choose_column(self.table.column)
+        if self.table.section == SCHEMES and self.table.scheme is not None:
+            self.choose_column(self.table.scheme)
         if row < len(self.table.sites) and self.table.sites[row] != self.table.site:
             self.table.site = self.table.sites[row]
             self.forget_threshold()
@@ -256,7 +260,7 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
             sums = overflow_lines(view, plan, self.look, width)
             details = headroom_lines(view, plan, site, self.look)
         else:
-            sums = sum_lines(view, columns, self.look)
+            sums = sum_lines(view, [sheet.columns[number].scheme for number in columns], self.look)
             details = detail_lines(self.snapshot, site, self.tuner, self.tuning, self.look, width)
         changed |= self._lines("sums").show(sums)
         changed |= self._lines("detail").show(details)

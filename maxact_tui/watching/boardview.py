@@ -75,14 +75,19 @@ class BoardView:
     tokens: int
     has_histograms: bool
 
+    @property
+    def damaging(self) -> tuple[str, ...]:
+        """Names of the schemes whose damage is known at any site."""
+        return tuple(dict.fromkeys(name for one in self.board.local if one is not None for name in one.names))
+
 
 def read_site_quant(reader: SessionReader, site: int, totals: SiteTotals) -> SiteQuant:
     """One site, of whose totals the caller has read the newest."""
     with reader.snapshot():
         sites = SiteReader(reader)
-        part, sums = sites.site(site, totals), sites.sums(site)
+        part, sums, local = sites.site(site, totals), sites.sums(site), sites.local(site)
     whole = Distribution.of(totals) if sites.closed else part[0]
-    populations = sites.collect([whole], [part], [sums])
+    populations = sites.collect([whole], [part], [sums], [local])
     return SiteQuant(populations, board_of(populations))
 
 

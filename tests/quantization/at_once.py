@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.quantization.distribution import Distribution
 from engine.quantization.populations import Populations, SiteReader
 from engine.session.reader import SessionReader
+from engine.statistics.local_errors import LocalErrors
 from engine.statistics.pass_sums import PassSums
 
 
@@ -13,6 +14,7 @@ def read_populations(reader: SessionReader) -> Populations:
     wholes: list[Distribution | None] = []
     parts: list[tuple[Distribution | None, Distribution | None]] = []
     in_pass: list[PassSums | None] = []
+    local: list[LocalErrors | None] = []
     with reader.snapshot():
         sites = SiteReader(reader)
         for number, totals in enumerate(reader.iter_totals()):
@@ -20,4 +22,5 @@ def read_populations(reader: SessionReader) -> Populations:
             parts.append(part)
             wholes.append(None if totals is None else part[0] if not sites.closed else Distribution.of(totals))
             in_pass.append(sites.sums(number))
-    return sites.collect(wholes, parts, in_pass)
+            local.append(sites.local(number))
+    return sites.collect(wholes, parts, in_pass, local)

@@ -178,3 +178,45 @@ def test_impossible_thresholds_are_refused(threshold: float) -> None:
     for name in ("int8", "int8-asym", "e4m3"):
         with pytest.raises(QuantizationError, match="threshold"):
             parse_scheme(name).error(distribution(heavy_tailed()), threshold)
+
+
+@pytest.mark.parametrize("name", ["int8", "int4-q0.99", "int8-asym", "int8-asym-t2.5", "e4m3", "e5m2-unscaled", "int2"])
+@pytest.mark.parametrize("massive", [(), (5000.0,), (4096.0,) * 70 + (-4096.0,) * 60 + (9e4,)])
+def test_the_bulk_is_what_a_few_large_elements_leave(name: str, massive: tuple[float, ...]) -> None:
+    """Against plain numpy float64: without the massive elements, and without the 100 largest."""
+    draws = np.random.default_rng(3).standard_t(3, 4000) / 20
+    x = torch.from_numpy(np.concatenate([draws, [0.0, -0.0], massive])).bfloat16()
+    scheme, whole = parse_scheme(name), distribution(x)
+    threshold = scheme.threshold(whole)
+    found, numbers = evaluate(whole, scheme), x.double().numpy()
+    quantised = fake_quantise(numbers, scheme, threshold, whole)
+    size, error = np.abs(numbers), (quantised - numbers) ** 2
+    limit = max(100.0, 1000 * float(np.sort(size)[(len(size) - 1) // 2]))
+    assert whole.massive_threshold == limit
+    bulk, order = size <= limit, np.argsort(-size, kind="stable")
+
+    def decibels(kept: np.ndarray) -> float:
+        return 10 * math.log10((numbers[kept] ** 2).sum() / error[kept].sum()) if error[kept].sum() else math.inf
+
+    assert found.bulk_db == pytest.approx(decibels(bulk), rel=1e-9)
+    if "asym" not in name or size[order[99]] != size[order[100]]:
+        assert found.below_top_db == pytest.approx(decibels(order[100:]), rel=1e-9)
+    assert found.zeroed == pytest.approx(((quantised == 0) & (numbers != 0)).sum() / (numbers != 0).sum(), abs=1e-12)
+    assert (found.bulk_db == found.sqnr_db) == (not massive) or name == "e5m2-unscaled"
+
+
+def test_a_massive_element_masks_what_becomes_zero_in_sqnr_alone() -> None:
+    x = torch.cat([torch.randn(20_000, generator=torch.Generator().manual_seed(0)) * 0.1, torch.tensor([3584.0])])
+    found = evaluate(distribution(x.bfloat16()), Scheme())
+    assert found.sqnr_db > 40
+    assert found.bulk_db == pytest.approx(0, abs=0.01) and found.below_top_db == pytest.approx(0, abs=0.01)
+    assert found.zeroed > 0.999
+
+
+def test_nothing_is_left_of_fewer_elements_than_are_taken() -> None:
+    few = distribution(torch.tensor([1.0, -2.0, 300.0]).bfloat16())
+    assert few.without_largest(100).folded.largest == 0 and few.without_largest(3).count == 0
+    assert few.without_largest(1).largest == 2
+    assert evaluate(few, Scheme()).below_top_db == math.inf
+    zeros = evaluate(distribution(torch.zeros(500).bfloat16()), Scheme())
+    assert (zeros.zeroed, zeros.bulk_db, zeros.is_zero) == (0.0, math.inf, True)

@@ -1,0 +1,93 @@
+"""Which sites a quantiser hurts most: the one order of the board, its colours, `show`, reports and recipes.
+
+- `Ranked`        a site with the number it is ranked by, and its SQNR beside it
+- `rank`          the sites of a board, the worst first
+- `damage_of`     the damage of one site under a scheme; NaN where it was not measured
+- `DAMAGE_LIMIT`  a damage from which an input is better left unquantised
+- `MEASURES`      what an order can be by, in words
+
+SQNR is no order: one massive activation carries nearly all of the signal, so it reads well where everything else
+becomes 0. Damage (`engine.statistics.local_errors`) is the error's size in the residual stream behind the site's block.
+A session without it, of an older version or without calibration samples, is ranked by relative MAE, which a few large
+elements mask less; within a session that has it, sites without one come after those with one, in that same order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from engine.quantization.board import Board
+from engine.quantization.metrics import QuantError
+from engine.statistics.local_errors import LocalNumbers
+
+By = Literal["damage", "rel_mae"]
+
+MEASURES: Final[dict[By, str]] = {
+    "damage": "damage",
+    "rel_mae": "relative MAE (damage not measured)",
+}
+DAMAGE_LIMIT: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One site of a board under one scheme.
+
+    Attributes:
+        site: its number.
+        by: what it is ranked by.
+        value: that number, the larger the worse.
+        sqnr_db: NaN where it is not known.
+        error: of all elements; None where the board has none of this scheme.
+        local: of a few tokens; None where it was not measured.
+    """
+
+    site: int
+    by: By
+    value: float
+    sqnr_db: float
+    error: QuantError | None
+    local: LocalNumbers | None
+
+    @property
+    def is_harmful(self) -> bool:
+        """Whether quantising it is better left: a damage above `DAMAGE_LIMIT`; of relative MAE above a half."""
+        return self.value > (DAMAGE_LIMIT if self.by == "damage" else 0.5)
+
+
+def rank(board: Board, scheme: str = "int8", sites: Collection[int] | None = None) -> list[Ranked]:
+    """The sites of which anything is known under a scheme, the worst first, equal ones as the model computes.
+
+    Args:
+        board: of a session.
+        scheme: its name.
+        sites: those to rank; all if None.
+    """
+    column = next((number for number, one in enumerate(board.schemes) if one.name == scheme), None)
+    found = []
+    for site, row in enumerate(board.rows):
+        if sites is not None and site not in sites:
+            continue
+        error = row[column] if row is not None and column is not None else None
+        one = _ranked(site, error if error is not None and error.count else None, board.local_numbers(site, scheme))
+        if one is not None:
+            found.append(one)
+    return sorted(found, key=lambda one: (one.by != "damage", -one.value, one.site))
+
+
+def damage_of(board: Board, site: int, scheme: str) -> float:
+    """The damage of a site under a scheme, a share of the stream's norm; NaN where it was not measured."""
+    found = board.local_numbers(site, scheme)
+    return found.damage if found is not None else math.nan
+
+
+def _ranked(site: int, error: QuantError | None, local: LocalNumbers | None) -> Ranked | None:
+    sqnr_db = error.sqnr_db if error is not None else math.nan
+    if local is not None and not math.isnan(local.damage):
+        return Ranked(site, "damage", local.damage, sqnr_db, error, local)
+    if error is not None:
+        return Ranked(site, "rel_mae", error.rel_mae, sqnr_db, error, local)
+    return None if local is None else Ranked(site, "rel_mae", local.rel_mae, sqnr_db, None, local)
