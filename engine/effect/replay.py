@@ -38,6 +38,8 @@ from engine.statistics.local_errors import SUMS, LocalErrors, bin_of
 TOKENS: Final = 512
 LENGTHS: Final = (64, 32, 16, 8)
 _SAME: Final = 1e-3  # relative change of a block's output that is called none
+_STREAM_TOKENS: Final = SUMS.index("stream_tokens")
+_STREAM_SQUARES: Final = SUMS.index("stream_squares")
 
 Numbers = Callable[[int], SiteNumbers | None]
 Problem = Callable[[int, str], None]
@@ -163,11 +165,11 @@ class _Replay:
             self._text_model(input_ids=ids, attention_mask=None, use_cache=False)
 
     def found(self) -> dict[int, LocalErrors]:
-        """The sums, without the stream behind blocks that cannot be computed again."""
-        for path in self.unlike:
-            for number in self._blocks[path]:
-                if number in self._sums:
-                    self._sums[number].sums[:, [SUMS.index("stream_tokens"), SUMS.index("stream_squares")]] = 0.0
+        """The sums; without the stream where a block cannot be computed again, or does not read what was changed."""
+        lost = {number for path in self.unlike for number in self._blocks[path]}
+        for number, held in self._sums.items():
+            is_unread = (held.sums[:, _STREAM_SQUARES] == 0) & (held.sums[:, SUMS.index("error_absolute")] > 0)
+            held.sums[is_unread | (number in lost), _STREAM_TOKENS : _STREAM_SQUARES + 1] = 0.0
         return self._sums
 
     @contextmanager
@@ -269,8 +271,8 @@ class _Replay:
         moved = _relative(before, after)
         moved = moved[moved.isfinite()]
         held, place = self._held(number), self._schemes.index(name)
-        held.sums[place, SUMS.index("stream_tokens")] += len(moved)
-        held.sums[place, SUMS.index("stream_squares")] += float(moved.square().sum())
+        held.sums[place, _STREAM_TOKENS] += len(moved)
+        held.sums[place, _STREAM_SQUARES] += float(moved.square().sum())
 
     def _limit(self, number: int) -> float:
         """|x| above which an element of the site is massive, by its calibration samples."""

@@ -3,6 +3,7 @@
 - `SiteError`          one quantiser's error on one site
 - `site_errors`        all of them, site by site
 - `quantization_dict`  the part `quantization` of the complete JSON
+- `ranking_dict`, `ranking_line`  the sites that INT8 hurts most, as JSON and in one sentence
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any
 from engine.quantization.board import Board, Column, SchemeSummary, summarise_schemes
 from engine.quantization.metrics import QuantError
 from engine.quantization.populations import SessionBoard
+from engine.quantization.ranking import MEASURES, Ranked, rank
 from engine.report.plain import number
 from engine.sites.site import HookPlan, Site
+from engine.statistics.local_errors import LocalNumbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ def quantization_dict(found: SessionBoard, plan: HookPlan | None) -> dict[str, A
     sites: dict[str, list[dict[str, Any]]] = {}
     for one in site_errors(board, plan):
         sites.setdefault(one.site.name, []).append(_error(one))
+    local = {site.name: _local(board, number) for number, site in enumerate(plan.sites if plan else ())}
     if plan is None or not sites:
         return None
     split = found.split
@@ -58,8 +62,33 @@ def quantization_dict(found: SessionBoard, plan: HookPlan | None) -> dict[str, A
         "evaluation_samples": len(split.evaluation) if split else None,
         "is_complete": found.is_complete,
         "schemes": [_scheme(line, board, plan) for line in summarise_schemes(board) if line.sites],
-        "sites": [{"name": name, "schemes": errors} for name, errors in sites.items()],
+        "sites": [{"name": name, "schemes": errors, "local": local[name]} for name, errors in sites.items()],
+        "ranking": ranking_dict(board, plan),
     }
+
+
+def ranking_dict(board: Board, plan: HookPlan, scheme: str = "int8") -> list[dict[str, Any]]:
+    """Every site of which anything is known under a scheme, the worst first."""
+    return [
+        {
+            "name": plan.sites[one.site].name,
+            "scheme": scheme,
+            "by": one.by,
+            "value": number(one.value),
+            "sqnr_db": number(one.sqnr_db),
+            "is_harmful": one.is_harmful,
+        }
+        for one in rank(board, scheme)
+    ]
+
+
+def ranking_line(board: Board, plan: HookPlan | None, most: int = 5) -> str:
+    """`INT8 hurts most, by damage: layer_11_down_proj_input 24.8 % (SQNR 29.5 dB), ...`; empty without a number."""
+    found: list[Ranked] = rank(board)[:most] if plan is not None else []
+    if plan is None or not found:
+        return ""
+    sites = [f"{plan.sites[one.site].name} {100 * one.value:.3g} % (SQNR {one.sqnr_db:.1f} dB)" for one in found]
+    return f"INT8 per tensor hurts most, by {MEASURES[found[0].by]}: {', '.join(sites)}"
 
 
 def _errors_over(board: Board, scheme: Column) -> str:
@@ -93,6 +122,30 @@ def _error(one: SiteError) -> dict[str, Any]:
         "rel_rmse": number(error.rel_rmse),
         "rel_mae": number(error.rel_mae),
         "clip_rate": number(error.clip_rate),
+        "zeroed": number(error.zeroed),
+        "bulk_db": number(error.bulk_db),
+        "below_top_db": number(error.below_top_db),
         "threshold": number(error.threshold),
         "is_exact": error.is_exact,
+    }
+
+
+def _local(board: Board, site: int) -> list[dict[str, Any]]:
+    """What each scheme that was tried at this site alone did to a few tokens; empty where none was."""
+    found = board.local[site] if site < len(board.local) else None
+    known = [(name, found.numbers(name)) for name in found.names] if found is not None else []
+    return [_local_numbers(name, one) for name, one in known if one is not None]
+
+
+def _local_numbers(name: str, one: LocalNumbers) -> dict[str, Any]:
+    return {
+        "name": name,
+        "damage": number(one.damage),
+        "tokens": one.tokens,
+        "token_median": number(one.token_median),
+        "token_q90": number(one.token_q90),
+        "token_worst": number(one.token_worst),
+        "zeroed": number(one.zeroed),
+        "bulk_db": number(one.bulk_db),
+        "rel_mae": number(one.rel_mae),
     }

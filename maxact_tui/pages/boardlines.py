@@ -61,8 +61,8 @@ def head_lines(
     shown, of = counts
     sites = counted(of, "site") if shown == of else f"{shown} of {counted(of, 'site')}"
     ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
-    words = f" {sites} {_order_words(order)}" + ("" if view.damaging else "; damage not measured")
-    parts: list[Part] = [(words, "title"), (f"  {scale[0]} ", "dim"), *ramp, (f" {scale[1]}", "dim")]
+    words: Part = (f" {sites} {_order_words(order)}", "title")
+    parts: list[Part] = [words, (f"  {scale[0]} ", "dim"), *ramp, (f" {scale[1]}", "dim")]
     return [*alarm, title, line(look, visible(said, width, space=" ")), line(look, *parts)]
 
 
@@ -203,9 +203,9 @@ def detail_lines(
 
 def _unmasked(view: BoardView, site: int, scheme: str, error: QuantError | None, look: Look) -> list[str]:
     """What a few large elements cannot mask, in one line, the most telling first."""
-    local, facts = view.board.local_numbers(site, scheme), []
-    if local is not None and not math.isnan(local.damage):
-        facts.append(f"damage {share_text(local.damage)}")
+    local = view.board.local_numbers(site, scheme)
+    is_known = local is not None and not math.isnan(local.damage)
+    facts = [f"damage {share_text(local.damage)}" if local is not None and is_known else "damage not measured"]
     zeroed = local.zeroed if local is not None else math.nan
     if error is not None and not math.isnan(error.zeroed):
         zeroed = error.zeroed
@@ -216,7 +216,7 @@ def _unmasked(view: BoardView, site: int, scheme: str, error: QuantError | None,
         facts.append(f"without the {TOP_K} largest {decibel_text(error.below_top_db, look)} dB")
     if local is not None and local.tokens:
         facts.append(f"tokens {share_text(local.token_median)}, worst {share_text(local.token_worst)}")
-    return [", ".join(facts)] if facts else []
+    return [", ".join(facts)]
 
 
 def whole_facts(facts: Sequence[str], room: int) -> str:

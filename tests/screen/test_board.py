@@ -93,10 +93,11 @@ async def test_s_sorts_by_the_column_under_the_cursor_worst_first(shown: Shown, 
         await settle(pilot, is_board)
         screen = pilot.app.screen
         assert plan is not None
-        for presses, column in (([], 0), (["right"] * 3 + ["s"], 3)):
+        for presses, column in (([], None), (["right"] * 4 + ["s"], 3)):
             await pilot.press(*presses)
             await pilot.pause()
-            worst = [some(some(row)[column]).sqnr_db for row in board.rows]
+            errors = [some(some(row)[column or 0]) for row in board.rows]
+            worst = [-one.rel_mae if column is None else one.sqnr_db for one in errors]
             expected = sorted(range(len(plan.sites)), key=worst.__getitem__)
             assert screen.table.sites == expected
             assert screen.tuned_site == expected[0]
@@ -110,9 +111,10 @@ async def test_s_sorts_by_the_column_under_the_cursor_worst_first(shown: Shown, 
         assert [plan.sites[site].name for site in screen.table.sites] == [f"layer_{n}_hidden" for n in (3, 4, 5)]
         assert "3 of 122 sites" in screen_text(pilot.app)
         heading, *rows = [row.split("\t") for row in screen.copied(whole=True).splitlines()]
-        assert heading[:4] == ["site", "layer", "component", "int8"]
+        assert heading[:5] == ["site", "layer", "component", "rel. mae int8", "int8"]
         assert [row[0] for row in rows] == [plan.sites[site].name for site in screen.table.sites]
-        assert float(rows[0][3]) == pytest.approx(some(some(board.rows[screen.table.sites[0]])[0]).sqnr_db)
+        first = some(some(board.rows[screen.table.sites[0]])[0])
+        assert (float(rows[0][3]), float(rows[0][4])) == pytest.approx((first.rel_mae, first.sqnr_db))
 
 
 async def test_enter_opens_the_site_under_the_quantiser_and_esc_comes_back(shown: Shown, clean_session: Path) -> None:
@@ -126,7 +128,7 @@ async def test_enter_opens_the_site_under_the_quantiser_and_esc_comes_back(shown
         assert pilot.app.monitor.site == before  # nothing was chosen
         await pilot.press("i")
         await settle(pilot, is_board)
-        await pilot.press("down", "down", "right", "right", "enter")
+        await pilot.press("down", "down", "right", "right", "right", "enter")
         await settle(pilot, is_int8)
         site = pilot.app.screen.site
         assert "int8-q99.99  T" in screen_text(pilot.app)

@@ -77,8 +77,11 @@ def show(session: Path, *, as_json: bool, fail_on: str | None = None) -> int:
     from engine.analysis.model import analyse
     from engine.analysis.stability import read_stability
     from engine.effect.results import read_effects
+    from engine.quantization.populations import read_board
     from engine.report.conditions import failures, parse_conditions
     from maxact_tui.cli.headless import tell_failures
+    from engine.quantization.populations import read_board
+    from engine.report.quantization import ranking_dict, ranking_line
 
     conditions = parse_conditions(fail_on) if fail_on is not None else ()
     with SessionReader(find_session(session)) as reader:
@@ -86,11 +89,13 @@ def show(session: Path, *, as_json: bool, fail_on: str | None = None) -> int:
             raise UserError(f"{reader.path.name} holds no results yet ({_state(reader.status())})")
         summary, effects, stability = analyse(reader), read_effects(reader), read_stability(reader)
         failed = failures(conditions, reader, summary)
+        board = read_board(reader)
     if as_json:
         from engine.report.effects import effect_dict
         from engine.report.summary import summary_dict
 
         document = {**summary_dict(summary), "effects": [effect_dict(one) for one in effects]}
+        document["int8_ranking"] = ranking_dict(board, summary.plan) if summary.plan is not None else []
         print(json.dumps(document, allow_nan=False))
     else:
         from engine.report.sentences import robustness
@@ -100,6 +105,8 @@ def show(session: Path, *, as_json: bool, fail_on: str | None = None) -> int:
         print_summary(summary, console())
         if summary.status.phase in BROKEN_OFF:
             console().print(Text(f"why it ended: {visible(why_it_ended(summary.status), space=' ')}"), soft_wrap=True)
+        if line := ranking_line(board, summary.plan):
+            console().print(Text(line), soft_wrap=True)
         if stability is not None:
             console().print(Text(f"robustness: {robustness(stability)}"), soft_wrap=True)
         if effects:
