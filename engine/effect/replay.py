@@ -168,7 +168,8 @@ class _Replay:
         """The sums; without the stream where a block cannot be computed again, or does not read what was changed."""
         lost = {number for path in self.unlike for number in self._blocks[path]}
         for number, held in self._sums.items():
-            is_unread = (held.sums[:, _STREAM_SQUARES] == 0) & (held.sums[:, SUMS.index("error_absolute")] > 0)
+            has_error = (held.sums[:, SUMS.index("error_absolute")] > 0) | (held.sums[:, SUMS.index("tokens")] == 0)
+            is_unread = (held.sums[:, _STREAM_SQUARES] == 0) & has_error
             held.sums[is_unread | (number in lost), _STREAM_TOKENS : _STREAM_SQUARES + 1] = 0.0
         return self._sums
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
@@ -49,7 +49,7 @@ class Board:
     rows: tuple[Row | None, ...]
     errors_over: Population = "all"
     thresholds_from: Literal["calibration", "all"] = "all"
-    local: tuple[LocalErrors | None, ...] = ()
+    local: tuple[LocalErrors | None, ...] = field(default=(), compare=False)
 
     def local_numbers(self, site: int, scheme: str) -> LocalNumbers | None:
         """What is known of a site's few tokens under a scheme; None where it was not measured."""

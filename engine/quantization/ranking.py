@@ -3,7 +3,7 @@
 - `Ranked`        a site with the number it is ranked by, and its SQNR beside it
 - `rank`          the sites of a board, the worst first
 - `damage_of`     the damage of one site under a scheme; NaN where it was not measured
-- `DAMAGE_LIMIT`  a damage from which an input is better left unquantised
+- `DAMAGE_LIMIT`, `MAE_LIMIT`  above them an input is better left unquantised; chosen on SmolLM2-135M
 - `MEASURES`      what an order can be by, in words
 
 SQNR is no order: one massive activation carries nearly all of the signal, so it reads well where everything else
@@ -30,6 +30,7 @@ MEASURES: Final[dict[By, str]] = {
     "rel_mae": "relative MAE (damage not measured)",
 }
 DAMAGE_LIMIT: Final = 0.05
+MAE_LIMIT: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class Ranked:
 
     @property
     def is_harmful(self) -> bool:
-        """Whether quantising it is better left: a damage above `DAMAGE_LIMIT`; of relative MAE above a half."""
-        return self.value > (DAMAGE_LIMIT if self.by == "damage" else 0.5)
+        """Whether quantising it is better left: a damage above `DAMAGE_LIMIT`, or a relative MAE above `MAE_LIMIT`."""
+        return self.value > (DAMAGE_LIMIT if self.by == "damage" else MAE_LIMIT)
 
 
 def rank(board: Board, scheme: str = "int8", sites: Collection[int] | None = None) -> list[Ranked]:

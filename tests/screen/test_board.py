@@ -304,7 +304,7 @@ def test_the_board_is_one_line_per_site_with_titles_that_fit(clean_session: Path
     assert plan is not None
     sheet = scheme_sheet(view, plan, look)
     assert view.magnitudes.tolist() == magnitudes
-    assert len(sheet.columns) == len(view.board.schemes) == 12
+    assert len(sheet.columns) == 1 + len(view.board.schemes) == 13
     assert all(len(cell.text) <= 6 for column in sheet.columns for cell in column.cells)
     assert all(len(label) <= 13 for label in sheet.labels)
     titles = [scheme_titles(scheme) for scheme in view.board.schemes]
