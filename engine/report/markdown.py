@@ -20,6 +20,7 @@ from engine.report.tables import (
     category_table,
     layer_table,
     protocol_table,
+    ranking_table,
     scheme_table,
     site_table,
     thread_table,
@@ -44,6 +45,7 @@ def markdown(source: Source) -> str:
         category_table(source),
         bootstrap_table(source),
         scheme_table(source),
+        ranking_table(source),
         protocol_table(source),
     ):
         if table.rows:

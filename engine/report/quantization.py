@@ -15,7 +15,7 @@ from typing import Any
 from engine.quantization.board import Board, Column, SchemeSummary, summarise_schemes
 from engine.quantization.metrics import QuantError
 from engine.quantization.populations import SessionBoard
-from engine.quantization.ranking import MEASURES, Ranked, rank
+from engine.quantization.ranking import MEASURES, Ranked, damage_of, rank
 from engine.report.plain import number
 from engine.sites.site import HookPlan, Site
 from engine.statistics.local_errors import LocalNumbers
@@ -28,20 +28,23 @@ class SiteError:
     Attributes:
         site, scheme, error: which, and how large.
         errors_over: the samples whose error it is: `evaluation` or `all`.
+        damage: what it does to the stream behind the block; NaN where it was not measured.
     """
 
     site: Site
     scheme: Column
     error: QuantError
     errors_over: str
+    damage: float
 
 
 def site_errors(board: Board, plan: HookPlan | None) -> Iterator[SiteError]:
     """Every known error of a board, in the order of the plan's sites, then of the schemes."""
-    for site, row in zip(plan.sites if plan else (), board.rows, strict=False):
+    for place, (site, row) in enumerate(zip(plan.sites if plan else (), board.rows, strict=False)):
         for scheme, error in zip(board.schemes, row or (), strict=False):
             if error is not None and error.count:
-                yield SiteError(site, scheme, error, _errors_over(board, scheme))
+                damage = damage_of(board, place, scheme.name)
+                yield SiteError(site, scheme, error, _errors_over(board, scheme), damage)
 
 
 def quantization_dict(found: SessionBoard, plan: HookPlan | None) -> dict[str, Any] | None:

@@ -128,6 +128,10 @@ _QUANTIZATION: Final = (
     Column("clip_rate", "real", "1", "share of elements beyond their threshold"),
     Column("threshold", "real", X, "|x| up to which nothing is clipped; empty where scales change within the tensor"),
     Column("exact", "flag", "", "whether the error is exact; not so from float32's histogram"),
+    Column("zeroed", "real", "1", "share of the elements that were not 0 and became 0"),
+    Column("bulk_db", "real", "dB", "SQNR of the elements that are not massive"),
+    Column("below_top_db", "real", "dB", "SQNR of all but the 100 largest |x|"),
+    Column("damage", "real", "1", "relative change of the residual stream behind the block; empty if not measured"),
 )
 
 
@@ -216,7 +220,8 @@ def _quantization_rows(reader: SessionReader, summary: ModelSummary) -> Iterator
     for one in site_errors(read_board(reader), summary.plan):
         scheme, e = one.scheme, one.error
         about = (one.site.name, scheme.name, scheme.source, one.errors_over, scheme.bits, e.count)
-        yield *about, e.sqnr_db, e.rel_rmse, e.rel_mae, e.clip_rate, e.threshold, e.is_exact
+        errors = (e.sqnr_db, e.rel_rmse, e.rel_mae, e.clip_rate, e.threshold, e.is_exact)
+        yield *about, *errors, e.zeroed, e.bulk_db, e.below_top_db, one.damage
 
 
 def _largest(maxima: NDArray[np.float32]) -> NDArray[np.float64]:

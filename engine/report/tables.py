@@ -2,7 +2,7 @@
 
 - `Table`   a title, headings, rows
 - `site_table`, `all_sites_table`, `layer_table`, `thread_table`, `category_table`, `token_table`, `scheme_table`,
-  `bootstrap_table`, `published_table`, `protocol_table`
+  `ranking_table`, `bootstrap_table`, `published_table`, `protocol_table`
 
 Cells are printable text, still to be escaped for the format.
 """
@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from engine.analysis.published import published
 from engine.analysis.site import SiteSummary
 from engine.naming import corpus_name
+from engine.quantization.ranking import MEASURES, rank
 from engine.quantization.schemes import title_of
 from engine.report.sentences import thread_line
 from engine.report.source import Source
 from engine.report.wording import decibels, exact, printable, share, short
 
 LISTED_THREADS = 12
+HARMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,16 @@ def scheme_table(source: Source) -> Table:
         )
     headings = ("Scheme", "SQNR, dB", "rel. RMSE", "clipped", "worst, dB", "worst site", "computed")
     return Table(f"Quantisation, mean over sites ({source.populations})", headings, tuple(rows))
+
+
+def ranking_table(source: Source) -> Table:
+    """The sites that INT8 per tensor hurts most."""
+    plan, found = source.summary.plan, rank(source.board)[:HARMED]
+    rows = tuple(
+        (plan.sites[one.site].name, share(one.value), decibels(one.sqnr_db)) for one in found if plan is not None
+    )
+    measure = MEASURES[found[0].by] if found else ""
+    return Table("What INT8 per tensor hurts most", ("Site", measure, "SQNR, dB"), rows)
 
 
 def published_table(source: Source) -> Table:
