@@ -81,7 +81,8 @@ def _body(source: Source) -> list[str]:
             parts += [f"<h2>{escape(chart.title)}</h2>", figure_html(chart.svg, chart.caption)]
         tables = (
             token_table(source), site_table(source), scheme_table(source), ranking_table(source), thread_table(source),
-            category_table(source), bootstrap_table(source), layer_table(source), published_table(source), all_sites_table(source),
+            category_table(source), bootstrap_table(source), layer_table(source), published_table(source),
+            all_sites_table(source),
         )  # fmt: skip
         parts += [table_html(table) for table in tables if table.rows]
         for effect in source.effects:

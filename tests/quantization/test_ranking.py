@@ -96,7 +96,7 @@ def local(damage: float, tokens: int = 4) -> LocalErrors:
 
 
 def distribution(largest: float) -> Distribution:
-    numbers = torch.cat([torch.linspace(-1, 1, 2000), torch.tensor([largest])]).bfloat16()
+    numbers = torch.cat([torch.linspace(-1, 1, 20_000), torch.tensor([largest])]).bfloat16()
     return Distribution("bfloat16", np.bincount(numbers.view(torch.int16).numpy().view(np.uint16), minlength=65_536))
 
 
