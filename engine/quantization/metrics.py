@@ -82,6 +82,7 @@ class QuantError:
         absolute = sums.rounded_abs + sums.clipped_abs
         squares = sums.rounded_squares + sums.clipped_squares
         signal_abs, signal_squares = distribution.sum_abs, distribution.sum_squares
+        nonzero = float(distribution.folded.running_count[-1])
         return cls(
             threshold=threshold,
             scale=scale,
@@ -96,7 +97,7 @@ class QuantError:
             clipping_share=sums.clipped_squares / squares if squares > 0 else 0.0,
             is_zero=signal_abs == 0,
             is_exact=distribution.is_exact,
-            zeroed=sums.zeroed_count / nonzero if (nonzero := distribution.folded.running_count[-1]) else 0.0,
+            zeroed=sums.zeroed_count / nonzero if nonzero else 0.0,
         )
 
     @classmethod

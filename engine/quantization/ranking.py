@@ -81,8 +81,8 @@ def rank(board: Board, scheme: str = "int8", sites: Collection[int] | None = Non
 
 def damage_of(board: Board, site: int, scheme: str) -> float:
     """The damage of a site under a scheme, a share of the stream's norm; NaN where it was not measured."""
-    found = board.local_numbers(site, scheme)
-    return found.damage if found is not None else math.nan
+    found = board.local[site] if site < len(board.local) else None
+    return found.damage(scheme) if found is not None else math.nan
 
 
 def _ranked(site: int, error: QuantError | None, local: LocalNumbers | None) -> Ranked | None:

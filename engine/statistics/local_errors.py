@@ -112,6 +112,13 @@ class LocalErrors:
             np.asarray(arrays["worst"], np.float64),
         )
 
+    def damage(self, name: str) -> float:
+        """The damage under a scheme; NaN where it was not measured."""
+        if name not in self.names:
+            return math.nan
+        sums = self.sums[self.names.index(name)]
+        return math.sqrt(sums[_STREAM] / sums[_STREAM_TOKENS]) if sums[_STREAM_TOKENS] else math.nan
+
     def numbers(self, name: str) -> LocalNumbers | None:
         """What is known of a scheme; None if it was not applied, or saw no token."""
         if name not in self.names:
@@ -122,7 +129,7 @@ class LocalErrors:
             return None
         bulk, bulk_error = float(sums[_BULK]), float(sums[_BULK_ERROR])
         return LocalNumbers(
-            damage=math.sqrt(sums[_STREAM] / sums[_STREAM_TOKENS]) if sums[_STREAM_TOKENS] else math.nan,
+            damage=self.damage(name),
             tokens=int(sums[_TOKENS]),
             token_median=_quantile(counts, 0.5),
             token_q90=_quantile(counts, 0.9),

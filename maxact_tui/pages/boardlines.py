@@ -26,6 +26,7 @@ from maxact_tui.pages.boardsheet import LABEL_CELLS, BoardSheet, Order, site_lab
 from maxact_tui.pages.cells import decibel_text
 from maxact_tui.pages.header import alarm_lines, status_lines
 from maxact_tui.pages.int8page import best_words, bounded_text, error_text, short_name
+from maxact_tui.pages.measures import damage_values
 from maxact_tui.pages.tuning import Tuned, Tuner, Tuning
 from maxact_tui.pages.waiting import until_read
 from maxact_tui.terminal.palette import Look
@@ -194,10 +195,10 @@ def detail_lines(
     tuned = tuner.tune(tuning) if tuner is not None else None
     set_by_user = _changed_words(tuned, look) if tuned is not None else []
     masked = _rows(_unmasked(view, site, scheme.name, error, look), look, width)
-    words = [line(look, *head), *masked, *_rows(set_by_user, look, width), line(look, (" best  ", "dim"), best)]
+    words = [line(look, *head), *_rows(set_by_user, look, width), *masked, line(look, (" best  ", "dim"), best)]
     if tuned is not None:
         words += _rows([_error_words(tuned)], look, width)
-    worst = _worst(view.summaries, tuning.column, plan, look)
+    worst = _worst(view, tuning.column, plan, look)
     return [*words, line(look, (f" {worst}", "dim"))]
 
 
@@ -263,8 +264,13 @@ def _error_words(tuned: Tuned) -> str:
     return error
 
 
-def _worst(summaries: Sequence[SchemeSummary], column: int, plan: HookPlan, look: Look) -> str:
-    one = summaries[column]
+def _worst(view: BoardView, column: int, plan: HookPlan, look: Look) -> str:
+    """The worst site under a scheme: by damage where that was measured."""
+    one = view.summaries[column]
+    damage = damage_values(view, one.scheme.name, len(plan.sites))
+    if np.isfinite(damage).any():
+        worst = int(np.nanargmax(damage))
+        return f"worst under {short_name(one.scheme)}: {plan.sites[worst].name}, damage {share_text(damage[worst])}"
     if one.worst_site is None:
         return f"{one.scheme.name}: no site has a number"
     text = f"worst under {short_name(one.scheme)}: {plan.sites[one.worst_site].name}"

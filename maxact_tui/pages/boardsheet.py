@@ -139,10 +139,11 @@ def _damage_column(scheme: str, values: NDArray[np.float64], look: Look) -> Boar
 
 def _mae_column(view: BoardView, sites: int) -> BoardColumn:
     """Relative MAE under INT8, for a session that has no damage."""
-    values = np.full(sites, np.nan)
+    values, texts = np.full(sites, np.nan), ["-"] * sites
     for one in rank(view.board):
         values[one.site] = one.value
-    cells = tuple(_shared(damage_text(value), -1, " ") for value in values.tolist())
+        texts[one.site] = "zero" if one.error is not None and one.error.is_zero else damage_text(one.value)
+    cells = tuple(_shared(text, -1, " ") for text in texts)
     return BoardColumn("rel. mae int8", "rel.mae", "int8", values, cells, False)
 
 

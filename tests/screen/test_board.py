@@ -134,7 +134,7 @@ async def test_enter_opens_the_site_under_the_quantiser_and_esc_comes_back(shown
         assert "int8-q99.99  T" in screen_text(pilot.app)
         await pilot.press("down", "escape")
         await settle(pilot, is_board)
-        assert (pilot.app.screen.tuned_site, pilot.app.screen._heatmap.cursor[1]) == (site, 3)
+        assert (pilot.app.screen.tuned_site, pilot.app.screen._heatmap.cursor[1]) == (site, 4)
         await pilot.press("escape")
         await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen))
         assert pilot.app.monitor.site == site
@@ -402,7 +402,7 @@ def test_moving_the_cursor_or_the_threshold_does_not_redraw_the_board(clean_sess
         terminal.quiet()
         terminal.press("jjlj")
         assert terminal.quiet() <= 4 * 1024
-        terminal.press("ll\r")  # typed ahead: enter opens what the cursor is on by then
+        terminal.press("lll\r")  # typed ahead: enter opens what the cursor is on by then
         terminal.wait_for("int8-mse  T")
         terminal.quiet()
         terminal.press(",,,,")
