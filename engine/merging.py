@@ -34,11 +34,8 @@ from engine.session.splits import (
     SplitRecord,
 )
 from engine.statistics.experts import ExpertTotals, merge_experts
-<<<<<<< HEAD
-from engine.statistics.part_totals import PartTotals, merge_parts
-=======
 from engine.statistics.local_errors import LocalErrors, merge_local
->>>>>>> b55c03a (Measures that outliers cannot mask: SQNR of the bulk, what becomes 0, token errors, and damage: the stream behind a block computed again with one site quantised; the board is ranked by it)
+from engine.statistics.part_totals import PartTotals, merge_parts
 from engine.statistics.pass_sums import PassSums, merge_sums
 from engine.statistics.totals import SiteTotals, merge
 from engine.stored import UnsoundError
@@ -223,15 +220,13 @@ def _merged_further(parts: Sequence[_Part]) -> dict[str, dict[str, NDArray[Any]]
         if held is None:
             result[owner] = dict(arrays)
         elif owner.startswith(IN_PASS):
-<<<<<<< HEAD
             sums = PassSums.from_arrays(held), PassSums.from_arrays(arrays)
             if sums[0] is not None and sums[1] is not None:
                 result[owner] = merge_sums(sums[0], sums[1]).to_arrays()
-=======
-            result[owner] = merge_sums(PassSums.from_arrays(held), PassSums.from_arrays(arrays)).to_arrays()
         elif owner.startswith(LOCAL):
-            result[owner] = merge_local(LocalErrors.from_arrays(held), LocalErrors.from_arrays(arrays)).to_arrays()
->>>>>>> b55c03a (Measures that outliers cannot mask: SQNR of the bulk, what becomes 0, token errors, and damage: the stream behind a block computed again with one site quantised; the board is ranked by it)
+            local = LocalErrors.from_arrays(held), LocalErrors.from_arrays(arrays)
+            if local[0] is not None and local[1] is not None:
+                result[owner] = merge_local(local[0], local[1]).to_arrays()
         else:
             result[owner] = merge_parts(PartTotals.from_arrays(held), PartTotals.from_arrays(arrays)).to_arrays()
     if result:
@@ -244,6 +239,8 @@ def _lacking(part: _Part) -> Iterator[str]:
     for owner, arrays in part.further.items():
         site = owner.rpartition("/")[2]
         if owner.startswith(IN_PASS) and PassSums.from_arrays(arrays) is None:
+            yield owner
+        if owner.startswith(LOCAL) and LocalErrors.from_arrays(arrays) is None:
             yield owner
         if owner.startswith(CALIBRATION) and f"{EVALUATION}{site}" not in part.further:
             yield f"{EVALUATION}{site}"

@@ -19,12 +19,8 @@ from engine.quantization.board import Board, Population, Row, assemble_board, co
 from engine.quantization.distribution import Distribution
 from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme
 from engine.session.reader import SessionReader
-<<<<<<< HEAD
 from engine.session.splits import CALIBRATION, EVALUATION, META, SplitRecord
-=======
-from engine.session.splits import CALIBRATION, CLOSED, CLOSED_OWNER, EVALUATION, IN_PASS, LOCAL, META, SplitRecord
 from engine.statistics.local_errors import LocalErrors
->>>>>>> b55c03a (Measures that outliers cannot mask: SQNR of the bulk, what becomes 0, token errors, and damage: the stream behind a block computed again with one site quantised; the board is ranked by it)
 from engine.statistics.pass_sums import PassSums
 from engine.statistics.patterns import pattern_values
 from engine.statistics.totals import MAGNITUDES, SiteTotals
@@ -123,8 +119,7 @@ class SiteReader:
 
     def local(self, number: int) -> LocalErrors | None:
         """What quantising a site alone does to a few tokens; None where it was not measured."""
-        arrays = self._reader.extra(f"{LOCAL}{number}") if self.closed else {}
-        return LocalErrors.from_arrays(arrays) if arrays else None
+        return self._reader.local_errors(number) if self.closed else None
 
     def collect(
         self,

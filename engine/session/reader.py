@@ -20,6 +20,7 @@ from engine.session.maxima import SampleMaxima
 from engine.session.records import FIRST_LIVE_FIELDS, LIVE_FIELDS, LiveTable
 from engine.session.rows import SessionMeta, SessionRows
 from engine.statistics.experts import ExpertTotals
+from engine.statistics.local_errors import LocalErrors
 from engine.statistics.part_totals import PartTotals
 from engine.statistics.pass_sums import PassSums
 from engine.statistics.totals import SiteTotals
@@ -165,6 +166,11 @@ class SessionReader(SessionRows):
     def pass_sums(self, site: int) -> PassSums | None:
         """What was summed in the pass at a site; None if nothing was, or not all of it is there."""
         return PassSums.from_arrays(self.extra(f"{splits.IN_PASS}{site}"))
+
+    @reads("the damage of quantisers")
+    def local_errors(self, site: int) -> LocalErrors | None:
+        """What quantising a site alone does to a few tokens; None if it was not measured, or not all of it is there."""
+        return LocalErrors.from_arrays(self.extra(f"{splits.LOCAL}{site}"))
 
     @reads("its calibration and evaluation samples")
     def parts_closed(self) -> int:

@@ -18,11 +18,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.statistics.declared import array, read_arrays
+from engine.stored import UnsoundError
 
 REPLAYED: Final = ("int8", "int8-token")
 REPLAYED_FULL: Final = (
@@ -85,10 +88,10 @@ class LocalErrors:
         worst: float64 [schemes], the largest of these errors, 0 without tokens.
     """
 
-    names: tuple[str, ...]
-    sums: NDArray[np.float64]
-    relative: NDArray[np.int64]
-    worst: NDArray[np.float64]
+    names: tuple[str, ...] = field(metadata=array(("S",), "<U32", "", "by name", "which quantisers were tried alone"))
+    sums: NDArray[np.float64] = field(metadata=array(("S", len(SUMS)), "f8", 0, "by name", "damage by quantisers"))
+    relative: NDArray[np.int64] = field(metadata=array(("S", BINS), "i8", 0, "by name", "errors of single tokens"))
+    worst: NDArray[np.float64] = field(metadata=array(("S",), "f8", 0, "by name", "the largest error of a token"))
 
     @classmethod
     def empty(cls, names: tuple[str, ...]) -> LocalErrors:
@@ -103,14 +106,19 @@ class LocalErrors:
         }  # fmt: skip
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> LocalErrors:
-        """Read what `to_arrays` gave."""
-        return cls(
-            tuple(str(name) for name in arrays["names"]),
-            np.asarray(arrays["sums"], np.float64),
-            np.asarray(arrays["relative"], np.int64),
-            np.asarray(arrays["worst"], np.float64),
-        )
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> LocalErrors | None:
+        """Read what `to_arrays` gave; None where one of them is not there.
+
+        Raises:
+            UnsoundError: the arrays do not belong together.
+        """
+        if not {"names", "sums", "relative", "worst"} <= arrays.keys():
+            return None
+        found, _ = read_arrays(cls, arrays, {})
+        names = tuple(str(name) for name in found["names"])
+        if len(set(names)) < len(names):
+            raise UnsoundError("a quantiser is named twice")
+        return cls(names, found["sums"], found["relative"], found["worst"])
 
     def damage(self, name: str) -> float:
         """The damage under a scheme; NaN where it was not measured."""

@@ -174,9 +174,9 @@ def report(
     components = sorted({row["component"] for row in rows})
     print(f"{'':14}{'all':>8}" + "".join(f"{name[:14]:>16}" for name in components) + "   worst five in its ten")
     for measure in MEASURES:
-        whole, found = correlations(rows, measure)
+        whole, picked = correlations(rows, measure)
         parts = [correlations([row for row in rows if row["component"] == name], measure)[0] for name in components]
-        print(f"{measure:14}{whole:8.3f}" + "".join(f"{part:16.3f}" for part in parts) + f"   {found}")
+        print(f"{measure:14}{whole:8.3f}" + "".join(f"{part:16.3f}" for part in parts) + f"   {picked}")
 
 
 if __name__ == "__main__":

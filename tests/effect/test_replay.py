@@ -25,6 +25,10 @@ from tests.models import TINY_LLAMA, tiny_folder
 CALIBRATION, EVALUATION = range(8), range(8, 24)
 
 
+def fail(site: int, text: str) -> None:
+    pytest.fail(f"{site}: {text}")
+
+
 def quiet(_progress: LoadProgress) -> None:
     """Loading is nothing to see here."""
 
@@ -72,7 +76,7 @@ def replayed(
     numbers = calibrated(prepared)
     stretches = choose_stretches(prepared.tokenized, list(EVALUATION), 0)
     with torch.inference_mode():
-        found = replay(prepared, numbers.get, schemes, stretches, problem or pytest.fail)
+        found = replay(prepared, numbers.get, schemes, stretches, problem or fail)
     return found, stretches, numbers
 
 

@@ -13,7 +13,6 @@ from engine.merging import merge_sessions
 from engine.quantization.populations import read_board
 from engine.quantization.ranking import rank
 from engine.session.reader import SessionReader
-from engine.session.splits import LOCAL
 from engine.statistics.local_errors import REPLAYED, LocalErrors, merge_local
 from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.engine.test_run import stop_after_batches
@@ -41,8 +40,8 @@ def read_local(path: Path) -> dict[int, LocalErrors]:
     with SessionReader(path) as reader:
         plan = reader.meta().plan
         assert plan is not None
-        found = {number: reader.extra(f"{LOCAL}{number}") for number in range(len(plan.sites))}
-    return {number: LocalErrors.from_arrays(arrays) for number, arrays in found.items() if arrays}
+        found = {number: reader.local_errors(number) for number in range(len(plan.sites))}
+    return {number: one for number, one in found.items() if one is not None}
 
 
 def assert_close(left: dict[int, LocalErrors], right: dict[int, LocalErrors]) -> None:

@@ -26,6 +26,7 @@ from engine.quantization.ranking import DAMAGE_LIMIT, damage_of, rank
 from engine.statistics.local_errors import SUMS, LocalErrors
 from tests.models import demo_gguf
 from tests.quantization.ranks import MEASURES, correlations
+from tests.values import some
 
 TABLE: list[dict[str, Any]] = json.loads((Path(__file__).parent / "ranking_smollm2.json").read_text())
 COMPONENTS = sorted({row["component"] for row in TABLE})
@@ -51,7 +52,8 @@ def test_no_other_measure_does_and_sqnr_least_at_the_worst() -> None:
     assert found["rel_mae"][0] > found["sqnr_db"][0] and found["rel_mae"][1] > found["sqnr_db"][1]
     worst = {row["site"]: row for row in sorted(TABLE, key=lambda row: -row["kl"])[:5]}
     assert worst["layer_11_down_proj_input"]["sqnr_db"] > 29  # the massive activation carries it
-    assert worst["layer_11_down_proj_input"]["bulk_db"] < 1 < 20 < 100 * worst["layer_11_down_proj_input"]["zeroed"]
+    assert worst["layer_11_down_proj_input"]["bulk_db"] < 1
+    assert worst["layer_11_down_proj_input"]["zeroed"] > 0.99
 
 
 def test_what_is_called_harmful_holds_most_of_the_whole_effect() -> None:
@@ -68,6 +70,9 @@ def test_the_table_s_damage_is_what_the_program_computes(tmp_path: Path) -> None
     assert prepared.split.record is not None
     stretches = choose_stretches(prepared.tokenized, prepared.split.record.evaluation, job.seed)
 
+    def fail(site: int, text: str) -> None:
+        pytest.fail(f"{site}: {text}")
+
     def numbers(number: int) -> SiteNumbers | None:
         site = prepared.plan.sites[number]
         if site.name not in LIVE:
@@ -77,7 +82,7 @@ def test_the_table_s_damage_is_what_the_program_computes(tmp_path: Path) -> None
         return SiteNumbers(Distribution("bfloat16", histogram), np.full(1, float(threshold), np.float32))
 
     with computing(prepared.loaded.model):
-        found = replay(prepared, numbers, ("int8",), stretches, pytest.fail)
+        found = replay(prepared, numbers, ("int8",), stretches, fail)
     for number, one in found.items():
         row, live = rows[prepared.plan.sites[number].name], one.numbers("int8")
         assert live is not None
@@ -105,7 +110,7 @@ def test_without_damage_sites_are_ranked_by_relative_mae_and_said_so() -> None:
     ranked = rank(board)
     assert [one.site for one in ranked] == [2, 3, 0]
     assert {one.by for one in ranked} == {"rel_mae"}
-    assert [one.value for one in ranked] == [board.rows[one.site][0].rel_mae for one in ranked]  # type: ignore[index]
+    assert [one.value for one in ranked] == [some(some(board.rows[one.site])[0]).rel_mae for one in ranked]
     assert ranked[0].sqnr_db > ranked[1].sqnr_db  # the massive one masks it
     assert math.isnan(damage_of(board, 2, "int8"))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.quantization.ranking import damage_of
 from engine.session.reader import SessionReader
 from engine.statistics.local_errors import SUMS, LocalErrors, bin_of
 from maxact_tui.pages.boardlines import detail_lines
@@ -19,6 +20,7 @@ from maxact_tui.terminal.palette import choose_look
 from maxact_tui.texts.numbers import share_text
 from maxact_tui.watching.boardview import BoardView, read_board
 from maxact_tui.watching.snapshot import Snapshot
+from tests.values import some
 
 LOOK = choose_look("256")
 
@@ -38,7 +40,7 @@ def view(clean_session: Path) -> BoardView:
     """The board of a session, its damage the other way round than its SQNR."""
     with SessionReader(clean_session) as reader:
         found = read_board(reader)
-    by_sqnr = sorted(range(len(found.board.rows)), key=lambda site: found.board.rows[site][0].sqnr_db)
+    by_sqnr = sorted(range(len(found.board.rows)), key=lambda site: some(some(found.board.rows[site])[0]).sqnr_db)
     sites = [local(0.001 * (1 + place)) for place in np.argsort(by_sqnr)]
     return replace(found, board=replace(found.board, local=tuple(sites)))
 
@@ -57,7 +59,7 @@ def test_the_board_begins_with_damage_and_has_sqnr_beside_it(view: BoardView, cl
     assert [(column.group, column.title) for column in sheet.columns[:3]] == [
         ("damage", "int8"), ("int8", "max"), ("damage", "token"),
     ]  # fmt: skip
-    assert sheet.columns[0].cells[3].text == damage_text(view.board.local_numbers(3, "int8").damage)
+    assert sheet.columns[0].cells[3].text == damage_text(damage_of(view.board, 3, "int8"))
 
 
 def test_it_is_sorted_by_damage_from_the_start_not_by_sqnr(view: BoardView, clean_session: Path) -> None:
@@ -68,8 +70,8 @@ def test_it_is_sorted_by_damage_from_the_start_not_by_sqnr(view: BoardView, clea
     table.take(view, plan, LOOK)
     table.arrange(lambda _site: True)
     assert table.order.column == "damage int8"
-    assert table.sites == sorted(table.sites, key=lambda site: -view.board.local_numbers(site, "int8").damage)
-    assert table.sites[0] == max(range(len(table.sites)), key=lambda site: view.board.rows[site][0].sqnr_db)
+    assert table.sites == sorted(table.sites, key=lambda site: -damage_of(view.board, site, "int8"))
+    assert table.sites[0] == max(range(len(table.sites)), key=lambda site: some(some(view.board.rows[site])[0]).sqnr_db)
     table.show_scheme(2)
     assert table.sheet is not None and table.sheet.columns[table.column].name == "int8-q99.99" and table.scheme == 2
 
@@ -87,7 +89,7 @@ def test_the_site_under_the_cursor_is_told_in_words(view: BoardView, clean_sessi
     with SessionReader(clean_session) as reader:
         snapshot = Snapshot(clean_session, meta=reader.meta(), board=view)
     text = "\n".join(strip.text for strip in detail_lines(snapshot, 5, None, Tuning(0), LOOK, 200))
-    one, error = view.board.local_numbers(5, "int8"), view.board.rows[5][0]
+    one, error = view.board.local_numbers(5, "int8"), some(some(view.board.rows[5])[0])
     assert one is not None
     assert f"damage {share_text(one.damage)}, {share_text(error.zeroed)} become 0" in text
     assert f"bulk {error.bulk_db:.1f} dB" in text

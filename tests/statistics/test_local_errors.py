@@ -46,7 +46,10 @@ def test_merging_is_commutative_and_associative_and_nothing_changes_nothing(
     assert_same(merge_local(a, b), merge_local(b, a))
     assert_same(merge_local(merge_local(a, b), c), merge_local(a, merge_local(b, c)))
     assert_same(merge_local(a, LocalErrors.empty(())), a)
-    assert_same(LocalErrors.from_arrays(a.to_arrays()), a)
+    again = LocalErrors.from_arrays(a.to_arrays())
+    assert again is not None
+    assert_same(again, a)
+    assert LocalErrors.from_arrays({"names": a.to_arrays()["names"]}) is None
 
 
 @given(st.lists(st.floats(1e-6, 200), min_size=1, max_size=60), st.integers(0, 59))
