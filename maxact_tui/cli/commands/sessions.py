@@ -79,9 +79,8 @@ def show(session: Path, *, as_json: bool, fail_on: str | None = None) -> int:
     from engine.effect.results import read_effects
     from engine.quantization.populations import read_board
     from engine.report.conditions import failures, parse_conditions
-    from maxact_tui.cli.headless import tell_failures
-    from engine.quantization.populations import read_board
     from engine.report.quantization import ranking_dict, ranking_line
+    from maxact_tui.cli.headless import tell_failures
 
     conditions = parse_conditions(fail_on) if fail_on is not None else ()
     with SessionReader(find_session(session)) as reader:
