@@ -147,7 +147,11 @@ def cut_of_largest(numbers, length, floor, INFINITY: tl.constexpr, BLOCK: tl.con
     if count_from(numbers, length, floor, INFINITY, BLOCK) > TOP_K:
         finite = count_from(numbers, length, 0, INFINITY, BLOCK)
         cut = key_at_rank(numbers, length, finite - TOP_K, INFINITY, BLOCK)
-    return cut, TOP_K - count_from(numbers, length, cut + 1, INFINITY, BLOCK)
+    above = count_from(numbers, length, cut + 1, INFINITY, BLOCK)
+    return (
+        cut,
+        -above + TOP_K,
+    )  # in this order: Triton 3.7's interpreter takes a constexpr minus a tensor for a constexpr
 
 
 @triton.jit
