@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt Makefile | cksum | cut -d' ' -f1)
 
-.PHONY: demo test test-versions setup lint bench sbom clean
+.PHONY: demo test test-cpus test-versions setup lint bench sbom clean
 
 demo: $(READY)
 	$(BIN)/maxact-tui demo
@@ -18,6 +18,10 @@ test: $(READY)
 # The lowest and the newest supported versions on every Python found; fetches CUDA for both, see the file.
 test-versions: $(READY)
 	$(BIN)/python -m tests.packaging.versions
+
+# The numbers again, as on a CPU with AVX2 alone, with AVX-512, and as this one is; each with one thread and with two.
+test-cpus: $(READY)
+	$(BIN)/python -m tests.cpus
 
 lint: $(READY)
 	$(BIN)/ruff check .

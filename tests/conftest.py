@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests import models
 
@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from engine.loading.load import LoadedModel
 
 # CI tries the same examples every time; at a desk every run tries new ones. None may be a matter of seconds.
-settings.register_profile("desk", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("desk", UNTIMED)
+settings.register_profile("ci", UNTIMED, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 # Workers and the engines they start share the cores.
 if os.environ.get("PYTEST_XDIST_WORKER"):
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # A run in the background (nohup, a shell's &) ignores these, and the programs the tests signal would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -17,6 +17,7 @@ from unittest.mock import patch
 import pytest
 
 from maxact_tui.cli.main import main
+from tests.waiting import PROGRAM_SECONDS
 
 
 def maxact(*arguments: object, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -26,7 +27,7 @@ def maxact(*arguments: object, home: Path, **environment: str) -> subprocess.Com
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
-        timeout=120,
+        timeout=PROGRAM_SECONDS,
         env={**os.environ, **surroundings(home), **environment},
     )
 

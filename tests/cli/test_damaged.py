@@ -174,7 +174,7 @@ def test_a_folder_that_cannot_be_written_keeps_its_sessions(
     assert said == (f"maxact-tui: cannot remove {bad}: Read-only file system; see to the permissions of its folder\n")
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(120)  # a pipe that is waited for never ends
 @pytest.mark.parametrize("words", ["show", "open", "export", "resume", "stop", "sessions rm -y"])
 def test_a_pipe_is_refused_by_name_and_not_waited_for(home: Path, command: Command, words: str) -> None:
     pipe = home / "x.maxact"
@@ -183,7 +183,7 @@ def test_a_pipe_is_refused_by_name_and_not_waited_for(home: Path, command: Comma
     assert pipe.exists()
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(120)  # a pipe that is waited for never ends
 def test_a_pipe_in_the_folder_is_passed_over(home: Path, command: Command) -> None:
     os.mkfifo(home / "x.maxact")
     code, out, error = command("sessions")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,9 +21,9 @@ from tests.engine.running import write_corpus
 from tests.screen import sessions
 from tests.screen.sessions import SessionScript
 from tests.session.locking import WAYS, held
+from tests.waiting import PATIENCE_SECONDS, until
 
 Way = tuple[str, str]
-LONG = 60.0
 
 
 @pytest.fixture(params=WAYS, ids="-".join)
@@ -48,20 +47,18 @@ class Told:
         self._capsys, self.text, self.out = capsys, "", ""
 
     def wait_for(self, text: str) -> None:
-        end = time.monotonic() + LONG
-        while text not in self.text:
-            assert time.monotonic() < end, self.text
+        def is_told() -> bool:
             found = self._capsys.readouterr()
             self.text, self.out = self.text + found.err, self.out + found.out
-            time.sleep(0.02)
+            return text in self.text
+
+        until(is_told, lambda: self.text)
 
 
 def answered(script: SessionScript, state: str, text: str) -> Command:
     """Answer the oldest request that nobody has answered."""
-    end = time.monotonic() + LONG
-    while not (found := script.writer.new_commands()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    until(lambda: bool(script.writer.new_commands()))
+    found = script.writer.new_commands()
     script.writer.answer(found[0], state, text=text)
     return found[0]
 
@@ -91,7 +88,7 @@ def test_pause_says_what_it_waits_for_and_is_answered(
         assert ended == []
     told.wait_for("waiting for the batch in hand")
     assert answered(run, "done", "paused").name == "pause"
-    thread.join(LONG)
+    thread.join(PATIENCE_SECONDS)
     assert ended == [0]
     assert told.text.count(LOCKED) == 1
     assert "paused; go on with" in capsys.readouterr().out
@@ -107,7 +104,7 @@ def test_stop_waits_for_the_file_and_then_for_the_engine(
     assert answered(run, "done", "stopping").name == "stop"
     told.wait_for("waiting for the engine to end")
     run.writer.set_status(run.status.changed(phase="stopped"))
-    thread.join(LONG)
+    thread.join(PATIENCE_SECONDS)
     assert ended == [0]
 
 
@@ -119,7 +116,7 @@ def test_an_effect_says_where_it_stands(run: SessionScript, way: Way, capsys: py
         told.wait_for(LOCKED)
     told.wait_for("waiting for the batch in hand")
     assert answered(run, "refused", "no held-out samples").name == "effect"
-    thread.join(LONG)
+    thread.join(PATIENCE_SECONDS)
     assert [str(one) for one in ended] == ["no held-out samples"]
 
 
@@ -132,7 +129,7 @@ def test_texts_are_added_once_the_file_is_free(
             lambda: running.add(run.path, corpus, None, headless=True, as_json=False, debug=False)
         )
         told.wait_for(LOCKED)
-    thread.join(LONG)
+    thread.join(PATIENCE_SECONDS)
     assert ended == [0]
     with SessionReader(run.path) as reader:
         assert [(one.name, one.arguments["corpus"]) for one in reader.commands()] == [("add", corpus)]
@@ -165,4 +162,4 @@ def test_a_session_that_is_being_written_is_opened_and_left_with_patience(
             told.wait_for(LOCKED)
             assert ended == []
     told.wait_for("still running in the background")
-    thread.join(LONG)
+    thread.join(PATIENCE_SECONDS)

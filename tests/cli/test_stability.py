@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from engine.analysis.stability import read_stability
+from engine.computing import computing
 from engine.session.reader import SessionReader
 from tests.cli.conftest import Here
 from tests.cli.running import assert_one_line_error, maxact
@@ -39,15 +40,17 @@ def test_the_peaks_are_what_the_model_gives_for_the_sample_alone(
     assert found.sites >= len(plan.sites) / 3
     site = next(i for i, s in enumerate(plan.sites) if s.component == "hidden" and np.isfinite(found.batch[i]))
     layer, sample = some(plan.sites[site].layer), int(maxima[site].argmax())
-    for dtype, over, difference in (
-        (torch.float32, maxima[site, sample], found.batch[site]),
-        (torch.bfloat16, maxima[site, sample] * (1 + found.batch[site]), found.rounding[site]),
+    # Our own sums may come in another order than the engine's, which has other threads: in bfloat16 that is now and
+    # then a step, 2^-8 of a number; another sample, site or layer differs by much more.
+    for dtype, over, difference, tolerance in (
+        (torch.float32, maxima[site, sample], found.batch[site], 1e-5),
+        (torch.bfloat16, maxima[site, sample] * (1 + found.batch[site]), found.rounding[site], 2**-7),
     ):
         model = AutoModelForCausalLM.from_pretrained(tiny_model_folder, dtype=dtype)
-        with torch.inference_mode():
+        with computing(model):
             states = model(ids[sample], output_hidden_states=True).hidden_states
         peak = float(states[layer + 1].abs().max())
-        assert difference == pytest.approx(peak / over - 1, abs=1e-5)
+        assert difference == pytest.approx(peak / over - 1, abs=tolerance)
     assert found.batch_limit < 1e-4 < found.dtype_limit < 0.05
 
 

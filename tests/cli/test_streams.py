@@ -13,6 +13,7 @@ import pytest
 
 from engine.runner import run
 from tests.engine.running import new_session, tiny_job, write_corpus
+from tests.waiting import PROGRAM_SECONDS
 
 PROGRAM = [sys.executable, "-P", "-m", "maxact_tui"]
 # Every way of printing: rich tables, print, bytes, the help of cyclopts, lines as they come, another process.
@@ -45,7 +46,7 @@ def maxact(command: str, session: Path, model: Path, **streams: Any) -> subproce
         **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
         text=True,
         check=False,
-        timeout=120,
+        timeout=PROGRAM_SECONDS,
         env={**os.environ, "MAXACT_SESSIONS": str(session.parent), "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
 

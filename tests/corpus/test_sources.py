@@ -25,6 +25,7 @@ from corpus.sources.local import find_files, local_samples
 from corpus.sources.reading import SourceReading
 from corpus.sources.rows import cut_text
 from corpus.sources.text import text_pieces
+from tests.waiting import PROGRAM_SECONDS
 
 
 def read(spec: SourceSpec | str, reading: SourceReading) -> list[Sample]:
@@ -288,7 +289,7 @@ def ask(endpoint: str, *names: str, offline: str = "0") -> list[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PROGRAM_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -111,8 +111,11 @@ def test_perplexity_is_that_of_transformers_own_loss_and_nothing_changed_is_no_e
     (same,) = found.outcomes
     assert same.sites > 10
     assert same.numbers is not None
-    assert (same.numbers.kl_mean, same.numbers.kl_max, same.numbers.agreement) == (0.0, 0.0, 1.0)
-    assert same.numbers.perplexity == same.numbers.perplexity_reference == found.perplexity
+    # Float32 sums in another order would give a KL of 1e-12; INT8, the finest of the schemes, gives more than 1e-4.
+    assert same.numbers.kl_max == pytest.approx(0.0, abs=1e-9)
+    assert same.numbers.agreement == pytest.approx(1.0, abs=1.5 / found.predictions)
+    assert same.numbers.perplexity == pytest.approx(found.perplexity, rel=1e-6)
+    assert same.numbers.perplexity_reference == found.perplexity
     assert {one.category for one in same.categories} == {"math", "code", "web"}
     mean = sum(one.tokens * math.log(one.perplexity) for one in same.categories) / found.predictions
     assert mean == pytest.approx(math.log(found.perplexity))
@@ -138,8 +141,9 @@ def test_a_quantised_model_is_the_one_that_numpy_computes_in_float64(context: Wo
         assert numbers is not None
         flat = np.concatenate(kl)
         assert flat.mean() > 1e-4
-        # Where float32 and float64 round a tie differently a token differs by a quantisation step.
-        assert numbers.kl_mean == pytest.approx(flat.mean(), rel=0.03)
+        # Where float32 and float64 round a tie differently a token differs by a quantisation step; a bit less, or a
+        # scale of something else, would make the KL several times as large.
+        assert numbers.kl_mean == pytest.approx(flat.mean(), rel=0.05)
         assert numbers.kl_q95 == pytest.approx(np.quantile(flat, 0.95), rel=0.1)
         assert numbers.agreement == pytest.approx(np.concatenate(agree).mean(), abs=0.02)
         assert numbers.perplexity == pytest.approx(math.exp(np.concatenate(nll).mean()), rel=0.01)
@@ -212,7 +216,8 @@ def test_static_thresholds_come_from_samples_that_are_not_held_out(context: Work
     clipped = by_name["int8-t0.05"].numbers
     assert exact is not None
     assert clipped is not None
-    assert exact.kl_mean == pytest.approx(np.concatenate(kl).mean(), rel=0.02)
+    # Ties may be rounded differently in the batch; the largest |x| of other samples would be some 10 % off, so KL 20 %.
+    assert exact.kl_mean == pytest.approx(np.concatenate(kl).mean(), rel=0.05)
     assert clipped.kl_mean > 10 * exact.kl_mean
 
 
@@ -333,7 +338,8 @@ def test_a_batch_that_does_not_fit_is_halved_and_changes_nothing(
         assert a.numbers is not None
         assert b.numbers is not None
         assert a.numbers.tokens == b.numbers.tokens
-        assert a.numbers.kl_mean == pytest.approx(b.numbers.kl_mean, rel=0.02)
+        # The sums of a smaller batch come in another order, which may turn ties; a sample too many or too few is 25 %.
+        assert a.numbers.kl_mean == pytest.approx(b.numbers.kl_mean, rel=0.05)
         assert a.numbers.perplexity == pytest.approx(b.numbers.perplexity, rel=1e-3)
 
     def nothing_fits(*args: Any, **kwargs: Any) -> Any:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from engine import computing as module
 from engine.computing import computing, sums_in_float32
+from tests.cpus import environment, is_possible
 
 
 @pytest.fixture(params=[True, False], ids=["without instructions", "with them"])
@@ -60,6 +64,18 @@ def test_float32_models_and_other_operations_are_left_alone(is_summed: bool) -> 
         found = torch.nn.functional.silu(x) * x
         assert torch.equal(torch.nn.functional.linear(x.float(), torch.eye(8)), x.float())
     assert torch.equal(found, expected)
+
+
+@pytest.mark.skipif(not is_possible("avx2"), reason="this CPU has no AVX2")
+def test_a_cpu_with_avx2_alone_is_known_to_lack_the_instructions() -> None:
+    """Torch is asked, and oneDNN is what torch asks: held back to AVX2 it takes this CPU for such a one."""
+    code = (
+        "import torch; from engine.computing import sums_in_float32; "
+        "print(torch.backends.cpu.get_cpu_capability(), sums_in_float32(torch.nn.Linear(4, 4, dtype=torch.bfloat16)))"
+    )
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, env=environment("avx2", 1), capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["AVX2", "True"]
 
 
 def test_operations_are_looked_at_only_where_that_is_needed(is_summed: bool, monkeypatch: pytest.MonkeyPatch) -> None:

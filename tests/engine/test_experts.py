@@ -47,23 +47,30 @@ def test_every_routed_token_is_counted_and_found_again_after_a_resume(tmp_path: 
 
 
 def test_the_counts_are_those_of_the_router(tmp_path: Path, mixture: Path) -> None:
-    """Top-2 of the router's logits, sample by sample, is an independent count."""
+    """Top-2 of the router's logits, sample by sample, is an independent count, but for ties that batches may break."""
     from transformers import AutoModelForCausalLM
 
     corpus = write_corpus(tmp_path / "short.jsonl")
     path = new_session(tmp_path / "run.maxact", tiny_job(mixture, corpus, sites="all"))
     assert runner.run(path) == 0
     model = AutoModelForCausalLM.from_pretrained(mixture).eval()
-    counts = np.zeros((3, 8), np.int64)
+    counts, ties = np.zeros((3, 8), np.int64), np.zeros(3, np.int64)
     with SessionReader(path) as reader, torch.inference_mode():
         for number, _, _ in reader.sample_labels():
             sample = reader.sample(number)
             assert sample is not None
             ids = torch.from_numpy(sample.token_ids.astype(np.int64))[None]
             for layer, logits in enumerate(model(input_ids=ids, output_router_logits=True).router_logits):
-                counts[layer] += np.bincount(logits.topk(2).indices.flatten().numpy(), minlength=8)
+                largest = logits.topk(3)
+                counts[layer] += np.bincount(largest.indices[:, :2].flatten().numpy(), minlength=8)
+                margins = (largest.values[:, 1] - largest.values[:, 2]) / logits.abs().max()
+                ties[layer] += int((margins < 1e-5).sum())
         found = reader.expert_totals()
-    assert [totals.tokens.tolist() for totals in found.values()] == counts.tolist()
+    for layer, totals in enumerate(found.values()):
+        assert totals.tokens.sum() == counts[layer].sum()
+        assert ties[layer] <= counts[layer].sum() / 100
+        assert np.abs(totals.tokens - counts[layer]).sum() <= 2 * ties[layer]
+    assert len(found) == len(counts)
 
 
 def test_merged_sessions_merge_their_experts(tmp_path: Path, mixture: Path) -> None:

@@ -25,7 +25,7 @@ from engine.preparation import prepare as plain_prepare
 from engine.report.reference import activation_stats, top5_stats
 from engine.session.reader import SessionReader
 from tests.engine.running import new_session
-from tests.oracles import single_bf16_tolerance
+from tests.oracles import is_at_the_maximum, near_zeros, single_bf16_tolerance
 from tests.private import hooks_of
 
 ORACLES = Path(__file__).resolve().parent.parent / "oracles"
@@ -72,6 +72,8 @@ def worst_deviations(found: dict[str, Any], expected: dict[str, Any]) -> dict[st
                 deviation = abs(math.log(got / value) / math.log(BIN)) if value else abs(got)
             elif name == "mean":
                 deviation = abs(got - value) / fields["abs_mean"]
+            elif name == "abs_hist_zero_frac":
+                deviation = 0.0 if near_zeros(got, value, fields["abs_hist_count"]) else math.inf
             else:
                 deviation = abs(got - value) / abs(value) if value else abs(got)
             worst[name] = max(worst.get(name, 0.0), deviation)
@@ -92,7 +94,7 @@ def test_every_field_of_the_reference_in_float32(
     for name, deviation in worst.items():
         record_property(name, deviation)
         assert deviation <= (0.0 if name in COUNTS else 1.0 if name in QUANTILES else 1e-3), name
-    assert found["global_max_location"] == expected["global_max_location"]
+    assert is_at_the_maximum(found["global_max_location"], expected)
     assert found["global_max_activation"] == pytest.approx(expected["global_max_activation"], rel=1e-3)
     for name in ("model_type", "num_hidden_layers", "hidden_size", "num_samples"):
         assert found[name] == expected[name]
@@ -139,7 +141,8 @@ def test_the_known_maximum_of_the_known_prompt(tmp_path: Path, demo_gguf: Path) 
     assert summary.peak is not None
     assert summary.plan is not None
     assert summary.maximum.magnitude == pytest.approx(23_160, rel=0.02)
-    assert summary.plan.sites[summary.maximum.site].layer == 11
+    # Kernels decide which of the sites within a bfloat16 step of M is the first to have all of it.
+    assert 11 in {summary.plan.sites[site].layer for site in summary.maximum.plateau}
     assert (summary.peak.piece, summary.peak.position, summary.peak.channel) == (b"Summer", 0, 507)
     assert summary.passes_layer_median is True
     assert summary.passes_token_median is False

@@ -20,6 +20,7 @@ from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
 from maxact_tui.watching.asking import ask, go_on
 from tests.engine.running import new_session, tiny_job, write_corpus
+from tests.waiting import PROGRAM_SECONDS
 
 FULL = "database or disk is full"
 # What is written of a file beyond this fails, as on a disk without room.
@@ -83,7 +84,7 @@ def test_commands_say_it_in_one_line(stopped: Path, command: str) -> None:
     name, *options = command.split()
     result = subprocess.run(
         [sys.executable, "-P", "-m", "maxact_tui", name, str(stopped), *options],
-        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=120,
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=PROGRAM_SECONDS,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT_BYTES, LIMIT_BYTES)),
     )  # fmt: skip
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1), result.stderr

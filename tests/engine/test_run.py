@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,9 @@ from engine.session.requests import send_command
 from engine.session.schema import JOURNAL_VARIABLE
 from engine.session.writer import SessionWriter
 from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
+from tests.waiting import until
+
+MANY = 20_000  # samples of a run that is paused, stopped or killed long before its end on any machine
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +45,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, cor
     return path
 
 
-def wait_until_ended(path: Path, seconds: float = 60.0) -> str:
-    end = time.monotonic() + seconds
+def wait_until_ended(path: Path) -> str:
     with SessionReader(path) as reader:
-        while time.monotonic() < end:
-            phase = reader.status().phase
-            if phase in ENDED:
-                return phase
-            time.sleep(0.05)
-    raise AssertionError("the engine did not end")
+        until(lambda: reader.status().phase in ENDED, reader.status)
+        return reader.status().phase
 
 
 def test_a_finished_run_has_counted_every_token_at_every_site(whole: Path) -> None:
@@ -88,7 +86,7 @@ def test_a_run_without_a_write_ahead_log_ends_the_same_while_a_screen_reads_on(
     screen.start()
     code = runner.run(path)
     over.set()
-    screen.join(30)
+    screen.join()
     assert code == 0
     assert not path.with_name(path.name + "-wal").exists()
     assert len(looks) > 3
@@ -240,23 +238,37 @@ def detached() -> Iterator[Callable[[Path], int]]:
             os.kill(pid, signal.SIGKILL)
 
 
+def is_refused(reader: SessionReader, number: int) -> bool:
+    return reader.commands(number - 1)[0].state == "refused"
+
+
 class TestDetached:
     """The engine as its own process."""
 
     def slow_session(self, tmp_path: Path, model: Path) -> Path:
-        corpus = write_corpus(tmp_path / "long.jsonl", samples=3000)
+        corpus = write_corpus(tmp_path / "long.jsonl", samples=MANY)
         return new_session(tmp_path / "run.maxact", tiny_job(model, corpus, batch_tokens=64, checkpoint_seconds=0.5))
 
-    def wait_for(self, path: Path, condition: str, seconds: float = 90.0) -> None:
-        end = time.monotonic() + seconds
+    def wait_for(self, path: Path, phase: str) -> None:
         with SessionReader(path) as reader:
-            while time.monotonic() < end:
+
+            def is_there() -> bool:
                 status = reader.status()
-                if status.phase == condition or (condition == "checkpoint" and reader.checkpoint_number() >= 2):
-                    return
-                assert status.phase not in ENDED, status
-                time.sleep(0.05)
-        raise AssertionError(f"no {condition} within {seconds} s")
+                assert status.phase == phase or status.phase not in ENDED, status
+                return status.phase == phase
+
+            until(is_there, reader.status)
+
+    def wait_for_checkpoints(self, path: Path, more: int) -> None:
+        """Wait until the run has saved so many times more."""
+        with SessionReader(path) as reader:
+            before = reader.checkpoint_number()
+
+            def has_saved() -> bool:
+                assert reader.status().phase not in ENDED, reader.status()
+                return reader.checkpoint_number() >= before + more
+
+            until(has_saved, reader.status)
 
     @pytest.mark.slow
     def test_pause_resume_kill_resume_and_stop(
@@ -264,25 +276,28 @@ class TestDetached:
     ) -> None:
         path = self.slow_session(tmp_path, tiny_model_folder)
         pid = detached(path)
-        self.wait_for(path, "checkpoint")
+        self.wait_for_checkpoints(path, 2)
         send_command(path, "pause")
         self.wait_for(path, "paused")
         with SessionReader(path) as reader:
             before = reader.status().tokens_done
-            time.sleep(0.5)
+            for _ in range(3):  # the engine has looked for commands, and would have measured a batch since
+                asked = send_command(path, "dance")
+                until(partial(is_refused, reader, asked), reader.status)
             assert reader.status().tokens_done == before
         send_command(path, "resume")
         self.wait_for(path, "running")
         os.kill(pid, signal.SIGHUP)
-        time.sleep(0.3)
+        self.wait_for_checkpoints(path, 2)  # it goes on as if nothing had happened
         os.kill(pid, signal.SIGKILL)
         assert wait_until_ended(path) == "gone"
         with SessionReader(path) as reader:
             done = len(reader.samples_done())
             tokens = {number: count for number, _, count in reader.sample_labels()}
-            assert 0 < done < 3000
+            assert 0 < done < MANY
         detached(path)
         self.wait_for(path, "running")
+        self.wait_for_checkpoints(path, 1)
         send_command(path, "stop")
         assert wait_until_ended(path) == "stopped"
         with SessionReader(path) as reader:
@@ -297,7 +312,7 @@ class TestDetached:
     ) -> None:
         path = self.slow_session(tmp_path, tiny_model_folder)
         pid = detached(path)
-        self.wait_for(path, "checkpoint")
+        self.wait_for_checkpoints(path, 2)
         os.kill(pid, signal.SIGTERM)
         assert wait_until_ended(path) == "stopped"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ from engine.session.requests import send_command
 from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
 from tests.models import TINY_LLAMA, tiny_folder, tiny_llama_folder
 from tests.values import some
-
-DEADLINE_SECONDS = 120.0
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +28,9 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def answered(path: Path, number: int) -> Command:
     """The command once it is done or refused."""
-    end = time.monotonic() + DEADLINE_SECONDS
     with SessionReader(path) as reader:
-        while time.monotonic() < end:
-            command = reader.commands(number - 1)[0]
-            if command.state not in ("new", "working"):
-                return command
-            time.sleep(0.05)
-    raise AssertionError(f"command {number} was never answered")
+        until(lambda: reader.commands(number - 1)[0].state not in ("new", "working"), reader.commands)
+        return reader.commands(number - 1)[0]
 
 
 def only_result(path: Path, kind: str = "probe") -> tuple[Result, dict[str, np.ndarray]]:
@@ -65,10 +58,11 @@ class TestProbeDuringARun:
             assert b"".join(reader.pieces(arrays["token_ids"])).decode() == text
         for layer in range(len(states) - 2):
             state = states[layer + 1][0].numpy()
-            channel = np.abs(state).argmax(axis=-1)
-            np.testing.assert_array_equal(arrays["channels"][sites[f"layer_{layer}_hidden"]], channel)
+            channel = arrays["channels"][sites[f"layer_{layer}_hidden"]]
             peaks = np.take_along_axis(state, channel[:, None], axis=-1)[:, 0]
-            np.testing.assert_allclose(arrays["maxima"][sites[f"layer_{layer}_hidden"]], peaks, rtol=1e-6)
+            # Whichever of two nearly equal channels is named, it holds the largest |x|, and with its sign.
+            np.testing.assert_allclose(np.abs(peaks), np.abs(state).max(axis=-1), rtol=1e-5)
+            np.testing.assert_allclose(arrays["maxima"][sites[f"layer_{layer}_hidden"]], peaks, rtol=1e-5)
         best = result.data["maximum"]
         assert best["value"] == arrays["maxima"][best["site"], best["token"]]
 
@@ -112,9 +106,8 @@ def test_the_tokens_of_a_sample_have_its_measured_maximum(tmp_path: Path) -> Non
         measured = reader.sample_maxima()
         for result in reader.results("probe"):
             arrays = reader.result_arrays(result.number)
-            np.testing.assert_array_equal(
-                np.nanmax(np.abs(arrays["maxima"]), axis=1), measured[:, result.data["sample"]]
-            )
+            largest = np.nanmax(np.abs(arrays["maxima"]), axis=1)
+            np.testing.assert_allclose(largest, measured[:, result.data["sample"]], rtol=1e-5)
             assert (arrays["channels"] >= 0).all()
 
 
@@ -131,11 +124,9 @@ def test_an_ended_run_is_asked_through_a_service(llama: Path, tmp_path: Path) ->
         assert (service.phase, reader.status().phase) == ("running", "finished")
     answered(path, send_command(path, "stop"))
     assert (probe.state, pause.state) == ("done", "refused")
-    end = time.monotonic() + DEADLINE_SECONDS
     with SessionReader(path) as reader:
-        while (service := reader.service()) is not None and service.phase not in ENDED:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        until(lambda: (service := reader.service()) is None or service.phase in ENDED, reader.service)
+        service = reader.service()
         assert service is not None
         assert (service.phase, reader.status().phase) == ("stopped", "finished")
     assert_equal_totals(before, read_totals(path))

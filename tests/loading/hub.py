@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -25,11 +24,15 @@ ERRORS = {
 
 
 class Hub:
-    """Serves `repositories` (name to folder) until it is closed; `requests` lists the paths that were asked for."""
+    """Serves `repositories` (name to folder) until it is closed; `requests` lists the paths that were asked for.
+
+    What is asked of `org/silent` is never answered.
+    """
 
     def __init__(self, repositories: dict[str, Path]) -> None:
         self.repositories = repositories
         self.requests: list[str] = []
+        self.closed = threading.Event()
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -49,6 +52,7 @@ class Hub:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def close(self) -> None:
+        self.closed.set()
         self.server.shutdown()
         self.server.server_close()
 
@@ -58,7 +62,8 @@ class Hub:
         parts = path.removeprefix("api/models/").split("/")
         name, rest = "/".join(parts[:2]), parts[2:]
         if name == "org/silent":
-            time.sleep(30)
+            self.closed.wait()
+            return
         if name in ERRORS:
             status, code, message = ERRORS[name]
             self.send(handler, status, b"", {"X-Error-Code": code, "X-Error-Message": message})

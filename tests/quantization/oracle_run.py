@@ -170,8 +170,8 @@ def lines(path: Path, captured: Captured) -> Iterator[Line]:
 
 
 def deviation(found: dict[str, float], other: dict[str, float]) -> float:
-    """The largest relative deviation of any metric."""
-    return max(abs(found[m] - other[m]) / max(abs(other[m]), 1e-12) for m in METRICS)
+    """The largest deviation of any metric: relative, and absolute of the clip rate, which may be 0."""
+    return max(abs(found[m] - other[m]) / (1.0 if m == "clip_rate" else abs(other[m])) for m in METRICS)
 
 
 def table(path: Path, captured: Captured) -> str:

@@ -18,6 +18,7 @@ from engine.session.reader import SessionReader
 from tests.analysis import sessions
 from tests.report.test_readable import hostile  # noqa: F401  (a fixture)
 from tests.values import some
+from tests.waiting import PROGRAM_SECONDS
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -147,7 +148,7 @@ def chromium(page: Path, width: int, scheme: int) -> tuple[str, list[str]]:
     options = ["--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900", "--enable-logging=stderr"]
     options.append("--virtual-time-budget=3000")
     command = [browser, *options, f"--blink-settings=preferredColorScheme={scheme}", "--dump-dom", page.as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_SECONDS, check=True)
     return shown.stdout, [line for line in shown.stderr.splitlines() if "CONSOLE" in line]
 
 

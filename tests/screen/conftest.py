@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -20,9 +21,14 @@ os.environ.pop("NO_COLOR", None)
 
 from maxact_tui.screens.monitor import MonitorScreen  # noqa: E402
 from maxact_tui.screens.panel import SitePanel  # noqa: E402
+from maxact_tui.shell import application, leaving, ordering  # noqa: E402
 from maxact_tui.shell.application import MaxactApp  # noqa: E402
 from tests.screen import sessions  # noqa: E402
-from tests.screen.pictures import screen_text  # noqa: E402
+from tests.screen.pictures import UPDATE, check_picture, picture, screen_text  # noqa: E402
+from tests.waiting import PATIENCE_SECONDS  # noqa: E402
+
+# Until a picture that never comes is given up; one that is made anew is taken once the screen has had time to settle.
+PICTURE_SECONDS = 3.0 if UPDATE else PATIENCE_SECONDS / 2
 
 if TYPE_CHECKING:
 
@@ -63,8 +69,17 @@ def clean_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shown() -> Shown:
-    """Shows a session headlessly: `async with shown(path, 80, 24) as pilot`."""
+def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
+    """Shows a session headlessly: `async with shown(path, 80, 24) as pilot`.
+
+    What the app does for some seconds only (it shows a notice, it keeps a key that waits for numbers) it does for
+    longer than any test takes, because a busy machine may need these seconds for a single frame.
+    """
+    for module, name in (
+        (ordering, "SETTLE_SECONDS"), (ordering, "LONGEST_HOLD_SECONDS"),
+        (leaving, "NOTICE_SECONDS"), (application, "NOTICE_SECONDS"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, PATIENCE_SECONDS)
 
     @asynccontextmanager
     async def show(path: Path | None, columns: int = 80, rows: int = 24, **options: object) -> AsyncIterator[AppPilot]:
@@ -75,20 +90,33 @@ def shown() -> Shown:
     return show
 
 
-async def settle(pilot: Pilot[int], holds: Callable[[ShownApp], bool], seconds: float = 25.0) -> None:
+async def settle(pilot: Pilot[int], holds: Callable[[ShownApp], bool]) -> None:
     """Wait until a condition holds for the app.
 
     Raises:
-        AssertionError: it did not in time.
+        AssertionError: it never did.
     """
     app = pilot.app
     assert isinstance(app, MaxactApp)
-    for _ in range(int(seconds / 0.05)):
-        if holds(cast("ShownApp", app)):
-            await pilot.pause()
-            return
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not holds(cast("ShownApp", app)):
+        assert time.monotonic() < end, f"the app never got there; the screen is:\n{screen_text(app)}"
         await pilot.pause(0.05)
-    raise AssertionError("the app did not get there in time")
+    await pilot.pause()
+
+
+async def pictured(pilot: Pilot[int], name: str, cleaned: Callable[[str], str] = str) -> None:
+    """Wait until the screen looks as in the picture of that name, less what `cleaned` takes out of it.
+
+    Raises:
+        AssertionError: it never does; the difference is that of the last look.
+    """
+    end = time.monotonic() + PICTURE_SECONDS
+    expected = picture(name)
+    while cleaned(screen_text(pilot.app)) != expected and time.monotonic() < end:
+        await pilot.pause(0.05)
+    await pilot.pause()
+    check_picture(name, cleaned(screen_text(pilot.app)))
 
 
 def shows(words: str) -> Callable[[MaxactApp], bool]:

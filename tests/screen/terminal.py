@@ -20,11 +20,21 @@ from pathlib import Path
 
 import pyte
 
+from tests.waiting import PATIENCE_SECONDS
+
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = """
-import sys
+# A busy machine may need for one frame what the app waits for an answer, keeps a key, or shows a notice; `IMPATIENT` is
+# the app as it is.
+PROGRAM = f"""
+import os, sys
 from pathlib import Path
+from maxact_tui.shell import application, leaving, ordering
 from maxact_tui.shell.app import run_app
+from maxact_tui.terminal import pacing
+if not os.environ.get("IMPATIENT"):
+    pacing.FIRST_ANSWER_SECONDS = pacing.LOST_ANSWER_SECONDS = {PATIENCE_SECONDS}
+    ordering.SETTLE_SECONDS = ordering.LONGEST_HOLD_SECONDS = {PATIENCE_SECONDS}
+    leaving.NOTICE_SECONDS = application.NOTICE_SECONDS = {PATIENCE_SECONDS}
 sys.exit(run_app(Path(sys.argv[1]), read_only="--read-only" in sys.argv))
 """
 _CURSOR_QUERY = b"\x1b[6n"
@@ -71,6 +81,7 @@ class Terminal:
                 environment.pop(name, None) if value is None else environment.__setitem__(name, value)
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             os.execvpe(command[0], command, environment)
+        self._tasks = Path(f"/proc/{self.pid}/task")
         self.resize(columns, rows)
 
     def __enter__(self) -> Terminal:
@@ -110,14 +121,37 @@ class Terminal:
             pass
         return len(self.raw) - before
 
-    def quiet(self, seconds: float = 1.5, most: float = 30.0) -> int:
-        """Read until nothing has come for so many seconds; returns how many bytes came."""
-        before, end = len(self.raw), time.monotonic() + most
-        while self.read(seconds) and time.monotonic() < end:
-            pass
+    def rate_over(self, seconds: float) -> float:
+        """Read for a while; returns how many bytes came in a second of it."""
+        began, count = time.monotonic(), self.read(seconds)
+        return count / (time.monotonic() - began)
+
+    def quiet(self, looks: int = 30) -> int:
+        """Read until the app was asleep at so many looks, 0.05 s apart, without a byte between them.
+
+        An app that a busy machine lets wait in the middle of a frame is not asleep. Returns how many bytes came.
+
+        Raises:
+            AssertionError: it never is quiet.
+        """
+        before, asleep, end = len(self.raw), 0, time.monotonic() + PATIENCE_SECONDS
+        while asleep < looks:
+            assert time.monotonic() < end, f"it goes on writing; the screen is:\n{self.text}"
+            if self.read(0.05):
+                asleep = 0
+            elif self._sleeps():
+                asleep += 1
         return len(self.raw) - before
 
-    def wait_for(self, what: str | Callable[[Terminal], bool], seconds: float = 15.0) -> None:
+    def _sleeps(self) -> bool:
+        """Whether every thread of the app waits for something to happen, as far as the system tells."""
+        try:
+            states = [stat.read_text().rpartition(")")[2].split()[0] for stat in self._tasks.glob("*/stat")]
+        except (FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            return False
+        return all(state in "SIZX" for state in states)
+
+    def wait_for(self, what: str | Callable[[Terminal], bool], seconds: float = PATIENCE_SECONDS) -> None:
         """Read until a text is on the screen, or a condition holds.
 
         Raises:
@@ -133,7 +167,7 @@ class Terminal:
             return
         raise AssertionError(f"{what!r} did not appear; the screen is:\n{self.text}")
 
-    def exit_code(self, seconds: float = 10.0) -> int:
+    def exit_code(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Wait for the app to end; its exit code (negative for a signal)."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.status is None:

@@ -35,8 +35,8 @@ from maxact_tui.texts.numbers import exact as exact_text
 from maxact_tui.texts.numbers import exact_short, read_number
 from maxact_tui.watching.boardview import read_board
 from tests.screen import sessions
-from tests.screen.conftest import Shown, is_complete, settle
-from tests.screen.pictures import check_picture, screen_text
+from tests.screen.conftest import Shown, is_complete, pictured, settle
+from tests.screen.pictures import screen_text
 from tests.screen.terminal import Terminal
 from tests.values import some
 
@@ -64,12 +64,10 @@ async def test_the_board_looks_as_pictured(shown: Shown, clean_session: Path, co
         await settle(pilot, is_complete)
         await pilot.press("i")
         await settle(pilot, is_board)
-        await pilot.pause(0.1)
-        check_picture(f"board-{columns}x{rows}", screen_text(pilot.app))
+        await pictured(pilot, f"board-{columns}x{rows}")
         await pilot.press("w")
         await settle(pilot, lambda app: "exceed it without a scale" in screen_text(app))
-        await pilot.pause(0.1)
-        check_picture(f"board-limits-{columns}x{rows}", screen_text(pilot.app))
+        await pictured(pilot, f"board-limits-{columns}x{rows}")
 
 
 @pytest.mark.parametrize(("columns", "rows"), SIZES)
@@ -79,8 +77,7 @@ async def test_the_int8_tab_looks_as_pictured(shown: Shown, clean_session: Path,
         await pilot.press("x", "enter", "5")
         await settle(pilot, is_int8)
         await pilot.press(*["pageup"] * 3, *["pagedown"] * 12, "left", "plus", "plus", "0")
-        await pilot.pause(0.1)
-        check_picture(f"site-5-{columns}x{rows}", screen_text(pilot.app))
+        await pictured(pilot, f"site-5-{columns}x{rows}")
 
 
 async def test_s_sorts_by_the_column_under_the_cursor_worst_first(shown: Shown, clean_session: Path) -> None:
@@ -407,4 +404,4 @@ def test_moving_the_cursor_or_the_threshold_does_not_redraw_the_board(clean_sess
         terminal.quiet()
         terminal.press(",,,,")
         assert terminal.quiet() <= 4 * 1024
-        assert terminal.read(2.0) <= 2 * 200
+        assert terminal.rate_over(2.0) <= 200

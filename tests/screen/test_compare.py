@@ -18,8 +18,8 @@ from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.shell.application import MaxactApp
 from maxact_tui.terminal.palette import choose_look
 from tests.screen import sessions
-from tests.screen.conftest import AppPilot, Shown, is_complete, settle
-from tests.screen.pictures import check_picture, screen_text
+from tests.screen.conftest import AppPilot, Shown, is_complete, pictured, settle, shows
+from tests.screen.pictures import screen_text
 from tests.screen.terminal import Terminal
 
 TABS = {"summary": "1", "sites": "2", "profile": "3", "threads": "4", "int8": "5"}
@@ -52,8 +52,7 @@ async def test_each_tab_looks_as_pictured(shown: Shown, pair: list[Path], tab: s
         await open_comparison(pilot, pair)
         await pilot.press(TABS[tab])
         await settle(pilot, lambda app: f"{TABS[tab]}[" in screen_text(app))
-        await pilot.pause(0.1)
-        check_picture(f"compare-{tab}-{columns}x{rows}", screen_text(pilot.app))
+        await pictured(pilot, f"compare-{tab}-{columns}x{rows}")
 
 
 async def test_the_cursor_starts_at_the_site_that_differs_most_and_tells_both_values(
@@ -132,7 +131,7 @@ async def test_hostile_names_and_tokens_stay_text(shown: Shown, pair: list[Path]
         await open_comparison(pilot, [pair[0], evil])
         for key in TABS.values():
             await pilot.press(key)
-            await pilot.pause(0.2)
+            await settle(pilot, shows(f"{key}["))
             text = screen_text(pilot.app)
             assert "\x1b" not in text and "\u202e" not in text and "evil" in text
 
@@ -145,7 +144,7 @@ def test_in_a_terminal_the_command_opens_the_screen_and_esc_the_session(pair: li
         terminal.wait_for("max|x| of B / A")
         terminal.press("\x1b")
         terminal.wait_for("token in context")
-        terminal.read(1.0)
+        terminal.quiet()
         assert len(terminal.raw) < 60 * 1024
         terminal.press("q")
         assert terminal.exit_code() == 0

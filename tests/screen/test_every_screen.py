@@ -149,13 +149,9 @@ def test_no_screen_lets_an_escape_of_a_token_through(hostile_session: Path) -> N
     with Terminal(hostile_session, 120, 36, arguments=("--read-only",)) as terminal:
         terminal.wait_for("token in context")
         for key in opening:
-            terminal.press(names.get(key, key))
-            terminal.read(0.3)
-            terminal.press("12345")
-            terminal.read(0.2)
-            for _ in range(2):
-                terminal.press("\x1b")
-                terminal.read(0.15)
+            for sent in (names.get(key, key), "12345", "\x1b", "\x1b"):
+                terminal.press(sent)
+                terminal.quiet(looks=3)
         assert sequences(bytes(terminal.raw)) <= OWN_SEQUENCES
         assert b"owned\x07" not in terminal.raw
         assert b"]52;c;b3duZWQ=\x07" not in terminal.raw

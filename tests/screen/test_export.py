@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.reading import ReadingScreen
 from maxact_tui.shell.application import MaxactApp
 from tests.screen import sessions
-from tests.screen.conftest import AppPilot, Shown, is_complete, settle
-from tests.screen.pictures import check_picture, screen_text
+from tests.screen.conftest import AppPilot, Shown, is_complete, pictured, settle
+from tests.screen.pictures import screen_text
 
 CSV_NAMES = [f"run.{table}.csv" for table in ("sites", "top", "channels", "samples", "quantization")]
 
@@ -60,7 +61,7 @@ async def test_the_dialog_looks_as_pictured(shown: Shown, clean_session: Path, c
         await pilot.app.push_screen(ExportScreen(pilot.app.look, Path("/results/run-export"), meta, partial=True))
         await pilot.press("down", "space")
         await settle(pilot, lambda app: "▸ [x]" in screen_text(app))
-        check_picture(f"export-{columns}x{rows}", screen_text(pilot.app))
+        await pictured(pilot, f"export-{columns}x{rows}")
 
 
 async def test_the_chosen_formats_are_written_and_the_folder_and_every_name_are_told_whole(
@@ -126,8 +127,16 @@ async def test_a_format_asked_for_all_the_same_is_refused_with_the_next_step(sho
 
 @pytest.mark.parametrize("keys", [("question_mark",), ("slash", "L")])
 async def test_the_report_waits_until_no_dialog_is_open_and_nobody_types(
-    keys: tuple[str, ...], shown: Shown, session: Path
+    keys: tuple[str, ...], shown: Shown, session: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    looks: list[bool] = []
+    look = MaxactApp._when_uncovered
+
+    def noted(app: MaxactApp, act: Callable[[], None]) -> None:
+        looks.append(True)
+        look(app, act)
+
+    monkeypatch.setattr(MaxactApp, "_when_uncovered", noted)
     async with shown(session, 40, 10) as pilot:
         await settle(pilot, is_complete)
         await pilot.press(*keys)
@@ -135,7 +144,7 @@ async def test_the_report_waits_until_no_dialog_is_open_and_nobody_types(
         covering = pilot.app.screen
         pilot.app._make(session, ("summary", "csv"))
         await settle(pilot, lambda app: any("exporting csv" in text for _, text in app.told))
-        await pilot.pause(1.0)
+        await settle(pilot, lambda _: len(looks) > 3)  # it is made, and asks again and again whether it may be shown
         assert pilot.app.screen is covering and not is_told(pilot.app)
         await pilot.press("escape")
         await settle(pilot, is_told)

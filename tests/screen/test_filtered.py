@@ -18,8 +18,8 @@ from maxact_tui.screens.threads import ThreadsScreen
 from maxact_tui.texts.editing import LineEditor
 from maxact_tui.widgets.picker import Picker
 from tests.screen import sessions
-from tests.screen.conftest import Shown, is_complete, settle, shows
-from tests.screen.pictures import check_picture, screen_text
+from tests.screen.conftest import Shown, is_complete, pictured, settle, shows
+from tests.screen.pictures import screen_text
 from tests.values import some
 
 
@@ -60,7 +60,7 @@ async def test_a_filter_in_force_is_shown_and_esc_clears_it_before_it_leaves(sho
         await pilot.press("slash", *"cat:code", "enter", "down")
         await settle(pilot, lambda app: "/ cat:code  15 of 100 esc clears" in screen_text(app))
         assert "x = 16640.0, sample 8" in screen_text(pilot.app)  # the detail is that of the selected row
-        check_picture("filter-80x24", screen_text(pilot.app))
+        await pictured(pilot, "filter-80x24")
         await pilot.press("right_square_bracket")
         await settle(pilot, lambda app: "layer 13" in screen_text(app) and "15 of 100 esc clears" in screen_text(app))
         await pilot.press("escape")
@@ -184,7 +184,7 @@ async def test_the_heatmap_shows_the_rows_and_columns_a_filter_keeps(shown: Show
         await settle(pilot, lambda app: "/ L10-14 !comp:gate  15 of 122 esc clears" in screen_text(app))
         await settle(pilot, lambda app: app.snapshot.focus == app.screen.site)
         assert "layer 10 hidden" in screen_text(pilot.app)  # the nearest to the embedding, where the cursor was
-        check_picture("filter-heatmap-80x24", screen_text(pilot.app))
+        await pictured(pilot, "filter-heatmap-80x24")
         await pilot.press("down", "down", "down", "down", "down", "left", "left")
         assert some(pilot.app.snapshot.plan).sites[pilot.app.screen.site].name == "layer_14_attn_output"
         await pilot.press("escape")
@@ -239,7 +239,7 @@ async def test_the_event_log_grows_while_it_is_open_and_leads_to_the_site(shown:
         script.event("warning", "one more", after=15)
         await settle(pilot, lambda app: "4 events" in screen_text(app))
         assert rows(pilot)[3].startswith("▸")  # the selected event has moved down with the others
-        check_picture("events-live-80x24", _dateless(screen_text(pilot.app)))
+        await pictured(pilot, "events-live-80x24", _dateless)
         await pilot.press("slash", *"kind:warning,memory", "enter")
         await settle(pilot, lambda app: "2 of 4" in screen_text(app))
         await pilot.press("enter")

@@ -36,6 +36,7 @@ from tests.screen.pictures import screen_text
 from tests.screen.sessions import SessionScript
 from tests.screen.terminal import Terminal
 from tests.session.locking import WAYS, Hold, held
+from tests.waiting import PROGRAM_SECONDS
 
 Way = tuple[str, str]
 WORST = WAYS[-1]
@@ -112,7 +113,7 @@ async def test_a_prompt_says_that_it_is_not_sent_and_is_found_again(shown: Shown
             await settle(pilot, lambda app: isinstance(app.screen, PromptEditor))
             await pilot.press(*"river", "enter")
             await settle(pilot, lambda app: isinstance(app.screen, PromptScreen) and says(LOCKED)(app))
-            assert "not sent yet … 0:" in screen_text(pilot.app)
+            assert "not sent yet … " in screen_text(pilot.app)
             await assert_keys_work(pilot, hold)
             # Left and opened again, it waits for the same request.
             await pilot.press("escape")
@@ -348,6 +349,10 @@ print("left")
 
 def test_the_program_ends_although_its_readers_wait_for_a_file() -> None:
     result = subprocess.run(
-        [sys.executable, "-P", "-c", READING_FOR_EVER], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-P", "-c", READING_FOR_EVER],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PROGRAM_SECONDS,
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "raised\nleft\n", "")

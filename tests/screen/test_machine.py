@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from engine.session.library import boot_identity
@@ -22,6 +23,7 @@ from maxact_tui.terminal.palette import choose_look
 from maxact_tui.watching.machine import Machine, Usage, cuda_numbers
 from maxact_tui.watching.snapshot import Snapshot
 from tests.screen import sessions
+from tests.waiting import until
 
 LOOK = choose_look("256")
 
@@ -35,10 +37,17 @@ def busy() -> Iterator[subprocess.Popen[bytes]]:
     """A process that computes all the time and holds 64 MiB."""
     code = "held = bytearray(b'x' * (64 << 20))\nwhile True: sum(range(1000))"
     process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "CUDA_VISIBLE_DEVICES": "3,1"})
-    time.sleep(0.3)
-    yield process
-    process.kill()
-    process.wait()
+    try:
+        until(lambda: psutil.Process(process.pid).memory_info().rss > 64 << 20)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
+    times = psutil.Process(process.pid).cpu_times()
+    return times.user + times.system
 
 
 def meta_on(path: Path, *places: str) -> SessionMeta:
@@ -51,13 +60,17 @@ def meta_on(path: Path, *places: str) -> SessionMeta:
 def test_without_a_gpu_it_is_the_process_that_is_told(busy: subprocess.Popen[bytes]) -> None:
     now = [0.0]
     machine, status = Machine(lambda: now[0]), status_of(busy.pid)
+    started = time.monotonic()
     machine.usage(status, None)
-    time.sleep(0.5)
+    used = cpu_seconds(busy)
+    until(lambda: cpu_seconds(busy) > used + 0.5)
     now[0] = 1.0
     usage = machine.usage(status, None)
     assert usage is not None
     assert usage.name == "cpu"
-    assert usage.percent > 10  # of a core it may have to share
+    # It has had half a second of a core or more, in no more than the time that has passed; the clock counts hundredths.
+    assert usage.percent >= 100 * 0.45 / (time.monotonic() - started) - 1
+    assert usage.percent <= 110
     assert usage.used_bytes > 64 << 20
     assert machine.usage(status, None) is usage  # at most one sample a second
     busy.kill()

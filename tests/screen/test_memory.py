@@ -40,7 +40,12 @@ async def test_a_closed_screen_is_let_go_and_with_it_its_lines(
             await pilot.pause()
             gc.collect()
             strips.append(sum(type(one) is Strip for one in gc.get_objects()))
-        assert not [one for one in gc.get_objects() if isinstance(one, kind)]
+
+        def is_let_go(_: object) -> bool:
+            gc.collect()
+            return not [one for one in gc.get_objects() if isinstance(one, kind)]
+
+        await settle(pilot, is_let_go)
     assert strips[2] - strips[0] < 300  # a screen draws some 1,500
 
 

@@ -17,8 +17,8 @@ from maxact_tui.terminal.palette import choose_look
 from maxact_tui.watching import watcher
 from maxact_tui.watching.snapshot import Snapshot
 from tests.screen import sessions
-from tests.screen.conftest import Shown, has_screens, is_complete, settle
-from tests.screen.pictures import check_picture, screen_text
+from tests.screen.conftest import Shown, has_screens, is_complete, pictured, settle
+from tests.screen.pictures import screen_text
 from tests.values import some
 
 
@@ -119,7 +119,7 @@ async def test_q_can_leave_a_run_running(shown: Shown, tmp_path: Path, keys: lis
         await settle(pilot, lambda app: app.snapshot.live is not None)
         await pilot.press("q")
         await settle(pilot, lambda app: isinstance(app.screen, ChoiceScreen) and "esc cancels" in screen_text(app))
-        check_picture("quit-80x24", screen_text(pilot.app))
+        await pictured(pilot, "quit-80x24")
         await pilot.press(*keys)
         await pilot.pause()
     assert pilot.app.return_value == code
@@ -167,14 +167,23 @@ async def test_what_was_covered_is_up_to_date_as_soon_as_it_is_uncovered(
         for number, key in enumerate(keys, 1):
             await pilot.press(key)
             await settle(pilot, has_screens(number + 1))
+        waits: list[float | None] = []
+        wake = some(pilot.app.watcher)._wake
+        wait = wake.wait
+
+        def noted(seconds: float | None = None) -> bool:
+            waits.append(seconds)
+            return wait(seconds)
+
+        monkeypatch.setattr(wake, "wait", noted)
         monkeypatch.setattr(watcher, "POLL_SECONDS", 600.0)
-        await pilot.pause(1.5)  # the last wait of the old length is over
+        await settle(pilot, lambda _: 600.0 in waits)
         before = some(pilot.app.snapshot.status).samples_done
         script.tick()
-        await pilot.pause(1.5)
+        await pilot.pause(0.5)
         assert some(pilot.app.snapshot.status).samples_done == before
         await pilot.press("escape")
-        await settle(pilot, lambda app: some(app.snapshot.status).samples_done == before + 1, 5)
+        await settle(pilot, lambda app: some(app.snapshot.status).samples_done == before + 1)
 
 
 async def test_the_palette_runs_what_was_typed(shown: Shown, clean_session: Path) -> None:
@@ -182,7 +191,7 @@ async def test_the_palette_runs_what_was_typed(shown: Shown, clean_session: Path
         await settle(pilot, is_complete)
         await pilot.press("colon", *"thread")
         await settle(pilot, lambda app: ": thread_" in screen_text(app) and "esc back" in screen_text(app))
-        check_picture("palette-typed-80x24", screen_text(pilot.app))
+        await pictured(pilot, "palette-typed-80x24")
         await pilot.press("enter")
         await settle(pilot, lambda app: isinstance(app.screen, ThreadsScreen))
         await pilot.press("escape", "colon", *"next measure", "enter")

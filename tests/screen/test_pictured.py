@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from textual.pilot import Pilot
 
 from maxact_tui.screens.site import SiteScreen
 from maxact_tui.shell.application import MaxactApp
-from tests.screen.conftest import Shown, is_complete, settle
-from tests.screen.pictures import check_picture, screen_text
+from tests.screen.conftest import Shown, is_complete, pictured, settle, shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +61,11 @@ async def test_every_screen_looks_as_pictured(
         await settle(pilot, is_complete)
         for picture in pictures:
             await pilot.press(*picture.keys)
-            check_picture(f"{picture.name}-{columns}x{rows}", await settled_text(pilot, picture.words))
+            await settle(pilot, shows(picture.words))
+            await settle(pilot, has_arrays)
+            await pictured(pilot, f"{picture.name}-{columns}x{rows}", timeless)
             await pilot.press(*picture.back)
             await settle(pilot, lambda app: app.screen is app.monitor)
-
-
-async def settled_text(pilot: Pilot[int], words: str) -> str:
-    """What is shown once these words are and nothing has changed for a while, less what depends on the day."""
-    await settle(pilot, lambda app: words in screen_text(app) and has_arrays(app))
-    before, now = "", screen_text(pilot.app)
-    while before != now:
-        await pilot.pause(0.15)
-        before, now = now, screen_text(pilot.app)
-    return timeless(now)
 
 
 def has_arrays(app: MaxactApp) -> bool:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from maxact_tui.cli.plain import Narrator
 from maxact_tui.watching.looking import Look
 from maxact_tui.watching.snapshot import Wish
 from tests.screen import sessions
+from tests.waiting import PATIENCE_SECONDS
 
 PROGRAM = "import sys; from maxact_tui.__main__ import main; main()"
 
@@ -72,7 +72,7 @@ def run(arguments: list[str], path: Path) -> subprocess.Popen[str]:
 
 def test_a_finished_session_is_told_and_summed_up(clean_session: Path) -> None:
     process = run(["open", str(clean_session), "--plain"], clean_session)
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, error
     assert "new maximum 23,168" in out
     assert "M = 23,168" in out
@@ -88,9 +88,8 @@ def test_attach_follows_and_ctrl_c_leaves_the_run_going(tmp_path: Path, ascii_on
     while not lines or not lines[-1].startswith("M 23,168"):
         lines.append(process.stdout.readline())
         assert lines[-1], "it ended"
-    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=30)
+    out, error = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 3
     assert "left running" in error
     assert script.writer.new_commands() == []

@@ -121,8 +121,7 @@ async def test_a_chosen_key_does_it_and_the_old_one_does_not(shown: Shown, clean
         assert isinstance(pilot.app.screen, ReadingScreen)
         await pilot.press("escape")
         await pilot.press("z")
-        await pilot.pause(0.2)
-        assert any(row.strip().startswith("rms") for row in screen_text(pilot.app).split("\n"))
+        await settle(pilot, lambda app: any(row.strip().startswith("rms") for row in screen_text(app).split("\n")))
 
 
 def luminance(rgb: tuple[int, int, int]) -> float:
@@ -166,7 +165,7 @@ async def test_the_theme_changes_without_losing_the_place(shown: Shown, clean_se
     async with shown(clean_session, 120, 36) as pilot:
         await settle(pilot, is_complete)
         await pilot.press("up", "up", "m")
-        await pilot.pause(0.3)
+        await settle(pilot, lambda app: is_complete(app) and app.snapshot.focus == app.monitor.site)
         before, site = screen_text(pilot.app), pilot.app.monitor.site
         await pilot.app.run_action("theme")
         assert pilot.app.look.theme == "light"

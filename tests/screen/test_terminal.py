@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from tests.screen import sessions
 from tests.screen.terminal import PROGRAM, Terminal
+from tests.waiting import until
 
 # Everything the app itself may write; a token's title, clear or clipboard sequence is not among them.
 OWN_SEQUENCES = {
@@ -30,19 +32,21 @@ TEN_COMPONENTS = (
 
 
 @contextmanager
-def ticking(script: sessions.SessionScript, share: float) -> Iterator[None]:
-    """Four ticks a second, each changing a share of the cells."""
+def ticking(script: sessions.SessionScript, share: float) -> Iterator[list[int]]:
+    """Four ticks a second at most, each changing a share of the cells; the list grows by one with each."""
     stop = threading.Event()
+    ticks: list[int] = []
 
     def tick() -> None:
         while not stop.wait(0.25):
             script.status = script.status.changed(samples_done=3)
             script.tick(share, growth=float(script.random.uniform(0.5, 2.0)))
+            ticks.append(len(ticks))
 
     thread = threading.Thread(target=tick, daemon=True)
     thread.start()
     try:
-        yield
+        yield ticks
     finally:
         stop.set()
         thread.join()
@@ -55,7 +59,7 @@ def test_the_first_paint_is_small_and_idle_costs_nothing(finished_session: Path,
         terminal.wait_for("token in context")
         terminal.quiet()
         assert len(terminal.raw) <= 40 * 1024
-        assert terminal.read(3.0) <= 3 * 200
+        assert terminal.rate_over(3.0) <= 200
 
 
 def test_what_another_program_wrote_over_is_painted_again(finished_session: Path) -> None:
@@ -75,11 +79,17 @@ def test_what_another_program_wrote_over_is_painted_again(finished_session: Path
 def test_a_live_heatmap_stays_within_its_budget(tmp_path: Path, share: float, most: int) -> None:
     script = sessions.SessionScript(tmp_path / "live.maxact", layers=64, components=TEN_COMPONENTS, massive=None).load()
     script.tick().checkpoint()
-    with Terminal(script.path, 140, 72) as terminal, ticking(script, share):
+    with Terminal(script.path, 140, 72) as terminal, ticking(script, share) as ticks:
         terminal.wait_for("L63")
-        terminal.read(2.0)
-        seconds = 6.0
-        assert terminal.read(seconds) / seconds <= most
+        terminal.wait_for("token in context")
+        began = len(ticks)
+        terminal.wait_for(lambda _: len(ticks) >= began + 8)  # whatever else the first frames have left to paint
+        began, before, now = len(ticks), len(terminal.raw), time.monotonic()
+        terminal.wait_for(lambda _: len(ticks) >= began + 24)
+        # Of as many seconds as the ticks stand for, or as have passed: a busy machine ticks more slowly.
+        seconds = max((len(ticks) - began) / 4, time.monotonic() - now)
+        received = len(terminal.raw) - before
+        assert 0 < received <= most * seconds
         assert psutil.Process(terminal.pid).memory_info().rss < 120e6
 
 
@@ -98,7 +108,7 @@ def test_a_paused_run_costs_nearly_nothing(tmp_path: Path) -> None:
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
-        assert terminal.read(3.0) <= 3 * 200
+        assert terminal.rate_over(3.0) <= 200
         stop.set()
         thread.join()
 
@@ -106,26 +116,26 @@ def test_a_paused_run_costs_nearly_nothing(tmp_path: Path) -> None:
 def test_keys_are_answered_while_data_streams_over_a_slow_link(tmp_path: Path) -> None:
     script = sessions.SessionScript(tmp_path / "live.maxact", layers=64, components=TEN_COMPONENTS, massive=None).load()
     script.tick().checkpoint()
-    with Terminal(script.path, 140, 72, rate=100_000) as terminal, ticking(script, 0.5):
+    with Terminal(script.path, 140, 72, rate=100_000) as terminal, ticking(script, 0.5) as ticks:
         terminal.wait_for("L60")
-        terminal.read(2.0)
+        terminal.wait_for("token in context")
+        began = len(ticks)
+        terminal.wait_for(lambda _: len(ticks) >= began + 8)  # so that frames could have queued up
         before = len(terminal.raw)
         terminal.press("?")
-        terminal.wait_for("Heatmap", seconds=5)
+        terminal.wait_for("Heatmap")
         # Frames that were queued before the key's own would have come first.
         assert len(terminal.raw) - before < 60 * 1024
 
 
 def test_a_terminal_that_never_answers_is_drawn_to_all_the_same(tmp_path: Path) -> None:
     script = sessions.SessionScript(tmp_path / "live.maxact").load().tick()
-    with Terminal(script.path, answers=False) as terminal:
-        terminal.wait_for("23,168")
-        script.tick()
-        terminal.read(3.0)
-        script.status = script.status.changed(samples_done=12)
-        script.tick()
-        assert "13/14 samples" not in terminal.text
-        terminal.wait_for("13/14 samples")
+    with Terminal(script.path, answers=False, env={"IMPATIENT": "1"}) as terminal:
+        terminal.wait_for("1/14 samples")
+        for done in (4, 12):
+            script.status = script.status.changed(samples_done=done)
+            script.tick()
+            terminal.wait_for(f"{done + 1}/14 samples")
 
 
 def test_the_screen_is_as_large_as_the_terminal_whatever_was_exported(finished_session: Path) -> None:
@@ -165,7 +175,7 @@ def test_ctrl_c_leaves_only_when_pressed_twice(tmp_path: Path) -> None:
         terminal.wait_for("M 23,168")
         terminal.press("\x03")
         terminal.wait_for("ctrl+c again")
-        terminal.read(2.5)
+        terminal.read(2.5)  # more time to take it away; the notice of this program stays for longer than any test takes
         assert "ctrl+c again" in terminal.text, "the second one counts as long as it is asked for"
         terminal.press("\x03")
         assert terminal.exit_code() == 130
@@ -181,7 +191,7 @@ def test_a_closed_terminal_ends_the_screen_even_where_hangups_are_ignored(tmp_pa
     with Terminal(script.path, command=command) as terminal:
         terminal.wait_for("M 23,168")
         terminal.close()
-        assert _ended(terminal, seconds=8.0)
+        until(lambda: _ended(terminal))
 
 
 def test_keys_typed_ahead_reach_the_screen_they_are_meant_for(tmp_path: Path) -> None:
@@ -191,7 +201,7 @@ def test_keys_typed_ahead_reach_the_screen_they_are_meant_for(tmp_path: Path) ->
         terminal.press(":threads\r")
         terminal.wait_for("Threads: massive activations")
         terminal.press("\x1b")
-        terminal.read(0.5)
+        terminal.wait_for(lambda t: "Threads: massive activations" not in t.text)
         terminal.press("ql")
         assert terminal.exit_code() == 3
 
@@ -231,18 +241,12 @@ def test_the_screen_never_loads_torch_or_transformers() -> None:
         "import maxact_tui.shell.application, maxact_tui.shell.app, maxact_tui.watching.exporter, sys, plotext;"
         "print([m for m in ('torch', 'transformers', 'tokenizers', 'numba') if m in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
 
-def _ended(terminal: Terminal, seconds: float) -> bool:
-    import os
-
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        pid, status = os.waitpid(terminal.pid, os.WNOHANG)
-        if pid:
-            terminal.status = status
-            return True
-        time.sleep(0.1)
-    return False
+def _ended(terminal: Terminal) -> bool:
+    pid, status = os.waitpid(terminal.pid, os.WNOHANG)
+    if pid:
+        terminal.status = status
+    return bool(pid)

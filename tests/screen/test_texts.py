@@ -32,8 +32,8 @@ from maxact_tui.widgets.heatmap import Heatmap
 from maxact_tui.widgets.lines import line
 from maxact_tui.widgets.tokentext import lay_out
 from tests.screen import probed, sessions
-from tests.screen.conftest import Shown, is_complete, settle
-from tests.screen.pictures import check_picture, screen_text
+from tests.screen.conftest import Shown, is_complete, pictured, settle
+from tests.screen.pictures import screen_text
 from tests.screen.probed import SAMPLE
 from tests.values import some
 
@@ -125,28 +125,28 @@ async def test_each_screen_looks_as_pictured(shown: Shown, clean: Path, columns:
         await settle(pilot, is_complete)
         await pilot.press("c")
         await settle(pilot, shows("massive in 14"))
-        check_picture(f"channels-{size}", screen_text(pilot.app))
+        await pictured(pilot, f"channels-{size}")
         await pilot.press("escape", "p")
         await settle(pilot, shows("Winter is warm."))
-        check_picture(f"prompt-box-{size}", screen_text(pilot.app))
+        await pictured(pilot, f"prompt-box-{size}")
         await pilot.press("ctrl+o", "space", "down", "space")
         await settle(pilot, shows("•"))
-        check_picture(f"prompts-{size}", screen_text(pilot.app))
+        await pictured(pilot, f"prompts-{size}")
         await pilot.press("enter")
         await settle(pilot, shows("raw, 14 tokens"))
         await settle(pilot, shows("massive: |x| > "))
-        check_picture(f"prompt-{size}", screen_text(pilot.app))
+        await pictured(pilot, f"prompt-{size}")
         await pilot.press("o", "space", "down", "c")
         await settle(pilot, shows("ratio = B / A"))
         await settle(pilot, shows("4.00"))
-        check_picture(f"versus-{size}", screen_text(pilot.app))
+        await pictured(pilot, f"versus-{size}")
         await pilot.press("escape", "escape", "enter", "down", "down", "down", "y")
         await settle(pilot, lambda app: isinstance(app.screen, SampleScreen) and app.screen.view is not None)
         await settle(pilot, shows("massive: |x| > "))
-        check_picture(f"sample-{size}", screen_text(pilot.app))
+        await pictured(pilot, f"sample-{size}")
         await pilot.press("n", "v")
         await settle(pilot, shows("all tokens"))
-        check_picture(f"sample-map-{size}", screen_text(pilot.app))
+        await pictured(pilot, f"sample-map-{size}")
 
 
 class TestSample:
@@ -272,7 +272,6 @@ class TestChannels:
             number = pilot.app.snapshot.checkpoint
             script.tick().checkpoint()
             await settle(pilot, lambda app: app.screen._read_at[1] > number)
-            await pilot.pause(0.2)
             after = pilot.app.screen.query_one(Heatmap)
             assert after.grid.titles[0] == before[0]
             assert (after is heatmap) == (set(after.grid.titles) == set(before))

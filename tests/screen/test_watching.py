@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from maxact_tui.watching.snapshot import Snapshot, Wish
 from maxact_tui.watching.watcher import Watcher
 from tests.screen import sessions
 from tests.values import some
+from tests.waiting import PATIENCE_SECONDS, until
 
 
 class Counter:
@@ -34,22 +35,42 @@ def watching(path: Path, announce: Callable[[], None] | None = None) -> Iterator
         yield watcher
     finally:
         watcher.stop()
-        watcher.join(5)
+        watcher.join(PATIENCE_SECONDS)
         assert not watcher.is_alive()
 
 
-def wait(watcher: Watcher, holds: Callable[[Snapshot], bool], seconds: float = 10.0) -> Snapshot:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        snapshot = watcher.collect()
-        if holds(snapshot):
-            return snapshot
-        time.sleep(0.02)
-    raise AssertionError(f"not in time: {snapshot}")
+def wait(watcher: Watcher, holds: Callable[[Snapshot], bool]) -> Snapshot:
+    seen = [watcher.collect()]
+
+    def look() -> bool:
+        seen[0] = watcher.collect()
+        return holds(seen[0])
+
+    until(look, lambda: seen[0])
+    return seen[0]
+
+
+def wait_for_looks(watcher: Watcher, looks: int) -> None:
+    """Wait until the watcher has looked so many times, whatever it found."""
+    done, look = 0, watcher._look.again
+
+    def again(wish: Wish) -> Snapshot | None:
+        nonlocal done
+        found = look(wish)
+        done += found is None  # as it ends every turn but those that find something twice
+        return found
+
+    watcher._look.again = again  # type: ignore[method-assign]
+    until(lambda: done >= looks)
 
 
 def has_events(count: int) -> Callable[[Snapshot], bool]:
     return lambda snapshot: len(snapshot.events) >= count
+
+
+def has_ticked(watcher: Watcher, tick: int) -> bool:
+    """Whether the watcher has seen this tick, without collecting it."""
+    return watcher._newest.live is not None and watcher._newest.live.tick == tick
 
 
 def is_at(site: int) -> Callable[[Snapshot], bool]:
@@ -82,12 +103,12 @@ def test_updates_do_not_queue_up_while_nobody_collects(tmp_path: Path) -> None:
     script = sessions.SessionScript(tmp_path / "run.maxact").load()
     counter = Counter()
     with watching(script.path, counter) as watcher:
-        for _ in range(6):
+        for tick in range(1, 7):
             script.tick()
-            time.sleep(0.3)
+            until(partial(has_ticked, watcher, tick))
         assert counter.count == 1
         ticks = some(watcher.collect().live).tick
-        assert ticks >= 5
+        assert ticks == 6
         script.tick()
         wait(watcher, lambda s: some(s.live).tick > ticks)
         assert counter.count >= 2
@@ -99,10 +120,10 @@ def test_nothing_is_announced_while_nothing_changes(tmp_path: Path) -> None:
     counter = Counter()
     with watching(path, counter) as watcher:
         wait(watcher, lambda s: s.view is not None)
-        time.sleep(0.5)
+        wait_for_looks(watcher, 2)
         watcher.collect()
         count = counter.count
-        time.sleep(1.5)
+        wait_for_looks(watcher, 6)
         assert counter.count == count
 
 
@@ -143,7 +164,7 @@ def test_the_model_is_analysed_only_when_wished_for(tmp_path: Path) -> None:
     sessions.finished(path, layers=4, massive=2)
     with watching(path) as watcher:
         wait(watcher, lambda s: s.view is not None)
-        time.sleep(0.6)
+        wait_for_looks(watcher, 3)
         assert watcher.collect().model is None
         watcher.wish(Wish(None, model=True))
         snapshot = wait(watcher, lambda s: s.model is not None)

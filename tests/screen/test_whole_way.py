@@ -6,9 +6,9 @@ Start, wait for M, site, tokens, thread, sample, prompt, export, leave, attach, 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from engine.session.requests import send_command
 from tests.screen.terminal import Terminal
 
 COMMAND = [sys.executable, "-P", "-m", "maxact_tui"]
-LONG = 90.0  # seconds: a model is loaded on a machine that also runs other tests
 DEMO = ["demo", "--samples", "30", "--max-length", "64", "--batch-tokens", "128", "--threads", "1"]
 
 
@@ -39,9 +38,9 @@ def terminal_in(home: Path, *arguments: str) -> Terminal:
 @pytest.mark.demo_model
 def test_from_the_first_number_to_the_files_and_back(home: Path) -> None:
     with terminal_in(home, *DEMO) as terminal:
-        terminal.wait_for(" RUNNING", LONG)
+        terminal.wait_for(" RUNNING")
         terminal.press(" ")
-        terminal.wait_for(" PAUSED", LONG)
+        terminal.wait_for(" PAUSED")
         terminal.wait_for(lambda t: "M -" not in t.text and "token in context" in t.text and "as of" not in t.text)
         look_inside(terminal)
         ask_for_a_prompt(terminal)
@@ -61,7 +60,7 @@ def test_from_the_first_number_to_the_files_and_back(home: Path) -> None:
             os.kill(reader.status().pid, signal.SIGKILL)
         terminal.wait_for("ENGINE GONE")
         go_on(terminal)
-        terminal.wait_for(" FINISHED", LONG)
+        terminal.wait_for(" FINISHED")
         terminal.press("q")
         assert terminal.exit_code() == 0
     with SessionReader(session) as reader:
@@ -81,20 +80,21 @@ def look_inside(terminal: Terminal) -> None:
     terminal.wait_for(" PAUSED")
     terminal.press("y")
     terminal.wait_for("Sample ")
-    terminal.wait_for(lambda t: "token 0" in t.text and "channel" in t.text, LONG)
+    terminal.wait_for(lambda t: "token 0" in t.text and "channel" in t.text)
     terminal.press("\x1b")
     terminal.wait_for(" PAUSED")
 
 
 def ask_for_a_prompt(terminal: Terminal) -> None:
-    """The prompt whose maximum is known: 23,168 in bf16, at the token `Summer`, channel 507."""
+    """The prompt whose maximum is known: some 23,160, at the token `Summer`, channel 507."""
     terminal.press("p")
     terminal.wait_for("raw")
     terminal.press("Summer is warm. Winter is cold.")
-    time.sleep(0.2)
+    terminal.wait_for("Winter is cold.")
     terminal.press("\r")
-    terminal.wait_for("23,168", LONG)
-    assert "channel 507" in terminal.text
+    # 23,160 in float32; what bfloat16 makes of it is up to the CPU's kernels, and within 2 %.
+    terminal.wait_for(lambda t: re.search(r"23,[0-5]\d\d|22,[7-9]\d\d", t.text) is not None)
+    terminal.wait_for("channel 507")
     terminal.press("\x1b")
     terminal.wait_for(" PAUSED")
 
@@ -113,7 +113,7 @@ def export(terminal: Terminal, home: Path) -> None:
     terminal.press("e")
     terminal.wait_for("html")
     terminal.press("\r")
-    terminal.wait_for("Exported: 5 files", LONG)
+    terminal.wait_for("Exported: 5 files")
     assert len(list(home.rglob("*-export/*"))) == 5
     terminal.press("\x1b")
     terminal.wait_for(" PAUSED")

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from tests.waiting import PATIENCE_SECONDS
+
 WAYS = (("wal", "IMMEDIATE"), ("wal", "EXCLUSIVE"), ("delete", "IMMEDIATE"), ("delete", "EXCLUSIVE"))
 
 
@@ -23,7 +25,7 @@ class Hold:
         self._held, self._released = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._hold)
         self._thread.start()
-        assert self._held.wait(30)
+        assert self._held.wait(PATIENCE_SECONDS)
 
     def release(self) -> None:
         """Let go of it; returns when it is free."""
@@ -36,11 +38,11 @@ class Hold:
         return self._thread.is_alive()
 
     def _hold(self) -> None:
-        with closing(sqlite3.connect(self._path, isolation_level=None, timeout=30)) as db:
+        with closing(sqlite3.connect(self._path, isolation_level=None, timeout=PATIENCE_SECONDS)) as db:
             db.execute(f"BEGIN {self._kind}")
             db.execute("UPDATE status SET heartbeat = heartbeat")
             self._held.set()
-            self._released.wait(120)
+            self._released.wait(10 * PATIENCE_SECONDS)  # for longer than any test takes
             db.execute("ROLLBACK")
 
 

@@ -156,7 +156,7 @@ def test_a_finished_session_with_damaged_numbers_stays_in_the_list(session: Path
     assert info.status.phase == "finished"
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)  # a pipe that is waited for never ends
 def test_a_pipe_is_not_waited_for(session: Path) -> None:
     pipe = session.with_name("pipe.maxact")
     os.mkfifo(pipe)

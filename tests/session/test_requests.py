@@ -17,9 +17,9 @@ from engine.session.schema import BusyError, SessionError
 from engine.session.writer import SessionWriter
 from tests.screen import sessions
 from tests.session.locking import WAYS, held
+from tests.waiting import PATIENCE_SECONDS
 
 Way = tuple[str, str]
-PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture(params=WAYS, ids="-".join)

@@ -230,7 +230,7 @@ class TestGone:
 
     def test_a_zombie_is_gone(self) -> None:
         process = subprocess.Popen([sys.executable, "-c", ""])
-        time.sleep(0.3)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has taken note
         assert is_gone(self.status(pid=process.pid), created=0.0)
         process.wait()
 

@@ -3,11 +3,13 @@
 - `planned`      a family's model with its checked plan, built once
 - `run_hooked`   what `attach` delivers, by site name
 - `run_wrapped`  the same sites seen by replacing the modules' `forward`
+- `assert_same`  two captures of a tensor, as near as float32 sums in another order are
 - `expert_rows`  gates and down-projection inputs of experts, one row at a time, from the weights
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -36,10 +38,21 @@ class Hooked:
     output: torch.Tensor | None = None
 
 
+def assert_same(found: torch.Tensor, expected: torch.Tensor, what: str = "") -> None:
+    """Equal to 1e-5 of the largest |x|.
+
+    Weights at another alignment, experts one by one instead of together, or rows of another batch are summed in other
+    orders, each of which is within about 1e-6; a tensor of another place, row or layer is off by its whole size.
+    """
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * scale, msg=lambda text: f"{what}: {text}")
+
+
 @cache
 def planned(name: str) -> tuple[torch.nn.Module, HookPlan]:
     """The family's model and the plan of all its sites after the self-check."""
-    torch.set_num_threads(1)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
     model = build(name)
     return model, self_check(model, find_sites(model, "all"))
 

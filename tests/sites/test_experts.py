@@ -39,10 +39,15 @@ def _measure(name: str, batches: list[list[int]], lengths: list[int], ids: torch
     return meter
 
 
-def _by_hand(name: str, lengths: list[int], ids: torch.Tensor) -> dict[int, ExpertTotals]:
-    """The same from each sample alone, one (token, expert) pair at a time."""
+# (layer, "gate" or "input", expert, sample, position) -> the largest |x| of that row.
+Rows = dict[tuple[int, str, int, int, int], float]
+
+
+def _by_hand(name: str, lengths: list[int], ids: torch.Tensor) -> tuple[dict[int, ExpertTotals], Rows]:
+    """The same from each sample alone, one (token, expert) pair at a time; and the maxima of all rows."""
     model, plan = planned(name)
     found: dict[int, ExpertTotals] = {}
+    maxima: Rows = {}
     text_model = model.get_submodule(plan.text_model)
     sample = 0
 
@@ -52,15 +57,17 @@ def _by_hand(name: str, lengths: list[int], ids: torch.Tensor) -> dict[int, Expe
         for token, expert, gate in zip(rows.token_index.tolist(), rows.expert_index.tolist(), gates, strict=True):
             totals.tokens[expert] += 1
             for what, x in (("gate", gate), ("input", rows.tokens[token])):
-                largest, address = getattr(totals, f"{what}_max"), getattr(totals, f"{what}_address")
-                if x is not None and not float(x.abs().max()) <= largest[expert]:
-                    largest[expert], address[expert] = float(x.abs().max()), (sample, token)
+                if x is None:
+                    continue
+                maxima[layer, what, expert, sample, token] = largest = float(x.abs().max())
+                kept = getattr(totals, f"{what}_max")
+                kept[expert] = np.fmax(kept[expert], largest)
 
     nothing = lambda *_: None  # noqa: E731
     with torch.inference_mode(), attach(model, plan, nothing, nothing, rows_of):
         for sample, length in enumerate(lengths):
             text_model(input_ids=ids[sample : sample + 1, :length], attention_mask=None, use_cache=False)
-    return found
+    return found, maxima
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -68,7 +75,7 @@ def test_every_expert_is_counted_with_its_largest_rows(name: str) -> None:
     lengths = [9, 4, 7, 9]
     ids = tokens(4, 9)
     meter = _measure(name, [[0, 1], [2], [3]], lengths, ids)
-    expected = _by_hand(name, lengths, ids)
+    expected, rows = _by_hand(name, lengths, ids)
     assert meter.layers == tuple(sorted(expected))
     for layer, totals in expected.items():
         found = meter.totals(layer)
@@ -77,8 +84,13 @@ def test_every_expert_is_counted_with_its_largest_rows(name: str) -> None:
         np.testing.assert_array_equal(found.tokens, totals.tokens)
         np.testing.assert_allclose(found.gate_max, totals.gate_max, rtol=1e-4)
         np.testing.assert_allclose(found.input_max, totals.input_max, rtol=1e-4)
-        np.testing.assert_array_equal(found.gate_address, totals.gate_address)
-        np.testing.assert_array_equal(found.input_address, totals.input_address)
+        # Of rows that are nearly equally large, which is the largest is up to the kernels; any other is not there.
+        for what in ("gate", "input"):
+            for expert, (sample, position) in enumerate(getattr(found, f"{what}_address").tolist()):
+                largest = getattr(totals, f"{what}_max")[expert]
+                assert (sample < 0) == np.isnan(largest)
+                if sample >= 0:
+                    assert rows[layer, what, expert, sample, position] == pytest.approx(largest, rel=1e-4)
 
 
 def test_an_expert_that_no_token_reaches_is_reported() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from engine.sites.experts import EXPERT_COMPONENTS
 from engine.sites.site import GEMM_COMPONENTS, HookPlan
-from tests.sites.capture import expert_rows, planned, run_hooked, run_wrapped
+from tests.sites.capture import assert_same, expert_rows, planned, run_hooked, run_wrapped
 from tests.sites.families import FAMILIES, need_router_logits, tokens
 
 LETTERS = {
@@ -99,7 +99,7 @@ def test_values_equal_an_independent_capture(name: str) -> None:
     wrapped = run_wrapped(model, plan, ids)
     assert wrapped.keys() == {s.name for s in plan.sites if s.component not in EXPERT_COMPONENTS}
     for site, expected in wrapped.items():
-        torch.testing.assert_close(seen[site], expected, rtol=0, atol=0, msg=site)
+        assert_same(seen[site], expected, site)
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES.keys() - OTHER_HIDDEN_STATES))
@@ -113,9 +113,9 @@ def test_hidden_equals_what_transformers_calls_hidden_states(name: str) -> None:
         )
     # Its last entry is after the final norm, so the last block's output appears in none of them.
     for layer in range(plan.layers - 1):
-        assert torch.equal(seen[f"layer_{layer}_hidden"], out.hidden_states[layer + 1])
-    assert torch.equal(seen["final_norm"], out.last_hidden_state)
-    assert torch.equal(seen["lm_head_input"], out.last_hidden_state)
+        assert_same(seen[f"layer_{layer}_hidden"], out.hidden_states[layer + 1], f"layer {layer}")
+    for site in ("final_norm", "lm_head_input"):
+        assert_same(seen[site], out.last_hidden_state, site)
 
 
 @every_family
@@ -131,7 +131,7 @@ def test_router_logits_are_input_times_weight(name: str) -> None:
         x = seen[f"layer_{site.layer}_router_input"].reshape(-1, WIDTH)
         with torch.inference_mode():
             expected = torch.nn.functional.linear(x, holder.weight, getattr(holder, "bias", None))
-        torch.testing.assert_close(seen[site.name], expected)
+        assert_same(seen[site.name], expected, site.name)
 
 
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.switchable])
@@ -142,10 +142,10 @@ def test_expert_rows_equal_a_product_for_each_row(name: str) -> None:
     for path, rows in seen.experts.items():
         layer = next(site.layer for site in plan.sites if site.module == path)
         gates, inners = expert_rows(model.get_submodule(path), rows)
-        torch.testing.assert_close(seen.tensors[f"layer_{layer}_expert_down_input"], inners)
+        assert_same(seen.tensors[f"layer_{layer}_expert_down_input"], inners, path)
         torch.testing.assert_close(seen.tensors[f"layer_{layer}_expert_input"], rows.tokens, rtol=0, atol=0)
         if gates is not None:
-            torch.testing.assert_close(seen.tensors[f"layer_{layer}_expert_gate"], gates)
+            assert_same(seen.tensors[f"layer_{layer}_expert_gate"], gates, path)
         assert torch.equal(rows.expert_index, rows.expert_index.sort().values)
 
 
@@ -158,7 +158,7 @@ def test_looking_into_experts_does_not_change_the_model(name: str) -> None:
     assert model.get_experts_implementation() == before
     with torch.inference_mode():
         plain = model.get_submodule(plan.text_model)(input_ids=ids, attention_mask=None, use_cache=False)[0]
-    torch.testing.assert_close(seen.output, plain)
+    assert_same(seen.output, plain)
 
 
 @every_family

@@ -387,11 +387,11 @@ def test_without_numba_the_torch_backend_takes_over(monkeypatch: pytest.MonkeyPa
     assert choose_backend("auto", torch.device("cpu")).name == "torch"
     with pytest.raises(BackendError, match="pip install"):
         choose_backend("numba", torch.device("cpu"))
-    warm_up("auto", torch.device("cpu")).join(10)
+    warm_up("auto", torch.device("cpu")).join()
 
 
 def test_warming_up_leaves_a_compiled_backend(problems: Problems) -> None:
-    warm_up("auto", torch.device("cpu")).join(120)
+    warm_up("auto", torch.device("cpu")).join()
     backend: Any = choose_backend("auto", torch.device("cpu"))
     assert backend.name == "numba"
     assert len(backend._kernels.sweep_rows.signatures) == 2

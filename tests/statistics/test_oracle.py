@@ -17,6 +17,7 @@ from engine.sites.discovery import find_sites
 from engine.statistics import patterns
 from engine.statistics.meter import Meter
 from engine.statistics.totals import SUN_MAGNITUDE, SUN_RATIO, SiteTotals
+from tests.oracles import near_zeros
 from tests.values import some
 
 ORACLES = Path(__file__).parents[1] / "oracles"
@@ -112,6 +113,9 @@ def test_every_field_of_every_site_is_the_references(totals: dict[str, SiteTotal
             if field in EXACT:
                 assert value == expected[name][field], (name, field)
                 continue
+            if field == "abs_hist_zero_frac":
+                assert near_zeros(value, expected[name][field], found["abs_hist_count"]), name
+                continue
             # The mean of a site may be next to zero; it is as exact as the numbers it is the mean of.
             scale = found["abs_mean"] if field == "mean" else abs(expected[name][field])
             deviation = abs(value - expected[name][field]) / max(scale, 1e-30)
@@ -131,10 +135,14 @@ def test_the_hundred_largest_are_the_references(totals: dict[str, SiteTotals]) -
             (totals[name].top["value"], np.array(lists["topk_signed"])),
         ):
             assert len(ours) == len(theirs) == 100
-            # As sets: among equal |x| at the end of the list the reference keeps any, so signs may differ there.
-            inner = np.abs(theirs) > np.abs(theirs).min()
-            deviations = np.abs(np.sort(ours[: inner.sum()]) - np.sort(theirs[inner])) / np.abs(theirs).min()
-            worst = max(worst, float(deviations.max(initial=0.0)))
+            # As sets: which of nearly equal |x| end a list, and so with which signs, is up to the kernels.
+            least = np.abs(theirs).min()
+            for own, others in ((ours, theirs), (theirs, ours)):
+                inner = own[np.abs(own) > least * (1 + 2 * TOLERANCE)]
+                nearest = np.abs(inner[:, None] - others[None]).min(axis=1)
+                worst = max(worst, float((nearest / np.abs(inner)).max(initial=0.0)))
+            deviations = np.abs(np.sort(np.abs(ours)) - np.sort(np.abs(theirs))) / least
+            worst = max(worst, float(deviations.max()))
     print(f"top-100 values, worst relative deviation {worst:.2e}")
     assert worst <= TOLERANCE
 

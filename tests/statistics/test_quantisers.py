@@ -87,7 +87,8 @@ def blocks_by_the_documents(x: np.ndarray, name: str, tensor_max: float) -> np.n
                 tensor_scale = np.float32(tensor_max) / np.float32(448 * 6)
                 scale = cast(np.asarray(largest / np.float32(6) / tensor_scale), "e4m3") * tensor_scale
             else:
-                scale = np.ldexp(np.float32(1), int(np.floor(np.log2(largest))) - emax)
+                exponent = int(np.frexp(largest)[1]) - 1  # exactly: a vectorised log2 may be below a whole number
+                scale = np.ldexp(np.float32(1), exponent - emax)
                 assert scale.astype(ml_dtypes.float8_e8m0fnu).astype(np.float32) == scale
             if scale:
                 result[r, start : start + size] = cast(block / scale, element) * scale
