@@ -2,6 +2,7 @@
 
 - `Job`       everything the user chose for a run
 - `Addition`  more texts, added to a run later
+- `SiteSet`, `SiteChoice`, `widest`  sets of sites, what a user may ask for, and the most that may come of it
 """
 
 from __future__ import annotations
@@ -12,10 +13,16 @@ from typing import Any, Literal
 from engine.stored import build
 
 Detail = Literal["lean", "standard", "compat"]
-SiteSet = Literal["paper", "gemm", "all"]
+SiteSet = Literal["paper", "gemm", "paper+gemm", "all"]
+SiteChoice = Literal["auto", "paper", "gemm", "paper+gemm", "all"]
 Policy = Literal["raw", "bos", "chat"]
 Quant = Literal["off", "basic", "full"]
 Protocol = Literal["exact", "paper"]
+
+
+def widest(choice: SiteChoice) -> SiteSet:
+    """The largest set that a choice can come to: both for `auto`."""
+    return "paper+gemm" if choice == "auto" else choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,8 @@ class Job:
         dtype: `auto` (the checkpoint's), `bfloat16`, `float16` or `float32`.
         policy: how text becomes tokens: `raw` (no special tokens), `bos`, `chat`.
         seed: orders the samples.
-        sites: which sites are measured.
+        sites: which sites are measured. `auto` is resolved when the run begins, by what the statistics are timed to
+            cost, and the set it came to stands here from then on.
         vision: measure the vision tower of a multimodal model, too (it is silent on text).
         detail: which statistics are kept.
         quant: `basic` keeps calibration and evaluation samples apart, so that quantisers are judged on other samples
@@ -67,7 +75,7 @@ class Job:
     dtype: str = "auto"
     policy: Policy = "raw"
     seed: int = 42
-    sites: SiteSet = "paper"
+    sites: SiteChoice = "paper"
     vision: bool = False
     detail: Detail = "standard"
     quant: Quant = "basic"

@@ -15,11 +15,12 @@ from functools import partial
 import numpy as np
 import torch
 
-from corpus.batching import Batch, collate
+from corpus.batching import collate
 from engine.computing import computing
 from engine.duty import Duty
 from engine.effect.calibration import stored_site
 from engine.effect.replay import choose_stretches, replay
+from engine.forward import run_forward
 from engine.hooks import attach
 from engine.job import Job
 from engine.notable import Notable, NotableWatch
@@ -27,6 +28,7 @@ from engine.parts import Arrays, Parts
 from engine.preparation import Prepared
 from engine.recording import LONGEST_INTERVAL_SECONDS, TICK_SECONDS, Collected, RunRecorder, StorageError
 from engine.report.wording import counted
+from engine.session.costs import SPENT, Spent
 from engine.session.reader import SessionReader
 from engine.session.splits import SplitRecord
 from engine.sites.experts import ExpertRows
@@ -35,6 +37,7 @@ from engine.statistics.expert_meter import ExpertMeter
 from engine.statistics.local_errors import REPLAYED, REPLAYED_FULL
 from engine.statistics.meter import Meter
 from engine.statistics.totals import SiteTotals
+from engine.stopwatch import Stopwatch
 
 Batches = list[tuple[int, ...]]
 _log = logging.getLogger(__name__)
@@ -60,12 +63,16 @@ class Measurement:
         self._experts = ExpertMeter()
         self._squaring = Duty(SQUARING_SHARE, least=TICK_SECONDS, most=LONGEST_INTERVAL_SECONDS)
         self._setting_aside = Duty(1.0, least=0.0, most=0.0)
+        self._stopwatch = Stopwatch(prepared.device)
+        self._damage_seconds = 0.0
+        self._earlier = Spent()  # by the engines before this one
         self._hooks = ExitStack()
 
     def load(self, reader: SessionReader) -> None:
         """Continue from the last checkpoint of a session."""
         self._drained = reader.samples_done().tolist()
         self._watch.recall(reader.events())
+        self._earlier = Spent.from_json(reader.meta().raw.get(SPENT) or {})
         for site, totals in enumerate(reader.all_totals()):
             if totals is not None:
                 self._meter.load(site, totals)
@@ -98,6 +105,7 @@ class Measurement:
             found = replay(self.prepared, numbers, schemes, stretches, self._report_problem)
         self._parts.keep_local(found)
         tokens, seconds = counted(sum(one.size for one in stretches), "token"), time.monotonic() - started
+        self._damage_seconds += seconds
         if found:
             sites = counted(len(found), "site")
             self._recorder.event("run", f"damage by quantisers at {sites} measured on {tokens} in {seconds:.0f} s")
@@ -136,7 +144,9 @@ class Measurement:
         started = time.monotonic()
         batch = collate(self.prepared.tokenized, numbers)
         self._parts.begin_batch(numbers)
-        self._forward(batch)
+        with self._stopwatch.batch():
+            run_forward(self.prepared, batch, (self._meter, self._experts))
+            self._meter.end_batch()
         self._undrained.append(numbers)
         tokens = int(batch.lengths.sum())
         self._recorder.count(
@@ -206,11 +216,19 @@ class Measurement:
         """
         self._settle()
         self.tick(exact=True)
+        self._recorder.note(**{SPENT: self.spent.to_json()})
         self.checkpoint()
         self._settle()
         self._log_cost()
         if self._unsaved or self._parts.has_unsaved:
             raise StorageError(self._recorder.status.detail)
+
+    @property
+    def spent(self) -> Spent:
+        """Seconds of the whole run so far, those of earlier engines included."""
+        bookkeeping = self._recorder.ticks.spent + self._squaring.spent + self._setting_aside.spent
+        here = replace(self._stopwatch.spent(), bookkeeping=bookkeeping, damage=self._damage_seconds)
+        return self._earlier.plus(here)
 
     def _log_cost(self) -> None:
         recorder, seconds = self._recorder, max(self._recorder.status.running_seconds, 1e-9)
@@ -234,19 +252,6 @@ class Measurement:
             self._unsaved = []
             self._parts.saved()
 
-    def _forward(self, batch: Batch) -> None:
-        device = self.prepared.device
-        places = np.arange(batch.input_ids.shape[1])[None, :] < batch.lengths[:, None]
-        row, position = np.nonzero(places)
-        index = np.flatnonzero(places) if batch.padded else None
-        for meter in (self._meter, self._experts):
-            meter.begin_batch(index, batch.samples[row], position)
-        mask = torch.from_numpy(places.astype(np.int64)).to(device) if batch.padded else None
-        self.prepared.text_model(
-            input_ids=torch.from_numpy(batch.input_ids).to(device), attention_mask=mask, use_cache=False
-        )
-        self._meter.end_batch()
-
     def _new_meter(self, samples: int) -> Meter:
         sites = self.prepared.plan.sites
         meter = Meter(
@@ -261,10 +266,10 @@ class Measurement:
         return meter
 
     def _record(self, site: int, x: torch.Tensor, token_index: torch.Tensor | None = None, /) -> None:
-        self._meter.record(site, x, token_index)
+        self._stopwatch.around(x.device, partial(self._meter.record, site, x, token_index))
 
     def _record_experts(self, layer: int, rows: ExpertRows) -> None:
-        self._experts.record(layer, rows)
+        self._stopwatch.around(rows.tokens.device, partial(self._experts.record, layer, rows))
 
     @property
     def _report_problem(self) -> Callable[[int, str], None]:

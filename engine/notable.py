@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.analysis.convergence import has_converged, running_maximum
 from engine.analysis.emergence import find_emergence, hidden_profile
-from engine.analysis.maximum import place_label
+from engine.analysis.maximum import headline_sites, place_label
 from engine.analysis.nonfinite import live_alarm
 from engine.report.alarm import alarm_event
 from engine.report.wording import counted
@@ -26,8 +26,8 @@ from engine.statistics.totals import SiteTotals
 
 FP16_MAX = 65_504.0
 NOTABLE_GROWTH = 1.01  # a new M within one bf16 step of the old one is not news
-_GREW = re.compile(r"new maximum (\S+) at ")
-_CONVERGED = re.compile(r"converged: M = (\S+) since ")
+_GREW = re.compile(r"new (?:maximum|largest GEMM input) (\S+) at ")
+_CONVERGED = re.compile(r"converged: (?:M|largest GEMM input) = (\S+) since ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,9 @@ class NotableWatch:
 
     def __init__(self, plan: HookPlan) -> None:
         self._plan = plan
-        self._counted = np.array([site.counts_for_m for site in plan.sites])
+        self._counted = np.isin(np.arange(len(plan.sites)), headline_sites(plan))
+        has_m = any(site.counts_for_m for site in plan.sites)
+        self._what, self._grew = ("M", "maximum") if has_m else ("largest GEMM input", "largest GEMM input")
         self._maximum = 0.0
         self._converged = math.nan
         self._said: set[tuple[str, int | None]] = set()
@@ -88,7 +90,7 @@ class NotableWatch:
             return []
         self._converged = _number(text)
         at = found.points[-1].tokens
-        said = f"converged: M = {text} since {at:,} of {found.tokens:,} tokens"
+        said = f"converged: {self._what} = {text} since {at:,} of {found.tokens:,} tokens"
         return [Notable("convergence", said, None)]
 
     def _new_maximum(self, magnitude: NDArray[np.float64]) -> list[Notable]:
@@ -97,7 +99,7 @@ class NotableWatch:
         if value <= self._maximum * NOTABLE_GROWTH:
             return []
         self._maximum = value
-        return [Notable("maximum", f"new maximum {value:,.6g} at {self._plan.sites[site].name}", site)]
+        return [Notable("maximum", f"new {self._grew} {value:,.6g} at {self._plan.sites[site].name}", site)]
 
     def _emergence(self, magnitude: NDArray[np.float64]) -> list[Notable]:
         """The layer where the hidden state jumps; said again only if more tokens move it to another."""

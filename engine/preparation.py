@@ -19,7 +19,7 @@ from corpus.cache import tokenize_cached
 from corpus.reading import load_corpus
 from corpus.samples import Corpus
 from corpus.tokenization import TokenizedCorpus
-from engine.job import Addition, Job
+from engine.job import Addition, Job, widest
 from engine.loading.load import LoadedModel, load_model
 from engine.loading.progress import LoadProgress
 from engine.sites.check import self_check
@@ -81,7 +81,7 @@ def prepare(job: Job, report: Report, additions: Sequence[Addition] = (), *, mea
         corpus = _joined(corpus, load_corpus(addition.corpus, limit=addition.samples, seed=job.seed))
     loaded = load_model(job, report)
     report(LoadProgress("finding the sites"))
-    plan = self_check(loaded.model, find_sites(loaded.model, job.sites, vision=job.vision))
+    plan = self_check(loaded.model, find_sites(loaded.model, widest(job.sites), vision=job.vision))
     tokenized = tokenize_cached(
         corpus,
         loaded.tokenizer,

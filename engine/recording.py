@@ -213,6 +213,13 @@ class RunRecorder:
         self.thread_seconds += time.thread_time() - worked
         return ""
 
+    def note(self, **values: Any) -> None:
+        """Keep JSON values among the session's meta entries; a full disk is logged, as with a tick."""
+        try:
+            self._writer.set_meta(**values)
+        except sqlite3.OperationalError as error:
+            _log.warning("%s not written: %s", ", ".join(values), error)
+
     def event(self, kind: str, text: str, site: int | None = None) -> None:
         """Record something that mattered."""
         _log.info("%s: %s", kind, text)

@@ -9,12 +9,14 @@ import gc
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from corpus.samples import CorpusError
+from engine.choosing import choose_sites
 from engine.commands import RunDesk, StopRequested, refuse_the_rest, signals_as_stop
 from engine.heartbeat import Heartbeat
 from engine.job import Addition, Job
@@ -24,6 +26,7 @@ from engine.measuring import Measurement
 from engine.memory import is_out_of_memory, split_batches
 from engine.preparation import Prepared, extend, prepare
 from engine.recording import RunRecorder, StorageError
+from engine.report.costs import choice_words
 from engine.report.wording import counted
 from engine.restoring import (
     ADDITIONS,
@@ -33,6 +36,7 @@ from engine.restoring import (
     recorded_split,
     write_inputs,
 )
+from engine.session.costs import CHOICE
 from engine.session.library import log_path
 from engine.session.reader import SessionReader
 from engine.session.rights import Rights, RightsError, asked_rights, require
@@ -83,6 +87,8 @@ def _run_safely(
         require(job, asked_rights(job) if rights is None else rights, path)
         with signals_as_stop(desk):
             prepared = _prepare(job, reader, recorder, desk)
+            if job.sites == "auto":
+                prepared, job = _choose_sites(prepared, job, recorder, desk)
             _Loop(job, prepared, reader, writer, recorder, desk).run()
         return 0 if recorder.end("finished") else 1
     except StopRequested:
@@ -111,6 +117,16 @@ def _prepare(job: Job, reader: SessionReader, recorder: RunRecorder, desk: RunDe
         raise
     except Exception as error:
         raise classify(error, job.model) from error
+
+
+def _choose_sites(prepared: Prepared, job: Job, recorder: RunRecorder, desk: RunDesk) -> tuple[Prepared, Job]:
+    """Settle what `auto` is, and write it into the file, so that a resumed run never decides again."""
+    _reporting(recorder, desk)(LoadProgress("timing the statistics"))
+    prepared, choice = choose_sites(prepared, job)
+    job = replace(job, sites=choice.sites)
+    recorder.note(**{"job": job.to_json(), CHOICE: choice.to_json()})
+    recorder.event("sites", choice_words(choice))
+    return prepared, job
 
 
 def _reporting(recorder: RunRecorder, desk: RunDesk) -> Callable[[LoadProgress], None]:

@@ -3,6 +3,9 @@
 - `FP16_LIMIT`, `E4M3_LIMIT`  largest finite magnitudes
 - `Maximum`       M with its plateau and headroom
 - `find_maximum`  from per-site magnitudes, final or live
+- `headline_sites`  the sites it is taken over
+- `find_largest_input`  the same of the GEMM inputs
+- `without_m`     why a run has no M, in words
 - `place_label`   sites in words, `L11 mlp_output, L11-L26 hidden`
 - `headroom_bits` how many times a magnitude can double before a limit
 - `bf16_step`     distance between neighbouring bfloat16 numbers
@@ -27,7 +30,7 @@ _BF16_FRACTION_BITS = 7
 
 @dataclass(frozen=True, slots=True)
 class Maximum:
-    """The largest |x| over the sites that count for M.
+    """The largest |x| over the sites that count for M; over the GEMM inputs where those alone were measured.
 
     Attributes:
         magnitude: M.
@@ -41,6 +44,7 @@ class Maximum:
         overflows_fp16: M > 65,504, or some site holds NaN or infinity: those count as beyond every limit.
         overflows_e4m3: M > 448, or the same: an unscaled e4m3 cast saturates.
         excluded_sites: how many sites of the plan hold NaN or infinity; `magnitude` is over the finite elements.
+        is_m: False for the largest GEMM input, which is no M.
     """
 
     magnitude: float
@@ -54,6 +58,12 @@ class Maximum:
     overflows_fp16: bool
     overflows_e4m3: bool
     excluded_sites: int = 0
+    is_m: bool = True
+
+    @property
+    def name(self) -> str:
+        """`M`, or what it is instead in a run without the paper's sites."""
+        return "M" if self.is_m else "largest GEMM input"
 
 
 def find_maximum(
@@ -70,8 +80,34 @@ def find_maximum(
     Returns:
         None before the first number, and where no site that counts has a finite element.
     """
-    seen = [i for i, site in enumerate(plan.sites[: len(magnitudes)]) if site.counts_for_m]
-    seen = [i for i in seen if not math.isnan(magnitudes[i])]
+    return _largest(plan, headline_sites(plan), magnitudes, dtype, excluded_sites)
+
+
+def headline_sites(plan: HookPlan) -> tuple[int, ...]:
+    """Numbers of the sites that count for M; of the GEMM inputs where the plan has none of those."""
+    counted = tuple(i for i, site in enumerate(plan.sites) if site.counts_for_m)
+    return counted or tuple(i for i, site in enumerate(plan.sites) if site.is_input)
+
+
+def find_largest_input(
+    plan: HookPlan, magnitudes: NDArray[np.float64], dtype: str, excluded_sites: int = 0
+) -> Maximum | None:
+    """The largest |x| that a matrix product reads; None where no such site has a number. Arguments as above."""
+    inputs = [i for i, site in enumerate(plan.sites) if site.is_input]
+    return _largest(plan, inputs, magnitudes, dtype, excluded_sites)
+
+
+def without_m(plan: HookPlan, sites: str) -> str:
+    """One sentence for a run whose sites, `--sites` of this name, do not count for M; empty for every other."""
+    if any(site.counts_for_m for site in plan.sites):
+        return ""
+    return f"M is over the paper's sites, which this run did not measure (--sites {sites})"
+
+
+def _largest(
+    plan: HookPlan, sites: Iterable[int], magnitudes: NDArray[np.float64], dtype: str, excluded_sites: int
+) -> Maximum | None:
+    seen = [i for i in sites if i < len(magnitudes) and not math.isnan(magnitudes[i])]
     if not seen:
         return None
     first = max(seen, key=lambda i: (magnitudes[i], -i))
@@ -90,6 +126,7 @@ def find_maximum(
         overflows_fp16=top > FP16_LIMIT or excluded_sites > 0,
         overflows_e4m3=top > E4M3_LIMIT or excluded_sites > 0,
         excluded_sites=excluded_sites,
+        is_m=plan.sites[first].counts_for_m,
     )
 
 

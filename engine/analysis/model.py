@@ -29,13 +29,14 @@ from engine.analysis.convergence import (
 from engine.analysis.coverage import LayerCoverage, expert_coverage
 from engine.analysis.emergence import Emergence, find_emergence, hidden_profile, positive_profile
 from engine.analysis.lacking import not_measured
-from engine.analysis.maximum import Maximum, find_maximum
+from engine.analysis.maximum import Maximum, find_largest_input, find_maximum, headline_sites
 from engine.analysis.nonfinite import Alarm, find_alarm
 from engine.analysis.published import Standing, protocol_differences, standing
 from engine.analysis.site import SiteSummary, summarise
 from engine.analysis.structure import TopStructure, hot_sites, top_structure
 from engine.analysis.threads import Level, Thread, find_threads
 from engine.job import Job
+from engine.session.costs import CHOICE, SPENT, SitesChoice, Spent
 from engine.session.reader import SessionReader
 from engine.session.records import Status
 from engine.sites.site import HookPlan
@@ -79,11 +80,12 @@ class ModelSummary:
         created: Unix time.
         provenance, corpus: as the session describes them.
         plan: the hook plan; None before the engine has looked at the model.
-        dtype: activation dtype of the sites that count for M, or of the first where none of those has a finite
+        dtype: activation dtype of the sites that `maximum` is over, or of the first where none of those has a finite
             element; empty before the first number.
         samples, tokens: measured by the last checkpoint.
         sites: one per site of the plan, None where nothing was seen.
-        maximum: M; None before the first number.
+        maximum: M, or the largest GEMM input of a run without the paper's sites; None before the first number.
+        largest_input: the largest of the GEMM inputs; None where none was measured.
         signed_maximum: the element itself; NaN without one.
         peak: its address.
         passes_layer_median, passes_token_median: whether a hidden site passes Sun's criterion; None if unknown, as
@@ -92,16 +94,18 @@ class ModelSummary:
         emergence, emergence_compat: from |x|, and from positive maxima alone.
         profile: (layer, a_l) of the hidden states.
         threads: largest first.
-        convergence, categories, bootstrap: from the per-sample maxima of the sites that count for M.
+        convergence, categories, bootstrap: from the per-sample maxima of the sites that `maximum` is over.
         structure: of the five largest at M's site.
         hot_sites: numbers of the sites that reach 0.9 M.
-        standing: among the published checkpoints; None before the first number.
+        standing: among the published checkpoints; None without M.
         differences: what was measured differently from the paper.
         nonfinite_sites: numbers of the sites that saw NaN or infinity.
         alarm: the first of those elements in the order of a forward; None where all were finite.
         alarm_at: its address; None without one.
         experts: coverage of every tapped MoE layer; empty for dense models and for runs without expert sites.
         not_measured: what the session does not hold, as one of an earlier version does not: a few words each.
+        choice: what `--sites auto` came to; None where the sites were named.
+        spent: what the statistics took; None before a run's end, and in older sessions.
     """
 
     job: Job
@@ -116,6 +120,7 @@ class ModelSummary:
     tokens: int
     sites: tuple[SiteSummary | None, ...]
     maximum: Maximum | None
+    largest_input: Maximum | None
     signed_maximum: float
     peak: Address | None
     passes_layer_median: bool | None
@@ -137,7 +142,9 @@ class ModelSummary:
     experts: tuple[LayerCoverage, ...]
     alarm: Alarm | None
     alarm_at: Address | None
-    not_measured: tuple[str, ...] = ()
+    not_measured: tuple[str, ...]
+    choice: SitesChoice | None
+    spent: Spent | None
 
 
 def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
@@ -156,7 +163,9 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
         lacking = not_measured(of_sites, [one.missing for one in of_experts.values()], *([one] for one in parts))
         labels = reader.sample_labels()
         status = reader.status()
-        maximum = _maximum(plan, sites)
+        dtype = _dtype(plan, sites)
+        excluded = sum(1 for s in sites if s and s.nonfinite and s.nonfinite.count)
+        maximum = find_maximum(plan, _column(sites, "magnitude"), dtype, excluded) if plan else None
         entry = _peak_entry(sites, maximum)
         peak = find_address(reader, *entry[1:]) if entry else None
         alarm = _alarm(plan, sites)
@@ -172,11 +181,12 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
         provenance=meta.provenance,
         corpus=meta.corpus,
         plan=plan,
-        dtype=maximum.dtype if maximum else next((s.dtype for s in sites if s), ""),
+        dtype=dtype,
         samples=len(done),
         tokens=int(tokens[done].sum()),
         sites=tuple(sites),
         maximum=maximum,
+        largest_input=find_largest_input(plan, magnitudes, dtype) if plan else None,
         signed_maximum=entry[0] if entry else math.nan,
         peak=peak,
         passes_layer_median=_any_hidden(plan, sites, "sun_layer"),
@@ -192,13 +202,15 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
         bootstrap=bootstrap(sample_max[done], [categories[i] for i in done], bootstrap_sizes(len(done))),
         structure=_structure(sites, maximum),
         hot_sites=hot_sites(plan, magnitudes, maximum.magnitude) if plan and maximum else (),
-        standing=standing(maximum.magnitude) if maximum else None,
+        standing=standing(maximum.magnitude) if maximum and maximum.is_m else None,
         differences=protocol_differences(meta.job, maximum.dtype, len(done)) if maximum else (),
         nonfinite_sites=tuple(i for i, s in enumerate(sites) if s and s.nonfinite and s.nonfinite.count),
         experts=experts,
         alarm=alarm,
         alarm_at=alarm_at,
         not_measured=lacking,
+        choice=SitesChoice.from_json(meta.raw[CHOICE]) if meta.raw.get(CHOICE) else None,
+        spent=Spent.from_json(meta.raw[SPENT]) if meta.raw.get(SPENT) else None,
     )
 
 
@@ -228,6 +240,7 @@ def _read_sites(
     """Summaries of all sites, the hidden states' levels, and per-sample maxima over the sites that count for M."""
     sites: list[SiteSummary | None] = []
     levels: list[Level] = []
+    headline = frozenset(headline_sites(plan)) if plan else frozenset()
     sample_max = np.full(max((row[0] + 1 for row in reader.sample_labels()), default=0), np.nan)
     for site, totals in zip(plan.sites if plan else (), reader.iter_totals(), strict=True):
         summary = summarise(totals) if totals is not None else None
@@ -236,7 +249,7 @@ def _read_sites(
             continue
         if visit is not None:
             visit(len(sites) - 1, totals)
-        if site.counts_for_m:
+        if len(sites) - 1 in headline:
             sample_max = np.fmax(sample_max, _padded(totals, len(sample_max)))
         if site.component == "hidden" and site.layer is not None and totals.has("top"):
             levels.append(Level(site.layer, totals.top, summary.sun_layer.threshold))
@@ -249,15 +262,6 @@ def _padded(totals: SiteTotals, samples: int) -> NDArray[np.float64]:
     return found
 
 
-def _maximum(plan: HookPlan | None, sites: Sequence[SiteSummary | None]) -> Maximum | None:
-    if plan is None:
-        return None
-    counted = [s.dtype for site, s in zip(plan.sites, sites, strict=True) if s and site.counts_for_m]
-    dtype = Counter(counted).most_common(1)[0][0] if counted else ""
-    excluded = sum(1 for s in sites if s and s.nonfinite and s.nonfinite.count)
-    return find_maximum(plan, _column(sites, "magnitude"), dtype, excluded)
-
-
 def _alarm(plan: HookPlan | None, sites: Sequence[SiteSummary | None]) -> Alarm | None:
     if plan is None:
         return None
@@ -265,6 +269,10 @@ def _alarm(plan: HookPlan | None, sites: Sequence[SiteSummary | None]) -> Alarm 
     counts = np.array([one.count if one else 0 for one in found])
     nan = np.array([one.nan if one else 0 for one in found])
     return find_alarm(plan, counts, nan, [(n.sample, n.position, n.channel) if n else (-1, -1, -1) for n in found])
+def _dtype(plan: HookPlan | None, sites: Sequence[SiteSummary | None]) -> str:
+    """Of most of the sites that M is over, else of the first; empty before the first number."""
+    counted = [one.dtype for number in headline_sites(plan) if (one := sites[number])] if plan else []
+    return Counter(counted).most_common(1)[0][0] if counted else next((s.dtype for s in sites if s), "")
 
 
 def _peak_entry(sites: Sequence[SiteSummary | None], maximum: Maximum | None) -> tuple[float, int, int, int] | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import get_args
 
+from engine.job import SiteChoice
 from engine.loading.errors import LoadError
 from engine.sites.dry import plan_from_config
 from engine.sites.errors import SiteError
@@ -15,7 +17,7 @@ def main() -> int:
     """Print the plan; returns the exit code: 0 printed, 1 the model cannot be planned, 2 called wrongly."""
     parser = argparse.ArgumentParser(prog="maxact-tui plan")
     parser.add_argument("model", help="hub id, folder or GGUF file")
-    parser.add_argument("--sites", choices=("paper", "gemm", "all"), default="all")
+    parser.add_argument("--sites", choices=get_args(SiteChoice), default="auto")
     parser.add_argument("--vision", action="store_true", help="also the blocks of a vision tower")
     parser.add_argument("--trust-remote-code", action="store_true", help="run model code from the repository")
     wanted = parser.parse_args()

@@ -16,6 +16,7 @@ from engine.sites.backbone import Backbone, find_backbone
 from engine.sites.branches import FeedForward, find_feed_forwards, find_gate, find_mixers, find_post_norms
 from engine.sites.errors import SiteError
 from engine.sites.exceptions import FamilyRule, rule_for
+from engine.sites.experts import EXPERT_COMPONENTS
 from engine.sites.gemms import GemmGroup, can_tap, find_gemms, outer_gemms
 from engine.sites.modules import child, walk
 from engine.sites.placement import quantised_note
@@ -34,6 +35,8 @@ from engine.sites.vision import vision_sites
 _SETS: dict[str, frozenset[str]] = {
     "paper": frozenset(PAPER_COMPONENTS + POST_NORM_COMPONENTS),
     "gemm": frozenset(GEMM_COMPONENTS),
+    # Without the insides of experts: reading those needs an experts implementation of our own, and is asked for.
+    "paper+gemm": frozenset(COMPONENTS) - EXPERT_COMPONENTS,
     "all": frozenset(COMPONENTS),
 }
 _ORDER = {component: index for index, component in enumerate(COMPONENTS)}
@@ -91,7 +94,8 @@ def find_sites(model: nn.Module, site_set: SiteSet = "paper", *, vision: bool = 
 
     Args:
         model: a transformers model, with weights or on the meta device.
-        site_set: `paper` (with post-norms), `gemm` (matrix-product inputs and experts) or `all`.
+        site_set: `paper` (with post-norms), `gemm` (matrix-product inputs and experts), `paper+gemm` (both, without
+            the insides of experts) or `all`.
         vision: also the blocks of a vision tower, which text alone never reaches.
 
     Returns:

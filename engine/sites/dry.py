@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from corpus.network import transport_error
-from engine.job import Job, SiteSet
+from engine.job import Job, SiteChoice, widest
 from engine.loading.architecture import auto_class, read_config
 from engine.loading.environment import hub_offline, prepare_environment
 from engine.loading.errors import classify
 from engine.loading.progress import Reporter
 from engine.loading.quantized import quant_plan
 from engine.loading.resolve import resolve
+from engine.report.costs import AUTO_NOTE
 from engine.sites.site import HookPlan
 
 _LOOKUP_SECONDS = 6.0
@@ -24,14 +25,14 @@ _DRY = "made from the configuration alone: nothing was run, so nothing is proven
 
 
 def plan_from_config(
-    model: str, trust_remote_code: bool = False, site_set: SiteSet = "all", *, vision: bool = False
+    model: str, trust_remote_code: bool = False, sites: SiteChoice = "all", *, vision: bool = False
 ) -> HookPlan:
     """The hook plan of a model whose weights are not here.
 
     Args:
         model: hub id, folder or GGUF file, as for a run.
         trust_remote_code: run model code from the repository; without it such a model is refused.
-        site_set: which sites are planned.
+        sites: which sites are planned; of `auto` the most that a run may measure, with a note.
         vision: also the blocks of a vision tower.
 
     Returns:
@@ -57,8 +58,9 @@ def plan_from_config(
         if found is error:
             raise
         raise found from error
-    plan = find_sites(empty, site_set, vision=vision)
-    return replace(plan, notes=(*plan.notes, *quant_plan(config, model).notes, _DRY))
+    plan = find_sites(empty, widest(sites), vision=vision)
+    chosen = (AUTO_NOTE,) if sites == "auto" else ()
+    return replace(plan, notes=(*plan.notes, *quant_plan(config, model).notes, _DRY, *chosen))
 
 
 def _read(job: Job) -> Any:

@@ -121,7 +121,7 @@ def _coverage(plan: HookPlan) -> str:
     if not total:
         return "no matrix products found in the text model"
     if not covered:
-        return f"inputs of matrix products are not measured ({_size(total)} parameters); --sites gemm or all does"
+        return f"inputs of matrix products are not measured ({_size(total)} parameters); every other --sites does"
     share = "all" if covered == total else f"{covered / total:.1%}"
     return f"matrix products covered: {_size(covered)} of {_size(total)} parameters ({share})"
 

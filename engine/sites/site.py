@@ -35,6 +35,7 @@ GEMM_COMPONENTS = (
     "other_input",
     "lm_head_input",
 )
+INPUT_COMPONENTS = frozenset(GEMM_COMPONENTS) - {"expert_gate"}
 COMPONENTS = (
     "embedding",
     "attn_input",
@@ -104,6 +105,11 @@ class Site:
     def counts_for_m(self) -> bool:
         """Whether M, the largest |x| of the model, is taken over this site (gates, logits and inputs are not)."""
         return self.component in M_COMPONENTS
+
+    @property
+    def is_input(self) -> bool:
+        """Whether a matrix product reads it: what W8A8 quantises."""
+        return self.component in INPUT_COMPONENTS
 
 
 @dataclass(frozen=True, slots=True)

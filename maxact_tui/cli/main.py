@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
+from engine.job import SiteChoice
 from maxact_tui.bugs import report_bug
 from maxact_tui.cli import effect as cli_effect
 from maxact_tui.cli import screen as cli_screen
@@ -215,7 +216,7 @@ def corpus_show(
 def plan(
     model: Annotated[str, Parameter(help="A hub id, a local folder or a GGUF file.")],
     *,
-    sites: Annotated[Literal["paper", "gemm", "all"], Parameter(help="Which sites, as for a run.")] = "paper",
+    sites: Annotated[SiteChoice, Parameter(help="Which sites, as for a run.")] = "auto",
     vision: Annotated[bool, Parameter(negative=(), help="The vision tower, too.")] = False,
     trust_remote_code: Annotated[bool, Parameter(negative=(), help="Run model code of the repository.")] = False,
 ) -> int:

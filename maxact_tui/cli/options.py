@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter, validators
 
-from engine.job import Job, Policy
+from engine.job import Job, Policy, SiteChoice
 
 FAIL_ON_HELP = (
     "Exit with 1, and a line for each, if one of these holds at any site: nonfinite, overflow (of fp16), massive; m,"
@@ -58,9 +58,14 @@ class RunOptions:
     ] = None
     seed: Annotated[int, Parameter(group=WHAT, help="Fixes the choice and the order of samples.")] = 42
     sites: Annotated[
-        Literal["paper", "gemm", "all"],
-        Parameter(group=WHAT, help="Residual stream and branches, the inputs of matrix products, or both."),
-    ] = "paper"
+        SiteChoice,
+        Parameter(
+            group=WHAT,
+            help="`paper`: residual stream and branches; `gemm`: inputs of matrix products, which W8A8 quantises;"
+            " `paper+gemm`: both; `all`: the insides of experts, too; `auto`: both, unless timing the loaded model"
+            " shows them to be dear.",
+        ),
+    ] = "auto"
     vision: Annotated[
         bool, Parameter(group=WHAT, negative=(), help="Hook the vision tower of a multimodal model, too.")
     ] = False

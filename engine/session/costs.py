@@ -1,0 +1,122 @@
+"""What the statistics cost, as a session keeps it: the estimate its sites were chosen by, and what was spent.
+
+- `Trial`, `SitesChoice`  which sites a run of `--sites auto` took, and what that was measured to cost beforehand
+- `decide`                whether the GEMM inputs are measured beside the paper's sites, from what a trial has shown
+- `Spent`                 seconds of a run: of the model alone, of the statistics, of quantising blocks again
+- `CHOICE`, `SPENT`       their places among a session's meta entries
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from engine.job import SiteSet
+
+CHOICE, SPENT = "sites_choice", "cost"
+SLOWDOWN_LIMIT: Final = 0.5
+"""GEMM inputs are taken while the statistics of all sites take at most so much of the forward pass's own time."""
+SHORT_SECONDS: Final = 60.0
+"""They are taken, too, where all statistics of the whole run take no longer than this, however small the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One warm batch with and without the hooks of a set of sites, the fastest of some alternating turns.
+
+    Attributes:
+        sites: how many were hooked.
+        tokens: of the batch.
+        bare_seconds: its forward pass without hooks.
+        hooked_seconds: its forward pass with all of their statistics.
+        run_tokens: of the whole run.
+    """
+
+    sites: int
+    tokens: int
+    bare_seconds: float
+    hooked_seconds: float
+    run_tokens: int
+
+    @property
+    def slowdown(self) -> float:
+        """The statistics' time over the bare forward pass's; 0.2 is a fifth longer. Never below 0."""
+        return max(self.hooked_seconds / max(self.bare_seconds, 1e-9) - 1, 0.0)
+
+    @property
+    def added_seconds(self) -> float:
+        """What the statistics would add to the whole run."""
+        return max(self.hooked_seconds - self.bare_seconds, 0.0) * self.run_tokens / max(self.tokens, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class SitesChoice:
+    """What `auto` came to.
+
+    Attributes:
+        sites: the set that is measured.
+        trial: of that set; None where nothing could be timed.
+        refused: of the paper's sites and the GEMM inputs together, where they were found too dear.
+    """
+
+    sites: SiteSet
+    trial: Trial | None
+    refused: Trial | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dict; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SitesChoice:
+        """Read what `to_json` wrote."""
+        trials = {name: Trial(**data[name]) if data.get(name) else None for name in ("trial", "refused")}
+        return cls(data["sites"], **trials)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds of a run so far, over all its engines.
+
+    Attributes:
+        model: of timed batches, without the statistics.
+        statistics: of the same batches, in the hooks.
+        bookkeeping: of ticks, and of setting checkpoints aside.
+        damage: of computing blocks again, once, after the evaluation samples.
+    """
+
+    model: float = 0.0
+    statistics: float = 0.0
+    bookkeeping: float = 0.0
+    damage: float = 0.0
+
+    @property
+    def slowdown(self) -> float:
+        """The statistics' time over the model's own, as `Trial.slowdown`; NaN before the first batch."""
+        return self.statistics / self.model if self.model > 0 else float("nan")
+
+    def plus(self, other: Spent) -> Spent:
+        """Both together."""
+        return Spent(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+    def to_json(self) -> dict[str, float]:
+        """A JSON-ready dict; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, float]) -> Spent:
+        """Read what `to_json` wrote, ignoring fields of a newer version."""
+        return cls(**{name: float(data[name]) for name in cls.__dataclass_fields__ if name in data})
+
+
+def decide(both: Trial | None) -> SiteSet:
+    """`paper+gemm` if measuring both is cheap enough, by share or by what it adds to the run, else `paper`.
+
+    Args:
+        both: a trial of both; None where it could not be made.
+    """
+    if both is None:
+        return "paper"
+    is_cheap = both.slowdown <= SLOWDOWN_LIMIT or both.added_seconds <= SHORT_SECONDS
+    return "paper+gemm" if is_cheap else "paper"
