@@ -27,13 +27,13 @@ from engine.preparation import Prepared
 from engine.session.costs import SitesChoice, Trial, decide
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
-from engine.sites.site import HookPlan
 from engine.statistics.meter import Meter
 
 TRIAL_TOKENS: Final = {"cpu": 256, "cuda": 16_384}
 """A CPU computes a share of so many tokens as of thousands; a GPU is only busy with a whole batch."""
+TRIAL_SHARE: Final = 32  # a trial takes at least four passes: no more than an eighth of a short run
 TURNS: Final = 3
-ENOUGH_SECONDS: Final = 4.0
+ENOUGH_SECONDS: Final = 2.0
 _log = logging.getLogger(__name__)
 
 Timer = Callable[[Prepared, Job], Trial | None]
@@ -61,8 +61,9 @@ def choose_sites(prepared: Prepared, job: Job, timer: Timer | None = None) -> tu
 
 def time_trial(prepared: Prepared, job: Job) -> Trial | None:
     """Time a small batch with and without the statistics of the plan; None if it does not fit in memory."""
-    tokens = min(TRIAL_TOKENS.get(prepared.device.type, TRIAL_TOKENS["cuda"]), prepared.batches.token_budget)
     lengths = prepared.tokenized.lengths
+    most = TRIAL_TOKENS.get(prepared.device.type, TRIAL_TOKENS["cuda"])
+    tokens = min(most, prepared.batches.token_budget, int(lengths.sum()) // TRIAL_SHARE)
     rows = trial_rows(prepared.batches.batches, lengths, tokens)
     if not rows:
         return None
@@ -79,7 +80,7 @@ def time_trial(prepared: Prepared, job: Job) -> Trial | None:
 
 
 def _time_batch(prepared: Prepared, job: Job, batch: Batch) -> tuple[float, float]:
-    plan: HookPlan = prepared.plan
+    plan = prepared.plan
     census = [site.counts_for_m for site in plan.sites]
     samples = len(prepared.corpus.samples)
     meter = Meter(len(census), samples, job.detail, job.backend, census, _log_problem)

@@ -147,7 +147,7 @@ def compare(
     """
     if len(summaries) < 2 or len(names) != len(summaries):
         raise ValueError("a comparison needs two or more sessions, and a name for each")
-    magnitudes = tuple(s.maximum.magnitude if s.maximum else math.nan for s in summaries)
+    magnitudes = tuple(s.maximum.magnitude if s.maximum and s.maximum.is_m else math.nan for s in summaries)
     ratios = tuple(_ratio(m, magnitudes[0]) for m in magnitudes)
     measured = [*stabilities, *[None] * (len(summaries) - len(stabilities))]
     limits = tuple(

@@ -86,6 +86,7 @@ class ModelSummary:
         sites: one per site of the plan, None where nothing was seen.
         maximum: M, or the largest GEMM input of a run without the paper's sites; None before the first number.
         largest_input: the largest of the GEMM inputs; None where none was measured.
+        input_peak: its address.
         signed_maximum: the element itself; NaN without one.
         peak: its address.
         passes_layer_median, passes_token_median: whether a hidden site passes Sun's criterion; None if unknown, as
@@ -121,6 +122,7 @@ class ModelSummary:
     sites: tuple[SiteSummary | None, ...]
     maximum: Maximum | None
     largest_input: Maximum | None
+    input_peak: Address | None
     signed_maximum: float
     peak: Address | None
     passes_layer_median: bool | None
@@ -170,6 +172,9 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
         peak = find_address(reader, *entry[1:]) if entry else None
         alarm = _alarm(plan, sites)
         alarm_at = find_address(reader, alarm.sample, alarm.position, alarm.channel) if alarm else None
+        largest_input = find_largest_input(plan, _column(sites, "magnitude"), dtype, excluded) if plan else None
+        input_entry = _peak_entry(sites, largest_input)
+        input_peak = find_address(reader, *input_entry[1:]) if input_entry else None
     tokens, categories = _by_number(labels, len(sample_max))
     magnitudes = _column(sites, "magnitude")
     profile = hidden_profile(plan, magnitudes) if plan else []
@@ -186,7 +191,8 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
         tokens=int(tokens[done].sum()),
         sites=tuple(sites),
         maximum=maximum,
-        largest_input=find_largest_input(plan, magnitudes, dtype) if plan else None,
+        largest_input=largest_input,
+        input_peak=input_peak,
         signed_maximum=entry[0] if entry else math.nan,
         peak=peak,
         passes_layer_median=_any_hidden(plan, sites, "sun_layer"),

@@ -173,6 +173,7 @@ def _convergence(source: Source) -> Chart | None:
     whole = source.summary.convergence
     if not whole.points:
         return None
+    name = source.summary.maximum.name if source.summary.maximum is not None else "M"
     made, axes = figure(7, 3)
     axes.step(
         [p.tokens for p in whole.points] + [whole.tokens],
@@ -187,9 +188,9 @@ def _convergence(source: Source) -> Chart | None:
                 [p.magnitude for p in points] + [one.convergence.magnitude],
                 where="post", color=series(number), linewidth=1, label=f" {printable(one.category, 24)}",
             )  # fmt: skip
-    _finish(axes, "tokens (of all, or of the category)", "running M", log=False)
+    _finish(axes, "tokens (of all, or of the category)", f"running {name}", log=False)
     return Chart(
-        "Has M converged?",
+        f"Has {name} converged?",
         inline_svg(made, "Running maximum against the tokens seen"),
         "The running maximum in run order; a curve that still rises at its end has not converged.",
     )
@@ -222,7 +223,7 @@ def _quantisers(source: Source) -> Chart | None:
 
 def _published(source: Source) -> Chart | None:
     found = source.summary.maximum
-    if found is None or found.magnitude <= 0:
+    if found is None or not found.is_m or found.magnitude <= 0:
         return None
     rows = sorted(
         [(row.magnitude, row.name, False) for row in published()]

@@ -198,17 +198,19 @@ def findings(found: Comparison, sources: Sequence[Source]) -> tuple[tuple[str, .
     """What came out, a row for each finding and a cell for each session."""
     words = {True: "yes", False: "no", None: "not known"}
     summaries = [source.summary for source in sources]
+    with_m = [s.maximum if s.maximum and s.maximum.is_m else None for s in summaries]
     rows = [
         ("M", *(exact(m) for m in found.magnitudes)),
         (over_first(found), *(ratio_text(r, n) for r, n in zip(found.ratios, found.is_noise, strict=True))),
-        ("at", *(s.maximum.label if s.maximum else "–" for s in summaries)),
+        ("at", *(one.label if one else "–" for one in with_m)),
         ("massive by layer median", *(words[s.passes_layer_median] for s in summaries)),
         ("massive by token median", *(words[s.passes_token_median] for s in summaries)),
         ("emergence", *(verdict(s.emergence) for s in summaries)),
         ("largest step", *(largest_step(s.emergence) for s in summaries)),
         ("channels of threads", *(", ".join(map(str, channels[:6])) or "none" for channels in found.channels)),
-        ("bits below float16", *(short(s.maximum.fp16_headroom_bits) if s.maximum else "–" for s in summaries)),
         *_nonfinite_rows(summaries),
+        ("bits below float16", *(short(one.fp16_headroom_bits) if one else "–" for one in with_m)),
+        *_inputs(summaries),
         ("sites no other has", *(str(len(only)) for only in found.only_in)),
     ]
     return tuple(rows)
@@ -220,6 +222,14 @@ def _nonfinite_rows(summaries: Sequence[ModelSummary]) -> list[tuple[str, ...]]:
         return []
     said = (alarm_line(s.alarm, s.plan) if s.alarm and s.plan else "none" for s in summaries)
     return [("NaN or infinity", *said)]
+
+
+def _inputs(summaries: Sequence[ModelSummary]) -> list[tuple[str, ...]]:
+    """The largest GEMM input of each session; nothing where none has measured any."""
+    found = [s.largest_input for s in summaries]
+    if not any(found):
+        return []
+    return [("largest GEMM input", *(f"{exact(one.magnitude)} at {one.label}" if one else "–" for one in found))]
 
 
 def over_first(found: Comparison) -> str:

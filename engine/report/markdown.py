@@ -12,6 +12,7 @@ import math
 
 from engine.naming import corpus_name
 from engine.report.effects import effect_notes, effect_table
+from engine.report.headline import no_m_words
 from engine.report.sentences import DEFINITIONS, caveats, facts, nonfinite, paragraph, standing_lines
 from engine.report.source import Source
 from engine.report.tables import (
@@ -88,8 +89,10 @@ def _card_yaml(source: Source) -> list[str]:
     peak, growth = summary.peak, summary.emergence
     fields: list[tuple[str, object]] = [("partial", summary.is_partial)]
     if found is not None:
+        if not found.is_m:
+            fields.append(("note", no_m_words(summary)))
         fields += [
-            ("magnitude", found.magnitude),
+            ("magnitude" if found.is_m else "largest_gemm_input", found.magnitude),
             ("value", summary.signed_maximum),
             ("location", found.label),
             ("fp16_headroom_bits", round(found.fp16_headroom_bits, 2)),
@@ -98,6 +101,9 @@ def _card_yaml(source: Source) -> list[str]:
     fields.append(("nonfinite_sites", len(summary.nonfinite_sites)))
     if summary.alarm is not None and summary.plan is not None:
         fields.append(("first_nonfinite_site", summary.plan.sites[summary.alarm.site].name))
+    if found is not None and found.is_m and summary.largest_input is not None:
+        largest = summary.largest_input
+        fields += [("largest_gemm_input", largest.magnitude), ("largest_gemm_input_location", largest.label)]
     if peak is not None:
         fields += [("token", printable(peak.piece)), ("position", peak.position), ("channel", peak.channel)]
     fields += [
@@ -115,6 +121,7 @@ def _card_yaml(source: Source) -> list[str]:
             ("dtype_difference", _rounded(source.stability.dtype_limit)),
         ]
     fields += [
+        ("sites", summary.job.sites),
         ("dtype", summary.dtype),
         ("corpus", printable(corpus_name(summary.job.corpus))),
         ("special_tokens", summary.job.policy),

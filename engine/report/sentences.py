@@ -18,12 +18,14 @@ from __future__ import annotations
 import math
 
 from engine.analysis.emergence import SUDDEN_RATIO, Emergence
-from engine.analysis.maximum import Maximum, headroom_bits
+from engine.analysis.maximum import Maximum, headroom_bits, without_m
 from engine.analysis.model import ModelSummary
 from engine.analysis.published import tier_range
 from engine.analysis.stability import Stability
 from engine.analysis.threads import Thread
 from engine.report.alarm import alarm_line, excluded_words
+from engine.report.costs import spent_words
+from engine.report.headline import input_words, massive_words, no_m_words, title_of_maximum
 from engine.report.source import Source
 from engine.report.wording import counted, exact, printable, share, short
 
@@ -31,7 +33,6 @@ DEFINITIONS = (
     ("Measuring Maximum Activations in Open Large Language Models", "https://arxiv.org/abs/2605.15572"),
     ("Massive Activations in Large Language Models", "https://arxiv.org/abs/2402.17762"),
 )
-_WORDS = {True: "yes", False: "no", None: "not known"}
 
 
 def facts(source: Source) -> list[tuple[str, str]]:
@@ -42,10 +43,16 @@ def facts(source: Source) -> list[tuple[str, str]]:
         return first
     rows = [
         *first,
-        ("M, the largest |x|", f"{exact(found.magnitude)} at {found.label}{_excluded(found)}"),
+        (title_of_maximum(found), f"{exact(found.magnitude)} at {found.label}{_excluded(found)}"),
         ("Element", element(summary)),
-        ("Massive activations by the layer median", _WORDS[summary.passes_layer_median]),
-        ("Massive activations by the token median", _WORDS[summary.passes_token_median]),
+        (
+            "Massive activations by the layer median",
+            massive_words(summary, summary.passes_layer_median, summary.layer_median_sites),
+        ),
+        (
+            "Massive activations by the token median",
+            massive_words(summary, summary.passes_token_median, summary.token_median_sites),
+        ),
         ("Emergence", emergence(summary.emergence)),
         ("float16", headroom(found, 65_504)),
         ("FP8 e4m3, unscaled", headroom(found, 448)),
@@ -54,11 +61,17 @@ def facts(source: Source) -> list[tuple[str, str]]:
         ("Convergence", convergence(summary)),
         ("Robustness", robustness(source.stability)),
     ]
+    if why := no_m_words(summary):
+        rows.insert(len(first), ("M", why))
+    elif beside := input_words(summary):
+        rows.insert(len(first) + 1, ("Largest GEMM input", beside))
     if summary.standing is not None:
         rank = summary.standing
         tier = f"tier {rank.tier} ({tier_range(rank.tier)}{_finite_only(summary)})"
         rows.append(("Published checkpoints", f"{rank.larger} of {rank.of} have a larger M; {tier}"))
     rows.append(("Measured on", f"{_amount(summary)}, {summary.dtype}"))
+    if cost := spent_words(summary.spent, summary.choice) if summary.spent is not None else "":
+        rows.append(("Cost of measuring", cost))
     return rows
 
 
@@ -106,11 +119,15 @@ def paragraph(source: Source) -> str:
     }[summary.passes_layer_median]
     sign = ", a negative value" if summary.signed_maximum < 0 else ""
     begun = "Over the part measured so far, t" if summary.is_partial else "T"
+    beside = input_words(summary)
+    what = "largest activation" if found.is_m else "largest input of a matrix product"
     return " ".join(
         part
         for part in (
-            f"{begun}he largest activation of {name} is M = {exact(found.magnitude)} ({found.label}){sign},"
-            f" {place(summary)}.",
+            f"{begun}he {what} of {name} is {'M = ' if found.is_m else ''}{exact(found.magnitude)}"
+            f" ({found.label}){sign}, {place(summary)}.",
+            "" if found.is_m or not summary.plan else f"{without_m(summary.plan, summary.job.sites)}.",
+            f"The largest input of a matrix product is {beside}." if beside else "",
             massive,
             f"Emergence over the depth: {emergence(summary.emergence)}.",
             f"It does not stay finite in {summary.dtype}: {begin}. M is over the finite elements." if begin else "",
@@ -221,7 +238,8 @@ def convergence(summary: ModelSummary) -> str:
         return "not known"
     when = share(summary.convergence.last_increase_share)
     but = "; not converged: there is Inf/NaN beyond it" if summary.alarm else ""
-    return f"M last grew after {counted(points[-1].tokens, 'token')} ({when} of the run){but}"
+    name = summary.maximum.name if summary.maximum is not None else "M"
+    return f"{name} last grew after {counted(points[-1].tokens, 'token')} ({when} of the run){but}"
 
 
 def robustness(found: Stability | None) -> str:

@@ -10,6 +10,7 @@ Unknown numbers are null, infinite ones the string `infinity`; sites are named a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -19,7 +20,9 @@ from engine.analysis.model import Address, ModelSummary
 from engine.analysis.published import Checkpoint, Standing
 from engine.analysis.site import NonFinite
 from engine.naming import corpus_name, model_name
+from engine.report.headline import no_m_words
 from engine.report.plain import fields, number, text
+from engine.session.costs import Trial
 
 FORMAT: Final = "maxact-tui/summary"
 VERSION: Final = 1
@@ -41,7 +44,9 @@ def summary_dict(summary: ModelSummary) -> dict[str, Any]:
             "seed": summary.job.seed,
             "differences": list(summary.differences),
         },
-        "maximum": _maximum(summary, names),
+        "maximum": _maximum(_m(summary), summary.peak, summary, names),
+        "largest_input": _maximum(summary.largest_input, summary.input_peak, summary, names),
+        "sites": _sites(summary),
         "massive_activations": {
             "layer_median": summary.passes_layer_median,
             "token_median": summary.passes_token_median,
@@ -125,13 +130,50 @@ def _named(names: list[str], sites: Iterable[int]) -> list[str]:
     return [names[i] for i in sites]
 
 
-def _maximum(summary: ModelSummary, names: list[str]) -> dict[str, Any] | None:
-    found: Maximum | None = summary.maximum
+def _sites(summary: ModelSummary) -> dict[str, Any]:
+    """Which sites were measured, why, and what their statistics cost: estimated before the run, and spent in it."""
+    choice, spent = summary.choice, summary.spent
+    return {
+        "set": summary.job.sites,
+        "asked": "auto" if choice is not None else summary.job.sites,
+        "count": sum(site is not None for site in summary.sites),
+        "no_m": no_m_words(summary) or None,
+        "estimated": _trial(choice.trial) if choice is not None else None,
+        "refused": _trial(choice.refused) if choice is not None else None,
+        "spent": None
+        if spent is None
+        else {
+            "slowdown": number(spent.slowdown),
+            "model_seconds": spent.model,
+            "statistics_seconds": spent.statistics,
+            "bookkeeping_seconds": spent.bookkeeping,
+            "damage_seconds": spent.damage,
+        },
+    }
+
+
+def _trial(one: Trial | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    amounts = {"sites": one.sites, "tokens": one.tokens}
+    return {**amounts, "slowdown": number(one.slowdown), "added_seconds": number(one.added_seconds)}
+
+
+def _m(summary: ModelSummary) -> Maximum | None:
+    """M; None where the paper's sites were not measured."""
+    return summary.maximum if summary.maximum is not None and summary.maximum.is_m else None
+
+
+def _maximum(
+    found: Maximum | None, at: Address | None, summary: ModelSummary, names: list[str]
+) -> dict[str, Any] | None:
+    """M or the largest GEMM input, with its address."""
     if found is None:
         return None
+    site = summary.sites[found.site]
     return {
         "magnitude": number(found.magnitude),
-        "value": number(summary.signed_maximum),
+        "value": number(site.top[0].value if site is not None and site.top else math.nan),
         "label": found.label,
         "site": names[found.site],
         "plateau": _named(names, found.plateau),
@@ -141,7 +183,7 @@ def _maximum(summary: ModelSummary, names: list[str]) -> dict[str, Any] | None:
         "e4m3_headroom_bits": number(found.e4m3_headroom_bits),
         "overflows_e4m3": found.overflows_e4m3,
         "excluded_sites": found.excluded_sites,
-        "at": None if summary.peak is None else _address(summary.peak),
+        "at": None if at is None else _address(at),
     }
 
 

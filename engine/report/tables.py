@@ -138,7 +138,11 @@ def category_table(source: Source) -> Table:
         )
         for one in source.summary.categories
     )
-    return Table("By category", ("Category", "M", "Samples", "Tokens"), rows)
+    return Table("By category", ("Category", _maximum_name(source), "Samples", "Tokens"), rows)
+
+
+def _maximum_name(source: Source) -> str:
+    return source.summary.maximum.name if source.summary.maximum is not None else "M"
 
 
 def bootstrap_table(source: Source) -> Table:
@@ -147,7 +151,8 @@ def bootstrap_table(source: Source) -> Table:
         (f"{one.size:,}", exact(round(one.mean, 3)), share(one.cv), f"{exact(one.low)} to {exact(one.high)}")
         for one in source.summary.bootstrap
     )
-    return Table("M over random subsets (5 each)", ("Samples", "Mean", "Variation", "Range"), rows)
+    title = f"{_maximum_name(source)} over random subsets (5 each)"
+    return Table(title, ("Samples", "Mean", "Variation", "Range"), rows)
 
 
 def scheme_table(source: Source) -> Table:
@@ -185,6 +190,8 @@ def ranking_table(source: Source) -> Table:
 
 def published_table(source: Source) -> Table:
     """This model among the published checkpoints, by descending M."""
+    if source.summary.standing is None:  # nothing measured, or no M
+        return Table("Among the published checkpoints", (), ())
     rows = [(row.magnitude, row.name, row.location, row.tier, row.passes_layer_median) for row in published()]
     if source.summary.maximum is not None and source.summary.standing is not None:
         mine = source.summary.maximum
@@ -216,6 +223,6 @@ def protocol_table(source: Source) -> Table:
         ("Seed", str(job.seed)),
         ("Detail", printable(job.detail)),
         ("Versions", printable(", ".join(f"{k} {v}" for k, v in (provenance.get("versions") or {}).items()) or "–")),
-        ("Sites", f"{sum(s is not None for s in summary.sites)} measured"),
+        ("Sites", f"{sum(s is not None for s in summary.sites)} measured (--sites {printable(job.sites)})"),
     ]
     return Table("Protocol", ("What", "Value"), tuple(rows), numeric=False)

@@ -208,7 +208,7 @@ def _update_bar(bar: Bar, status: Status, maximum: Maximum | None, label: str) -
         return
     note = f"{status.samples_done}/{counted(status.samples_total, 'sample')}  {status.rate:,.0f} tok/s"
     if maximum is not None:
-        note += f"  M {compact(maximum.magnitude)} {maximum.label}"
+        note += f"  {'M' if maximum.is_m else 'input'} {compact(maximum.magnitude)} {maximum.label}"
     bar.show(label + status.phase, status.tokens_done, status.tokens_total, note)
 
 
@@ -234,7 +234,7 @@ def _maximum_text(maximum: Maximum | None) -> str:
     if maximum is None:
         return ""
     excluded = f" ({excluded_words(maximum.excluded_sites)})" if maximum.excluded_sites else ""
-    return f"M {exact(maximum.magnitude)} at {maximum.label}{excluded}"
+    return f"{maximum.name} {exact(maximum.magnitude)} at {maximum.label}{excluded}"
 
 
 def _maximum(reader: SessionReader) -> Maximum | None:

@@ -166,7 +166,7 @@ def _maximum(snapshot: Snapshot) -> str:
     maximum, place = snapshot.maximum, snapshot.maximum_place
     if maximum is None:
         return ""
-    text = f"M {exact(maximum.magnitude)} at {maximum.label}, {fp16_verdict(maximum)[0]}"
+    text = f"{maximum.name} {exact(maximum.magnitude)} at {maximum.label}, {fp16_verdict(maximum)[0]}"
     if place is not None:
         text += f"; token '{token_name(place.token, place.part)}' at position {place.position} of sample {place.sample}"
     return f"{text}, {place.category}" if place is not None and place.category else text

@@ -11,11 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from engine.analysis.maximum import without_m
 from engine.analysis.model import Address, ModelSummary
 from engine.analysis.published import tier_range
 from engine.analysis.site import SiteSummary
 from engine.naming import model_name
 from engine.report.alarm import alarm_line, excluded_words
+from engine.report.costs import spent_words
+from engine.report.headline import input_words, massive_words
 from engine.report.wording import counted
 from engine.session.records import Status
 from maxact_tui.texts.numbers import compact, duration, exact, grouped, rate, size
@@ -73,7 +76,7 @@ def _maximum_lines(summary: ModelSummary) -> list[Text]:
     if maximum is None:
         is_bad = summary.alarm is not None
         return [Text("M is not known: no finite element" if is_bad else "nothing has been measured yet")]
-    line = Text("M = ").append(exact(maximum.magnitude), "bold").append(f"  at {maximum.label}")
+    line = Text(f"{maximum.name} = ").append(exact(maximum.magnitude), "bold").append(f"  at {maximum.label}")
     headroom = f"{abs(maximum.fp16_headroom_bits):.1f} bits"
     if maximum.excluded_sites:
         line.append(f"; {excluded_words(maximum.excluded_sites)}", "bold red")
@@ -84,6 +87,10 @@ def _maximum_lines(summary: ModelSummary) -> list[Text]:
     lines = [line]
     if summary.peak is not None:
         lines.append(_where(summary.peak, summary.signed_maximum))
+    if why := without_m(summary.plan, summary.job.sites) if summary.plan is not None else "":
+        lines.insert(0, Text(why, "yellow"))
+    elif beside := input_words(summary):
+        lines.append(Text(f"largest GEMM input: {beside}"))
     if summary.standing is not None:
         place = summary.standing
         larger = f"{place.larger} of the {place.of} published checkpoints have a larger M"
@@ -103,13 +110,11 @@ def _where(peak: Address, value: float) -> Text:
 
 
 def _verdict_lines(summary: ModelSummary) -> list[Text]:
-    words = {True: "yes", False: "no", None: "unknown"}
-    lines = [
-        Text(
-            f"massive activations (Sun et al.): {words[summary.passes_layer_median]} by layer median, "
-            f"{words[summary.passes_token_median]} by token median"
-        )
-    ]
+    by_layer = massive_words(summary, summary.passes_layer_median, summary.layer_median_sites)
+    by_token = massive_words(summary, summary.passes_token_median, summary.token_median_sites)
+    has_hidden = summary.plan is None or any(site.component == "hidden" for site in summary.plan.sites)
+    both = f"{by_layer} by layer median, {by_token} by token median" if has_hidden else f"{by_layer} (by layer median)"
+    lines = [Text(f"massive activations (Sun et al.): {both}")]
     found = summary.emergence
     if found is not None:
         jump = f"x{compact(found.ratio)} into L{found.layer}" if found.kind == "sudden" else "no step of x10"
@@ -156,7 +161,8 @@ def _sites_table(summary: ModelSummary) -> Table:
 def _categories_table(summary: ModelSummary) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("category")
-    for heading in ("samples", "tokens", "M"):
+    name = "M" if summary.maximum is None or summary.maximum.is_m else "largest input"
+    for heading in ("samples", "tokens", name):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in summary.categories:
         rises = one.convergence.points
@@ -173,8 +179,11 @@ def _remarks(summary: ModelSummary) -> list[Text]:
     lines = []
     rises = summary.convergence.points
     if rises:
-        grew = f"M last grew after {grouped(rises[-1].tokens)} of {counted(summary.convergence.tokens, 'token')}"
+        name = summary.maximum.name if summary.maximum else "M"
+        grew = f"{name} last grew after {grouped(rises[-1].tokens)} of {counted(summary.convergence.tokens, 'token')}"
         lines.append(Text(grew + ("; not converged: there is Inf/NaN beyond it" if summary.alarm else "")))
+    if cost := spent_words(summary.spent, summary.choice) if summary.spent is not None else "":
+        lines.append(Text(f"cost: {cost}"))
     lines += _expert_lines(summary)
     if summary.not_measured:
         words = "; ".join(summary.not_measured)
