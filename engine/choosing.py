@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from corpus.batching import Batch, collate
 from engine.computing import computing
+from engine.effect.replay import choose_stretches
 from engine.forward import run_forward
 from engine.hooks import attach
 from engine.job import Job
@@ -27,6 +28,7 @@ from engine.preparation import Prepared
 from engine.session.costs import SitesChoice, Trial, decide
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
+from engine.statistics.local_errors import REPLAYED, REPLAYED_FULL
 from engine.statistics.meter import Meter
 
 TRIAL_TOKENS: Final = {"cpu": 256, "cuda": 16_384}
@@ -76,7 +78,19 @@ def time_trial(prepared: Prepared, job: Job) -> Trial | None:
             raise
         _log.warning("no trial of the statistics: %s", error)
         return None
-    return Trial(len(prepared.plan.sites), int(batch.lengths.sum()), bare, hooked, int(lengths.sum()))
+    sites = len(prepared.plan.sites)
+    return Trial(sites, int(batch.lengths.sum()), bare, hooked, int(lengths.sum()), _damage_tokens(prepared, job))
+
+
+def _damage_tokens(prepared: Prepared, job: Job) -> float:
+    """A block for each site in it and each scheme, on the stretches that will be taken of the evaluation samples."""
+    split = prepared.split.record
+    if split is None:
+        return 0.0
+    schemes = REPLAYED_FULL if job.quant == "full" else REPLAYED
+    inside = sum(site.layer is not None for site in prepared.plan.sites)
+    stretches = choose_stretches(prepared.tokenized, split.evaluation, job.seed)
+    return inside * len(schemes) / max(prepared.plan.layers, 1) * sum(one.size for one in stretches)
 
 
 def _time_batch(prepared: Prepared, job: Job, batch: Batch) -> tuple[float, float]:

@@ -37,7 +37,8 @@ class Stopwatch:
         self._is_timing = False
         self._inside = 0.0
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
-        self.model, self.statistics = 0.0, 0.0
+        self._first: Spent | None = None
+        self._rest = Spent()
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -51,9 +52,12 @@ class Stopwatch:
             return
         seconds = self._now() - started
         inside = self._inside + sum(first.elapsed_time(last) for first, last in self._events) / 1_000
-        self.statistics += inside
-        self.model += max(seconds - inside, 0.0)
         self._is_timing = False
+        found = Spent(model=max(seconds - inside, 0.0), statistics=inside)
+        if self._first is None and not self._on_gpu:
+            self._first = found
+        else:
+            self._rest = self._rest.plus(found)
 
     def around(self, device: torch.device, record: Record) -> None:
         """Do a site's statistics, in the time of the batch at hand."""
@@ -72,8 +76,8 @@ class Stopwatch:
             self._inside += self._clock() - started
 
     def spent(self) -> Spent:
-        """So far."""
-        return Spent(model=self.model, statistics=self.statistics)
+        """So far; without the first batch, which loads what is compiled, unless there is no other."""
+        return self._rest if self._rest.model or self._first is None else self._first
 
     def _now(self) -> float:
         if self._on_gpu and self._is_timing:

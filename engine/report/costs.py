@@ -37,6 +37,7 @@ def choice_words(choice: SitesChoice) -> str:
             f": timed on {counted(one.tokens, 'token')}, the statistics of {counted(one.sites, 'site')} take"
             f" {share(one.slowdown)} on top of the model's own time, about {seconds_words(one.added_seconds)}"
         )
+        text += f", and the damage by quantisers about {seconds_words(one.damage_seconds)}" if one.damage_tokens else ""
     if choice.sites == "paper+gemm":
         return f"{text}; --sites paper measures fewer"
     if choice.refused is None:

@@ -156,7 +156,12 @@ def _trial(one: Trial | None) -> dict[str, Any] | None:
     if one is None:
         return None
     amounts = {"sites": one.sites, "tokens": one.tokens}
-    return {**amounts, "slowdown": number(one.slowdown), "added_seconds": number(one.added_seconds)}
+    return {
+        **amounts,
+        "slowdown": number(one.slowdown),
+        "added_seconds": number(one.added_seconds),
+        "damage_seconds": number(one.damage_seconds),
+    }
 
 
 def _m(summary: ModelSummary) -> Maximum | None:

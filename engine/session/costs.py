@@ -31,6 +31,8 @@ class Trial:
         bare_seconds: its forward pass without hooks.
         hooked_seconds: its forward pass with all of their statistics.
         run_tokens: of the whole run.
+        damage_tokens: what computing blocks again, once, takes, in tokens of the bare forward pass. It is no part of
+            `added_seconds` or of the decision: it does not grow with the run.
     """
 
     sites: int
@@ -38,6 +40,7 @@ class Trial:
     bare_seconds: float
     hooked_seconds: float
     run_tokens: int
+    damage_tokens: float = 0.0
 
     @property
     def slowdown(self) -> float:
@@ -48,6 +51,11 @@ class Trial:
     def added_seconds(self) -> float:
         """What the statistics would add to the whole run."""
         return max(self.hooked_seconds - self.bare_seconds, 0.0) * self.run_tokens / max(self.tokens, 1)
+
+    @property
+    def damage_seconds(self) -> float:
+        """What computing blocks again takes at least: quantising itself comes on top."""
+        return self.bare_seconds * self.damage_tokens / max(self.tokens, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ class Spent:
     """Seconds of a run so far, over all its engines.
 
     Attributes:
-        model: of timed batches, without the statistics.
+        model: of the batches that were timed (not the first of each engine), without the statistics.
         statistics: of the same batches, in the hooks.
         bookkeeping: of ticks, and of setting checkpoints aside.
         damage: of computing blocks again, once, after the evaluation samples.

@@ -25,14 +25,14 @@ _DRY = "made from the configuration alone: nothing was run, so nothing is proven
 
 
 def plan_from_config(
-    model: str, trust_remote_code: bool = False, sites: SiteChoice = "all", *, vision: bool = False
+    model: str, trust_remote_code: bool = False, site_set: SiteChoice = "all", *, vision: bool = False
 ) -> HookPlan:
     """The hook plan of a model whose weights are not here.
 
     Args:
         model: hub id, folder or GGUF file, as for a run.
         trust_remote_code: run model code from the repository; without it such a model is refused.
-        sites: which sites are planned; of `auto` the most that a run may measure, with a note.
+        site_set: which sites are planned; of `auto` the most that a run may measure, with a note.
         vision: also the blocks of a vision tower.
 
     Returns:
@@ -58,8 +58,8 @@ def plan_from_config(
         if found is error:
             raise
         raise found from error
-    plan = find_sites(empty, widest(sites), vision=vision)
-    chosen = (AUTO_NOTE,) if sites == "auto" else ()
+    plan = find_sites(empty, widest(site_set), vision=vision)
+    chosen = (AUTO_NOTE,) if site_set == "auto" else ()
     return replace(plan, notes=(*plan.notes, *quant_plan(config, model).notes, _DRY, *chosen))
 
 

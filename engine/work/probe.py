@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from corpus.samples import Corpus, PolicyError, Sample
 from corpus.tokenization import Policy, TokenizedCorpus, tokenize
 from corpus.wording import counted
+from engine.analysis.maximum import headline_sites
 from engine.hooks import attach
 from engine.work.work import Progress, WorkContext, WorkError
 
@@ -51,7 +52,7 @@ def probe(context: WorkContext, arguments: Mapping[str, Any]) -> Generator[Progr
         "policy": settings["policy"],
         "sample": settings["sample"],
         "was_cut": was_cut,
-        "maximum": _maximum(maxima, channels, [site.counts_for_m for site in plan.sites]),
+        "maximum": _maximum(maxima, channels, np.isin(np.arange(len(plan.sites)), headline_sites(plan)).tolist()),
     }
     arrays = {"token_ids": ids, "maxima": maxima, "channels": channels}
     return context.writer.add_result("probe", _title(settings), settings, data, arrays)

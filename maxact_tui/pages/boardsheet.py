@@ -4,6 +4,7 @@
 - `scheme_sheet`    what sites are ranked by, and SQNR under every scheme
 - `overflow_sheet`  how far each site is from the largest number of fp16 and e4m3
 - `Order`, `ordered`  sorted by a column, or as the model computes
+- `grouped_rows`    GEMM inputs before the other sites, each group under a line that names it
 - `sheet_grid`, `sheet_cells`  the order as rows of a heatmap, and what they hold
 - `sheet_records`  rows to copy
 - `site_label`, `scheme_titles`  their short names
@@ -23,6 +24,7 @@ from engine.quantization.board import LIMITS, Column
 from engine.quantization.metrics import QuantError
 from engine.quantization.ranking import rank
 from engine.quantization.schemes import title_of
+from engine.report.wording import counted
 from engine.sites.site import HookPlan, Site
 from maxact_tui.pages.cells import decibel_text
 from maxact_tui.pages.measures import DAMAGE_SCALE, SQNR_SCALE, board_values, damage_values
@@ -30,10 +32,13 @@ from maxact_tui.terminal.palette import Look, Scale
 from maxact_tui.texts.filtering import Value
 from maxact_tui.texts.numbers import compact
 from maxact_tui.watching.boardview import BoardView
-from maxact_tui.widgets.grid import TITLES, Grid
+from maxact_tui.widgets.grid import NOWHERE, TITLES, Grid
 from maxact_tui.widgets.heatmap import Cell
 
 LABEL_CELLS = 14
+Row = int | str
+"""A site's number, or a line of text."""
+INPUTS, OTHERS = "GEMM inputs (what W8A8 quantises)", "residual stream and branches (as in the paper)"
 HEADROOM_SCALE = Scale(8.0, 0.0, log=False)
 """Bits of headroom to colours."""
 
@@ -190,23 +195,45 @@ def ordered(sheet: BoardSheet, order: Order) -> list[int]:
     return sorted(sites, key=lambda site: (math.isnan(values[site]), values[site]))
 
 
-def sheet_grid(sheet: BoardSheet, sites: Sequence[int]) -> Grid:
-    """A heatmap's grid with these sites as rows; the number of a cell is row * columns + column."""
+def grouped_rows(sites: Sequence[int], plan: HookPlan, hint: str) -> tuple[Row, ...]:
+    """Rows of the board: a line for each group, and below it the group's sites in their order.
+
+    A group of which the session has no site says so; one that a filter leaves empty is left out.
+
+    Args:
+        sites: those to show, in their order.
+        plan: of the session.
+        hint: what to do where the GEMM inputs were not measured.
+    """
+    rows: list[Row] = []
+    for is_input, title, lacking in ((True, INPUTS, f"not measured{hint}"), (False, OTHERS, "not measured")):
+        shown = [site for site in sites if plan.sites[site].is_input == is_input]
+        count = sum(site.is_input == is_input for site in plan.sites)
+        if shown:
+            amount = counted(count, "site") if len(shown) == count else f"{len(shown)} of {counted(count, 'site')}"
+            rows += [f" {title}: {amount}", *shown]
+        elif not count:
+            rows.append(f" {title}: {lacking}")
+    return tuple(rows)
+
+
+def sheet_grid(sheet: BoardSheet, rows: Sequence[Row]) -> Grid:
+    """A heatmap's grid with these rows; the number of a cell is row * columns + column."""
     count = len(sheet.columns)
-    return Grid(
-        sheet.names,
-        tuple(column.title for column in sheet.columns),
-        tuple(sheet.labels[site] for site in sites),
-        np.arange(len(sites) * count, dtype=np.int64).reshape(len(sites), count),
-    )
+    numbers = np.arange(len(rows) * count, dtype=np.int64).reshape(len(rows), count)
+    banners = {place: row for place, row in enumerate(rows) if isinstance(row, str)}
+    numbers[list(banners)] = NOWHERE
+    labels = tuple("" if isinstance(row, str) else sheet.labels[row] for row in rows)
+    return Grid(sheet.names, tuple(column.title for column in sheet.columns), labels, numbers, banners)
 
 
-def sheet_cells(sheet: BoardSheet, sites: Sequence[int]) -> dict[int, Cell]:
+def sheet_cells(sheet: BoardSheet, rows: Sequence[Row]) -> dict[int, Cell]:
     """The cells of that grid, by number."""
     count = len(sheet.columns)
     return {
-        row * count + number: column.cells[site]
-        for row, site in enumerate(sites)
+        place * count + number: column.cells[row]
+        for place, row in enumerate(rows)
+        if not isinstance(row, str)
         for number, column in enumerate(sheet.columns)
     }
 

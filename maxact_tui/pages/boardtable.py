@@ -13,6 +13,8 @@ from engine.sites.site import HookPlan
 from maxact_tui.pages.boardsheet import (
     BoardSheet,
     Order,
+    Row,
+    grouped_rows,
     ordered,
     overflow_sheet,
     scheme_sheet,
@@ -33,7 +35,8 @@ class BoardTable:
     Attributes:
         section: `SCHEMES` or `LIMITS`.
         sheet: of that section; None before there are numbers.
-        sites: from top to bottom.
+        sites: from top to bottom, GEMM inputs before the others.
+        rows: the same with a line above each group.
         site: under the cursor, None where no site is shown.
     """
 
@@ -41,6 +44,8 @@ class BoardTable:
         self.section = SCHEMES
         self.sheet: BoardSheet | None = None
         self.sites: list[int] = []
+        self.rows: tuple[Row, ...] = ()
+        self._plan: HookPlan | None = None
         self.site = site
         self._other_site: int | None = None
         self._orders: list[Order | None] = [None, Order("headroom to fp16")]
@@ -76,32 +81,44 @@ class BoardTable:
     @property
     def row(self) -> int:
         """Row of the cursor."""
-        return self.sites.index(self.site) if self.site in self.sites else 0
+        return self.rows.index(self.site) if self.site in self.sites and self.site is not None else 0
+
+    def site_at(self, row: int) -> int | None:
+        """The site in a row; None where a line of text stands."""
+        found = self.rows[row] if 0 <= row < len(self.rows) else None
+        return found if isinstance(found, int) else None
 
     @property
     def grid(self) -> Grid:
         """The rows for a heatmap."""
         assert self.sheet is not None
-        return sheet_grid(self.sheet, self.sites)
+        return sheet_grid(self.sheet, self.rows)
 
     @property
     def cells(self) -> dict[int, Cell]:
         """What they hold."""
         assert self.sheet is not None
-        return sheet_cells(self.sheet, self.sites)
+        return sheet_cells(self.sheet, self.rows)
 
     def take(self, view: BoardView, plan: HookPlan, look: Look) -> bool:
         """Make the sheet anew where numbers, section or look have changed; says whether they have."""
         if self._made_for == (view, self.section, look):
             return False
         self.sheet = (overflow_sheet if self.section == LIMITS else scheme_sheet)(view, plan, look)
-        self._made_for = (view, self.section, look)
+        self._made_for, self._plan = (view, self.section, look), plan
         return True
 
-    def arrange(self, keeps: Callable[[int], bool]) -> None:
-        """Filter and sort; the cursor stays on its site, or goes to the first."""
+    def arrange(self, keeps: Callable[[int], bool], hint: str) -> None:
+        """Filter, sort and group; the cursor stays on its site, or goes to the first.
+
+        Args:
+            keeps: whether the filter keeps a site.
+            hint: what to do where the GEMM inputs were not measured.
+        """
         found = ordered(self.sheet, self.order) if self.sheet is not None else []
-        self.sites = [site for site in found if keeps(site)]
+        kept = [site for site in found if keeps(site)]
+        self.rows = grouped_rows(kept, self._plan, hint) if self._plan is not None else ()
+        self.sites = [row for row in self.rows if isinstance(row, int)]
         if self.site not in self.sites:
             self.site = self.sites[0] if self.sites else None
 

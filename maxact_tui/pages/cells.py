@@ -28,6 +28,7 @@ class CellMaker:
         self._look, self.measure, self.linear = look, measure, linear
         self.scale = Scale(1.0, 10.0)
         self.has_values = False
+        self.tied_for = "M"
         self.tokens: int | None = None  # of the checkpoint the values are of, where the run has gone on since
         self._made: dict[int, tuple[tuple[float | None, int, str], Cell]] = {}
 
@@ -40,6 +41,8 @@ class CellMaker:
         of_checkpoint = snapshot.model is not None and not self.measure.is_live
         tokens = snapshot.model.tokens if snapshot.model is not None and of_checkpoint else None
         self.tokens = tokens if snapshot.as_of(tokens) else None
+        if snapshot.maximum is not None:
+            self.tied_for = "M" if snapshot.maximum.is_m else "largest"
         tied = set(snapshot.maximum.plateau) if snapshot.maximum is not None else set()
         alarms = _alarms(snapshot)
         for site, (value, level) in enumerate(zip(values.tolist(), levels.tolist(), strict=True)):
@@ -106,8 +109,8 @@ def legend_line(look: Look, maker: CellMaker, width: int = 80) -> Strip:
     low, high = compact_bound(scale.low), compact_bound(scale.high)
     high += "" if scale.log or not maker.measure.log else " lin"
     if room < _RAMP_ROOM and maker.tokens is None:
-        return line(look, title, ("* M", "dim"))
-    marks = "  * M, tied" if room > 50 else "  * M"
+        return line(look, title, (f"* {maker.tied_for}", "dim"))
+    marks = f"  * {maker.tied_for}, tied" if room > 50 else f"  * {maker.tied_for}"
     tail = marks if maker.tokens is None else f"  as of {compact(maker.tokens)}" + " tokens" * (room > 50)
     glyphs = max(min(room - len(low) - len(high) - len(tail) - 2, look.levels), 3)
     levels = np.linspace(0, look.levels - 1, glyphs).round().astype(int).tolist()

@@ -193,9 +193,10 @@ def maximum_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     words, style = fp16_verdict(maximum)
     signed_value = _signed(snapshot, maximum)
     head, tail = f" {exact(signed_value)}", f"  {words}"
-    room = width - 3 - cell_width(head) - cell_width(tail) - 5
+    room = width - (3 if maximum.is_m else len(maximum.name) + 2) - cell_width(head) - cell_width(tail) - 5
     where = visible(maximum.label, max(room, 8), space=" ")
-    first = line(look, (" M", "title"), (head, "value"), f"  at {where}", (tail, style))
+    title = " M" if maximum.is_m else f" {maximum.name}"
+    first = line(look, (title, "title"), (head, "value"), f"  at {where}", (tail, style))
     return [first, token_line(snapshot, maximum, look, width)]
 
 
@@ -207,14 +208,16 @@ def carrier_words(snapshot: Snapshot, site: int, room: int) -> str:
     maximum, plan = snapshot.maximum, snapshot.plan
     if maximum is None or plan is None:
         return ""
+    name = maximum.name
     others = place_label(plan, [number for number in maximum.plateau if number != site])
     if site not in maximum.plateau:
-        said = [f"M {exact(maximum.magnitude)} is at {others}", f"M is at {others}"]
+        said = [f"{name} {exact(maximum.magnitude)} is at {others}", f"{name} is at {others}"]
     elif others:
         is_below = snapshot.live is not None and max(map(abs, snapshot.live.data[site, :2])) < maximum.magnitude
-        said = [f"within a bf16 step of M, as {others}" if is_below else f"M is also at {others}", "tied for M"]
+        said = [f"within a bf16 step of {name}, as {others}" if is_below else f"{name} is also at {others}"]
+        said.append("tied for M" if maximum.is_m else "tied")
     else:
-        said = ["M is here alone", "M"]
+        said = [f"{name} is here alone", "M" if maximum.is_m else "largest"]
     return next((words for words in said if cell_width(words) <= room), "")
 
 
@@ -248,9 +251,15 @@ def token_line(snapshot: Snapshot, maximum: Maximum, look: Look, width: int) -> 
     channel = int(live.column("channel")[maximum.site]) if live is not None else -1
     if place is None:
         return line(look, ("   token unknown", "dim"), f"  channel {channel}" if channel >= 0 else "")
-    facts = f"  position {place.position}  channel {channel}  {visible(place.category)}  sample {place.sample}"
+    facts = "" if maximum.is_m else f"  no M (--sites {visible(sites_of(snapshot))})"
+    facts += f"  position {place.position}  channel {channel}  {visible(place.category)}  sample {place.sample}"
     room = width - cell_width(facts) - 4
     return line(look, "   ", *token_parts(place, look, max(room, 12), lead=0), (facts, "dim"))
+
+
+def sites_of(snapshot: Snapshot) -> str:
+    """What the run measures, as `--sites` names it."""
+    return snapshot.meta.job.sites if snapshot.meta is not None else ""
 
 
 def token_parts(place: TokenPlace, look: Look, width: int, *, lead: int = 12) -> list[Part]:

@@ -78,7 +78,8 @@ def maximum_line(view: ProbeView, snapshot: Snapshot, look: Look, width: int) ->
     head = f" {exact(value)}"
     room = width - cell_width(head) - sum(cell_width(part if isinstance(part, str) else part[0]) for part in tail) - 9
     where = visible(maximum.label, max(room, 8), space=" ")
-    return line(look, (" M", "title"), (head, "value"), f"  at {where}", *tail)
+    title = " M" if maximum.is_m else " largest input"
+    return line(look, (title, "title"), (head, "value"), f"  at {where}", *tail)
 
 
 def cursor_lines(

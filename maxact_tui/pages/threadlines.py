@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from textual.strip import Strip
 
 from engine.analysis.threads import Thread
+from engine.report.wording import counted
 from engine.sites.site import HookPlan
 from maxact_tui.pages.header import token_parts
 from maxact_tui.pages.sheets import Column, Sheet
@@ -32,6 +33,11 @@ def thread_words(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     model = snapshot.model
     if model is None:
         return [line(look, (" comes with the first checkpoint", "dim")), line(look)]
+    if model.plan is not None and not any(site.component == "hidden" for site in model.plan.sites):
+        why = f" Threads follow the hidden state, which this run did not measure (--sites {model.job.sites})."
+        found = [model.plan.sites[number].name for number in model.layer_median_sites]
+        passing = f" {counted(len(found), 'site')} massive by its own median: {', '.join(found)}." if found else ""
+        return [line(look, visible(text, width, space=" ")) for text in (why, passing)]
     if not model.threads:
         return [line(look, " No activation is massive (|x| > 100 and > 1000 x the layer's median)."), line(look)]
     channels = Counter(t.channel for t in model.threads).most_common()

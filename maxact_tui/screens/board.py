@@ -208,8 +208,9 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
         row, self.table.column = self._heatmap.cursor
         if self.table.section == SCHEMES and self.table.scheme is not None:
             self.choose_column(self.table.scheme)
-        if row < len(self.table.sites) and self.table.sites[row] != self.table.site:
-            self.table.site = self.table.sites[row]
+        site = self.table.site_at(row)
+        if site is not None and site != self.table.site:
+            self.table.site = site
             self.forget_threshold()
             self.ask()
         self._draw_cursor()
@@ -235,7 +236,9 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
         if self._heatmap is None:
             return
         before = self.snapshot.focus
-        self.table.arrange(lambda site: self.kept.holds(self._record(site)))
+        key = actions.key_of("board", "app.gemm_run", self.look.keys)
+        hint = f"; {key} runs with them" if key else ""
+        self.table.arrange(lambda site: self.kept.holds(self._record(site)), hint)
         if self.table.site != before:
             self.ask()
         self._heatmap.reorder(self.table.grid, (self.table.row, self.table.column))

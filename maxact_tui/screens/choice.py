@@ -104,6 +104,16 @@ def partner_choices(policy: Policy, status: Status) -> tuple[str, list[Choice]]:
     ]
 
 
+def gemm_choices(status: Status) -> tuple[str, list[Choice]]:
+    """The question before a run that measures the GEMM inputs, too, which says what it costs; and its answers."""
+    took = f", {duration(status.running_seconds)} without them" if status.running_seconds else ""
+    start = Choice("start", "s", f"start it, in a session of its own: the model is loaded once more{took}")
+    return f"Run all {counted(status.samples_total, 'sample')} again, with the GEMM inputs?", [
+        start,
+        Choice("cancel", "c", "run nothing"),
+    ]
+
+
 def continue_choices(status: Status, saved: int) -> tuple[str, list[Choice]]:
     """The question before a run that ended before its time goes on, and its answers."""
     total = counted(status.samples_total, "sample")

@@ -15,10 +15,11 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.events import Resize
 
+from engine.analysis.maximum import without_m
 from engine.session.records import BROKEN_OFF
 from maxact_tui.keymap import actions
 from maxact_tui.pages.cells import CellMaker, legend_line
-from maxact_tui.pages.header import alarm_lines, maximum_lines, status_lines
+from maxact_tui.pages.header import alarm_lines, maximum_lines, sites_of, status_lines
 from maxact_tui.pages.lastlines import last_lines
 from maxact_tui.pages.measures import MEASURES, Measure
 from maxact_tui.pages.waiting import waiting_lines
@@ -186,9 +187,12 @@ class MonitorScreen(Roaming, Paned, Narrowed):
     def action_to_maximum(self) -> None:
         """Jump to M's first site, or from one of its sites to the next."""
         if self._heatmap is None or self.snapshot.maximum is None:
-            self.say("M is known after the first batch")
+            begun = self.snapshot.checkpoint > 0 or self.snapshot.has_ended
+            self.say("no site has a finite number" if begun else "M is known after the first batch")
             return
-        plateau = self.snapshot.maximum.plateau
+        plan, plateau = self.snapshot.plan, self.snapshot.maximum.plateau
+        if plan is not None and (why := without_m(plan, sites_of(self.snapshot))):
+            self.say(f"{why}; this is the largest GEMM input")
         plateau = tuple(site for site in plateau if not self._kept_sites or site in self._kept_sites)
         if not plateau:
             self.say("the filter hides the site of M; esc clears it")

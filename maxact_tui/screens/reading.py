@@ -129,6 +129,7 @@ def filter_lines(look: Look, width: int) -> list[Strip]:
 
 _SIGNS = (
     ("M", "The largest |x| over embedding, attention and MLP outputs, hidden states and final norm."),
+    ("no M", "A run without those (--sites gemm); its largest GEMM input stands in M's place, by that name."),
     ("*", "A site that reaches M within one bfloat16 step: all of them are tied."),
     ("!", "A site with NaN or infinite values."),
     ("embed, norm", "Embedding and final norm stand in the column of the residual stream."),

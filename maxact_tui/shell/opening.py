@@ -23,7 +23,7 @@ from maxact_tui.keymap import actions
 from maxact_tui.keymap.settings import THEMES, Settings
 from maxact_tui.pages.jumps import site_jumps
 from maxact_tui.screens.browser import BrowserScreen
-from maxact_tui.screens.choice import ChoiceScreen, continue_choices, partner_choices
+from maxact_tui.screens.choice import ChoiceScreen, continue_choices, gemm_choices, partner_choices
 from maxact_tui.screens.events import EventsScreen
 from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.monitor import MonitorScreen, Spot
@@ -59,6 +59,13 @@ class OpeningApp(BoardActions):
         def __init__(self, session: Path, partner: Path) -> None:
             super().__init__()
             self.session, self.partner = session, partner
+
+    class GemmRunStarted(Message):
+        """A run of the same samples that measures the GEMM inputs, too, has begun."""
+
+        def __init__(self, session: Path) -> None:
+            super().__init__()
+            self.session = session
 
     def __init__(self, session: Path | None, *, read_only: bool, ascii_only: bool, settings: Settings) -> None:
         super().__init__(session, read_only=read_only, ascii_only=ascii_only, settings=settings)
@@ -163,6 +170,21 @@ class OpeningApp(BoardActions):
             question, choices = partner_choices(self.snapshot.meta.job.policy, self.snapshot.status)
             await self.push_screen(ChoiceScreen(self.look, question, choices), self._on_partner_chosen)
 
+    async def action_gemm_run(self) -> None:
+        """Ask, then run the same samples with the GEMM inputs beside the paper's sites."""
+        plan, meta, status = self.snapshot.plan, self.snapshot.meta, self.snapshot.status
+        if self._session is None or self._read_only:
+            self.say(READ_ONLY)
+        elif plan is None or meta is None or status is None:
+            self.say("the sites of this run are not known yet")
+        elif any(site.is_input for site in plan.sites):
+            self.say("this run measures the GEMM inputs: the first group")
+        elif not self.snapshot.has_ended or not self.snapshot.checkpoint:
+            self.say("the other run starts when this one has ended; two at once would share the device")
+        else:
+            question, choices = gemm_choices(status)
+            await self.push_screen(ChoiceScreen(self.look, question, choices), self._on_gemm_run_chosen)
+
     async def read(self, title: str, make: PageMaker) -> None:
         """Open a page of text, made for the look and the width it is shown in."""
         await self.push_screen(ReadingScreen(self.look, title, lambda width: make(self.look, width)), self.redraw)
@@ -187,6 +209,20 @@ class OpeningApp(BoardActions):
         from maxact_tui.watching.pairing import start_partner
 
         self.post_message(self.PartnerStarted(session, start_partner(session, patience=patience)))
+
+    def _on_gemm_run_chosen(self, chosen: str | None) -> None:
+        self.redraw()
+        if chosen == "start" and self._session is not None:
+            self._requests.post(Request("the run with GEMM inputs"), partial(self._start_gemm_run, self._session))
+
+    def _start_gemm_run(self, session: Path, patience: Patience) -> None:
+        from maxact_tui.watching.pairing import start_gemm_run
+
+        self.post_message(self.GemmRunStarted(start_gemm_run(session, patience)))
+
+    def on_opening_app_gemm_run_started(self, event: GemmRunStarted) -> None:
+        """Say where it is."""
+        self.say(f"started {event.session.stem}; o opens it")
 
     def on_opening_app_partner_started(self, event: PartnerStarted) -> None:
         """Wait for its end."""

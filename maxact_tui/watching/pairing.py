@@ -2,6 +2,7 @@
 
 - `partner_policy`  the policy a run is set against
 - `start_partner`   the other run, in its own session
+- `start_gemm_run`  the same run with the GEMM inputs, in its own session
 - `await_partner`   wait for it, compare
 - `write_pair`      the comparison of the two, beside the second session
 """
@@ -29,12 +30,12 @@ def partner_policy(policy: Policy) -> Policy:
     return "bos" if policy == "raw" else "raw"
 
 
-def partner_path(session: Path, policy: Policy) -> Path:
-    """A path beside the session that names the policy and does not exist yet."""
+def partner_path(session: Path, name: str) -> Path:
+    """A path beside the session that says how the other run differs, by its policy or sites; none exists there yet."""
     stem = session.name.removesuffix(SUFFIX)
-    candidate, number = session.with_name(f"{stem}-{policy}{SUFFIX}"), 2
+    candidate, number = session.with_name(f"{stem}-{name}{SUFFIX}"), 2
     while candidate.exists():
-        candidate, number = session.with_name(f"{stem}-{policy}-{number}{SUFFIX}"), number + 1
+        candidate, number = session.with_name(f"{stem}-{name}-{number}{SUFFIX}"), number + 1
     return candidate
 
 
@@ -53,15 +54,31 @@ def start_partner(session: Path, policy: Policy | None = None, patience: Patienc
         SessionError, OSError: the session or the engine could not be made.
     """
     patience = patience or Patience()
+    job = _job_of(session, patience)
+    other = policy or partner_policy(job.policy)
+    return _start(session, partner_path(session, other), replace(job, policy=other), patience)
 
+
+def start_gemm_run(session: Path, patience: Patience | None = None) -> Path:
+    """Start a run of the same model over the same samples that measures the GEMM inputs beside the paper's sites.
+
+    Arguments, result and errors are those of `start_partner`.
+    """
+    patience = patience or Patience()
+    job = replace(_job_of(session, patience), sites="paper+gemm")
+    return _start(session, partner_path(session, "gemm"), job, patience)
+
+
+def _job_of(session: Path, patience: Patience) -> Job:
     def look(wait_seconds: float) -> Job:
         with SessionReader(session, wait_seconds) as reader:
             return reader.meta().job
 
-    job = patience.wait_for(look)
-    other = policy or partner_policy(job.policy)
-    path = partner_path(session, other)
-    SessionWriter.create(path, replace(job, policy=other)).close()
+    return patience.wait_for(look)
+
+
+def _start(session: Path, path: Path, job: Job, patience: Patience) -> Path:
+    SessionWriter.create(path, job).close()
     allow_as(path, session)
     start_engine(path, patience)
     return path

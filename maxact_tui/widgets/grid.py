@@ -9,14 +9,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.sites.site import COMPONENTS, HookPlan, Site
+from engine.sites.site import COMPONENTS, GEMM_COMPONENTS, HookPlan, Site
 from maxact_tui.texts.filtering import Value
 
 NOWHERE = -1
@@ -52,12 +52,14 @@ class Grid:
         titles: what stands above each column.
         rows: label of each row.
         sites: site number of each cell, int64 [rows, columns], -1 where there is none.
+        banners: text across the whole of a row that has no cells, by row.
     """
 
     columns: tuple[str, ...]
     titles: tuple[str, ...]
     rows: tuple[str, ...]
     sites: NDArray[np.int64]
+    banners: Mapping[int, str] = field(default_factory=dict)
 
     def cell_of(self, site: int) -> tuple[int, int] | None:
         """(row, column) of a site."""
@@ -88,7 +90,7 @@ class Grid:
 
 
 def make_grid(plan: HookPlan) -> Grid:
-    """The grid of a plan; columns in the field's order of components."""
+    """The grid of a plan; the paper's columns in the field's order, then those of the GEMM inputs."""
     inside = [(number, site) for number, site in enumerate(plan.sites) if site.layer is not None]
     columns = tuple(sorted({_column(site) for _, site in inside}, key=_order)) or ("hidden",)
     first_inside = inside[0][0] if inside else len(plan.sites)
@@ -127,10 +129,12 @@ def _column(site: Site) -> str:
     return site.name.removeprefix(f"layer_{site.layer}_")
 
 
-def _order(column: str) -> tuple[int, str]:
+def _order(column: str) -> tuple[bool, int, str]:
+    """The paper's components from left to right, then what matrix products read."""
     places = [i for i, component in enumerate(COMPONENTS) if column.startswith(component)]
     longest = max(places, key=lambda i: len(COMPONENTS[i]), default=len(COMPONENTS))
-    return longest, column
+    is_gemm = longest < len(COMPONENTS) and COMPONENTS[longest] in GEMM_COMPONENTS
+    return is_gemm, longest, column
 
 
 def _short(column: str) -> str:

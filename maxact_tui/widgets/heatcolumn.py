@@ -36,11 +36,13 @@ class Cell:
         text: the number, at most six cells wide.
         level: place on the ramp, -1 for no colour.
         mark: `*` where M is, `!` where something is not finite, else a space.
+        is_banner: the text is eight cells of a line that goes on over the columns.
     """
 
     text: str
     level: int
     mark: str = " "
+    is_banner: bool = False
 
 
 BLANK = Cell("", -1)
@@ -100,6 +102,8 @@ class HeatColumn(Widget):
             self.post_message(self.CellClicked(self._column, event.y - 1, event.chain))
 
     def _render_cell(self, cell: Cell, has_cursor: bool) -> Strip:
+        if cell.is_banner:
+            return Strip([Segment(cell.text, STYLES["title"])])
         glyph = self._look.level_glyphs[cell.level] if cell.level >= 0 else " "
         lead = self._look.own("▸") if has_cursor else glyph
         text = f"{lead}{cell.text:>6}{cell.mark}"
@@ -136,6 +140,8 @@ class RowLabels(Widget):
         """Textual's Line API."""
         if y == 0:
             return Strip([Segment(" " * self._width, STYLES[""])])
+        if len(whole := _label(self._labels, y - 1)) == self._width:  # of a banner
+            return Strip([Segment(whole, STYLES["title"])])
         style = STYLES["title"] if self._cursor == y - 1 else STYLES["dim"]
         return Strip([Segment(fitted(_label(self._labels, y - 1), self._width - 1, right=True) + " ", style)])
 

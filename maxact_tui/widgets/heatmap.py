@@ -160,7 +160,9 @@ class Heatmap(Horizontal):
         self._top = _scrolled(self._top, self._row, self.page_rows, len(self.grid.rows))
         self._left = _scrolled(self._left, self._column, self.page_columns, len(self.grid.columns))
         rows = range(self._top, min(self._top + self.page_rows, len(self.grid.rows)))
-        changed = self._labels.show([self.grid.rows[row] for row in rows], self._row - self._top)
+        banners = {row: _pieces(self.grid.banners[row], self._label_width) for row in rows if row in self.grid.banners}
+        labels = [banners[row][0] if row in banners else self.grid.rows[row] for row in rows]
+        changed = self._labels.show(labels, self._row - self._top)
         if self.visible_columns != self._announced:
             self._announced = self.visible_columns
             self.post_message(self.Scrolled())
@@ -171,9 +173,26 @@ class Heatmap(Horizontal):
                 column.display, changed = number is not None, True
             if number is not None:
                 here = number == self._column
-                cells = [self._cells.get(int(self.grid.sites[row, number]), BLANK) for row in rows]
+                place = number - self._left + 1
+                cells = [
+                    _banner(banners[row], place)
+                    if row in banners
+                    else self._cells.get(int(self.grid.sites[row, number]), BLANK)
+                    for row in rows
+                ]
                 changed |= column.show(cells, self._row - self._top if here else None, highlight=here)
         return changed
+
+
+def _pieces(text: str, label_width: int) -> list[str]:
+    """A line cut to the width of the labels and of each column beside them, each piece filled up."""
+    pieces = [f"{text[:label_width]:<{label_width}}"]
+    rest = text[label_width:]
+    return pieces + [f"{rest[at : at + CELL_WIDTH]:<{CELL_WIDTH}}" for at in range(0, len(rest), CELL_WIDTH)]
+
+
+def _banner(pieces: list[str], place: int) -> Cell:
+    return Cell(pieces[place], -1, is_banner=True) if place < len(pieces) else BLANK
 
 
 def _scrolled(start: int, place: int, page: int, total: int) -> int:
