@@ -162,8 +162,8 @@ BOARD = (
     REVERSE,
     Action("section", ("w",), "fp16/e4m3", "What exceeds fp16 and e4m3 without a scale, or back to SQNR."),
     Action("app.filter", ("slash",), "filter", "Filter the sites; see `The filter` below.", "/"),
-    Action("app.gemm_run", ("n",), "GEMM run", "Run the same samples again with the GEMM inputs, if missing."),
     BACK,
+    Action("app.gemm_run", ("n",), "GEMM run", "Run the same samples again with the GEMM inputs, if missing."),
 )
 
 TUNING = (
