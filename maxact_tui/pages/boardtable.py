@@ -108,7 +108,7 @@ class BoardTable:
         self._made_for, self._plan = (view, self.section, look), plan
         return True
 
-    def arrange(self, keeps: Callable[[int], bool], hint: str) -> None:
+    def arrange(self, keeps: Callable[[int], bool], hint: str = "") -> None:
         """Filter, sort and group; the cursor stays on its site, or goes to the first.
 
         Args:
