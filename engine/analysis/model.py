@@ -275,6 +275,8 @@ def _alarm(plan: HookPlan | None, sites: Sequence[SiteSummary | None]) -> Alarm 
     counts = np.array([one.count if one else 0 for one in found])
     nan = np.array([one.nan if one else 0 for one in found])
     return find_alarm(plan, counts, nan, [(n.sample, n.position, n.channel) if n else (-1, -1, -1) for n in found])
+
+
 def _dtype(plan: HookPlan | None, sites: Sequence[SiteSummary | None]) -> str:
     """Of most of the sites that M is over, else of the first; empty before the first number."""
     counted = [one.dtype for number in headline_sites(plan) if (one := sites[number])] if plan else []

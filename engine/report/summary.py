@@ -46,7 +46,7 @@ def summary_dict(summary: ModelSummary) -> dict[str, Any]:
         },
         "maximum": _maximum(_m(summary), summary.peak, summary, names),
         "largest_input": _maximum(summary.largest_input, summary.input_peak, summary, names),
-        "sites": _sites(summary),
+        "site_set": _sites(summary),
         "massive_activations": {
             "layer_median": summary.passes_layer_median,
             "token_median": summary.passes_token_median,
@@ -134,7 +134,7 @@ def _sites(summary: ModelSummary) -> dict[str, Any]:
     """Which sites were measured, why, and what their statistics cost: estimated before the run, and spent in it."""
     choice, spent = summary.choice, summary.spent
     return {
-        "set": summary.job.sites,
+        "name": summary.job.sites,
         "asked": "auto" if choice is not None else summary.job.sites,
         "count": sum(site is not None for site in summary.sites),
         "no_m": no_m_words(summary) or None,

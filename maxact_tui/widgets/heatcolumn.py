@@ -125,10 +125,20 @@ class RowLabels(Widget):
         self._labels: tuple[str, ...] = ()
         self._cursor: int | None = None
         self._width = self.styles.width = width
+        self._beyond = ""
 
-    def show(self, labels: Sequence[str], cursor: int | None) -> bool:
-        """Show these labels from the top, that of the cursor's row in bold. Returns whether anything changed."""
+    def show(self, labels: Sequence[str], cursor: int | None, beyond: str = "") -> bool:
+        """Show these labels from the top, that of the cursor's row in bold. Returns whether anything changed.
+
+        Args:
+            labels: of the visible rows.
+            cursor: the row the cursor is on.
+            beyond: how many columns are off the screen, above the labels.
+        """
         old, old_cursor = self._labels, self._cursor
+        if beyond != self._beyond:
+            self._beyond = beyond
+            self.refresh(Region(0, 0, self._width, 1))
         self._labels, self._cursor = tuple(labels), cursor
         rows = range(min(max(len(old), len(self._labels)), max(self.size.height - 1, 0)))
         changed = [y for y in rows if _label(old, y) != _label(self._labels, y) or (y == old_cursor) != (y == cursor)]
@@ -139,7 +149,7 @@ class RowLabels(Widget):
     def render_line(self, y: int) -> Strip:
         """Textual's Line API."""
         if y == 0:
-            return Strip([Segment(" " * self._width, STYLES[""])])
+            return Strip([Segment(fitted(self._beyond, self._width - 1, right=True) + " ", STYLES["dim"])])
         if len(whole := _label(self._labels, y - 1)) == self._width:  # of a banner
             return Strip([Segment(whole, STYLES["title"])])
         style = STYLES["title"] if self._cursor == y - 1 else STYLES["dim"]

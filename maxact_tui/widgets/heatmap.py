@@ -79,6 +79,14 @@ class Heatmap(Horizontal):
         """Numbers of the columns that are on the screen."""
         return range(self._left, min(self._left + self.page_columns, len(self.grid.columns)))
 
+    @property
+    def _beyond(self) -> str:
+        """How many columns are off the screen on either side: `1‹ ›3`; empty where all are on it."""
+        shown, left_mark, right_mark = self.visible_columns, self._look.own("‹"), self._look.own("›")
+        left, right = shown.start, len(self.grid.columns) - shown.stop
+        before, after = f"{left}{left_mark}" if left else "", f"{right_mark}{right}" if right > 0 else ""
+        return f"{before} {after}".strip()
+
     def show(self, cells: dict[int, Cell]) -> bool:
         """Show the cell of each site number; returns whether anything visible changed."""
         self._cells = cells
@@ -162,7 +170,7 @@ class Heatmap(Horizontal):
         rows = range(self._top, min(self._top + self.page_rows, len(self.grid.rows)))
         banners = {row: _pieces(self.grid.banners[row], self._label_width) for row in rows if row in self.grid.banners}
         labels = [banners[row][0] if row in banners else self.grid.rows[row] for row in rows]
-        changed = self._labels.show(labels, self._row - self._top)
+        changed = self._labels.show(labels, self._row - self._top, self._beyond)
         if self.visible_columns != self._announced:
             self._announced = self.visible_columns
             self.post_message(self.Scrolled())

@@ -156,8 +156,8 @@ def test_a_run_writes_down_what_auto_came_to_and_what_it_cost(tmp_path: Path, ti
     assert summary.spent is not None
     assert summary.spent.model > 0
     assert summary.spent.statistics > 0
-    document = summary_dict(summary)["sites"]
-    assert (document["set"], document["asked"]) == ("paper+gemm", "auto")
+    document = summary_dict(summary)["site_set"]
+    assert (document["name"], document["asked"]) == ("paper+gemm", "auto")
     assert document["estimated"]["sites"] == document["count"] == len(summary.sites)
     assert document["spent"]["slowdown"] == pytest.approx(summary.spent.slowdown)
     assert "on top of the model's own time (estimated" in spent_words(summary.spent, summary.choice)
@@ -197,7 +197,7 @@ def test_named_sites_are_not_timed(tmp_path: Path, tiny_model_folder: Path) -> N
         assert not [event for event in reader.events() if event.kind == "sites"]
     assert summary.choice is None
     assert summary.spent is not None
-    assert summary_dict(summary)["sites"]["asked"] == "paper"
+    assert summary_dict(summary)["site_set"]["asked"] == "paper"
 
 
 def test_a_stopwatch_tells_the_statistics_from_the_model() -> None:

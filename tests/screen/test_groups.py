@@ -1,0 +1,226 @@
+"""GEMM inputs and the paper's sites: two groups on the board, two sets of columns in the heatmap; runs of one of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine import runner
+from engine.session.reader import SessionReader
+from engine.session.records import ENDED
+from maxact_tui.cli.plain import Narrator
+from maxact_tui.keymap import actions
+from maxact_tui.pages.boardsheet import INPUTS, OTHERS, grouped_rows
+from maxact_tui.screens.board import BoardScreen
+from maxact_tui.screens.choice import ChoiceScreen
+from maxact_tui.screens.threads import ThreadsScreen
+from maxact_tui.shell.application import MaxactApp
+from maxact_tui.watching import pairing
+from maxact_tui.watching.looking import Look
+from maxact_tui.watching.pairing import start_gemm_run
+from maxact_tui.watching.requests import READ_ONLY
+from maxact_tui.watching.snapshot import Wish
+from maxact_tui.widgets.grid import make_grid
+from maxact_tui.widgets.heatmap import Heatmap
+from tests.engine.running import new_session, tiny_job, write_corpus
+from tests.screen import sessions
+from tests.screen.conftest import Shown, is_complete, settle
+from tests.screen.pictures import check_picture, screen_text
+from tests.values import some
+
+GEMM = ("attn_input", "o_proj_input", "mlp_input", "down_proj_input")
+
+
+@pytest.fixture(scope="session")
+def both_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished session with the paper's sites and the GEMM inputs."""
+    path = tmp_path_factory.mktemp("sessions") / "both.maxact"
+    sessions.finished(path, hostile=False, components=(*sessions.PAPER, *GEMM))
+    return path
+
+
+@pytest.fixture(scope="session")
+def gemm_session(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
+    """A finished run of the tiny Llama over its GEMM inputs alone."""
+    folder = tmp_path_factory.mktemp("gemm")
+    corpus = write_corpus(folder / "c.jsonl", 9)
+    path = new_session(folder / "gemm.maxact", tiny_job(tiny_model_folder, corpus, sites="gemm"))
+    assert runner.run(path) == 0
+    return path
+
+
+def is_board(app: MaxactApp) -> bool:
+    return isinstance(app.screen, BoardScreen) and "mean dB" in screen_text(app)
+
+
+def heatmap_of(app: MaxactApp) -> Heatmap:
+    return app.screen.query_one(Heatmap)
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (120, 36)])
+async def test_the_board_of_both_looks_as_pictured(shown: Shown, both_session: Path, columns: int, rows: int) -> None:
+    async with shown(both_session, columns, rows) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("i")
+        await settle(pilot, is_board)
+        await pilot.pause(0.1)
+        check_picture(f"groups-board-{columns}x{rows}", screen_text(pilot.app))
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (120, 36)])
+async def test_the_heatmap_of_both_looks_as_pictured(shown: Shown, both_session: Path, columns: int, rows: int) -> None:
+    async with shown(both_session, columns, rows) as pilot:
+        await settle(pilot, is_complete)
+        check_picture(f"groups-monitor-{columns}x{rows}", screen_text(pilot.app))
+
+
+async def test_gemm_inputs_come_first_in_every_order_and_keep_their_own(shown: Shown, both_session: Path) -> None:
+    async with shown(both_session, 120, 36) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("i")
+        await settle(pilot, is_board)
+        board = pilot.app.screen
+        assert isinstance(board, BoardScreen)
+        plan = some(board.snapshot.plan)
+        for keys in ("", "s", "s", "S", "w"):
+            await pilot.press(*keys)
+            await pilot.pause()
+            kinds = [plan.sites[site].is_input for site in board.table.sites]
+            assert kinds == sorted(kinds, reverse=True)
+            assert len(kinds) == len(plan.sites)
+            assert board.table.site_at(0) is None
+            assert board.table.site_at(1) == board.table.sites[0]
+
+
+async def test_the_cursor_steps_over_the_lines_between(shown: Shown, both_session: Path) -> None:
+    async with shown(both_session, 120, 36) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("i")
+        await settle(pilot, is_board)
+        board = pilot.app.screen
+        assert isinstance(board, BoardScreen)
+        inputs = sum(site.is_input for site in some(board.snapshot.plan).sites)
+        assert board.table.site == board.table.sites[0]
+        await pilot.press("up")
+        assert board.table.site == board.table.sites[0]
+        await pilot.press(*["down"] * inputs)
+        assert board.table.site == board.table.sites[inputs]
+        assert board.tuned_site == board.table.site
+        await pilot.press("up")
+        assert board.table.site == board.table.sites[inputs - 1]
+        await pilot.press("end")
+        assert board.table.site == board.table.sites[-1]
+
+
+def test_a_group_that_is_missing_says_so_and_a_filtered_one_is_left_out() -> None:
+    plan = sessions.SessionScript.__new__(sessions.SessionScript)
+    plan.layers, plan.width, plan.components = 2, 8, ("hidden", "down_proj_input")
+    both = plan._plan()
+    inputs = [number for number, site in enumerate(both.sites) if site.is_input]
+    others = [number for number, site in enumerate(both.sites) if not site.is_input]
+    assert grouped_rows([*others, *inputs], both, "; n runs with them") == (
+        f" {INPUTS}: 2 sites", *inputs, f" {OTHERS}: 4 sites", *others,
+    )  # fmt: skip
+    assert grouped_rows(others[:1], both, "") == (f" {OTHERS}: 1 of 4 sites", others[0])
+    plan.components = ("hidden",)
+    paper = plan._plan()
+    rows = grouped_rows([0], paper, "; n runs with them")
+    assert rows == (f" {INPUTS}: not measured; n runs with them", f" {OTHERS}: 1 of 4 sites", 0)
+
+
+def test_the_papers_columns_come_before_those_of_the_gemm_inputs(both_session: Path) -> None:
+    with SessionReader(both_session) as reader:
+        grid = make_grid(some(reader.meta().plan))
+    assert grid.columns == (*sessions.PAPER, *GEMM)
+
+
+async def test_a_session_without_gemm_inputs_offers_the_run_that_would_measure_them(
+    shown: Shown, clean_session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Path] = []
+
+    def start(session: Path, patience: object = None) -> Path:
+        started.append(session)
+        return session.with_name("clean-gemm.maxact")
+
+    monkeypatch.setattr(pairing, "start_gemm_run", start)
+    async with shown(clean_session, 100, 30) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("i")
+        await settle(pilot, is_board)
+        key = actions.key_of("board", "app.gemm_run")
+        assert f"{INPUTS}: not measured; {key} runs with them" in screen_text(pilot.app)
+        await pilot.press(key)
+        await settle(pilot, lambda app: isinstance(app.screen, ChoiceScreen))
+        assert "Run all 14 samples again, with the GEMM inputs?" in screen_text(pilot.app)
+        await pilot.press("escape")
+        await settle(pilot, is_board)
+        assert not started
+        await pilot.press(key, "s")
+        await settle(pilot, lambda app: "started clean-gemm; o opens it" in screen_text(app))
+        assert started == [clean_session]
+
+
+async def test_it_is_not_offered_where_they_are_measured_or_nothing_may_be_sent(
+    shown: Shown, both_session: Path, clean_session: Path
+) -> None:
+    for path, read_only in ((both_session, False), (clean_session, True)):
+        async with shown(path, 120, 30, read_only=read_only) as pilot:
+            await settle(pilot, is_complete)
+            await pilot.press("i")
+            await settle(pilot, is_board)
+            await pilot.press(actions.key_of("board", "app.gemm_run"))
+            answer = READ_ONLY if read_only else "this run measures the GEMM inputs"
+            await pilot.pause(0.1)
+            assert answer in screen_text(pilot.app)
+
+
+def test_the_offered_run_is_the_same_one_with_more_sites(tmp_path: Path, tiny_model_folder: Path) -> None:
+    corpus = write_corpus(tmp_path / "short.jsonl", samples=6)
+    session = new_session(tmp_path / "run.maxact", tiny_job(tiny_model_folder, corpus, seed=3, policy="bos"))
+    assert runner.run(session) == 0
+    path = start_gemm_run(session)
+    assert path == tmp_path / "run-gemm.maxact"
+    with SessionReader(session) as first, SessionReader(path) as second:
+        while second.status().phase not in ENDED:
+            pass
+        assert second.status().phase == "finished"
+        before, after = first.meta(), second.meta()
+        assert after.job.to_json() == {**before.job.to_json(), "sites": "paper+gemm"}
+        assert second.samples_done().tolist() == first.samples_done().tolist()
+        names = {site.name for site in some(before.plan).sites}
+        assert names < {site.name for site in some(after.plan).sites}
+
+
+async def test_a_run_without_m_says_so_wherever_m_would_be(shown: Shown, gemm_session: Path) -> None:
+    async with shown(gemm_session, 120, 36) as pilot:
+        await settle(pilot, is_complete)
+        text = screen_text(pilot.app)
+        assert " largest GEMM input " in text
+        assert "no M (--sites gemm)" in text
+        assert "fits fp16" in text
+        assert "* largest" in text
+        await pilot.press("x")
+        await settle(
+            pilot, lambda app: "M is over the paper's sites, which this run did not measure" in screen_text(app)
+        )
+        assert pilot.app.screen.query_one(Heatmap).site == some(some(pilot.app.snapshot).maximum).site
+        await pilot.press("t")
+        await settle(pilot, lambda app: isinstance(app.screen, ThreadsScreen) and app.snapshot.model is not None)
+        await settle(pilot, lambda app: "follow the hidden state, which this run did not measure" in screen_text(app))
+        assert "No activation is massive" not in screen_text(pilot.app)
+        await pilot.press("escape", "i")
+        await settle(pilot, is_board)
+        assert f"{OTHERS}: not measured" in screen_text(pilot.app)
+
+
+def test_plain_lines_name_the_largest_input(gemm_session: Path) -> None:
+    look = Look(gemm_session)
+    try:
+        snapshot = some(look.again(Wish(None, model=False)))
+        lines = list(Narrator().lines(snapshot))
+    finally:
+        look.close()
+    assert any(line.startswith("largest GEMM input ") for line in lines)
+    assert not any(line.startswith("M ") for line in lines)
