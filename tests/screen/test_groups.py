@@ -1,4 +1,4 @@
-"""GEMM inputs and the paper's sites: two groups on the board, two sets of columns in the heatmap; runs of one of them."""
+"""GEMM inputs and the paper's sites: two groups on the board, two sets of columns in the heatmap; runs of one."""
 
 from __future__ import annotations
 
