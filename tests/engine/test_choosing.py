@@ -21,6 +21,7 @@ from engine.session.reader import SessionReader
 from engine.sites.site import COMPONENTS, GEMM_COMPONENTS, PAPER_COMPONENTS
 from engine.stopwatch import Stopwatch
 from tests.engine.running import new_session, tiny_job, write_corpus
+from tests.private import hooks_of
 
 CHEAP = Trial(sites=243, tokens=256, bare_seconds=1.0, hooked_seconds=1.2, run_tokens=10**9)
 DEAR = replace(CHEAP, hooked_seconds=2.4)
@@ -118,7 +119,7 @@ def test_a_real_trial_leaves_the_model_as_it_was(prepared: Prepared, tmp_path: P
     assert trial.sites == len(prepared.plan.sites)
     assert 0 < trial.tokens <= prepared.tokenized.lengths.sum()
     assert trial.bare_seconds > 0
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in prepared.loaded.model.modules())
+    assert not any(hooks_of(module) for module in prepared.loaded.model.modules())
 
 
 def test_a_batch_that_does_not_fit_gives_no_trial(
