@@ -12,6 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.session.records import LIVE_FIELDS
 from maxact_tui.texts.filtering import Filter, Record, Value
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.snapshot import Snapshot
@@ -28,11 +29,11 @@ def site_records(snapshot: Snapshot) -> list[Record]:
     for number, site in enumerate(plan.sites):
         found: dict[str, Value] = {"name": site.name, **site_record(site)}
         if live is not None and number < len(live.data):
-            largest, lowest, rms, _, nonfinite, sample, position, channel = live.data[number].tolist()
-            x = largest if abs(largest) >= abs(lowest) else lowest
-            found |= {"value": abs(x), "x": x, "rms": rms, "nonfinite": nonfinite}
-            found |= {"chan": _known(channel), "pos": _known(position), "sample": _known(sample)}
-            found["cat"] = categories.get(int(sample))
+            row = dict(zip(LIVE_FIELDS, live.data[number].tolist(), strict=True))
+            x = row["max"] if abs(row["max"]) >= abs(row["min"]) else row["min"]
+            found |= {"value": abs(x), "x": x, "rms": row["rms"], "nonfinite": row["nonfinite"]}
+            found |= {"chan": _known(row["channel"]), "pos": _known(row["position"]), "sample": _known(row["sample"])}
+            found["cat"] = categories.get(int(row["sample"]))
         rows.append(found)
     return rows
 
