@@ -2,6 +2,7 @@
 
 - `Calibration`   the totals of some sites over the calibration samples
 - `MassiveMeans`  the mean of the massive values of each channel of one site
+- `Pass`          what takes in batches of calibration samples
 - `run_passes`    one batch through the model for several of them
 - `stored_numbers`, `stored_site`  what the session itself kept of its calibration samples
 - `places_of`, `run_text_model`  a batch's tokens, and its way through the text model
@@ -10,9 +11,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -122,7 +123,14 @@ class MassiveMeans:
         return found
 
 
-def run_passes(prepared: Prepared, passes: Sequence[Calibration | MassiveMeans], numbers: Sequence[int]) -> None:
+class Pass(Protocol):
+    """What takes in batches of calibration samples."""
+
+    def attached(self, batch: Batch) -> AbstractContextManager[None]:
+        """Within this block the batch is taken in."""
+
+
+def run_passes(prepared: Prepared, passes: Sequence[Pass], numbers: Sequence[int]) -> None:
     """One batch of samples through the model for all of them; none of their hooks stays."""
     batch = collate(prepared.tokenized, numbers)
     with ExitStack() as stack:

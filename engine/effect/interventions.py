@@ -2,7 +2,8 @@
 
 - `Quantise`           fake quantisation: `int8`, `int8-token`, `int4-g32`, `int8-channel-keep2`, `e4m3-q0.999`, `mxfp4`
 - `Ablate`             massive activations set to zero or to their mean: `ablate-zero`, `ablate-mean@11`
-- `Intervention`       either of them
+- `Deploy`             a whole recipe of llm-compressor
+- `Intervention`       any of them
 - `parse_intervention` name -> intervention
 - `accepted_names`     what it reads, in groups, for the help
 - `Scope`              which sites quantisers work on
@@ -20,6 +21,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from engine.effect.errors import EffectError
+from engine.effect.recipe import Recipe, check_pattern
 from engine.quantization.errors import QuantizationError
 from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, parse_scheme
 from engine.statistics.pass_sums import SMOOTH_SCHEMES, TENSOR_SCHEMES, PassScheme, find_scheme
@@ -121,7 +123,23 @@ class Ablate:
         return f"ablate-{self.substitute}" + ("" if self.layer is None else f"@{self.layer}")
 
 
-Intervention = Quantise | Ablate
+@dataclass(frozen=True, slots=True)
+class Deploy:
+    """Smooth, quantise and leave alone what a recipe says: weights and inputs, in the whole text model.
+
+    Attributes:
+        recipe: what it says.
+    """
+
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """`recipe` and the file's name."""
+        return f"recipe {self.recipe.name}"
+
+
+Intervention = Quantise | Ablate | Deploy
 
 
 def parse_intervention(name: str) -> Intervention:
@@ -181,18 +199,22 @@ class Scope:
         site: one site by name.
         component: all sites of a component.
         layers: of a component or of the inputs, these decoder blocks only; None for all.
+        exclude: patterns of sites and linear modules that are left as they are; see `engine.effect.recipe.matches`.
     """
 
     site: str | None = None
     component: str | None = None
     layers: tuple[int, ...] | None = None
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what says two things.
 
         Raises:
-            EffectError: a site together with a component or layers.
+            EffectError: a site together with a component or layers; a pattern that cannot be read.
         """
+        for pattern in self.exclude:
+            check_pattern(pattern)
         if self.site is not None and (self.component is not None or self.layers is not None):
             raise EffectError("give either one site, or a component with layers")
 
@@ -200,7 +222,8 @@ class Scope:
     def title(self) -> str:
         """The scope in words."""
         what = self.site or self.component or "all GEMM inputs"
-        return what if self.layers is None else f"{what}, layers {format_layers(self.layers)}"
+        what = what if self.layers is None else f"{what}, layers {format_layers(self.layers)}"
+        return f"{what}, without {', '.join(self.exclude)}" if self.exclude else what
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict; `from_json` reads it back."""
@@ -214,7 +237,8 @@ class Scope:
             EffectError: it says two things.
         """
         layers = data.get("layers")
-        return cls(data.get("site"), data.get("component"), None if layers is None else tuple(int(n) for n in layers))
+        numbers = None if layers is None else tuple(int(n) for n in layers)
+        return cls(data.get("site"), data.get("component"), numbers, tuple(data.get("exclude") or ()))
 
 
 def parse_layers(text: str) -> tuple[int, ...]:

@@ -1,26 +1,31 @@
 """From the interventions of a request to changes that can be put into the model: sites, thresholds, means.
 
 - `Ready`        an intervention with its sites and its change, or with the reason why there is none
+- `changed`      a model with one of them in place
 - `make_ready`   all of a request, running the calibration samples where they are needed
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import nn
 
 from corpus.wording import counted
 from engine.effect.batches import Passage
-from engine.effect.calibration import Calibration, MassiveMeans, run_passes, stored_numbers
+from engine.effect.calibration import Calibration, MassiveMeans, Pass, run_passes, stored_numbers
 from engine.effect.changes import Ablation, Change, Quantiser, SiteNumbers
+from engine.effect.deployed import Deployment
 from engine.effect.errors import EffectError
-from engine.effect.interventions import Ablate, Intervention, Quantise
+from engine.effect.interventions import Ablate, Deploy, Intervention, Quantise
 from engine.effect.massive import Place, Places
+from engine.effect.replacing import replaced
 from engine.effect.request import Request
 from engine.effect.results import Massive
-from engine.effect.targets import find_targets
+from engine.effect.targets import excluded_readers, find_targets
 from engine.session.splits import META, SplitRecord
 from engine.sites.site import HookPlan
 from engine.sites.weights import input_column_maxima
@@ -37,6 +42,7 @@ class Ready:
         intervention: what was asked for.
         plan, sites: where it works.
         change: what it does there; None if it cannot be done.
+        skip: linears that read a site as it was.
         place: where an ablation works.
         massive: what is known of an ablation before it ran.
         problem: why there is no change, or what a reader must know of it.
@@ -45,10 +51,24 @@ class Ready:
     intervention: Intervention
     plan: HookPlan
     sites: tuple[int, ...] = ()
-    change: Change | None = None
+    change: Change | Deployment | None = None
+    skip: frozenset[str] = frozenset()
     place: Place | None = None
     massive: Massive | None = None
     problem: str = ""
+
+    @property
+    def count(self) -> int:
+        """How many sites are changed; of a recipe, how many linears."""
+        return self.change.count if isinstance(self.change, Deployment) else len(self.sites)
+
+
+def changed(model: nn.Module, one: Ready) -> AbstractContextManager[None]:
+    """Within this block the model is as the intervention leaves it; one that can be done."""
+    assert one.change is not None
+    if isinstance(one.change, Deployment):
+        return one.change.applied()
+    return replaced(model, one.plan, one.sites, one.change, one.skip)
 
 
 def make_ready(
@@ -68,12 +88,15 @@ def make_ready(
     plan = context.prepared.plan
     ready = [Ready(one, plan) for one in request.interventions]
     passes: list[Calibration] = []
+    ready = [_deployed(context, one, request, calibration) for one in ready]
+    deployments = [one.change for one in ready if isinstance(one.change, Deployment)]
     numbers: dict[int, SiteNumbers] | None = None
     if request.quantises:
         targets = find_targets(context.prepared.loaded.model, plan, request.scope)
         plan = targets.plan
+        skip = frozenset(path for n in targets.sites for path in excluded_readers(plan.sites[n], request.scope))
         ready = [
-            replace(one, plan=plan, sites=targets.sites) if isinstance(one.intervention, Quantise) else one
+            replace(one, plan=plan, sites=targets.sites, skip=skip) if isinstance(one.intervention, Quantise) else one
             for one in ready
         ]
         if any(isinstance(one, Quantise) and one.is_calibrated for one in request.interventions) and calibration:
@@ -81,12 +104,29 @@ def make_ready(
                 numbers = stored_numbers(context.reader, targets.sites)
             if numbers is None:
                 passes = [Calibration(context.prepared, context.job, plan, targets.sites)]
-    ready, means = yield from _with_ablations(context, request, ready, calibration, passage, passes)
+    static: list[Pass] = [*passes, *(one for one in deployments if one.is_calibrated)]
+    ready, means = yield from _with_ablations(context, request, ready, calibration, passage, static)
+    for one in deployments:
+        one.prepare()
     if passes:
         numbers = passes[0].numbers()
     if numbers is not None and any(isinstance(one, Quantise) and one.smooths for one in request.interventions):
         numbers = _with_weights(context, plan, numbers)
     return [_finished(one, numbers, means.get(number)) for number, one in enumerate(ready)]
+
+
+def _deployed(context: WorkContext, one: Ready, request: Request, calibration: Sequence[int]) -> Ready:
+    """A recipe with its modules, or with its problem; others as they are."""
+    if not isinstance(one.intervention, Deploy):
+        return one
+    recipe, plan = one.intervention.recipe, one.plan
+    try:
+        change = Deployment(context.prepared.loaded.model, recipe, request.scope.exclude, plan.text_model)
+    except EffectError as error:
+        return replace(one, problem=str(error))
+    if change.is_calibrated and not calibration:
+        return replace(one, problem=NO_CALIBRATION)
+    return replace(one, change=change, problem="; ".join(recipe.notes))
 
 
 def _own_calibration(context: WorkContext) -> int:
@@ -112,10 +152,10 @@ def _with_ablations(
     ready: list[Ready],
     calibration: Sequence[int],
     passage: Passage,
-    static: Sequence[Calibration],
+    static: Sequence[Pass],
 ) -> Generator[Progress, None, tuple[list[Ready], dict[int, MassiveMeans]]]:
     """Run the calibration samples for the quantisers, and for what ablations need of them."""
-    passes: list[Calibration | MassiveMeans] = [*static]
+    passes: list[Pass] = [*static]
     if not request.ablates:
         yield from _run(context, passes, calibration, passage)
         return ready, {}
@@ -138,7 +178,7 @@ def _with_ablations(
 
 def _run(
     context: WorkContext,
-    passes: Sequence[Calibration | MassiveMeans],
+    passes: Sequence[Pass],
     calibration: Sequence[int],
     passage: Passage,
 ) -> Iterator[Progress]:
@@ -166,7 +206,7 @@ def _placed(one: Ready, places: Places) -> Ready:
 
 def _finished(one: Ready, numbers: Mapping[int, SiteNumbers] | None, means: MassiveMeans | None) -> Ready:
     """With its change, or with its problem."""
-    if one.problem:
+    if one.problem or one.change is not None:
         return one
     if isinstance(one.intervention, Quantise):
         if one.intervention.is_calibrated and numbers is None:

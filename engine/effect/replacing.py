@@ -9,7 +9,7 @@ it was and only the matrix products read the changed values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -25,7 +25,9 @@ Change = Callable[[int, torch.Tensor], torch.Tensor]
 
 
 @contextmanager
-def replaced(model: nn.Module, plan: HookPlan, sites: Sequence[int], change: Change) -> Iterator[None]:
+def replaced(
+    model: nn.Module, plan: HookPlan, sites: Sequence[int], change: Change, skip: Collection[str] = ()
+) -> Iterator[None]:
     """Within this block every tensor of these sites is replaced by what `change` makes of it.
 
     Args:
@@ -34,6 +36,7 @@ def replaced(model: nn.Module, plan: HookPlan, sites: Sequence[int], change: Cha
         sites: numbers of the sites to change.
         change: called with a site's number and its tensor, [B, T, D] or [rows, D]; returns a new one of the same
             shape and dtype. An input that several linears read is changed once for all of them.
+        skip: linears that read a site's input as it was.
 
     Raises:
         EffectError: during the forward, where a site gives no tensor.
@@ -46,7 +49,7 @@ def replaced(model: nn.Module, plan: HookPlan, sites: Sequence[int], change: Cha
             if site.component in EXPERT_COMPONENTS:
                 continue
             for path in dict.fromkeys((site.module, *(site.readers if site.capture == "input" else ()))):
-                if (path, site.capture) not in taken:
+                if (path, site.capture) not in taken and not (site.capture == "input" and path in skip):
                     taken.add((path, site.capture))
                     stack.callback(_hook(model.get_submodule(path), site, number, shared).remove)
         experts = {number for number in sites if plan.sites[number].component in EXPERT_COMPONENTS}

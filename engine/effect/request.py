@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.effect.errors import EffectError
-from engine.effect.interventions import DEFAULT_NAMES, Ablate, Intervention, Quantise, Scope, parse_intervention
+from engine.effect.interventions import DEFAULT_NAMES, Ablate, Deploy, Intervention, Quantise, Scope, parse_intervention
+from engine.effect.recipe import Recipe
 
 SAMPLES: Final = 32
 TOKENS: Final = 16_384
@@ -48,7 +49,8 @@ class Request:
     def to_json(self) -> dict[str, Any]:
         """The arguments of the command `effect`; `read_request` reads them back."""
         return {
-            "schemes": [one.name for one in self.interventions],
+            "schemes": [one.name for one in self.interventions if not isinstance(one, Deploy)],
+            "recipes": [one.recipe.to_json() for one in self.interventions if isinstance(one, Deploy)],
             "scope": self.scope.to_json(),
             "samples": self.samples,
             "tokens": self.tokens,
@@ -57,13 +59,15 @@ class Request:
 
 
 def read_request(arguments: Mapping[str, Any]) -> Request:
-    """The request of a command; what it does not say has its default.
+    """The request of a command; what it does not say has its default. With recipes, no scheme is the default.
 
     Raises:
         EffectError: an unknown scheme, a scope that says two things, numbers below 1.
     """
-    names = [str(name) for name in arguments.get("schemes") or DEFAULT_NAMES]
-    interventions = tuple({one.name: one for one in map(parse_intervention, names)}.values())
+    deployed = [Deploy(Recipe.from_json(one)) for one in arguments.get("recipes") or ()]
+    names = [str(name) for name in arguments.get("schemes") or (() if deployed else DEFAULT_NAMES)]
+    wanted: list[Intervention] = [*map(parse_intervention, names), *deployed]
+    interventions = tuple({one.name: one for one in wanted}.values())
     amounts = {}
     for name, default in (("samples", SAMPLES), ("tokens", TOKENS), ("calibration", CALIBRATION)):
         amounts[name] = int(arguments.get(name) or default)

@@ -24,6 +24,7 @@ from engine.session.records import Result
 from engine.stored import UnsoundError, build
 
 KIND: Final = "effect"
+RECIPE: Final = "recipe "
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,8 @@ class Outcome:
     """One intervention.
 
     Attributes:
-        name: what `parse_intervention` reads.
-        sites: how many sites were changed.
+        name: what `parse_intervention` reads; of a recipe, `recipe` and its file.
+        sites: how many sites were changed; of a recipe, how many linears.
         numbers: None if it could not be measured.
         categories: by category.
         massive: of an ablation.
@@ -109,6 +110,11 @@ class Outcome:
     massive: Massive | None = None
     worst: tuple[tuple[float, int, int], ...] = ()
     problem: str = ""
+
+    @property
+    def is_recipe(self) -> bool:
+        """Whether a whole recipe was applied, which changes weights, too."""
+        return self.name.startswith(RECIPE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +147,16 @@ class Effect:
     seconds: float = 0.0
 
     @property
+    def where(self) -> str:
+        """Where activations were changed, in words; recipes say that themselves."""
+        if self.outcomes and all(one.is_recipe for one in self.outcomes):
+            return ", ".join(("as recipes say", *(f"without {pattern}" for pattern in self.scope.exclude)))
+        return self.scope.title
+
+    @property
     def title(self) -> str:
         """One line that names it in a list."""
-        return f"{self.scope.title}: {', '.join(title_of(outcome.name) for outcome in self.outcomes)}"
+        return f"{self.where}: {', '.join(title_of(outcome.name) for outcome in self.outcomes)}"
 
     def to_json(self) -> dict[str, Any]:
         """The data of the session's result; unknown numbers are NaN."""

@@ -1,6 +1,7 @@
 """The sites that a scope means.
 
 - `Targets`       a plan and the numbers of the sites in it
+- `is_excluded`, `excluded_readers`  what a scope leaves out
 - `find_targets`  a scope -> its sites, in the session's plan or in a fresh one
 """
 
@@ -14,10 +15,11 @@ from torch import nn
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Scope
 from engine.effect.known import check_scope, nearest
+from engine.effect.recipe import matches
 from engine.job import SiteSet
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
-from engine.sites.site import GEMM_COMPONENTS, HookPlan
+from engine.sites.site import GEMM_COMPONENTS, HookPlan, Site
 
 # Deployments leave the LM head alone, and a gate is no input of a product.
 INPUTS: Final = frozenset(GEMM_COMPONENTS) - {"expert_gate", "lm_head_input"}
@@ -44,17 +46,35 @@ def find_targets(model: nn.Module, plan: HookPlan, scope: Scope) -> Targets:
     """
     check_scope(scope, plan)
     found = _matching(plan, scope)
-    if not found:
+    if not found and not _meant(plan, scope):
         wanted: SiteSet = "all" if scope.site is not None or scope.component is not None else "gemm"
         plan = self_check(model, find_sites(model, wanted))
         found = _matching(plan, scope)
+    if not found and _meant(plan, scope):
+        raise EffectError(f"--exclude {', '.join(scope.exclude)} leaves no site to be changed; exclude less")
     if not found:
         raise EffectError(_missing(plan, scope))
     return Targets(plan, found)
 
 
 def _matching(plan: HookPlan, scope: Scope) -> tuple[int, ...]:
-    """Numbers of the plan's sites that the scope means."""
+    """Numbers of the plan's sites that the scope means and does not leave out."""
+    return tuple(number for number in _meant(plan, scope) if not is_excluded(plan.sites[number], scope))
+
+
+def is_excluded(site: Site, scope: Scope) -> bool:
+    """Whether a site is left as it is: by its own name, or because all that read it are."""
+    modules = {*site.readers} or {site.module}
+    return any(matches(p, site.name) for p in scope.exclude) or excluded_readers(site, scope) == modules
+
+
+def excluded_readers(site: Site, scope: Scope) -> set[str]:
+    """The modules of a site that are left as they are."""
+    modules = {*site.readers} or {site.module}
+    return {name for name in modules if any(matches(pattern, name) for pattern in scope.exclude)}
+
+
+def _meant(plan: HookPlan, scope: Scope) -> tuple[int, ...]:
     if scope.site is not None:
         return tuple(number for number, site in enumerate(plan.sites) if site.name == scope.site)
     wanted = INPUTS if scope.component is None else {scope.component}

@@ -21,8 +21,7 @@ from engine.effect.changes import Ablation
 from engine.effect.divergence import Predictions, compare, perplexity_of, summarise_predictions
 from engine.effect.errors import EffectError
 from engine.effect.head import LanguageHead
-from engine.effect.ready import Ready, make_ready
-from engine.effect.replacing import replaced
+from engine.effect.ready import Ready, changed, make_ready
 from engine.effect.request import Request, read_request
 from engine.effect.results import KIND, Effect, Outcome
 from engine.effect.samples import Holdout, Targets, hold_out, targets_of
@@ -91,16 +90,15 @@ class _Measuring:
         rows = torch.from_numpy(where.rows)
         reference = self._hidden(batch, rows)
         yield "the unchanged model"
-        changed = []
+        hidden = []
         for number in self._usable:
             self._ready_for(number, batch)
             one = self._ready[number]
-            assert one.change is not None
-            with replaced(self._context.prepared.loaded.model, one.plan, one.sites, one.change):
-                changed.append(self._hidden(batch, rows))
+            with changed(self._context.prepared.loaded.model, one):
+                hidden.append(self._hidden(batch, rows))
             yield one.intervention.name
         targets = torch.from_numpy(where.tokens)
-        found = yield from compare(self._head, reference, changed, targets)
+        found = yield from compare(self._head, reference, hidden, targets)
         self._keep(where, found)
         yield "comparing predictions"
 
@@ -166,7 +164,7 @@ class _Measuring:
 
     def _outcome(self, number: int, one: Ready, found: Predictions | None, samples: Any, positions: Any) -> Outcome:
         if found is None:
-            return Outcome(one.intervention.name, len(one.sites), None, problem=one.problem)
+            return Outcome(one.intervention.name, one.count, None, problem=one.problem)
         categories = dict(enumerate(self._context.prepared.tokenized.categories))
         numbers, by_category = summarise_predictions(found, samples, categories)
         massive, problem = one.massive, one.problem
@@ -177,7 +175,7 @@ class _Measuring:
                 problem = "the held-out samples have no massive activation there, so nothing was changed"
         order = np.argsort(-np.nan_to_num(found.kl, nan=-1.0), kind="stable")[:WORST]
         worst = tuple((float(found.kl[i]), int(samples[i]), int(positions[i])) for i in order)
-        return Outcome(one.intervention.name, len(one.sites), numbers, by_category, massive, worst, problem)
+        return Outcome(one.intervention.name, one.count, numbers, by_category, massive, worst, problem)
 
 
 def _hold_out(context: WorkContext, request: Request) -> Holdout:

@@ -24,7 +24,7 @@ def effect_table(effect: Effect) -> Table:
     """The unchanged model and every intervention, a row each."""
     rows: list[tuple[str, ...]] = [("unchanged", _perplexity(effect.perplexity), "", "", "", "", "")]
     rows += [_row(outcome) for outcome in effect.outcomes]
-    title = f"Predictions with changed activations ({printable(effect.scope.title, 80)})"
+    title = f"Predictions with changed activations ({printable(effect.where, 80)})"
     return Table(title, HEADINGS, tuple(rows))
 
 
@@ -33,11 +33,17 @@ def effect_notes(effect: Effect) -> list[str]:
     held = f"{counted(effect.samples, 'held-out sample')}, {counted(effect.predictions, 'predicted token')}"
     if effect.calibration_samples:
         held += f"; static thresholds from {counted(effect.calibration_samples, 'other sample')}"
-    lines = [f"{held}; weights unchanged; KL in nats"]
-    if quantised := next((one.sites for one in effect.outcomes if one.massive is None and one.numbers), 0):
+    deployed = [one for one in effect.outcomes if one.is_recipe]
+    weights = "weights unchanged but by recipes" if deployed else "weights unchanged"
+    lines = [f"{held}; {weights}; KL in nats"]
+    lines += [
+        f"{printable(one.name)}: {counted(one.sites, 'linear')} quantised, weights and inputs" for one in deployed
+    ]
+    measured = (one for one in effect.outcomes if one.massive is None and not one.is_recipe and one.numbers)
+    if quantised := next((one.sites for one in measured), 0):
         lines.append(f"quantisers at {counted(quantised, 'site')}")
     for outcome in effect.outcomes:
-        name = title_of(outcome.name)
+        name = printable(title_of(outcome.name))
         if outcome.massive is not None:
             found, above = outcome.massive, counted(outcome.massive.elements, "value")
             lines.append(
@@ -70,10 +76,10 @@ def effects_list(reader: SessionReader) -> list[dict[str, Any]]:
 def _row(outcome: Outcome) -> tuple[str, ...]:
     numbers = outcome.numbers
     if numbers is None:
-        return (title_of(outcome.name), *([UNKNOWN] * 6))
+        return (printable(title_of(outcome.name), 40), *([UNKNOWN] * 6))
     change = percent_change(numbers)
     return (
-        title_of(outcome.name),
+        printable(title_of(outcome.name), 40),
         _perplexity(numbers.perplexity),
         _change(change),
         short(numbers.kl_mean),

@@ -3,6 +3,7 @@
 - `Format`, `FORMATS`  what there is
 - `find_format`        by name; an unknown one names the nearest
 - `render`             a session as documents in memory
+- `check_scheme`       whether a format can be made for a quantiser
 - `export_session`     a session as files in a folder
 """
 
@@ -16,14 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.analysis.model import analyse
-from engine.report import recipe, scales
+from engine.report import losses, modelopt, recipe, scales
 from engine.report.complete import complete_dict
 from engine.report.effects import effects_list
 from engine.report.errors import ReportError
 from engine.report.html import html
+from engine.report.losses import DEPLOYMENTS
 from engine.report.markdown import markdown, model_card
 from engine.report.needs import Missing, missing_nothing
-from engine.report.recipe import llm_compressor
 from engine.report.reference import activation_stats, missing_fields, reference_model_name, top5_stats
 from engine.report.scales import act_scales, amax
 from engine.report.source import gather
@@ -43,12 +44,16 @@ class Format:
         description: one line for the help.
         produce: makes its documents.
         missing: what a session lacks for it, known without reading any numbers.
+        schemes: the quantisers it can be made for, the usual one first; empty where it is not for one.
+        produce_for: makes its documents for one of them.
     """
 
     name: str
     description: str
     produce: Callable[[SessionReader], list[Document]]
     missing: Callable[[SessionMeta], Missing | None] = missing_nothing
+    schemes: tuple[str, ...] = ()
+    produce_for: Callable[[SessionReader, str], list[Document]] | None = None
 
 
 def find_format(name: str) -> Format:
@@ -65,26 +70,47 @@ def find_format(name: str) -> Format:
     raise ReportError(f"there is no export format {name!r}; {hint}", code=2)
 
 
-def render(reader: SessionReader, name: str) -> list[Document]:
-    """A session in one format, in memory.
+def render(reader: SessionReader, name: str, scheme: str | None = None) -> list[Document]:
+    """A session in one format, in memory, for one quantiser if the format is for such.
 
     Raises:
-        ReportError: an unknown format, or a session that does not hold what the format needs.
+        ReportError: an unknown format or scheme, or a session that does not hold what the format needs.
     """
     found = find_format(name)
+    check_scheme(found, scheme)
     missing = found.missing(reader.meta())
     if missing is not None and missing.sentence:
         raise ReportError(missing.sentence)
+    if scheme is not None and found.produce_for is not None:
+        return found.produce_for(reader, scheme)
     return found.produce(reader)
 
 
-def export_session(reader: SessionReader, name: str, folder: Path, *, force: bool = False) -> list[Path]:
+def check_scheme(found: Format, scheme: str | None) -> None:
+    """Refuse a quantiser that the format is not made for.
+
+    Raises:
+        ReportError: the format is for none, or for others.
+    """
+    if scheme is None or scheme in found.schemes:
+        return
+    if not found.schemes:
+        recipes = " and ".join(one.name for one in FORMATS.values() if one.schemes)
+        raise ReportError(f"--scheme chooses among recipes ({recipes}); {found.name} is for no scheme", code=2)
+    nearest = difflib.get_close_matches(scheme, found.schemes, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"there are: {', '.join(found.schemes)}"
+    raise ReportError(f"{found.name} has no recipe for {scheme!r}; {hint}", code=2)
+
+
+def export_session(
+    reader: SessionReader, name: str, folder: Path, *, force: bool = False, scheme: str | None = None
+) -> list[Path]:
     """Write a session in one format into `folder`.
 
     Raises:
-        ReportError: an unknown format, a file that exists without `force`, a folder that cannot be written.
+        ReportError: an unknown format or scheme, a file that exists without `force`, a folder that cannot be written.
     """
-    return write_documents(render(reader, name), folder, force=force)
+    return write_documents(render(reader, name, scheme), folder, force=force)
 
 
 def _stem(reader: SessionReader) -> str:
@@ -141,8 +167,13 @@ def _amax(reader: SessionReader) -> list[Document]:
     return [Document(f"{_stem(reader)}.amax.safetensors", amax(reader))]
 
 
-def _llm_compressor(reader: SessionReader) -> list[Document]:
-    return [_text(f"{_stem(reader)}.recipe.yaml", llm_compressor(reader))]
+def _llm_compressor(reader: SessionReader, scheme: str = recipe.DEFAULT) -> list[Document]:
+    part = "" if scheme == recipe.DEFAULT else f".{scheme}"
+    return [_text(f"{_stem(reader)}{part}.recipe.yaml", recipe.llm_compressor(reader, scheme))]
+
+
+def _modelopt(reader: SessionReader, scheme: str = modelopt.DEFAULT) -> list[Document]:
+    return [_text(f"{_stem(reader)}.{scheme}.modelopt.yaml", modelopt.modelopt(reader, scheme))]
 
 
 def _text(name: str, text: str) -> Document:
@@ -167,7 +198,17 @@ FORMATS: Final[dict[str, Format]] = {
             "llm-compressor",
             "its recipe: what to smooth, what to leave unquantised",
             _llm_compressor,
-            recipe.missing_inputs,
+            losses.missing_inputs,
+            tuple(DEPLOYMENTS),
+            _llm_compressor,
+        ),
+        Format(
+            "modelopt",
+            "NVIDIA ModelOpt's quantization config: what to leave unquantised",
+            _modelopt,
+            losses.missing_inputs,
+            modelopt.SCHEMES,
+            _modelopt,
         ),
         Format("reference", "the two files of the code of arXiv 2605.15572", _reference, missing_fields),
     )

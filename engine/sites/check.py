@@ -17,14 +17,16 @@ from torch import nn
 from engine.computing import computing
 from engine.hooks import attach, first_tensor
 from engine.sites.backbone import Backbone, find_backbone
-from engine.sites.coverage import InputPrints, recount, watch_inputs, watch_norms, with_norms
+from engine.sites.coverage import InputPrints, recount, watch_inputs
 from engine.sites.errors import SiteError
 from engine.sites.exceptions import rule_for
 from engine.sites.layout import row_layout
 from engine.sites.placement import input_device, placement_notes
 from engine.sites.residual import BlockTrace, residual_of, trace_blocks
 from engine.sites.routers import RouterTrace, judge_router, watch_routers
-from engine.sites.site import HookPlan, MissingSite, Residual, Site
+from engine.sites.site import GEMM_COMPONENTS, HookPlan, MissingSite, Residual, Site, Smoothing
+from engine.sites.smoothing import prove_smoothings
+from engine.sites.trials import Watched, watch_calls
 
 SAMPLES, LENGTH = 2, 4
 TOKENS = SAMPLES * LENGTH
@@ -46,8 +48,8 @@ class _Seen:
     traces: list[BlockTrace] = field(default_factory=list)
     routers: dict[int, RouterTrace] = field(default_factory=dict)
     inputs: InputPrints = field(default_factory=InputPrints)
-    norms: dict[bytes, str] = field(default_factory=dict)
     called: dict[int, int] = field(default_factory=dict)
+    calls: Watched | None = None
 
     def record(self, site_number: int, x: torch.Tensor, token_index: torch.Tensor | None = None) -> None:
         """Keep a copy of the first tensor of a site."""
@@ -69,7 +71,8 @@ def self_check(model: nn.Module, plan: HookPlan) -> HookPlan:
 
     Returns:
         The plan with the residual kind, exact tuple elements and row layouts, notes on sites that need one, dead
-        sites moved to `missing` with the reason, and parameters covered recounted from real inputs.
+        sites moved to `missing` with the reason, parameters covered recounted from real inputs, and, if it measures
+        inputs of matrix products, the pairs that may be smoothed.
 
     Raises:
         SiteError: the text model cannot run on token ids alone, or no site gave a tensor.
@@ -90,7 +93,8 @@ def self_check(model: nn.Module, plan: HookPlan) -> HookPlan:
     prints = {s.name: seen.tensors[n] for n, s in enumerate(plan.sites) if n in seen.tensors}
     extra, covered = recount(backbone, rule, plan, kept, prints, seen.inputs, (SAMPLES, LENGTH))
     residual, notes = _residual(seen.traces)
-    sites = _in_order(with_norms([*kept, *extra], prints, seen.norms, seen.inputs), plan)
+    pairs, alone = _smoothings(model, plan, backbone, seen)
+    sites = _in_order([*kept, *extra], plan)
     return replace(
         plan,
         sites=sites,
@@ -99,7 +103,23 @@ def self_check(model: nn.Module, plan: HookPlan) -> HookPlan:
         residual=residual,
         parameters_covered=covered,
         notes=(*plan.notes, *notes, *placement_notes(model)),
+        smoothings=pairs,
+        unsmoothed=alone,
     )
+
+
+def _smoothings(
+    model: nn.Module, plan: HookPlan, backbone: Backbone, seen: _Seen
+) -> tuple[tuple[Smoothing, ...] | None, tuple[str, ...]]:
+    """What may be smoothed, and why other norms may not; nothing is tried where no GEMM input is measured."""
+    if seen.calls is None:
+        return None, ()
+    others = [
+        seen.tensors[number]
+        for number, site in enumerate(plan.sites)
+        if site.component in ("router_input", "expert_input") and number in seen.tensors
+    ]
+    return prove_smoothings(model, backbone, seen.calls, seen.inputs, others)
 
 
 def _look(model: nn.Module, plan: HookPlan, backbone: Backbone) -> _Seen:
@@ -111,7 +131,8 @@ def _look(model: nn.Module, plan: HookPlan, backbone: Backbone) -> _Seen:
         seen.traces = stack.enter_context(trace_blocks(backbone, rule))
         seen.routers = stack.enter_context(watch_routers(model, plan))
         seen.inputs = stack.enter_context(watch_inputs(backbone))
-        seen.norms = stack.enter_context(watch_norms(backbone))
+        if any(site.capture == "input" and site.component in GEMM_COMPONENTS for site in plan.sites):
+            seen.calls = stack.enter_context(watch_calls(backbone))
         for number, site in enumerate(plan.sites):
             if site.capture == "output":
                 module = model.get_submodule(site.module)

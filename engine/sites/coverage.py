@@ -2,8 +2,6 @@
 
 - `InputPrints`   fingerprints of the inputs of all linear modules in the decoder blocks
 - `watch_inputs`  fill one while a `with` block is open
-- `watch_norms`   fingerprints of what every norm gives
-- `with_norms`    GEMM inputs with the norm they come from
 - `fingerprint`   of a tensor's content, whatever its shape
 - `recount`       parameters covered, and sites for linears that turn out to read another tensor
 """
@@ -25,7 +23,7 @@ from engine.sites.branches import find_feed_forwards, find_mixers
 from engine.sites.exceptions import FamilyRule
 from engine.sites.gemms import GemmGroup, find_gemms
 from engine.sites.layout import row_layout
-from engine.sites.modules import is_linear, is_norm, linear_shape
+from engine.sites.modules import is_linear, linear_shape
 from engine.sites.site import GEMM_COMPONENTS, HookPlan, Site
 
 
@@ -73,50 +71,6 @@ def _noting(watched: InputPrints, path: str) -> Callable[..., None]:
             watched.shapes.setdefault(path, tuple(x.shape))
 
     return hook
-
-
-@contextmanager
-def watch_norms(backbone: Backbone) -> Iterator[dict[bytes, str]]:
-    """Fingerprint what every norm with weights of its own gives in the next forward: print -> dotted path.
-
-    The path is empty where two norms give the same (two fresh ones side by side): which one is read is not known.
-    """
-    found: dict[bytes, str] = {}
-    prefix = f"{backbone.path}." if backbone.path else ""
-
-    def noting(path: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            if isinstance(output, torch.Tensor) and not output.is_meta:
-                seen = fingerprint(output)
-                found[seen] = path if found.get(seen, path) == path else ""
-
-        return hook
-
-    with ExitStack() as stack:
-        for path, module in backbone.text_model.named_modules():
-            if path and is_norm(module) and isinstance(getattr(module, "weight", None), nn.Parameter):
-                stack.callback(module.register_forward_hook(noting(prefix + path)).remove)
-        yield found
-
-
-def with_norms(
-    sites: Sequence[Site], tensors: Mapping[str, torch.Tensor], norms: Mapping[bytes, str], inputs: InputPrints
-) -> list[Site]:
-    """The sites, GEMM inputs with the norm whose output they are; told by content, not by name.
-
-    Args:
-        sites: those that hold.
-        tensors: what each of them gave, by name.
-        norms: what each norm gave.
-        inputs: what reached the linear modules, for sites that were found by it.
-    """
-    result = []
-    for site in sites:
-        tensor = tensors.get(site.name)
-        seen = fingerprint(tensor) if tensor is not None else inputs.prints.get(site.module, b"")
-        is_input = site.capture == "input" and site.component in GEMM_COMPONENTS
-        result.append(replace(site, norm=norms.get(seen, "")) if is_input else site)
-    return result
 
 
 def recount(

@@ -2,6 +2,7 @@
 
 - `COMPONENTS`   every component, in the order the heatmap shows them
 - `Site`         one measured tensor
+- `Smoothing`    a module whose output may be divided, with the linears to be multiplied
 - `MissingSite`  one that was looked for and not found, and why
 - `HookPlan`     all of them, with the model's shape
 """
@@ -63,6 +64,9 @@ MOST_LAYERS: Final = 100_000  # of any model; a screen has a row for each
 
 Capture = Literal["output", "input"]
 Layout = Literal["BTD", "ND", "PBTD", "expert"]
+Law = Literal["linear", "offset"]
+LINEAR: Final[Law] = "linear"
+OFFSET: Final[Law] = "offset"
 Residual = Literal["pre", "post", "inside", "scaled", "parallel", "special", "unknown"]
 
 
@@ -84,8 +88,6 @@ class Site:
         kind: what the module is: `self`, `linear`, `dense`, `moe`, `shared`, `logits`, `norm`, `embedding`, `block`.
         note: what a reader must know about this site, else empty.
         readers: dotted paths of the linear modules that multiply this tensor (GEMM inputs only).
-        norm: dotted path of the norm, with weights of its own, whose output this tensor is (GEMM inputs only); empty
-            where there is none, and in plans of older sessions.
     """
 
     name: str
@@ -99,7 +101,6 @@ class Site:
     kind: str = ""
     note: str = ""
     readers: tuple[str, ...] = ()
-    norm: str = ""
 
     @property
     def counts_for_m(self) -> bool:
@@ -128,6 +129,25 @@ class MissingSite:
 
 
 @dataclass(frozen=True, slots=True)
+class Smoothing:
+    """A pair that SmoothQuant may smooth: proven by the self-check to leave the model what it was.
+
+    Attributes:
+        layer: decoder block from 0.
+        smooth: dotted path of the norm or linear whose output is divided.
+        balance: dotted paths of all linears that read it, whose input columns are multiplied.
+        law: how the output follows the module's weight: `linear`, or `offset` for 1 + weight (Gemma's norms).
+        module: class of the smoothed module.
+    """
+
+    layer: int
+    smooth: str
+    balance: tuple[str, ...]
+    law: Law
+    module: str
+
+
+@dataclass(frozen=True, slots=True)
 class HookPlan:
     """Everything that will be measured on a model, and what will not.
 
@@ -145,6 +165,9 @@ class HookPlan:
         notes: further lines for the user (quantised loading, offload, experts not switchable).
         order: the place of each site in one forward, by when its hook fired in the self-check; empty where that is
             the order of `sites`, and in plans of older sessions.
+        smoothings: pairs proven to be smoothed without harm; None where nothing was tried (no inputs of matrix
+            products measured, plans of older sessions).
+        unsmoothed: why norms that linears read are in no pair, one line each.
     """
 
     sites: tuple[Site, ...]
@@ -158,6 +181,8 @@ class HookPlan:
     parameters_total: int = 0
     notes: tuple[str, ...] = ()
     order: tuple[int, ...] = ()
+    smoothings: tuple[Smoothing, ...] | None = None
+    unsmoothed: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict; `from_json` reads it back."""

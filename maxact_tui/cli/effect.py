@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Group, Parameter, validators
@@ -57,6 +58,24 @@ def effect(
         bool,
         Parameter(group=_WHERE, negative=(), help="All inputs of matrix products but the LM head's (the default)."),
     ] = False,
+    exclude: Annotated[
+        list[str] | None,
+        Parameter(
+            group=_WHERE,
+            negative=(),
+            help="Sites or linear modules left as they are: a name, a pattern such as '*.11.mlp.down_proj', or"
+            " 're:' and a regular expression. May be repeated.",
+        ),
+    ] = None,
+    recipe: Annotated[
+        list[Path] | None,
+        Parameter(
+            group=_HOW,
+            negative=(),
+            help="A recipe for llm-compressor, as `export --format llm-compressor` writes it: smoothing, weights and"
+            " inputs, its ignore list. May be repeated; without --scheme nothing else is measured.",
+        ),
+    ] = None,
     samples: Annotated[
         int | None, Parameter(group=_HOW, validator=_positive, help="Held-out samples at most. [default: 32]")
     ] = None,
@@ -84,6 +103,8 @@ def effect(
         component=component,
         layers=layers,
         gemm=gemm,
+        exclude=exclude or [],
+        recipes=recipe or [],
         amounts={"samples": samples, "tokens": tokens, "calibration": calibration},
     )
     return effects.effect(session, request, as_json=as_json)

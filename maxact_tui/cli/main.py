@@ -98,6 +98,13 @@ def export(
     output: Annotated[
         str, Parameter(name=("--output", "-o"), allow_leading_hyphen=True, help="Folder to write into, `-` for stdout.")
     ] = ".",
+    scheme: Annotated[
+        str | None,
+        Parameter(
+            help="Of a recipe. llm-compressor: int8-token (usual), int8 (static), fp8 (static), fp8-dynamic, nvfp4;"
+            " modelopt: nvfp4 (usual), fp8, fp8-dynamic."
+        ),
+    ] = None,
     force: Annotated[bool, Parameter(negative=(), help="Replace files that exist.")] = False,
 ) -> int:
     """Write a session as HTML, Markdown, model card, CSV, Parquet, JSON, the paper's files, scales, or a recipe."""
@@ -105,7 +112,7 @@ def export(
 
     if session is None:
         return exporting.list_formats()
-    return exporting.export(session, format or ["json"], output, force=force)
+    return exporting.export(session, format or ["json"], output, scheme=scheme, force=force)
 
 
 @app.command

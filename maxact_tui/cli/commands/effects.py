@@ -18,6 +18,7 @@ from rich.table import Table
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Scope, parse_layers
 from engine.effect.known import check_request
+from engine.effect.recipe import Recipe, read_recipe
 from engine.effect.request import Request, read_request
 from engine.effect.results import Effect, read_effects
 from engine.process import IDLE_SECONDS
@@ -108,20 +109,40 @@ def make_request(
     layers: str | None,
     gemm: bool,
     amounts: dict[str, int | None],
+    exclude: Sequence[str] = (),
+    recipes: Sequence[Path] = (),
 ) -> Request:
     """The request of the command line's options.
 
     Raises:
-        UserError: an unknown scheme, or options that exclude each other.
+        UserError: an unknown scheme, options that exclude each other, or a recipe that cannot be read.
     """
+    if recipes and not schemes and (site or component or layers or gemm):
+        raise UserError("a recipe says itself what it quantises; leave out modules with --exclude", code=2)
     if gemm and (site or component):
         raise UserError("--gemm means all GEMM inputs; leave --site and --component away", code=2)
     names = [name.strip() for text in schemes for name in text.split(",") if name.strip()]
     try:
-        scope = Scope(site, component, None if layers is None else parse_layers(layers))
-        return read_request({"schemes": names, "scope": scope.to_json(), **amounts})
+        scope = Scope(site, component, None if layers is None else parse_layers(layers), tuple(exclude))
+        found = [_read_recipe(path).to_json() for path in recipes]
+        return read_request({"schemes": names, "recipes": found, "scope": scope.to_json(), **amounts})
     except EffectError as error:
         raise UserError(str(error), code=2) from None
+
+
+def _read_recipe(path: Path) -> Recipe:
+    """The recipe in a file.
+
+    Raises:
+        UserError: it cannot be read.
+        EffectError: it holds no recipe that can be tested.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UserError(f"cannot read the recipe {path}: {reason}", code=2) from None
+    return read_recipe(text, path.name)
 
 
 def list_effects(session: Path, *, as_json: bool) -> int:

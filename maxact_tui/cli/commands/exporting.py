@@ -18,7 +18,7 @@ from rich.table import Table
 from engine.analysis.published import SOURCE, TIER_NAMES, Checkpoint, tier_range
 from engine.analysis.published import published as published_checkpoints
 from engine.report.comparison import comparison_documents
-from engine.report.export import FORMATS, export_session, find_format, render
+from engine.report.export import FORMATS, check_scheme, export_session, find_format, render
 from engine.report.wording import CSV_NOTE, counted
 from engine.report.writing import Document, write_documents
 from engine.session.reader import SessionReader
@@ -44,24 +44,24 @@ FURTHER: dict[str, tuple[str, Callable[[Checkpoint], str]]] = {
 }
 
 
-def export(session: Path, formats: list[str], output: str, *, force: bool) -> int:
+def export(session: Path, formats: list[str], output: str, *, scheme: str | None, force: bool) -> int:
     """Write a session into the folder `output`, or to stdout if that is `-`; prints the path of every file.
 
     Raises:
-        ReportError: an unknown format, an existing file without `force`, a folder that cannot be written.
+        ReportError: an unknown format or scheme, an existing file without `force`, a folder that cannot be written.
         UserError: several files for stdout.
     """
     formats = [name for word in formats for name in word.split(",")]
     for name in formats:
-        find_format(name)
+        check_scheme(find_format(name), scheme)
     if Path(output).exists() and not Path(output).is_dir():
         raise UserError(f"{output} is a file; -o names a folder, or `-` for stdout", code=2)
     with SessionReader(find_session(session)) as reader:
         if output == STDOUT:
-            _to_stdout([document for name in formats for document in render(reader, name)])
+            _to_stdout([document for name in formats for document in render(reader, name, scheme)])
             return 0
         for name in formats:
-            for path in export_session(reader, name, Path(output), force=force):
+            for path in export_session(reader, name, Path(output), force=force, scheme=scheme):
                 print(path)
     return 0
 
@@ -73,6 +73,10 @@ def list_formats() -> int:
         table.add_row(one.name, one.description)
     out = console()
     out.print(table)
+    for one in FORMATS.values():
+        if one.schemes:
+            schemes = f"{one.name} takes --scheme {', '.join(one.schemes)}"
+            out.print(schemes, highlight=False, soft_wrap=True)
     out.print(f"\n{CSV_NOTE}; Parquet has them as they are.", highlight=False, soft_wrap=True)
     out.print("maxact-tui export SESSION --format html,csv -o FOLDER writes them.", highlight=False, soft_wrap=True)
     return 0
