@@ -3,9 +3,11 @@ PYTHON ?= python3
 WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
+RECIPES := .venv-recipes
+COMPRESSOR := llmcompressor==0.14.0.1 compressed-tensors==0.20.1 loguru==0.7.3
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt Makefile | cksum | cut -d' ' -f1)
 
-.PHONY: demo test test-cpus test-versions setup lint bench sbom clean
+.PHONY: demo test test-cpus test-recipes test-versions setup lint bench sbom clean
 
 demo: $(READY)
 	$(BIN)/maxact-tui demo
@@ -22,6 +24,14 @@ test-versions: $(READY)
 # The numbers again, as on a CPU with AVX2 alone, with AVX-512, and as this one is; each with one thread and with two.
 test-cpus: $(READY)
 	$(BIN)/python -m tests.cpus
+
+# llm-compressor asks for an older transformers than ours: it is put beside our packages, in an environment of its own.
+test-recipes: $(READY)
+	test -x $(RECIPES)/bin/python || $(PYTHON) -m venv $(RECIPES)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $(RECIPES)/ours
+	cp $(RECIPES)/ours "$$($(RECIPES)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ours.pth"
+	$(RECIPES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(COMPRESSOR)
+	PYTHONPATH=. $(RECIPES)/bin/python -m pytest tests/report/test_llm_compressor.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -50,4 +60,4 @@ $(READY): pyproject.toml constraints.txt Makefile
 	rm -f $(VENV)/.ready-* && touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(RECIPES) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,7 +5,9 @@
 
 Nothing of the model is changed for good: a linear gets its rounded weight when it is called, and its own back. What
 is smoothed stays in its own unit: x / s is rounded and multiplied by s again, (s W) is rounded and divided again.
-Integers are those of compressed-tensors: a scale is max|x| / 127.5, levels are -128 to 127.
+Integers are those of compressed-tensors, whose scale is max|x| / 127.5, but for its level -128: there the last bit of a
+quotient decides whether the largest negative number becomes -128 or -127, here it is always -127. NVFP4's scale of the
+tensor is each linear's own here; there q, k and v share one, and so do gate and up.
 """
 
 from __future__ import annotations
@@ -218,7 +220,7 @@ def rounded(x: torch.Tensor, grid: Grid, peak: torch.Tensor | None) -> torch.Ten
         return round_floats(x, threshold, "e4m3")
     levels = 2 ** (grid.bits - 1)
     scale = threshold / (levels - 0.5)
-    return (x / scale.where(scale > 0, torch.inf)).round().clamp(-levels, levels - 1) * scale
+    return (x / scale.where(scale > 0, torch.inf)).round().clamp(1 - levels, levels - 1) * scale
 
 
 def smoothing_sets(

@@ -19,7 +19,6 @@ from typing import Any, Final
 from engine.analysis.model import analyse
 from engine.report import losses, modelopt, recipe, scales
 from engine.report.complete import complete_dict
-from engine.report.effects import effects_list
 from engine.report.errors import ReportError
 from engine.report.html import html
 from engine.report.losses import DEPLOYMENTS
@@ -28,8 +27,8 @@ from engine.report.needs import Missing, missing_nothing
 from engine.report.reference import activation_stats, missing_fields, reference_model_name, top5_stats
 from engine.report.scales import act_scales, amax
 from engine.report.source import gather
-from engine.report.summary import summary_dict
 from engine.report.tabular import csv_documents, parquet_documents
+from engine.report.worst import summary_document
 from engine.report.writing import Document, safe_name, write_documents
 from engine.session.library import SUFFIX
 from engine.session.reader import SessionMeta, SessionReader
@@ -124,7 +123,7 @@ def _json(name: str, data: dict[str, Any]) -> Document:
 
 
 def _summary(reader: SessionReader) -> list[Document]:
-    return [_json(f"{_stem(reader)}.summary.json", {**summary_dict(analyse(reader)), "effects": effects_list(reader)})]
+    return [_json(f"{_stem(reader)}.summary.json", summary_document(reader, analyse(reader)))]
 
 
 def _complete(reader: SessionReader) -> list[Document]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import numpy as np
 
@@ -93,7 +93,15 @@ class InputLoss:
     is_exact: bool = True
 
 
-def loss_of(one: InputLoss) -> float:
+class _Error(Protocol):
+    """What a site's error tells."""
+
+    @property
+    def rel_mae(self) -> float:
+        """Mean |error| over mean |x|."""
+
+
+def loss_of(one: _Error) -> float:
     """The number that ranks inputs, the larger the worse.
 
     Mean |error| over mean |x|, which a few massive elements cannot mask as they do SQNR: where one scale serves for

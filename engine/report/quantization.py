@@ -2,7 +2,8 @@
 
 - `SiteError`          one quantiser's error on one site
 - `site_errors`        all of them, site by site
-- `quantization_dict`  the part `quantization` of the complete JSON
+- `quantization_summary`  the part `quantization` of the summary's JSON: whose elements, each scheme
+- `quantization_dict`  that of the complete JSON: every site besides
 - `ranking_dict`, `ranking_line`  the sites that INT8 hurts most, as JSON and in one sentence
 """
 
@@ -49,12 +50,21 @@ def site_errors(board: Board, plan: HookPlan | None) -> Iterator[SiteError]:
 
 def quantization_dict(found: SessionBoard, plan: HookPlan | None) -> dict[str, Any] | None:
     """Quantiser errors by scheme and by site; None where none is known (detail `lean`, or nothing measured)."""
-    board = found.board
+    known = quantization_summary(found, plan)
+    if known is None:
+        return None
     sites: dict[str, list[dict[str, Any]]] = {}
-    for one in site_errors(board, plan):
+    for one in site_errors(found.board, plan):
         sites.setdefault(one.site.name, []).append(_error(one))
-    local = {site.name: _local(board, number) for number, site in enumerate(plan.sites if plan else ())}
-    if plan is None or not sites:
+    local = {site.name: _local(found.board, number) for number, site in enumerate(plan.sites if plan else ())}
+    listed = [{"name": name, "schemes": errors, "local": local[name]} for name, errors in sites.items()]
+    return {**known, "sites": listed}
+
+
+def quantization_summary(found: SessionBoard, plan: HookPlan | None) -> dict[str, Any] | None:
+    """Quantiser errors by scheme, and the sites that INT8 hurts most; None where none is known."""
+    board = found.board
+    if plan is None or not any(True for _ in site_errors(board, plan)):
         return None
     split = found.split
     return {
@@ -65,7 +75,6 @@ def quantization_dict(found: SessionBoard, plan: HookPlan | None) -> dict[str, A
         "evaluation_samples": len(split.evaluation) if split else None,
         "is_complete": found.is_complete,
         "schemes": [_scheme(line, board, plan) for line in summarise_schemes(board) if line.sites],
-        "sites": [{"name": name, "schemes": errors, "local": local[name]} for name, errors in sites.items()],
         "ranking": ranking_dict(board, plan),
     }
 

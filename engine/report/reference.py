@@ -4,16 +4,23 @@
 - `top5_stats`        `<model>_top5_stats.json`: the 100 largest per site (the name is historical)
 - `missing_fields`    what a run lacks for every field
 - `reference_name`    how the reference calls a site, None if it has no such site
+- `moe_gate_name`     its second name for a router's output
 
 Names, order and definitions are the reference's: quantiles of |x| from its 512 log10 bins, Sun's criterion by the
 token median, the first exact maximum as the location, with its sign. Two things are mended: padding is never
 counted, and a list of fewer than 100 is not filled up with zeros. What was not measured is left out: the means over
 the ratios of all tokens need detail `compat`, so do float32's quantiles.
+
+`layer_N_moe_gate` is what the reference calls the output of a router that is `mlp.gate` or `mlp.router` (Qwen, gpt-oss,
+Ling). It holds the raw logits here, as `layer_N_router_logits` does; in the published files it holds the same for
+gpt-oss, but probabilities for Qwen (older transformers overwrote the logits by their softmax), and indices of experts
+for Ling.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +37,7 @@ from engine.statistics.totals import SUN_MAGNITUDE, SUN_RATIO, SiteTotals
 
 GLOBAL_TOP: Final = 100
 POOLED_PER_SITE: Final = 5
+_MOE_GATE: Final = re.compile(r"\.mlp\.(gate|router)$")
 _OUTSIDE: Final = {"embedding": "embedding_output", "final_norm": "final_layernorm"}
 _LEVELS: Final = {
     "abs_median": 0.5, "abs_q25": 0.25, "abs_q75": 0.75, "abs_q90": 0.9, "abs_q99": 0.99, "abs_q999": 0.999,
@@ -47,6 +55,12 @@ def reference_name(site: Site) -> str | None:
         return _OUTSIDE[site.component] if site.name == site.component else None
     plain = f"layer_{site.layer}_{site.component}"
     return plain if site.component in PAPER_COMPONENTS and site.name == plain else None
+
+
+def moe_gate_name(site: Site) -> str | None:
+    """`layer_3_moe_gate` for a router where the reference looks for one; None elsewhere."""
+    is_router = site.component == "router_logits" and site.name == f"layer_{site.layer}_router_logits"
+    return f"layer_{site.layer}_moe_gate" if is_router and _MOE_GATE.search(site.module) else None
 
 
 def activation_stats(reader: SessionReader) -> dict[str, Any]:
@@ -123,9 +137,9 @@ def _head(meta: SessionMeta, samples: int) -> dict[str, Any]:
 
 def _sites(reader: SessionReader, meta: SessionMeta) -> Iterator[tuple[str, Site, SiteTotals]]:
     for site, totals in zip(meta.plan.sites if meta.plan else (), reader.iter_totals(), strict=True):
-        name = reference_name(site)
-        if name is not None and totals is not None and totals.finite:
-            yield name, site, totals
+        for name in (reference_name(site), moe_gate_name(site)):
+            if name is not None and totals is not None and totals.finite:
+                yield name, site, totals
 
 
 def _scalars(site: Site, totals: SiteTotals, job: Job) -> dict[str, float]:

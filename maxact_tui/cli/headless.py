@@ -135,12 +135,9 @@ def _print_summary(reader: SessionReader, *, as_json: bool) -> None:
 
     summary = analyse(reader)
     if as_json:
-        from engine.effect.results import read_effects
-        from engine.report.effects import effect_dict
-        from engine.report.summary import summary_dict
+        from engine.report.worst import summary_document
 
-        effects = [effect_dict(one) for one in read_effects(reader)]
-        print(json.dumps({**summary_dict(summary), "effects": effects}, allow_nan=False))
+        print(json.dumps(summary_document(reader, summary), allow_nan=False))
         return
     from maxact_tui.cli.summary_view import print_summary
 

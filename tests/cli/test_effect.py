@@ -33,6 +33,9 @@ from tests.cli.running import assert_one_line_error, maxact
         (["--layers", "1-5"], "no layers 3-5; this model has layers 0 to 2"),
         (["--scheme", "ablate-mean@99"], "no layer 99"),
         (["--scheme", "xyzzy"], "maxact-tui effect --help"),
+        (["--recipe", "no-such.yaml"], "cannot read the recipe no-such.yaml: No such file or directory"),
+        (["--recipe", __file__], "test_effect.py"),
+        (["--exclude", "re:("], "'re:(' is no regular expression"),
     ],
 )
 def test_what_cannot_be_meant_is_said_before_a_model_is_loaded(
@@ -78,6 +81,40 @@ def test_effects_are_measured_kept_listed_exported_and_the_engine_is_sent_away(
         service = reader.service()
         assert service is not None
         assert service.phase in ENDED
+
+
+def test_a_recipe_is_exported_tested_and_reported(tmp_path: Path, tiny_model_folder: Path) -> None:
+    corpus, session = write_corpus(tmp_path / "c.jsonl"), tmp_path / "gemm.maxact"
+    run = maxact(
+        tiny_model_folder, "--corpus", corpus, "--sites", "gemm", "--session", session, "--headless", home=tmp_path
+    )
+    assert run.returncode == 0, run.stderr
+    exported = maxact("export", session, "--format", "llm-compressor", "--scheme", "int8", "-o", tmp_path, home=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    recipe = exported.stdout.strip()
+    assert recipe.endswith("gemm.int8.recipe.yaml")
+    result = maxact(
+        "effect", session, "--recipe", recipe, "--scheme", "int8", "--exclude", "*.layers.1.*", "--samples", 4,
+        "--format", "json", home=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    plain, deployed = found["outcomes"]
+    assert (plain["name"], deployed["name"]) == ("int8", "recipe gemm.int8.recipe.yaml")
+    assert (plain["sites"], deployed["sites"]) == (2 * 4, 2 * 7)
+    assert deployed["numbers"]["kl_mean"] > 0 and deployed["problem"] == ""
+    assert found["scope"]["exclude"] == ["*.layers.1.*"]
+    listed = maxact("effect", session, "--list", home=tmp_path)
+    assert "without *.layers.1.*" in listed.stdout and "weights and inputs of 14 linears" in listed.stdout
+    nothing = maxact("effect", session, "--scheme", "int8", "--exclude", "*", home=tmp_path)
+    assert_one_line_error(nothing, "--exclude * leaves no site to be changed")
+    shown = maxact("show", session, home=tmp_path)
+    assert "quantisation of 12 GEMM inputs, mean |error| over mean |x|" in shown.stdout
+    document = json.loads(maxact("show", session, "--json", home=tmp_path).stdout)
+    (cost,) = [one for one in document["quantization"]["costs"] if one["scheme"] == "int8"]
+    assert cost["over"] == "GEMM inputs" and cost["sites"] == 12 and len(cost["worst"]) == 5
+    losses = [one["loss"] for one in cost["worst"]]
+    assert losses == sorted(losses, reverse=True) and "sites" not in document["quantization"]
 
 
 def test_the_help_names_every_scheme_the_registries_know(here: Here) -> None:

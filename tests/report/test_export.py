@@ -24,7 +24,12 @@ from engine.session.writer import SessionWriter
 from maxact_tui.cli.summary_view import print_summary
 from tests.analysis import sessions
 
-NEED_INPUTS = {"act-scales", "amax", "llm-compressor"}  # of matrix products, which the small session has not measured
+NEED_INPUTS = {
+    "act-scales",
+    "amax",
+    "llm-compressor",
+    "modelopt",
+}  # of matrix products, which the small session has not measured
 READABLE = set(FORMATS) - NEED_INPUTS
 
 

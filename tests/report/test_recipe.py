@@ -2,54 +2,60 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from jsonschema import Draft202012Validator
 from transformers import AutoModelForCausalLM
 
+from engine import runner
+from engine.quantization.distribution import Distribution
+from engine.quantization.schemes import Scheme, evaluate
 from engine.report.errors import ReportError
 from engine.report.export import render
-from engine.report.recipe import LOSS_DB, input_losses, smoothings
+from engine.report.losses import DEPLOYMENTS, input_losses, loss_of
+from engine.report.recipe import find_deployment, judge, llm_compressor
 from engine.session.reader import SessionReader
+from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.report.test_scales import run  # noqa: F401  (a fixture)
-from tests.sites.capture import planned
 from tests.values import some
 
 NAMES = {"type": "array", "items": {"type": "string"}}
 # SmoothQuantModifier and QuantizationModifier as llm-compressor 0.14 documents them.
+SMOOTH = {
+    "type": "object", "additionalProperties": False, "required": ["mappings"],
+    "properties": {
+        "smoothing_strength": {"type": "number", "minimum": 0, "maximum": 1},
+        "mappings": {"type": "array", "items": {
+            "type": "array", "prefixItems": [{**NAMES, "minItems": 1}, {"type": "string"}],
+            "minItems": 2, "maxItems": 2,
+        }},
+    },
+}  # fmt: skip
+QUANTIZE = {
+    "type": "object", "additionalProperties": False, "required": ["ignore"],
+    "oneOf": [{"required": ["config_groups"]}, {"required": ["scheme", "targets"]}],
+    "properties": {
+        "ignore": NAMES, "targets": NAMES, "scheme": {"enum": ["W8A8", "FP8", "FP8_DYNAMIC", "NVFP4"]},
+        "config_groups": {"type": "object", "additionalProperties": {
+            "type": "object", "additionalProperties": False,
+            "properties": {"targets": NAMES, "weights": {"type": "object"}, "input_activations": {"type": "object"}},
+        }},
+    },
+}  # fmt: skip
+MODIFIERS = {"SmoothQuantModifier": SMOOTH, "QuantizationModifier": QUANTIZE}
 SCHEMA = {
     "type": "object", "additionalProperties": False, "required": ["default_stage"],
     "properties": {"default_stage": {
         "type": "object", "additionalProperties": False, "required": ["default_modifiers"],
         "properties": {"default_modifiers": {
             "type": "object", "additionalProperties": False, "required": ["QuantizationModifier"],
-            "properties": {
-                "SmoothQuantModifier": {
-                    "type": "object", "additionalProperties": False, "required": ["mappings"],
-                    "properties": {
-                        "smoothing_strength": {"type": "number", "minimum": 0, "maximum": 1},
-                        "mappings": {"type": "array", "items": {
-                            "type": "array", "prefixItems": [{**NAMES, "minItems": 1}, {"type": "string"}],
-                            "minItems": 2, "maxItems": 2,
-                        }},
-                    },
-                },
-                "QuantizationModifier": {
-                    "type": "object", "additionalProperties": False, "required": ["config_groups", "ignore"],
-                    "properties": {
-                        "ignore": NAMES,
-                        "config_groups": {"type": "object", "additionalProperties": {
-                            "type": "object", "additionalProperties": False,
-                            "properties": {"targets": NAMES, "weights": {"type": "object"},
-                                           "input_activations": {"type": "object"}},
-                        }},
-                    },
-                },
-            },
+            "properties": MODIFIERS,
         }},
     }},
 }  # fmt: skip
@@ -92,60 +98,152 @@ def test_smoothing_by_its_mappings_leaves_the_model_what_it_was(recipe: dict, ti
     torch.testing.assert_close(after, before, rtol=1e-9, atol=1e-9)
 
 
-def test_exactly_the_modules_that_lose_more_than_the_stated_bound_are_left_alone(
+def test_smoothing_is_ordered_for_int8_only_and_the_usual_recipe_has_a_scale_per_token(
     recipe: dict,
+    run: Path,  # noqa: F811
+) -> None:
+    assert recipe["QuantizationModifier"]["scheme"] == "W8A8"
+    with SessionReader(run) as reader:
+        found = {name: yaml.safe_load(render(reader, "llm-compressor", name)[0].content) for name in DEPLOYMENTS}
+    for name, one in found.items():
+        Draft202012Validator(SCHEMA).validate(one)
+        modifiers = one["default_stage"]["default_modifiers"]
+        assert ("SmoothQuantModifier" in modifiers) == name.startswith("int8")
+    static = found["int8"]["default_stage"]["default_modifiers"]["QuantizationModifier"]["config_groups"]["group_0"]
+    assert static["input_activations"] == {
+        "num_bits": 8, "type": "int", "symmetric": True, "strategy": "tensor", "dynamic": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", DEPLOYMENTS)
+def test_exactly_the_modules_that_lose_more_than_the_stated_bound_are_left_alone(
+    scheme: str,
     run: Path,  # noqa: F811
     tiny_model_folder: Path,
 ) -> None:
     with SessionReader(run) as reader:
-        losses = input_losses(reader)
-        text = render(reader, "llm-compressor")[0].content.decode()
-    assert f"below {LOSS_DB:g} dB" in text
-    expected = [name for loss in losses if loss.tensor_db < LOSS_DB for name in loss.modules]
-    assert recipe["QuantizationModifier"]["ignore"] == ["lm_head", *expected]
+        found = judge(reader, find_deployment(scheme))
+        text = render(reader, "llm-compressor", scheme)[0].content.decode()
+    assert f"above {found.deployment.bound:.0%} of the mean |x|" in text
+    expected = [name for loss in found.losses if loss_of(loss) > found.deployment.bound for name in loss.modules]
+    ignored = yaml.safe_load(text)["default_stage"]["default_modifiers"]["QuantizationModifier"]["ignore"]
+    assert ignored == ["lm_head", *expected]
     model = AutoModelForCausalLM.from_pretrained(tiny_model_folder)
     linears = {n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)} - {"lm_head"}
-    assert sorted(name for loss in losses for name in loss.modules) == sorted(linears)
+    assert sorted(name for loss in found.losses for name in loss.modules) == sorted(linears)
+    ranks = [loss_of(loss) for loss in found.losses if not math.isnan(loss_of(loss))]
+    assert ranks == sorted(ranks, reverse=True)
 
 
-def test_the_loss_is_that_of_the_inputs_themselves(run: Path, tiny_model_folder: Path) -> None:  # noqa: F811
-    model = AutoModelForCausalLM.from_pretrained(tiny_model_folder)
+def inputs_of(name: str, run: Path, folder: Path) -> tuple[torch.Tensor, torch.Tensor]:  # noqa: F811
+    """(every row that reached a linear module in the session's samples, its weight), float64."""
+    model = AutoModelForCausalLM.from_pretrained(folder)
     seen: list[torch.Tensor] = []
-    module = model.get_submodule("model.layers.1.mlp.down_proj")
+    module = model.get_submodule(name)
     module.register_forward_pre_hook(lambda _, args: seen.append(args[0].double().flatten(0, -2)))
     with SessionReader(run) as reader, torch.inference_mode():
-        (loss,) = [one for one in input_losses(reader) if one.site == "layer_1_down_proj_input"]
         for number, _, _ in reader.sample_labels():
             model(input_ids=torch.from_numpy(some(reader.sample(number)).token_ids).long()[None])
-    x = torch.cat(seen)
+    return torch.cat(seen), module.weight.detach().double()
 
-    def sqnr(scale: torch.Tensor) -> float:
-        error = (x / scale).round().clamp(-127, 127) * scale - x
-        return float(10 * torch.log10((x * x).sum() / (error * error).sum()))
 
-    assert loss.tensor_db == pytest.approx(sqnr(x.abs().max() / 127), abs=0.1)
-    assert loss.token_db == pytest.approx(sqnr(x.abs().amax(1, keepdim=True) / 127), abs=1.0)
+def relative(x: torch.Tensor, scale: torch.Tensor) -> float:
+    """Mean |error| over mean |x| of INT8 with these scales."""
+    error = (x / scale).round().clamp(-127, 127) * scale - x
+    return float(error.abs().sum() / x.abs().sum())
+
+
+def test_the_losses_are_those_of_the_inputs_themselves(run: Path, tiny_model_folder: Path) -> None:  # noqa: F811
+    x, _ = inputs_of("model.layers.1.mlp.down_proj", run, tiny_model_folder)
+    found = {}
+    with SessionReader(run) as reader:
+        for name in ("int8", "int8-token"):
+            losses = input_losses(reader, DEPLOYMENTS[name])
+            (found[name],) = [one for one in losses if one.site.name == "layer_1_down_proj_input"]
+    assert found["int8"].rel_mae == pytest.approx(relative(x, x.abs().max() / 127), rel=0.05)
+    assert found["int8-token"].rel_mae == pytest.approx(relative(x, x.abs().amax(1, keepdim=True) / 127), rel=0.3)
+    assert not found["int8-token"].is_exact and found["int8"].judged == "as it is"
+
+
+def test_a_smoothed_input_is_judged_after_its_smoothing(tmp_path: Path, tiny_model_folder: Path) -> None:
+    """By errors summed in the pass per token, by maxima for one scale; both against the smoothed inputs themselves."""
+    job = tiny_job(tiny_model_folder, write_corpus(tmp_path / "c.jsonl", 9), sites="gemm", quant="full", calibration=4)
+    path = new_session(tmp_path / "full.maxact", job)
+    assert runner.run(path) == 0
+    name = "model.layers.1.mlp.down_proj"
+    x, weight = inputs_of(name, path, tiny_model_folder)
+    smooth = (x.abs().amax(0) / weight.abs().amax(0)).sqrt()
+    z = x / smooth
+    for scheme, scale in (("int8", z.abs().max() / 127), ("int8-token", z.abs().amax(1, keepdim=True) / 127)):
+        with SessionReader(path) as reader:
+            found = judge(reader, find_deployment(scheme))
+        (loss,) = [one for one in found.losses if name in one.modules]
+        assert loss.judged == "smoothed" and loss.is_exact == (scheme == "int8-token")
+        error = ((z / scale).round().clamp(-127, 127) * scale - z) * smooth
+        truth = float(error.abs().sum() / x.abs().sum())
+        assert loss.rel_mae == pytest.approx(truth, rel=0.35)
+        assert sum(one.judged == "smoothed" for one in found.losses) == 3 * 3  # o_proj reads no norm
+
+
+def test_where_nothing_says_what_smoothing_does_the_recipe_says_so(run: Path) -> None:  # noqa: F811
+    with SessionReader(run) as reader:
+        text = llm_compressor(reader)
+        nvfp4 = llm_compressor(reader, "nvfp4")
+    assert "0 inputs judged after the smoothing" in text and "--quant full judges smoothed inputs" in text
+    assert "12 inputs not judged, and quantised: run again with --quant full." in nvfp4
+
+
+def test_an_outlier_does_not_mask_what_it_does_to_all_others() -> None:
+    """One element of 3,584 beside 200,000 of 0.5, which all become 0: SQNR reads 24 dB, the loss 1."""
+    x = torch.tensor([3584.0, 0.5], dtype=torch.bfloat16).view(torch.int16).numpy()
+    histogram = np.zeros(65_536, np.int64)
+    histogram[x[0]], histogram[x[1]] = 1, 200_000
+    error = evaluate(Distribution("bfloat16", histogram), Scheme())
+    assert error.sqnr_db == pytest.approx(24.2, abs=0.1)
+    assert loss_of(error) == pytest.approx(100_000 / 103_584)
+
+
+def test_the_config_for_modelopt_is_its_preset_with_the_modules_left_alone(run: Path) -> None:  # noqa: F811
+    from engine.report.modelopt import SCHEMES
+
+    for scheme in SCHEMES:
+        with SessionReader(run) as reader:
+            (document,) = render(reader, "modelopt", scheme)
+            found = judge(reader, find_deployment(scheme))
+        assert document.name == f"run.{scheme}.modelopt.yaml"
+        config = yaml.safe_load(document.content)
+        assert set(config) == {"quant_cfg", "algorithm"} and config["algorithm"] == "max"
+        entries = config["quant_cfg"]
+        assert all(
+            {"quantizer_name"} < set(one) <= {"quantizer_name", "parent_class", "cfg", "enable"} for one in entries
+        )
+        assert entries[0] == {"quantizer_name": "*", "enable": False}
+        assert [one["quantizer_name"] for one in entries if "cfg" in one] == ["*weight_quantizer", "*input_quantizer"]
+        alone = {one["quantizer_name"].removesuffix(".*") for one in entries if "enable" in one}
+        assert {name for loss in found.alone for name in loss.modules} <= alone
+    assert entries[2]["cfg"]["block_sizes"] == {-1: None} and entries[2]["cfg"]["type"] == "dynamic"
 
 
 @pytest.mark.parametrize(
-    ("family", "smooths"),
+    ("name", "scheme", "words"),
     [
-        ("llama", {"input_layernorm", "post_attention_layernorm", "up_proj"}),
-        ("qwen3_moe", {"input_layernorm"}),  # the other norm feeds the fused experts, too
-        ("cohere", {"input_layernorm", "up_proj"}),  # one norm for both branches
-        ("gpt_neox", set()),  # untrained, its two norms give the same: which is read is not known
-        ("olmo2", {"up_proj"}),  # its norms stand behind the branches
-        ("gpt2", {"ln_1", "ln_2"}),
-        ("opt_350m", set()),  # a norm's output is the residual stream
+        ("llm-compressor", "fp8-dynamik", "did you mean fp8-dynamic"),
+        ("modelopt", "int8", "no recipe for 'int8'"),
+        ("html", "fp8", "html is for no scheme"),
     ],
 )
-def test_a_family_is_smoothed_where_that_is_safe(family: str, smooths: set[str]) -> None:
-    _, plan = planned(family)
-    found, left_out = smoothings(plan)
-    assert {one.smooth.removesuffix("$").rpartition(".")[2] for one in found} == smooths
-    assert bool(left_out) == (family in ("qwen3_moe", "opt_350m"))
+def test_a_scheme_that_a_format_does_not_have_is_refused(
+    name: str,
+    scheme: str,
+    words: str,
+    run: Path,  # noqa: F811
+) -> None:
+    with SessionReader(run) as reader, pytest.raises(ReportError, match=words) as caught:
+        render(reader, name, scheme)
+    assert caught.value.code == 2
 
 
 def test_a_session_without_inputs_says_how_to_get_them(session_files: dict[str, Path]) -> None:
-    with SessionReader(session_files["bfloat16"]) as reader, pytest.raises(ReportError, match="--sites gemm"):
-        render(reader, "llm-compressor")
+    for name in ("llm-compressor", "modelopt"):
+        with SessionReader(session_files["bfloat16"]) as reader, pytest.raises(ReportError, match="--sites gemm"):
+            render(reader, name)

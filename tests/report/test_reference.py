@@ -9,10 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.report.reference import activation_stats, first_maximum, pool_largest, reference_name, top5_stats
+from engine import runner
+from engine.report.reference import (
+    activation_stats,
+    first_maximum,
+    moe_gate_name,
+    pool_largest,
+    reference_name,
+    top5_stats,
+)
 from engine.session.reader import SessionReader
 from engine.sites.site import Site
 from tests.analysis import sessions
+from tests.engine.running import new_session, tiny_job, write_corpus
+from tests.models import tiny_tokenizer
+from tests.sites.families import build
 
 ORACLES = Path(__file__).parent.parent / "oracles"
 
@@ -111,3 +122,52 @@ def test_fewer_than_a_hundred_elements_are_not_filled_up_with_zeros(session_file
         entry = top5_stats(opened)["per_layer_stats"]["layer_0_hidden"]
     assert len(entry["topk_abs"]) == 100
     assert pool_largest([[3.0, -1.0]]) == [3.0, -1.0]
+
+
+# (family, layers with a router, keys of a layer) as the published files of Qwen3-30B-A3B, Qwen3.5-35B-A3B, gpt-oss-20b
+# and Ling-mini have them; the last has a dense first layer.
+ROUTED = ("attn_output", "hidden", "mlp_output", "moe_gate", "router_logits")
+
+
+@pytest.mark.parametrize(
+    ("family", "routed", "keys"),
+    [
+        ("qwen3_moe", 3, ROUTED),
+        ("qwen3_5_moe_text", 3, ("mlp_gate", *ROUTED)),
+        ("gpt_oss", 3, ROUTED),
+        ("bailing_hybrid", 2, ("mlp_gate", *ROUTED)),
+    ],
+)
+def test_a_routers_output_has_the_references_second_name_too(
+    family: str, routed: int, keys: tuple[str, ...], tmp_path: Path
+) -> None:
+    model = build(family, vocab_size=300)
+    folder = tmp_path / family
+    model.save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    path = new_session(tmp_path / "r.maxact", tiny_job(folder, write_corpus(tmp_path / "c.jsonl", 4), dtype="float32"))
+    assert runner.run(path) == 0
+    with SessionReader(path) as opened:
+        found = activation_stats(opened)["per_layer_stats"]
+        largest = top5_stats(opened)["per_layer_stats"]
+    assert {name.removeprefix("layer_2_") for name in found if name.startswith("layer_2_")} == set(keys)
+    gates = [name for name in found if name.endswith("moe_gate")]
+    assert gates == [f"layer_{layer}_moe_gate" for layer in range(3 - routed, 3)]
+    for name in gates:
+        assert found[name] == found[name.replace("moe_gate", "router_logits")]
+        assert set(found[name]) == {"mean", "std", "abs_mean", "rms", "max", "min", "count"}
+    assert not [name for name in largest if "moe_gate" in name or "router" in name]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("model.layers.3.mlp.gate", "layer_3_moe_gate"),
+        ("model.language_model.layers.3.mlp.router", "layer_3_moe_gate"),
+        ("model.layers.3.feed_forward.router", None),  # Llama 4: the reference does not look there
+        ("model.layers.3.router.proj", None),
+    ],
+)
+def test_the_second_name_is_given_where_the_reference_looks(module: str, name: str | None) -> None:
+    assert moe_gate_name(Site("layer_3_router_logits", 3, "router_logits", module)) == name
+    assert moe_gate_name(Site("layer_3_mlp_gate", 3, "mlp_gate", "model.layers.3.mlp.gate_proj")) is None

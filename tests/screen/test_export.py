@@ -109,7 +109,7 @@ async def test_what_the_session_cannot_give_is_marked_before_it_is_chosen_and_ta
         await mark_only(pilot, "summary", "amax")
         rows = screen_text(pilot.app).splitlines()
         refused = [row.split()[2] for row in rows if "needs --sites gemm or all" in row]
-        assert refused == ["act-scales", "amax", "llm-compressor"]
+        assert refused == ["act-scales", "amax", "llm-compressor", "modelopt"]
         assert any("[ ] reference" in row and "some fields need --detail compat" in row for row in rows)
         await pilot.press("enter")
         await settle(pilot, is_told)

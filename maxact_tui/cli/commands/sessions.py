@@ -77,9 +77,10 @@ def show(session: Path, *, as_json: bool, fail_on: str | None = None) -> int:
     from engine.analysis.model import analyse
     from engine.analysis.stability import read_stability
     from engine.effect.results import read_effects
-    from engine.quantization.populations import read_board
+    from engine.quantization.populations import read_session_board
     from engine.report.conditions import failures, parse_conditions
-    from engine.report.quantization import ranking_dict, ranking_line
+    from engine.report.quantization import ranking_line
+    from engine.report.worst import costs_in_words, summary_document
     from maxact_tui.cli.headless import tell_failures
 
     conditions = parse_conditions(fail_on) if fail_on is not None else ()
@@ -88,29 +89,24 @@ def show(session: Path, *, as_json: bool, fail_on: str | None = None) -> int:
             raise UserError(f"{reader.path.name} holds no results yet ({_state(reader.status())})")
         summary, effects, stability = analyse(reader), read_effects(reader), read_stability(reader)
         failed = failures(conditions, reader, summary)
-        board = read_board(reader)
-    if as_json:
-        from engine.report.effects import effect_dict
-        from engine.report.summary import summary_dict
+        if as_json:
+            print(json.dumps(summary_document(reader, summary), allow_nan=False))
+            return tell_failures(failed)
+        found = read_session_board(reader)
+    from engine.report.sentences import robustness
+    from maxact_tui.cli.commands.effects import print_effects
+    from maxact_tui.cli.summary_view import print_summary
 
-        document = {**summary_dict(summary), "effects": [effect_dict(one) for one in effects]}
-        document["int8_ranking"] = ranking_dict(board, summary.plan) if summary.plan is not None else []
-        print(json.dumps(document, allow_nan=False))
-    else:
-        from engine.report.sentences import robustness
-        from maxact_tui.cli.commands.effects import print_effects
-        from maxact_tui.cli.summary_view import print_summary
-
-        print_summary(summary, console())
-        if summary.status.phase in BROKEN_OFF:
-            console().print(Text(f"why it ended: {visible(why_it_ended(summary.status), space=' ')}"), soft_wrap=True)
-        if line := ranking_line(board, summary.plan):
-            console().print(Text(line), soft_wrap=True)
-        if stability is not None:
-            console().print(Text(f"robustness: {robustness(stability)}"), soft_wrap=True)
-        if effects:
-            print()
-            print_effects(effects)
+    print_summary(summary, console())
+    if summary.status.phase in BROKEN_OFF:
+        console().print(Text(f"why it ended: {visible(why_it_ended(summary.status), space=' ')}"), soft_wrap=True)
+    for line in (ranking_line(found.board, summary.plan), *costs_in_words(found, summary.plan)):
+        console().print(Text(visible(line, space=" ")), soft_wrap=True)
+    if stability is not None:
+        console().print(Text(f"robustness: {robustness(stability)}"), soft_wrap=True)
+    if effects:
+        print()
+        print_effects(effects)
     return tell_failures(failed)
 
 

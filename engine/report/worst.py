@@ -1,0 +1,128 @@
+"""What quantisation costs, in a few lines: schemes over the inputs of matrix products, and the dearest sites of each.
+
+- `SchemeCost`, `SiteCost`  one scheme, and one site under it
+- `scheme_costs`            the schemes a reader asks for first
+- `costs_in_words`          lines for a terminal
+- `costs_list`              for JSON
+- `summary_document`        the whole summary as JSON: model, effects, quantisation
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from engine.analysis.model import ModelSummary
+from engine.quantization.board import Board
+from engine.quantization.metrics import QuantError
+from engine.quantization.populations import SessionBoard, read_session_board
+from engine.report.effects import effects_list
+from engine.report.losses import loss_of
+from engine.report.plain import number
+from engine.report.quantization import quantization_summary
+from engine.report.summary import summary_dict
+from engine.report.wording import counted
+from engine.session.reader import SessionReader
+from engine.sites.site import HookPlan
+from engine.statistics.pass_sums import SMOOTH_SCHEMES
+
+WORST: Final = 5
+# What INT8, FP8 and FP4 kernels do; those that no session of this kind knows are left out.
+_FIRST: Final = ("int8", "int8-token", f"{SMOOTH_SCHEMES[2].name}", "e4m3", "nvfp4")
+_NO_INPUTS: Final = frozenset({"expert_gate", "lm_head_input"})
+
+
+@dataclass(frozen=True, slots=True)
+class SiteCost:
+    """One site under one scheme."""
+
+    site: str
+    error: QuantError
+
+
+@dataclass(frozen=True, slots=True)
+class SchemeCost:
+    """One scheme.
+
+    Attributes:
+        scheme: its name.
+        population: what the sites are, in the plural.
+        sites: how many.
+        rel_mae: mean over them of mean |error| / mean |x|.
+        worst: the dearest, by `engine.report.losses.loss_of`.
+    """
+
+    scheme: str
+    population: str
+    sites: int
+    rel_mae: float
+    worst: tuple[SiteCost, ...]
+
+
+def scheme_costs(board: Board, plan: HookPlan | None) -> tuple[SchemeCost, ...]:
+    """The costs over the inputs of matrix products; over all sites where none was measured."""
+    sites = plan.sites if plan is not None else ()
+    inputs = {n for n, s in enumerate(sites) if s.capture == "input" and s.component not in _NO_INPUTS}
+    population = "GEMM inputs" if inputs else "sites"
+    found = []
+    for column, scheme in enumerate(board.schemes):
+        if scheme.name not in _FIRST:
+            continue
+        costs = [
+            SiteCost(sites[place].name, error)
+            for place, row in enumerate(board.rows)
+            if row is not None and (place in inputs or not inputs)
+            for error in [row[column]]
+            if error is not None and error.count
+        ]
+        if costs:
+            mean = sum(one.error.rel_mae for one in costs) / len(costs)
+            costs.sort(key=lambda one: -loss_of(one.error))
+            found.append(SchemeCost(scheme.name, population, len(costs), mean, tuple(costs[:WORST])))
+    return tuple(found)
+
+
+def costs_in_words(found: SessionBoard, plan: HookPlan | None) -> list[str]:
+    """A line for each scheme, below one that says of what; empty where nothing is known."""
+    costs = scheme_costs(found.board, plan)
+    if not costs:
+        return []
+    first = costs[0]
+    what = counted(first.sites, first.population.removesuffix("s"))
+    lines = [f"quantisation of {what}, mean |error| over mean |x| ({found.in_words}):"]
+    width = max(len(one.scheme) for one in costs)
+    for one in costs:
+        worst = ", ".join(f"{site.site} {site.error.rel_mae:.1%}" for site in one.worst[:3])
+        lines.append(f"  {one.scheme:<{width}}  {one.rel_mae:6.1%}  worst: {worst}")
+    return lines
+
+
+def costs_list(board: Board, plan: HookPlan | None) -> list[dict[str, Any]]:
+    """The same for strict JSON, with the five dearest sites of each scheme."""
+    return [
+        {
+            "scheme": one.scheme,
+            "over": one.population,
+            "sites": one.sites,
+            "rel_mae": number(one.rel_mae),
+            "worst": [
+                {
+                    "name": site.site,
+                    "loss": number(loss_of(site.error)),
+                    "rel_mae": number(site.error.rel_mae),
+                    "sqnr_db": number(site.error.sqnr_db),
+                }
+                for site in one.worst
+            ],
+        }
+        for one in scheme_costs(board, plan)
+    ]
+
+
+def summary_document(reader: SessionReader, summary: ModelSummary) -> dict[str, Any]:
+    """The summary with the effects that were measured and what quantisation costs, for strict JSON."""
+    found = read_session_board(reader)
+    known = quantization_summary(found, summary.plan)
+    if known is not None:
+        known["costs"] = costs_list(found.board, summary.plan)
+    return {**summary_dict(summary), "effects": effects_list(reader), "quantization": known}
