@@ -89,7 +89,9 @@ def test_a_recipe_is_exported_tested_and_reported(tmp_path: Path, tiny_model_fol
         tiny_model_folder, "--corpus", corpus, "--sites", "gemm", "--session", session, "--headless", home=tmp_path
     )
     assert run.returncode == 0, run.stderr
-    exported = maxact("export", session, "--format", "llm-compressor", "--scheme", "int8", "-o", tmp_path, home=tmp_path)
+    exported = maxact(
+        "export", session, "--format", "llm-compressor", "--scheme", "int8", "-o", tmp_path, home=tmp_path
+    )
     assert exported.returncode == 0, exported.stderr
     recipe = exported.stdout.strip()
     assert recipe.endswith("gemm.int8.recipe.yaml")
@@ -105,7 +107,7 @@ def test_a_recipe_is_exported_tested_and_reported(tmp_path: Path, tiny_model_fol
     assert deployed["numbers"]["kl_mean"] > 0 and deployed["problem"] == ""
     assert found["scope"]["exclude"] == ["*.layers.1.*"]
     listed = maxact("effect", session, "--list", home=tmp_path)
-    assert "without *.layers.1.*" in listed.stdout and "weights and inputs of 14 linears" in listed.stdout
+    assert "without *.layers.1.*" in listed.stdout and "14 linears quantised, weights and inputs" in listed.stdout
     nothing = maxact("effect", session, "--scheme", "int8", "--exclude", "*", home=tmp_path)
     assert_one_line_error(nothing, "--exclude * leaves no site to be changed")
     shown = maxact("show", session, home=tmp_path)
