@@ -155,10 +155,10 @@ def _unfit(block: nn.Module, smooth: str, balance: Sequence[str], known: _Known)
         module = child(block, path)
         if module is None:
             return "is read in another block"
-        if id(module.weight) in known.shared:
-            return "shares its weight, or a reader's, with another module"
         if not is_norm(module) and not _is_plain(module):
             return f"is read by {type(module).__name__}, which does not multiply by its weight as nn.Linear does"
+        if id(module.weight) in known.shared:
+            return "shares its weight, or a reader's, with another module"
     width, reads = len(smoothed.weight), block.get_submodule(balance[0]).in_features
     return "" if width == reads else f"has {width} weights for the {reads} channels that are read"
 

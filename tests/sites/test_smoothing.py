@@ -12,7 +12,9 @@ from engine.report.mappings import KNOWN_OFFSETS, mappings
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from engine.sites.site import HookPlan, Smoothing
+from engine.sites.trials import is_same
 from tests.sites.families import build, tokens
+from tests.sites.oddities import PackedLinear
 from tests.sites.smoothable import SMOOTHABLE, smooth, smoothable
 
 # Conv1D; norms that are the residual; experts that read every norm; 1 + weight in a class llm-compressor knows not.
@@ -127,16 +129,18 @@ def test_norms_of_one_plus_weight_are_smoothed_as_such_where_the_tool_knows_them
     assert found == [] and all("does not know NemotronLayerNorm1P" in line for line in why) and len(why) == 2
 
 
-def test_a_model_of_nothing_but_nan_proves_nothing() -> None:
-    model = build("llama")
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.fill_(float("nan"))
-    try:
-        plan = self_check(model, find_sites(model, "gemm"))
-    except torch.linalg.LinAlgError:
-        pytest.skip("the residual's check does not survive NaN yet")
-    assert plan.smoothings == ()
+def test_numbers_that_are_none_prove_nothing_and_a_massive_element_hides_no_other() -> None:
+    nothing = torch.full((2, 4, 8), float("nan"))
+    assert not is_same(nothing, nothing)
+    x = torch.linspace(-1, 1, 64).reshape(2, 4, 8)
+    partly = x.clone()
+    partly[0, 1, 2] = float("inf")
+    assert is_same(partly, partly) and not is_same(x, partly)
+    massive = x.clone()
+    massive[..., 3] = 1e4
+    moved = massive.clone()
+    moved[..., 0] += 1e-3
+    assert is_same(massive, massive) and not is_same(moved, massive)
 
 
 def test_nothing_is_tried_where_no_input_is_measured_and_a_plan_comes_back_from_json() -> None:
@@ -159,3 +163,12 @@ def test_a_mapping_left_out_by_what_was_measured_is_named() -> None:
     assert len(mappings(plan)[0]) == 1
     found, why = mappings(plan, {"m.layers.0.norm"})
     assert found == [] and why == ["m.layers.N.norm has a channel that is always 0, whose weight would leave float16"]
+
+
+def test_packed_weights_are_no_reader() -> None:
+    model = build("llama")
+    mlp = model.model.layers[0].mlp
+    mlp.up_proj = PackedLinear(mlp.up_proj)
+    plan = self_check(model, find_sites(model, "gemm"))
+    assert [one.layer for one in plan.smoothings or () if "self_attn" not in one.balance[0]] == [1, 1, 2, 2]
+    assert any("is read by" in line and "post_attention_layernorm" in line for line in plan.unsmoothed)
