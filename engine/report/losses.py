@@ -17,6 +17,7 @@ from typing import Final, Literal, Protocol
 
 import numpy as np
 
+from engine.analysis.lacking import not_measured
 from engine.quantization.board import pass_error
 from engine.quantization.distribution import Distribution
 from engine.quantization.metrics import QuantError
@@ -35,6 +36,7 @@ from engine.statistics.totals import SiteTotals
 
 SMOOTHING_STRENGTH: Final = 0.5
 _LEVELS: Final = 127
+_NEEDED: Final = frozenset({"histogram", "token_maxima"})
 _NO_INPUTS: Final = (
     "no inputs of matrix products were measured, or without histograms; run again with --sites gemm --detail standard"
 )
@@ -140,6 +142,9 @@ def input_losses(reader: SessionReader, deployment: Deployment, smoothed: Collec
             for modules in [modules_reading(site, sites)]
             if modules or site.kind == "moe"
         ]
+        lacking = not_measured(one.missing & _NEEDED for one in reader.iter_totals(_NEEDED) if one is not None)
+    if not found and lacking:
+        raise ReportError(f"not measured: {'; '.join(lacking)}; run again to measure it")
     if not found:
         raise ReportError(_NO_INPUTS)
     return sorted(found, key=lambda one: (math.isnan(loss_of(one)), -loss_of(one)))
@@ -174,7 +179,7 @@ def _loss(
             return _exact(site, modules, evaluate(errors, scheme, thresholds), "as it is")
     elif (error := pass_error(sums, in_pass)) is not None:
         return _exact(site, modules, error, "as it is")
-    elif deployment.scheme == "int8-token":
+    elif deployment.scheme == "int8-token" and totals.has("token_maxima"):
         return InputLoss(site, modules, *_each_token(totals), is_exact=False)
     return InputLoss(site, modules, math.nan, math.nan, "unknown")
 

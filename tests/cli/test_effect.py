@@ -15,6 +15,7 @@ from engine.session.records import ENDED
 from engine.statistics.pass_sums import SMOOTH_SCHEMES, TENSOR_SCHEMES
 from tests.cli.conftest import Here
 from tests.cli.running import assert_one_line_error, maxact
+from tests.engine.running import write_corpus
 
 
 @pytest.mark.parametrize(
