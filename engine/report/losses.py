@@ -25,7 +25,7 @@ from engine.quantization.populations import SiteReader
 from engine.quantization.schemes import Scheme, evaluate
 from engine.report.errors import ReportError
 from engine.report.needs import Missing
-from engine.report.scales import modules_reading
+from engine.report.scales import NOTHING_FINITE, modules_reading
 from engine.session.reader import SessionMeta, SessionReader
 from engine.session.splits import CALIBRATION
 from engine.sites.site import Site
@@ -146,7 +146,7 @@ def input_losses(reader: SessionReader, deployment: Deployment, smoothed: Collec
     if not found and lacking:
         raise ReportError(f"not measured: {'; '.join(lacking)}; run again to measure it")
     if not found:
-        raise ReportError(_NO_INPUTS)
+        raise ReportError(_NO_INPUTS if missing_inputs(reader.meta()) else NOTHING_FINITE)
     return sorted(found, key=lambda one: (math.isnan(loss_of(one)), -loss_of(one)))
 
 
