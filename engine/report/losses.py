@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from engine.quantization.board import pass_error
 from engine.quantization.distribution import Distribution
 from engine.quantization.metrics import QuantError
 from engine.quantization.populations import SiteReader
+from engine.quantization.ranking import DAMAGE_LIMIT
 from engine.quantization.schemes import Scheme, evaluate
 from engine.report.errors import ReportError
 from engine.report.needs import Missing
@@ -52,7 +53,7 @@ class Deployment:
         title: in words.
         scheme: the session's own quantiser of activations, by name.
         smooths: SmoothQuant comes before it.
-        bound: a module is left alone if its input loses more than this, see `loss_of`; 4 bits cost about 0.1 anyway.
+        bound: of mean |error| over mean |x|, above which a module is left alone; 4 bits cost about 0.1 anyway.
     """
 
     name: str
@@ -83,6 +84,9 @@ class InputLoss:
         modules: the linear modules that read it; empty for fused experts.
         rel_mae: mean |error| over mean |x|; NaN if unknown.
         sqnr_db: which outliers mask: infinite for no error, NaN if unknown.
+        limit: of `rel_mae`.
+        damage: what the error does to the stream behind the block, a share of its norm; NaN where it is not known of
+            the input as it is quantised.
         judged: whether it is the input after smoothing, as it was measured, or unknown.
         is_exact: False where it is estimated from maxima; then it is rather too high.
     """
@@ -93,23 +97,17 @@ class InputLoss:
     sqnr_db: float
     judged: Judged = "as it is"
     is_exact: bool = True
+    limit: float = 0.1
+    damage: float = math.nan
 
 
-class _Error(Protocol):
-    """What a site's error tells."""
+def loss_of(one: InputLoss) -> float:
+    """The number that ranks inputs, and above 1 leaves their modules alone: how many times its limit one loses.
 
-    @property
-    def rel_mae(self) -> float:
-        """Mean |error| over mean |x|."""
-
-
-def loss_of(one: _Error) -> float:
-    """The number that ranks inputs, the larger the worse.
-
-    Mean |error| over mean |x|, which a few massive elements cannot mask as they do SQNR: where one scale serves for
-    an outlier of 3,584 and all else becomes 0, SQNR reads 29 dB and this reads 1.
+    Damage, by which the board ranks (`engine.quantization.ranking`), where the input was tried as it is quantised; else
+    mean |error| over mean |x|, which a few massive elements cannot mask as they do SQNR.
     """
-    return one.rel_mae
+    return one.rel_mae / one.limit if math.isnan(one.damage) else one.damage / DAMAGE_LIMIT
 
 
 def missing_inputs(meta: SessionMeta) -> Missing | None:
@@ -136,7 +134,12 @@ def input_losses(reader: SessionReader, deployment: Deployment, smoothed: Collec
         sites = plan.sites if plan else ()
         populations = SiteReader(reader)
         found = [
-            _loss(reader, populations, number, site, modules, totals, deployment, smoothed)
+            _judged(
+                populations,
+                number,
+                deployment,
+                _loss(reader, populations, number, site, modules, totals, deployment, smoothed),
+            )
             for number, (site, totals) in enumerate(zip(sites, reader.iter_totals(), strict=True))
             if totals is not None and totals.finite and totals.has_histogram and site.capture == "input"
             for modules in [modules_reading(site, sites)]
@@ -182,6 +185,13 @@ def _loss(
     elif deployment.scheme == "int8-token" and totals.has("token_maxima"):
         return InputLoss(site, modules, *_each_token(totals), is_exact=False)
     return InputLoss(site, modules, math.nan, math.nan, "unknown")
+
+
+def _judged(populations: SiteReader, number: int, deployment: Deployment, one: InputLoss) -> InputLoss:
+    """With the deployment's limit, and with the damage where the input is quantised as it was tried."""
+    local = populations.local(number) if one.judged == "as it is" else None
+    damage = math.nan if local is None else local.damage(deployment.scheme)
+    return replace(one, limit=deployment.bound, damage=damage)
 
 
 def _exact(site: Site, modules: tuple[str, ...], error: QuantError, judged: Judged) -> InputLoss:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.naming import corpus_name
+from engine.quantization.ranking import DAMAGE_LIMIT
 from engine.report.errors import ReportError
 from engine.report.losses import DEPLOYMENTS, SMOOTHING_STRENGTH, Deployment, InputLoss, input_losses, loss_of
 from engine.report.mappings import Mapping, experts_pattern, kept_smoothings, mappings
@@ -59,7 +60,7 @@ class Judgement:
     @property
     def alone(self) -> tuple[InputLoss, ...]:
         """The inputs whose modules are left alone."""
-        return tuple(one for one in self.losses if loss_of(one) > self.deployment.bound)
+        return tuple(one for one in self.losses if loss_of(one) > 1)
 
 
 def find_deployment(name: str | None, known: Sequence[str] = tuple(DEPLOYMENTS), default: str = DEFAULT) -> Deployment:
@@ -144,8 +145,9 @@ def _what_is_left_alone(found: Judgement) -> list[str]:
     estimated = sum(not one.is_exact and one.judged != "unknown" for one in found.losses)
     total, alone = len(found.losses), found.alone
     lines = [
-        f"# Left alone: the modules of {len(alone)} of {counted(total, 'input')}, whose mean |error| is above"
-        f" {found.deployment.bound:.0%} of the mean |x|; beside each that share.",
+        f"# Left alone: the modules of {len(alone)} of {counted(total, 'input')}, whose damage is above"
+        f" {DAMAGE_LIMIT:.0%}, or, where no damage is known, whose mean |error| is above {found.deployment.bound:.0%}",
+        "# of the mean |x|; beside each that number. Damage: the error in the stream behind the block, of its norm.",
     ]
     if found.smoothings:
         lines.append(f"# {counted(smoothed, 'input')} judged after the smoothing ordered here, the others as measured.")
@@ -200,6 +202,8 @@ def share_in_words(one: InputLoss) -> str:
     """The loss of one input, for a comment."""
     about = "" if one.is_exact else "about "
     where = ", after smoothing" if one.judged == "smoothed" else ""
+    if not math.isnan(one.damage):
+        return f"damage {one.damage:.1%}, {one.sqnr_db:.1f} dB"
     return f"{about}{min(one.rel_mae, 1.0):.0%}, {one.sqnr_db:.1f} dB{where}"
 
 

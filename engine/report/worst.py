@@ -1,6 +1,6 @@
 """What quantisation costs, in a few lines: schemes over the inputs of matrix products, and the dearest sites of each.
 
-- `SchemeCost`, `SiteCost`  one scheme, and one site under it
+- `SchemeCost`              one scheme
 - `scheme_costs`            the schemes a reader asks for first
 - `costs_in_words`          lines for a terminal
 - `costs_list`              for JSON
@@ -14,10 +14,9 @@ from typing import Any, Final
 
 from engine.analysis.model import ModelSummary
 from engine.quantization.board import Board
-from engine.quantization.metrics import QuantError
 from engine.quantization.populations import SessionBoard, read_session_board
+from engine.quantization.ranking import MEASURES, Ranked, rank
 from engine.report.effects import effects_list
-from engine.report.losses import loss_of
 from engine.report.plain import number
 from engine.report.quantization import quantization_summary
 from engine.report.summary import summary_dict
@@ -33,14 +32,6 @@ _NO_INPUTS: Final = frozenset({"expert_gate", "lm_head_input"})
 
 
 @dataclass(frozen=True, slots=True)
-class SiteCost:
-    """One site under one scheme."""
-
-    site: str
-    error: QuantError
-
-
-@dataclass(frozen=True, slots=True)
 class SchemeCost:
     """One scheme.
 
@@ -49,14 +40,14 @@ class SchemeCost:
         population: what the sites are, in the plural.
         sites: how many.
         rel_mae: mean over them of mean |error| / mean |x|.
-        worst: the dearest, by `engine.report.losses.loss_of`.
+        worst: the dearest, by the board's own order.
     """
 
     scheme: str
     population: str
     sites: int
     rel_mae: float
-    worst: tuple[SiteCost, ...]
+    worst: tuple[Ranked, ...]
 
 
 def scheme_costs(board: Board, plan: HookPlan | None) -> tuple[SchemeCost, ...]:
@@ -68,17 +59,14 @@ def scheme_costs(board: Board, plan: HookPlan | None) -> tuple[SchemeCost, ...]:
     for column, scheme in enumerate(board.schemes):
         if scheme.name not in _FIRST:
             continue
-        costs = [
-            SiteCost(sites[place].name, error)
-            for place, row in enumerate(board.rows)
-            if row is not None and (place in inputs or not inputs)
-            for error in [row[column]]
-            if error is not None and error.count
-        ]
-        if costs:
-            mean = sum(one.error.rel_mae for one in costs) / len(costs)
-            costs.sort(key=lambda one: -loss_of(one.error))
-            found.append(SchemeCost(scheme.name, population, len(costs), mean, tuple(costs[:WORST])))
+        rows = ((place, row[column]) for place, row in enumerate(board.rows) if row is not None)
+        errors = {
+            place: one for place, one in rows if one is not None and one.count and (place in inputs or not inputs)
+        }
+        if errors:
+            mean = sum(one.rel_mae for one in errors.values()) / len(errors)
+            worst = rank(board, scheme.name, errors)[:WORST]
+            found.append(SchemeCost(scheme.name, population, len(errors), mean, tuple(worst)))
     return tuple(found)
 
 
@@ -90,10 +78,12 @@ def costs_in_words(found: SessionBoard, plan: HookPlan | None) -> list[str]:
     first = costs[0]
     what = counted(first.sites, first.population.removesuffix("s"))
     lines = [f"quantisation of {what}, mean |error| over mean |x| ({found.in_words}):"]
+    sites = plan.sites if plan is not None else ()
     width = max(len(one.scheme) for one in costs)
     for one in costs:
-        worst = ", ".join(f"{site.site} {site.error.rel_mae:.1%}" for site in one.worst[:3])
-        lines.append(f"  {one.scheme:<{width}}  {one.rel_mae:6.1%}  worst: {worst}")
+        worst = ", ".join(f"{sites[site.site].name} {site.value:.1%}" for site in one.worst[:3])
+        by = MEASURES[one.worst[0].by].partition(" (")[0]
+        lines.append(f"  {one.scheme:<{width}}  {one.rel_mae:6.1%}  worst, by {by}: {worst}")
     return lines
 
 
@@ -107,15 +97,16 @@ def costs_list(board: Board, plan: HookPlan | None) -> list[dict[str, Any]]:
             "rel_mae": number(one.rel_mae),
             "worst": [
                 {
-                    "name": site.site,
-                    "loss": number(loss_of(site.error)),
-                    "rel_mae": number(site.error.rel_mae),
-                    "sqnr_db": number(site.error.sqnr_db),
+                    "name": plan.sites[site.site].name,
+                    "by": site.by,
+                    "value": number(site.value),
+                    "sqnr_db": number(site.sqnr_db),
                 }
                 for site in one.worst
+                if plan is not None
             ],
         }
-        for one in scheme_costs(board, plan)
+        for one in (scheme_costs(board, plan) if plan is not None else ())
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,14 @@ from transformers import AutoModelForCausalLM
 
 from engine import runner
 from engine.quantization.distribution import Distribution
+from engine.quantization.ranking import DAMAGE_LIMIT
 from engine.quantization.schemes import Scheme, evaluate
 from engine.report.errors import ReportError
 from engine.report.export import render
-from engine.report.losses import DEPLOYMENTS, input_losses, loss_of
+from engine.report.losses import DEPLOYMENTS, InputLoss, input_losses, loss_of
 from engine.report.recipe import find_deployment, judge, llm_compressor
 from engine.session.reader import SessionReader
+from engine.sites.site import Site
 from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.report.test_scales import run  # noqa: F401  (a fixture)
 from tests.values import some
@@ -124,8 +127,8 @@ def test_exactly_the_modules_that_lose_more_than_the_stated_bound_are_left_alone
     with SessionReader(run) as reader:
         found = judge(reader, find_deployment(scheme))
         text = render(reader, "llm-compressor", scheme)[0].content.decode()
-    assert f"above {found.deployment.bound:.0%} of the mean |x|" in text
-    expected = [name for loss in found.losses if loss_of(loss) > found.deployment.bound for name in loss.modules]
+    assert f"mean |error| is above {found.deployment.bound:.0%}" in text
+    expected = [name for loss in found.losses if loss_of(loss) > 1 for name in loss.modules]
     ignored = yaml.safe_load(text)["default_stage"]["default_modifiers"]["QuantizationModifier"]["ignore"]
     assert ignored == ["lm_head", *expected]
     model = AutoModelForCausalLM.from_pretrained(tiny_model_folder)
@@ -200,7 +203,9 @@ def test_an_outlier_does_not_mask_what_it_does_to_all_others() -> None:
     histogram[x[0]], histogram[x[1]] = 1, 200_000
     error = evaluate(Distribution("bfloat16", histogram), Scheme())
     assert error.sqnr_db == pytest.approx(24.2, abs=0.1)
-    assert loss_of(error) == pytest.approx(100_000 / 103_584)
+    one = InputLoss(Site("s", 0, "mlp_input", "m"), ("m",), error.rel_mae, error.sqnr_db)
+    assert loss_of(one) == pytest.approx(10 * 100_000 / 103_584)
+    assert loss_of(replace(one, damage=0.1)) == pytest.approx(0.1 / DAMAGE_LIMIT)
 
 
 def test_the_config_for_modelopt_is_its_preset_with_the_modules_left_alone(run: Path) -> None:  # noqa: F811
