@@ -165,7 +165,10 @@ def test_the_hook_plan_is_printed_from_the_config_alone(
     assert result.returncode == 0, result.stderr
     for word in ("hidden", "attn_output", "down_proj_input", "3 blocks"):
         assert word in result.stdout
-    assert "mlp_input" not in here("plan", tmp_path, home=home).stdout
+    by_default = here("plan", tmp_path, home=home).stdout
+    assert "mlp_input" in by_default
+    assert "--sites auto, the default: a run first times these sites" in by_default
+    assert "mlp_input" not in here("plan", tmp_path, "--sites", "paper", home=home).stdout
 
 
 def test_doctor_finds_what_is_there(home: Path) -> None:
