@@ -9,6 +9,8 @@ here says what happens; the house test finds a private name anywhere else. GGUF 
   - `torch.ops.mkldnn._is_mkldnn_bf16_supported`: whether a CPU is such a one (`has_bfloat16_products`)
   - `nn.Module._modules`: children by name, with shared and empty ones, which `named_children` leaves out
     (`children_of`)
+  - `nn.Module._parameters`: another tensor in a parameter's place for one call (`use_weight`)
+  - `torch.utils._pytree`: the tensors in whatever a block takes and gives (`tree_flatten`, `tree_map`)
 - transformers >= 5.17
   - `PretrainedConfig._attn_implementation`: which attention was chosen (`attention_of`)
   - `utils.output_capturing._CAN_RECORD_REGISTRY`: which output of a router holds its logits (`recorders_of`)
@@ -27,6 +29,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode as DispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
 
 __all__ = [
     "DispatchMode",
@@ -38,6 +41,9 @@ __all__ = [
     "is_expert_parallel",
     "offload_hook",
     "recorders_of",
+    "tree_flatten",
+    "tree_map",
+    "use_weight",
 ]
 
 
@@ -50,6 +56,11 @@ def children_of(module: nn.Module) -> dict[str, nn.Module | None]:
     """The children of a module by name; of one that is there twice both names, and None under a name without one."""
     found: dict[str, nn.Module | None] = module._modules
     return found
+
+
+def use_weight(module: nn.Module, weight: torch.Tensor | nn.Parameter | None) -> None:
+    """Let a module compute with this weight, which need not be a parameter, until it is given its own again."""
+    module._parameters["weight"] = weight
 
 
 def attention_of(config: Any) -> str | None:

@@ -2,6 +2,8 @@
 
 - torch >= 2.11
   - `nn.Module._forward_hooks`, `_forward_pre_hooks`: whether a model is left as it was (`hooks_of`)
+- transformers >= 5.17
+  - `PretrainedConfig._name_or_path`: where a model says it came from (`name_model`)
 - textual >= 8.2
   - `App._size`: a size that the app knows of before its screens do (`set_size`)
   - `App._exception`, `_fatal_error`, `_print_error_renderables`: what is printed once the screen itself broke
@@ -11,6 +13,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from textual.app import App
@@ -22,6 +25,11 @@ from torch import nn
 def hooks_of(module: nn.Module) -> int:
     """How many hooks a module has, those of its children not counted."""
     return len(module._forward_hooks) + len(module._forward_pre_hooks)
+
+
+def name_model(model: Any, folder: Path) -> None:
+    """Let a model that was made here say that it came from this folder."""
+    model.config._name_or_path = model.name_or_path = str(folder)
 
 
 def set_size(app: App[Any], size: Size) -> None:

@@ -25,6 +25,7 @@ from engine.effect.calibration import places_of
 from engine.effect.errors import EffectError
 from engine.effect.recipe import Grid, Group, Recipe, matches
 from engine.effect.rounding import group_peaks, round_floats, token_peaks
+from engine.private import use_weight
 from engine.sites.placement import is_offloaded
 from engine.statistics.pass_sums import find_scheme
 from engine.statistics.quantisers import Calibration, quantise
@@ -160,7 +161,7 @@ class Deployment:
             peak = peak if scales.inputs is None else peak / scales.inputs
 
         def hook(module: nn.Module, args: tuple[Any, ...]) -> Any:
-            module._parameters["weight"] = self._weight(name, group)
+            use_weight(module, self._weight(name, group))
             if group.inputs is None:
                 return None
             x = args[0]
@@ -273,6 +274,6 @@ def _targets(modules: Mapping[str, nn.Module], recipe: Recipe, ignore: Sequence[
 
 def _restoring(own: Any) -> Any:
     def hook(module: nn.Module, _args: Any, _output: Any) -> None:
-        module._parameters["weight"] = own
+        use_weight(module, own)
 
     return hook

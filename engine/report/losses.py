@@ -32,7 +32,7 @@ from engine.session.splits import CALIBRATION
 from engine.sites.site import Site
 from engine.statistics.pass_sums import find_scheme
 from engine.statistics.patterns import magnitude_values
-from engine.statistics.quantisers import smoothing_divisors
+from engine.statistics.smoothing import smoothing_divisors
 from engine.statistics.totals import SiteTotals
 
 SMOOTHING_STRENGTH: Final = 0.5

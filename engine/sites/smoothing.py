@@ -21,9 +21,9 @@ from typing import Final
 import torch
 from torch import nn
 from torch.func import functional_call
-from torch.utils._pytree import tree_flatten
 
 from engine.computing import computing
+from engine.private import tree_flatten
 from engine.sites.backbone import Backbone
 from engine.sites.coverage import InputPrints, fingerprint
 from engine.sites.modules import child, is_norm, walk

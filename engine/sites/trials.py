@@ -18,8 +18,8 @@ from typing import Any, Final, Protocol
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_flatten, tree_map
 
+from engine.private import tree_flatten, tree_map
 from engine.sites.backbone import Backbone
 from engine.sites.modules import is_norm, walk
 

@@ -28,6 +28,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.statistics.pass_sums import SMOOTH_SCHEMES, SUM_FIELDS, TENSOR_SCHEMES, PassScheme
+from engine.statistics.smoothing import smoothing_divisors
 
 CHUNK: Final = 1 << 22  # elements widened to float32 at a time
 _SQUARED, _ABSOLUTE, _SIGNAL_SQUARES, _SIGNAL, _CLIPPED_SQUARES, _CLIPPED, _ELEMENTS, _NONFINITE = range(
@@ -81,17 +82,6 @@ class Calibration:
             torch.tensor(tensor_scale).to(device),
             torch.from_numpy(divisors).to(device),
         )
-
-
-def smoothing_divisors(
-    channel_max: NDArray[np.float32], weight_max: NDArray[np.float32], alpha: float
-) -> NDArray[np.float32]:
-    """SmoothQuant's s_j, float32 [D]; 1 for a channel or a weight column of zeros, as there is nothing to balance."""
-    x, w = np.asarray(channel_max, np.float64), np.asarray(weight_max, np.float64)
-    usable = (x > 0) & (w > 0) & np.isfinite(x) & np.isfinite(w)
-    divisors = np.ones(len(x))
-    divisors[usable] = np.clip(x[usable] ** alpha / w[usable] ** (1 - alpha), 1e-5, 1e5)
-    return divisors.astype(np.float32)
 
 
 def add_errors(table: torch.Tensor, x: torch.Tensor, calibration: Calibration) -> None:

@@ -19,6 +19,7 @@ from engine.effect.targets import excluded_readers, find_targets
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from tests.effect.deploying import calibrated
+from tests.private import hooks_of
 from tests.sites.families import tokens
 
 INT8 = """
@@ -140,7 +141,7 @@ def test_a_weight_comes_back_even_if_the_forward_breaks_off(model: LlamaForCausa
     with pytest.raises((RuntimeError, TypeError, ValueError, IndexError)), one.applied():
         model.model.layers[0].self_attn.q_proj(torch.zeros(2, 3))
     assert {name: p.data_ptr() for name, p in model.named_parameters()} == own
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert not any(hooks_of(m) for m in model.modules())
 
 
 @pytest.mark.parametrize(

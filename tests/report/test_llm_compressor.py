@@ -24,6 +24,7 @@ from engine.session.reader import SessionReader
 from tests.effect.deploying import calibrated
 from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.models import tiny_tokenizer
+from tests.private import name_model
 from tests.sites.families import tokens
 from tests.sites.smoothable import SMOOTHABLE, smoothable
 
@@ -42,7 +43,7 @@ def oneshot(model: torch.nn.Module, modifiers: dict[str, Any], ids: torch.Tensor
 
     kinds = {"SmoothQuantModifier": SmoothQuantModifier, "QuantizationModifier": QuantizationModifier}
     model.config.save_pretrained(folder)
-    model.config._name_or_path = model.name_or_path = str(folder)
+    name_model(model, folder)
     data = Dataset.from_dict({"input_ids": ids.tolist(), "attention_mask": torch.ones_like(ids).tolist()})
     apply(
         model=model, processor=tiny_tokenizer(), recipe=[kinds[name](**one) for name, one in modifiers.items()],

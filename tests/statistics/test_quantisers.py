@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from engine.statistics.pass_meter import PassMeter
 from engine.statistics.pass_sums import SMOOTH_SCHEMES, SUM_FIELDS, TENSOR_SCHEMES, PassSums, merge_sums
-from engine.statistics.quantisers import Calibration, add_errors, quantised_rows, round_to, smoothing_divisors
+from engine.statistics.quantisers import Calibration, add_errors, quantised_rows, round_to
 from engine.statistics.rows import Rows
+from engine.statistics.smoothing import smoothing_divisors
 from tests.values import some
 
 CPU = torch.device("cpu")
