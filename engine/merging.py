@@ -216,6 +216,9 @@ def _merged_further(parts: Sequence[_Part]) -> dict[str, dict[str, NDArray[Any]]
     for owner, arrays in ((owner, arrays) for part in parts for owner, arrays in part.further.items()):
         held = result.get(owner)
         if owner in lacking:
+            if owner.startswith(IN_PASS):  # what is left of them is no sums, and says which array is missing
+                names = arrays.keys() if held is None else arrays.keys() & held.keys()
+                result[owner] = {name: arrays[name] for name in names}
             continue
         if held is None:
             result[owner] = dict(arrays)

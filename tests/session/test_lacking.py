@@ -32,7 +32,7 @@ from tests.session.lacking import ARRAYS, SITE, remove
 # Of these nothing is said: whether the parts are complete follows from what is kept of them, and the weights' maxima
 # are there for some sites only.
 SILENT = {"closed", "weight_max"}
-NEEDS_INPUTS = {"act-scales", "amax", "llm-compressor"}
+NEEDS_INPUTS = {"act-scales", "amax", "llm-compressor", "modelopt"}
 DRAWN = {"html", "parquet", "model-card"}  # of the same numbers as the others, and slow: of a few arrays only
 
 
