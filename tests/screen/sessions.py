@@ -63,6 +63,7 @@ class SessionScript:
         self.path, self.layers, self.components = path, layers, tuple(components)
         self.width, self.massive = width, massive
         self.random = np.random.default_rng(seed)
+        self._saved = False
         self.samples = [self._sample(number, hostile) for number in range(samples)]
         self.tokens_total = sum(len(s.token_ids) for s in self.samples)
         self.plan = self._plan()
@@ -117,7 +118,9 @@ class SessionScript:
     def checkpoint(self) -> SessionScript:
         """Totals of every site, all samples seen."""
         totals = [self._totals(number) for number in range(len(self.plan.sites))]
-        self.writer.checkpoint(self.status, totals, np.arange(len(self.samples)))
+        new = np.arange(0 if self._saved else len(self.samples))
+        self._saved = True
+        self.writer.checkpoint(self.status, totals, new)
         return self
 
     def finish(self, phase: str = "finished", detail: str = "") -> SessionScript:
