@@ -44,20 +44,26 @@ def oracle() -> dict[str, Any]:
 
 
 class Captured:
-    """Bfloat16 elements of the hidden states, calibration and evaluation apart, taken by hooks of our own."""
+    """Bfloat16 elements of the hidden states, calibration and evaluation apart, taken by hooks of our own.
+
+    Each sample counts once, whole: at the end of evaluation the beginnings of some are computed again, for damage.
+    """
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
         self._mask: torch.Tensor | None = None
         self._ids: torch.Tensor = torch.zeros(0)
         self._calibration: set[tuple[int, ...]] = set()
+        self._left: dict[str, set[tuple[int, ...]]] = {}
 
     def watch(self, prepared: Prepared) -> None:
         """Keep what this model computes from now on."""
-        self._calibration = {tuple(prepared.tokenized.tokens(number).tolist()) for number in range(CALIBRATION)}
+        samples = [tuple(prepared.tokenized.tokens(n).tolist()) for n in range(len(prepared.tokenized.lengths))]
+        self._calibration = set(samples[:CALIBRATION])
         text = prepared.text_model
         text.register_forward_pre_hook(self._begin, with_kwargs=True)
         modules = {f"layer_{i}_hidden": layer for i, layer in enumerate(text.layers)} | {"final_layernorm": text.norm}
+        self._left = {name: set(samples) for name in modules}
         for name, module in modules.items():
             module.register_forward_hook(lambda _module, _args, output, name=name: self._keep(name, output))
 
@@ -73,7 +79,11 @@ class Captured:
         x = output[0] if isinstance(output, tuple) else output
         for row in range(len(x)):
             length = x.shape[1] if self._mask is None else int(self._mask[row].sum())
-            part = 0 if tuple(self._ids[row, :length].tolist()) in self._calibration else 1
+            sample = tuple(self._ids[row, :length].tolist())
+            if sample not in self._left[name]:
+                continue
+            self._left[name].remove(sample)
+            part = 0 if sample in self._calibration else 1
             self._found.setdefault(name, ([], []))[part].append(x[row, :length].reshape(-1).clone())
 
 
