@@ -29,6 +29,7 @@ from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.number import NumberScreen
 from maxact_tui.screens.site import SiteScreen
+from maxact_tui.shell import ordering
 from maxact_tui.shell.application import MaxactApp
 from maxact_tui.terminal.palette import choose_look
 from maxact_tui.texts.numbers import exact as exact_text
@@ -326,7 +327,11 @@ def test_the_best_quantiser_is_named_with_the_bits_its_scales_take(clean_session
     assert "(" not in best_words(alone, 0, choose_look(None))
 
 
-async def test_the_board_survives_an_empty_filter_another_theme_and_any_size(shown: Shown, clean_session: Path) -> None:
+async def test_the_board_survives_an_empty_filter_another_theme_and_any_size(
+    shown: Shown, clean_session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Keys that need a site wait for one as long as this, and here none comes.
+    monkeypatch.setattr(ordering, "LONGEST_HOLD_SECONDS", 0.5)
     async with shown(clean_session, 120, 36) as pilot:
         await settle(pilot, is_complete)
         await pilot.press("i")
