@@ -76,6 +76,21 @@ def test_an_empty_list_says_what_to_do(tmp_path: Path, here: Here) -> None:
     assert "maxact-tui demo" in here("sessions", home=tmp_path).stdout
 
 
+def test_a_format_that_cannot_be_written_keeps_no_other_from_it(
+    finished: Path, home: Path, tmp_path: Path, here: Here
+) -> None:
+    before = here("export", finished.name, "--format", "csv", "-o", tmp_path, home=home).stdout.split()
+    result = here("export", finished.name, "--format", "csv,markdown", "-o", tmp_path, home=home)
+    error = result.stderr
+    assert (
+        result.returncode != 0
+        and error.count("\n") == 1
+        and "exists already" in error
+        and Path(before[0]).name in error
+    )
+    assert [Path(line).suffix for line in result.stdout.split()] == [".md"]
+
+
 @pytest.mark.parametrize("form", ["json", "reference"])
 def test_exports_are_written_and_named(finished: Path, home: Path, tmp_path: Path, form: str, here: Here) -> None:
     result = here("export", finished, "--format", form, "-o", tmp_path, home=home)

@@ -18,6 +18,7 @@ from rich.table import Table
 from engine.analysis.published import SOURCE, TIER_NAMES, Checkpoint, tier_range
 from engine.analysis.published import published as published_checkpoints
 from engine.report.comparison import comparison_documents
+from engine.report.errors import ReportError
 from engine.report.export import FORMATS, check_scheme, export_session, find_format, render
 from engine.report.wording import CSV_NOTE, counted
 from engine.report.writing import Document, write_documents
@@ -48,7 +49,8 @@ def export(session: Path, formats: list[str], output: str, *, scheme: str | None
     """Write a session into the folder `output`, or to stdout if that is `-`; prints the path of every file.
 
     Raises:
-        ReportError: an unknown format or scheme, an existing file without `force`, a folder that cannot be written.
+        ReportError: an unknown format or scheme, an existing file without `force`, a folder that cannot be written;
+            the formats that can be written are, whatever another one lacks.
         UserError: several files for stdout.
     """
     formats = [name for word in formats for name in word.split(",")]
@@ -60,10 +62,22 @@ def export(session: Path, formats: list[str], output: str, *, scheme: str | None
         if output == STDOUT:
             _to_stdout([document for name in formats for document in render(reader, name, scheme)])
             return 0
-        for name in formats:
-            for path in export_session(reader, name, Path(output), force=force, scheme=scheme):
-                print(path)
+        failed = [error for name in formats if (error := _written(reader, name, Path(output), scheme, force=force))]
+    if len(failed) > 1:
+        raise ReportError("; ".join(str(error) for error in failed), code=max(error.code for error in failed))
+    if failed:
+        raise failed[0]
     return 0
+
+
+def _written(reader: SessionReader, name: str, folder: Path, scheme: str | None, *, force: bool) -> ReportError | None:
+    """Write one format and print its files; why it could not be, so that the formats after it still are."""
+    try:
+        for path in export_session(reader, name, folder, force=force, scheme=scheme):
+            print(path)
+    except ReportError as error:
+        return error
+    return None
 
 
 def list_formats() -> int:
