@@ -156,7 +156,7 @@ def read_recipe(text: str, name: str) -> Recipe:
         if not isinstance(fields, Mapping):
             raise EffectError(f"{name}: {kind} has no fields")
         if kind == "SmoothQuantModifier":
-            strength = float(fields.get("smoothing_strength", 0.5))
+            strength = _strength(fields.get("smoothing_strength", 0.5), name)
             pairs += _pairs(fields.get("mappings"), name)
             continue
         if kind == "GPTQModifier":
@@ -164,6 +164,17 @@ def read_recipe(text: str, name: str) -> Recipe:
         groups += _groups(fields, name)
         ignore += _names(fields.get("ignore") or (), name)
     return Recipe(name, tuple(groups), tuple(ignore), strength, tuple(pairs), tuple(notes))
+
+
+def _strength(value: Any, name: str) -> float:
+    """SmoothQuant's alpha.
+
+    Raises:
+        EffectError: it is no number from 0 to 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise EffectError(f"{name}: smoothing_strength is {value!r}, not a number from 0 to 1")
+    return float(value)
 
 
 def _modifiers(data: Any) -> list[tuple[str, Any]]:

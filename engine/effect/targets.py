@@ -50,11 +50,20 @@ def find_targets(model: nn.Module, plan: HookPlan, scope: Scope) -> Targets:
         wanted: SiteSet = "all" if scope.site is not None or scope.component is not None else "gemm"
         plan = self_check(model, find_sites(model, wanted))
         found = _matching(plan, scope)
+    for pattern in scope.exclude:
+        if not (any(matches(pattern, site.name) for site in plan.sites) or _has_module(model, pattern)):
+            raise EffectError(
+                f"--exclude {pattern} is neither a site nor a module of this model; maxact-tui plan names them"
+            )
     if not found and _meant(plan, scope):
         raise EffectError(f"--exclude {', '.join(scope.exclude)} leaves no site to be changed; exclude less")
     if not found:
         raise EffectError(_missing(plan, scope))
     return Targets(plan, found)
+
+
+def _has_module(model: nn.Module, pattern: str) -> bool:
+    return any(matches(pattern, name) for name, _ in model.named_modules())
 
 
 def _matching(plan: HookPlan, scope: Scope) -> tuple[int, ...]:

@@ -95,9 +95,15 @@ def ranking_dict(board: Board, plan: HookPlan, scheme: str = "int8") -> list[dic
 
 
 def ranking_line(board: Board, plan: HookPlan | None, most: int = 5) -> str:
-    """`INT8 hurts most, by damage: layer_11_down_proj_input 24.8 % (SQNR 29.5 dB), ...`; empty without a number."""
-    found: list[Ranked] = rank(board)[:most] if plan is not None else []
-    if plan is None or not found:
+    """`INT8 hurts most, by damage: layer_11_down_proj_input 24.8 % (SQNR 29.5 dB), ...`; empty without a number.
+
+    Of the GEMM inputs, which W8A8 quantises; of the other sites only where no input was measured.
+    """
+    if plan is None:
+        return ""
+    inputs = {number for number, site in enumerate(plan.sites) if site.capture == "input"}
+    found: list[Ranked] = (rank(board, sites=inputs) or rank(board))[:most]
+    if not found:
         return ""
     sites = [f"{plan.sites[one.site].name} {100 * one.value:.3g} % (SQNR {one.sqnr_db:.1f} dB)" for one in found]
     return f"INT8 per tensor hurts most, by {MEASURES[found[0].by]}: {', '.join(sites)}"

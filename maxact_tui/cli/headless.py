@@ -139,9 +139,10 @@ def _print_summary(reader: SessionReader, *, as_json: bool) -> None:
 
         print(json.dumps(summary_document(reader, summary), allow_nan=False))
         return
-    from maxact_tui.cli.summary_view import print_summary
+    from maxact_tui.cli.summary_view import print_costs, print_summary
 
     print_summary(summary, console())
+    print_costs(reader, summary, console())
 
 
 def _fail(path: Path, status: Status, *, debug: bool, remove: bool) -> None:

@@ -1,5 +1,6 @@
 """The summary of a session as tables on a terminal, for headless runs and `show`.
 
+- `print_costs`    what quantisation costs, where it is known
 - `print_summary`  everything a reader wants first: M and where, verdicts, layers, categories, what to doubt
 """
 
@@ -16,10 +17,14 @@ from engine.analysis.model import Address, ModelSummary
 from engine.analysis.published import tier_range
 from engine.analysis.site import SiteSummary
 from engine.naming import model_name
+from engine.quantization.populations import read_session_board
 from engine.report.alarm import alarm_line, excluded_words
 from engine.report.costs import spent_words
 from engine.report.headline import input_words, massive_words
+from engine.report.quantization import ranking_line
 from engine.report.wording import counted
+from engine.report.worst import costs_in_words
+from engine.session.reader import SessionReader
 from engine.session.records import Status
 from maxact_tui.texts.numbers import compact, duration, exact, grouped, rate, size
 from maxact_tui.texts.visible import visible
@@ -40,6 +45,13 @@ def print_summary(summary: ModelSummary, console: Console) -> None:
         console.print(_categories_table(summary))
     for line in _remarks(summary):
         console.print(line, soft_wrap=True)
+
+
+def print_costs(reader: SessionReader, summary: ModelSummary, console: Console) -> None:
+    """Print which sites INT8 hurts most, and what each quantiser costs; nothing where no threshold is known."""
+    found = read_session_board(reader)
+    for line in (ranking_line(found.board, summary.plan), *costs_in_words(found, summary.plan)):
+        console.print(Text(visible(line, space=" ")), soft_wrap=True)
 
 
 def _alarm_lines(summary: ModelSummary) -> list[Text]:

@@ -269,7 +269,8 @@ def _worst(view: BoardView, column: int, plan: HookPlan, look: Look) -> str:
     one = view.summaries[column]
     damage = damage_values(view, one.scheme.name, len(plan.sites))
     if np.isfinite(damage).any():
-        worst = int(np.nanargmax(damage))
+        inputs = np.where([site.capture == "input" for site in plan.sites], damage, np.nan)
+        worst = int(np.nanargmax(inputs if np.isfinite(inputs).any() else damage))
         return f"worst under {short_name(one.scheme)}: {plan.sites[worst].name}, damage {share_text(damage[worst])}"
     if one.worst_site is None:
         return f"{one.scheme.name}: no site has a number"

@@ -189,6 +189,9 @@ def test_rounding_is_to_the_format() -> None:
         ("QuantizationModifier: {targets: Linear}", "neither scheme nor config_groups"),
         ("QuantizationModifier: {scheme: W8A8, ignore: ['re:(']}", "no regular expression"),
         ("SmoothQuantModifier: {mappings: [[1, 2]]}", "a mapping is a list of linears"),
+        ("SmoothQuantModifier: {smoothing_strength: abc}", "'abc', not a number from 0 to 1"),
+        ("SmoothQuantModifier: {smoothing_strength: .nan}", "not a number from 0 to 1"),
+        ("SmoothQuantModifier: {smoothing_strength: 5}", "5, not a number from 0 to 1"),
         (
             "QuantizationModifier: {config_groups: {g: {weights: {num_bits: 8, symmetric: false}}}}",
             "asymmetric quantisers cannot be tested",
@@ -238,6 +241,8 @@ def test_a_scheme_leaves_out_excluded_sites_and_single_readers(model: LlamaForCa
     assert find_targets(model, plan, Scope(exclude=("layer_0_attn_input",))).sites == tuple(range(1, 8))
     with pytest.raises(EffectError, match="leaves no site to be changed"):
         find_targets(model, plan, Scope(exclude=("*",)))
+    with pytest.raises(EffectError, match="nosuch names no site and no module"):
+        find_targets(model, plan, Scope(exclude=("lm_head", "nosuch")))
     with pytest.raises(EffectError, match="no regular expression"):
         replace(scope, exclude=("re:[",))
     assert Scope.from_json(scope.to_json()) == scope and "without *.mlp.*" in scope.title

@@ -62,11 +62,12 @@ def export(session: Path, formats: list[str], output: str, *, scheme: str | None
         if output == STDOUT:
             _to_stdout([document for name in formats for document in render(reader, name, scheme)])
             return 0
-        failed = [error for name in formats if (error := _written(reader, name, Path(output), scheme, force=force))]
-    if len(failed) > 1:
-        raise ReportError("; ".join(str(error) for error in failed), code=max(error.code for error in failed))
+        tried = [(name, _written(reader, name, Path(output), scheme, force=force)) for name in formats]
+    failed = [(name, error) for name, error in tried if error is not None]
     if failed:
-        raise failed[0]
+        reasons = "; ".join(dict.fromkeys(str(error) for _, error in failed))
+        names = f"not written: {', '.join(name for name, _ in failed)}: " if len(formats) > 1 else ""
+        raise ReportError(f"{names}{reasons}", code=max(error.code for _, error in failed))
     return 0
 
 

@@ -77,11 +77,10 @@ def show(session: Path, *, as_json: bool, fail_on: str | None = None) -> int:
     from engine.analysis.model import analyse
     from engine.analysis.stability import read_stability
     from engine.effect.results import read_effects
-    from engine.quantization.populations import read_session_board
     from engine.report.conditions import failures, parse_conditions
-    from engine.report.quantization import ranking_line
-    from engine.report.worst import costs_in_words, summary_document
+    from engine.report.worst import summary_document
     from maxact_tui.cli.headless import tell_failures
+    from maxact_tui.cli.summary_view import print_costs, print_summary
 
     conditions = parse_conditions(fail_on) if fail_on is not None else ()
     with SessionReader(find_session(session)) as reader:
@@ -92,16 +91,14 @@ def show(session: Path, *, as_json: bool, fail_on: str | None = None) -> int:
         if as_json:
             print(json.dumps(summary_document(reader, summary), allow_nan=False))
             return tell_failures(failed)
-        found = read_session_board(reader)
+        print_summary(summary, console())
+        if summary.status.phase in BROKEN_OFF:
+            why = visible(why_it_ended(summary.status), space=" ")
+            console().print(Text(f"why it ended: {why}"), soft_wrap=True)
+        print_costs(reader, summary, console())
     from engine.report.sentences import robustness
     from maxact_tui.cli.commands.effects import print_effects
-    from maxact_tui.cli.summary_view import print_summary
 
-    print_summary(summary, console())
-    if summary.status.phase in BROKEN_OFF:
-        console().print(Text(f"why it ended: {visible(why_it_ended(summary.status), space=' ')}"), soft_wrap=True)
-    for line in (ranking_line(found.board, summary.plan), *costs_in_words(found, summary.plan)):
-        console().print(Text(visible(line, space=" ")), soft_wrap=True)
     if stability is not None:
         console().print(Text(f"robustness: {robustness(stability)}"), soft_wrap=True)
     if effects:
