@@ -241,7 +241,7 @@ def test_a_scheme_leaves_out_excluded_sites_and_single_readers(model: LlamaForCa
     assert find_targets(model, plan, Scope(exclude=("layer_0_attn_input",))).sites == tuple(range(1, 8))
     with pytest.raises(EffectError, match="leaves no site to be changed"):
         find_targets(model, plan, Scope(exclude=("*",)))
-    with pytest.raises(EffectError, match="nosuch names no site and no module"):
+    with pytest.raises(EffectError, match="nosuch is neither a site nor a module"):
         find_targets(model, plan, Scope(exclude=("lm_head", "nosuch")))
     with pytest.raises(EffectError, match="no regular expression"):
         replace(scope, exclude=("re:[",))
