@@ -73,7 +73,7 @@ def test_weights_larger_than_the_free_memory_are_refused_with_both_numbers():
     with pytest.raises(LoadError) as caught:
         device.place("cpu", free + 2 * GIB, "some-model")
     assert caught.value.kind == "memory"
-    assert f"need {(free + 2 * GIB) / GIB:.0f}"[:6] in caught.value.message
+    assert f"need {(free + 2 * GIB) / GIB:.1f} GiB" in caught.value.message
     assert "GiB free" in caught.value.message
 
 

@@ -132,10 +132,10 @@ class SessionScript:
 
     def event(self, kind: str, text: str, *, after: float, site: int | None = None) -> SessionScript:
         """Something happened so many seconds after the start."""
-        self.writer.add_event(kind, text, tokens=self.status.tokens_done, site=site)
-        with sqlite3.connect(self.path) as db:
+        with sqlite3.connect(self.path) as db:  # in one go, for a screen that reads at any moment
             db.execute(
-                "UPDATE events SET at = ? WHERE id = (SELECT max(id) FROM events)", (self.status.started + after,)
+                "INSERT INTO events (at, tokens, kind, text, site) VALUES (?, ?, ?, ?, ?)",
+                (self.status.started + after, self.status.tokens_done, kind, text, site),
             )
         return self
 
