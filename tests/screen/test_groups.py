@@ -25,8 +25,8 @@ from maxact_tui.widgets.grid import make_grid
 from maxact_tui.widgets.heatmap import Heatmap
 from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.screen import sessions
-from tests.screen.conftest import Shown, is_complete, settle
-from tests.screen.pictures import check_picture, screen_text
+from tests.screen.conftest import Shown, is_complete, pictured, settle
+from tests.screen.pictures import screen_text
 from tests.values import some
 
 GEMM = ("attn_input", "o_proj_input", "mlp_input", "down_proj_input")
@@ -64,15 +64,14 @@ async def test_the_board_of_both_looks_as_pictured(shown: Shown, both_session: P
         await settle(pilot, is_complete)
         await pilot.press("i")
         await settle(pilot, is_board)
-        await pilot.pause(0.1)
-        check_picture(f"groups-board-{columns}x{rows}", screen_text(pilot.app))
+        await pictured(pilot, f"groups-board-{columns}x{rows}")
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), (120, 36)])
 async def test_the_heatmap_of_both_looks_as_pictured(shown: Shown, both_session: Path, columns: int, rows: int) -> None:
     async with shown(both_session, columns, rows) as pilot:
         await settle(pilot, is_complete)
-        check_picture(f"groups-monitor-{columns}x{rows}", screen_text(pilot.app))
+        await pictured(pilot, f"groups-monitor-{columns}x{rows}")
 
 
 async def test_gemm_inputs_come_first_in_every_order_and_keep_their_own(shown: Shown, both_session: Path) -> None:
