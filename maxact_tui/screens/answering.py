@@ -12,12 +12,11 @@ from textual.screen import ModalScreen
 
 from maxact_tui.keymap.actions import Place
 from maxact_tui.screens.steady import Steady
-from maxact_tui.widgets.abstract import AbstractMeta
 
 Answer = TypeVar("Answer")
 
 
-class AnsweringScreen(Steady, ModalScreen[Answer], metaclass=AbstractMeta):
+class AnsweringScreen(ModalScreen[Answer], Steady[Answer]):
     """A dialog whose first answer counts: keys typed on while it closes would take down the screen below it."""
 
     PLACES: ClassVar[tuple[Place, ...]] = ()

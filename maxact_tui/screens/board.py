@@ -95,7 +95,7 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
         self._heatmap = None
         await super().restyle(look)
 
-    def draw(self, *, by_data: bool = False) -> bool:
+    def _draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
         changed = self._draw_keys() | self.draw_effect(self._lines("effect"))
         self._take_board()

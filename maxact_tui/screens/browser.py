@@ -14,7 +14,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import Screen
 
 from engine.session.library import sessions_folder
 from engine.session.listing import list_sessions
@@ -27,7 +26,6 @@ from maxact_tui.screens.tabled import Tabled
 from maxact_tui.screens.watched import needing_rows
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.visible import visible
-from maxact_tui.widgets.abstract import AbstractMeta
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
 from maxact_tui.widgets.prompt import PromptLine
@@ -37,7 +35,7 @@ _NOTHING_TO_COMPARE = "no other session yet: esc, then b; or measure another: ma
 _NEEDING_ROWS = needing_rows("list")
 
 
-class BrowserScreen(Steady, Tabled, Screen[Path | None], metaclass=AbstractMeta):
+class BrowserScreen(Tabled, Steady[Path | None]):
     """A list of sessions; enter opens one.
 
     Args:
@@ -124,7 +122,7 @@ class BrowserScreen(Steady, Tabled, Screen[Path | None], metaclass=AbstractMeta)
             self.picker.selected = order.index(number) if number in order else 0
         self.draw()
 
-    def draw(self, *, by_data: bool = False) -> bool:
+    def _draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
         width = self.size.width
         folder = visible(str(sessions_folder()), max(width - 14, 10), space=" ")

@@ -125,7 +125,7 @@ class ChannelsScreen(Roaming, WatchedScreen):
         self._heatmap, self._found, self._read_at, self._shown_column = None, None, (-1, -1), -1
         await super().restyle(look)
 
-    def draw(self, *, by_data: bool = False) -> bool:
+    def _draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
         if not self.query("#channels-keys"):
             return False  # not composed yet, or taken down already

@@ -78,7 +78,7 @@ class ChoiceScreen(AnsweringScreen[str | None]):
                 self.dismiss(choice.name)
                 return
 
-    def draw(self) -> None:
+    def _draw(self, *, by_data: bool = False) -> None:
         """Bring every widget up to date."""
         look = self._look
         shown = [line(look, (self._question, "title")), line(look)]

@@ -15,7 +15,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import Screen
 from textual.strip import Strip
 
 from engine.report.errors import ReportError
@@ -35,7 +34,6 @@ from maxact_tui.pages.footer import footer_line
 from maxact_tui.screens.steady import Steady
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.visible import visible
-from maxact_tui.widgets.abstract import AbstractMeta
 from maxact_tui.widgets.grid import make_grid
 from maxact_tui.widgets.heatmap import Heatmap
 from maxact_tui.widgets.lines import Lines, Part, line
@@ -46,7 +44,7 @@ SUMMARY, SITES, PROFILE, THREADS, INT8 = range(5)
 NO_THREADS = "no threads in common: none, or the tokens of the sessions differ, so that addresses mean other things"
 
 
-class ComparisonScreen(Steady, Screen[None], metaclass=AbstractMeta):
+class ComparisonScreen(Steady[None]):
     """Compares sessions; it reads them once, as they are now.
 
     Args:
@@ -72,6 +70,7 @@ class ComparisonScreen(Steady, Screen[None], metaclass=AbstractMeta):
         self._map: Heatmap | None = None
         self._waiting = f"reading {len(self._sessions)} sessions ..."
         self._tab, self._which = SUMMARY, 1
+        self._is_new = False
 
     def compose(self) -> ComposeResult:
         """Sessions, tabs, a page or the heatmap, keys."""
@@ -102,8 +101,8 @@ class ComparisonScreen(Steady, Screen[None], metaclass=AbstractMeta):
     def action_tab_at(self, number: int) -> None:
         """Open a tab by its number."""
         if number != self._tab:
-            self._tab = number
-            self.draw(from_top=True)
+            self._tab, self._is_new = number, True
+            self.draw()
 
     def action_other(self) -> None:
         """The ratios of the next session."""
@@ -129,7 +128,7 @@ class ComparisonScreen(Steady, Screen[None], metaclass=AbstractMeta):
         """Back to the session."""
         self.dismiss(None)
 
-    def draw(self, *, from_top: bool = False) -> None:
+    def _draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
         width, view = self.size.width, self._view
         head = [] if view is None else head_lines(view.comparison, self._which, self.look, width)
@@ -142,11 +141,12 @@ class ComparisonScreen(Steady, Screen[None], metaclass=AbstractMeta):
         if view is None:
             shown = visible(self._waiting, space=" ", ascii_only=self.look.ascii_only)
             self._page.fill([line(self.look, part) for part in textwrap.wrap(shown, max(width - 2, 20))])
-            return
-        if self._tab == SITES:
+        elif self._tab == SITES:
             self._draw_map(view)
         else:
-            self._page.fill(self._page_lines(view), from_top=from_top)
+            self._page.fill(self._page_lines(view), from_top=self._is_new)
+            self._is_new = False
+        return True
 
     @work(thread=True, exclusive=True)
     def _read(self) -> None:

@@ -57,7 +57,7 @@ class EventsScreen(Tabled, WatchedScreen):
         self._notice = text
         self.show_keys(text, "list")
 
-    def draw(self, *, by_data: bool = False) -> bool:
+    def _draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date; the selected event stays selected when newer ones come."""
         if by_data:
             self._follow()

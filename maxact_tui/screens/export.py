@@ -87,7 +87,7 @@ class ExportScreen(AnsweringScreen[tuple[str, ...] | None]):
         """Write the marked formats; without a mark the selected one."""
         self.dismiss(tuple(n for n in self._names if n in self._marked) or (self._names[self._selected],))
 
-    def draw(self) -> None:
+    def _draw(self, *, by_data: bool = False) -> None:
         """Bring every widget up to date."""
         look, page = self._look, self.query_one("#export-list", Scroller)
         width = max(page.size.width, 20)

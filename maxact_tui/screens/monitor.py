@@ -68,7 +68,6 @@ class MonitorScreen(Roaming, Paned, Narrowed):
         self._heatmap: Heatmap | None = None
         self._follows = True
         self._notice = ""
-        self._is_ready = False
         self._left_at: int | None = None
 
     def compose(self) -> ComposeResult:
@@ -88,7 +87,6 @@ class MonitorScreen(Roaming, Paned, Narrowed):
 
     def on_mount(self) -> None:
         """Draw what is known."""
-        self._is_ready = True
         self._mount_heatmap()
         self.call_after_refresh(self.draw)
 
@@ -102,7 +100,7 @@ class MonitorScreen(Roaming, Paned, Narrowed):
     def show(self, snapshot: Snapshot) -> bool:
         """Show a newer snapshot; returns whether anything visible changed."""
         self.snapshot = snapshot
-        if not self._is_ready:
+        if not self.can_draw:
             return False
         if self._heatmap is None and self._mount_heatmap():
             self.call_after_refresh(self.draw)
@@ -121,12 +119,12 @@ class MonitorScreen(Roaming, Paned, Narrowed):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """No action before there is anything to act on: keys may be typed ahead of the first frame."""
-        return super().check_action(action, parameters) if self._is_ready else False
+        return super().check_action(action, parameters) if self.can_draw else False
 
     def awaits(self, action: str) -> bool:
         """Keys may be typed ahead of the first frame, and of the first look at the session."""
         is_unread = self.snapshot.status is None and not self.snapshot.problem
-        return not self._is_ready or (is_unread and action in _NEEDING_ROWS)
+        return not self.can_draw or (is_unread and action in _NEEDING_ROWS)
 
     def start_over(self, snapshot: Snapshot, spot: Spot | None = None) -> None:
         """Forget the session that was shown, for another one, with the cursor where it was left."""
@@ -166,7 +164,7 @@ class MonitorScreen(Roaming, Paned, Narrowed):
         """The site under the cursor."""
         return self._heatmap.site if self._heatmap is not None else None
 
-    def draw(self, *, by_data: bool = False) -> bool:
+    def _draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date; `by_data` keeps plots to one drawing a second."""
         snapshot, width = self.snapshot, self.size.width
         changed = self._draw_alarm()

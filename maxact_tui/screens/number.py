@@ -83,7 +83,7 @@ class NumberScreen(AnsweringScreen[float | None]):
         """Leave without a number."""
         self.dismiss(None)
 
-    def draw(self) -> None:
+    def _draw(self, *, by_data: bool = False) -> None:
         """Bring every widget up to date."""
         look, editor = self._look, self._editor
         before, after = editor.text[: editor.cursor], editor.text[editor.cursor + 1 :]

@@ -105,7 +105,7 @@ class PaletteScreen(AnsweringScreen[str | None]):
         """Leave without a command."""
         self.dismiss(None)
 
-    def draw(self) -> None:
+    def _draw(self, *, by_data: bool = False) -> None:
         """Bring every widget up to date."""
         look, width = self.look, self.size.width
         typed = visible(self._query, _LONGEST_QUERY, space=" ", ascii_only=look.ascii_only)

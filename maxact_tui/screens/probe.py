@@ -104,7 +104,7 @@ class ProbeScreen(AskingScreen):
         self._notice = text
         self._draw_keys()
 
-    def draw(self, *, by_data: bool = False) -> bool:
+    def _draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
         if not self.query("#probe-keys"):
             return False  # not composed yet, or taken down already

@@ -13,7 +13,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import Screen
 
 from maxact_tui.bugs import in_words
 from maxact_tui.keymap import actions
@@ -25,13 +24,12 @@ from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.probes import ProbeView, read_probe
 from maxact_tui.watching.snapshot import Snapshot
-from maxact_tui.widgets.abstract import AbstractMeta
 from maxact_tui.widgets.grid import make_grid
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.scroller import Scroller
 
 
-class PromptCompareScreen(Steady, Screen[None], metaclass=AbstractMeta):
+class PromptCompareScreen(Steady[None]):
     """A table of one component, layer by layer.
 
     Args:
@@ -114,7 +112,7 @@ class PromptCompareScreen(Steady, Screen[None], metaclass=AbstractMeta):
     def _table(self) -> Scroller:
         return self.query_one(Scroller)
 
-    def draw(self) -> None:
+    def _draw(self, *, by_data: bool = False) -> None:
         """Bring every widget up to date."""
         width, look = self.size.width, self.look
         head = [line(look, (" Two prompts", "title"), ("  largest |x| over their tokens; ratio = B / A", "dim"))]

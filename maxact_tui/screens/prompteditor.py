@@ -196,7 +196,7 @@ class PromptEditor(AnsweringScreen[Typed | None]):
         """Leave without running anything."""
         self.dismiss(None)
 
-    def draw(self) -> None:
+    def _draw(self, *, by_data: bool = False) -> None:
         """Bring every widget up to date."""
         look, text = self.look, self.query_one(PromptArea).text
         facts = f"  {counted(len(text), 'character')}"

@@ -10,7 +10,6 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.screen import Screen
 
 from maxact_tui.keymap import actions
 from maxact_tui.keymap.actions import key_of
@@ -21,12 +20,11 @@ from maxact_tui.screens.steady import Steady
 from maxact_tui.terminal.palette import Look
 from maxact_tui.watching.probes import prompts_of
 from maxact_tui.watching.snapshot import Snapshot
-from maxact_tui.widgets.abstract import AbstractMeta
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
 
 
-class PromptHistoryScreen(Steady, Listed, Screen[tuple[int, ...] | None], metaclass=AbstractMeta):
+class PromptHistoryScreen(Listed, Steady[tuple[int, ...] | None]):
     """The prompts, newest first.
 
     Args:
@@ -97,7 +95,7 @@ class PromptHistoryScreen(Steady, Listed, Screen[tuple[int, ...] | None], metacl
     def _mark_key(self) -> str:
         return key_of("prompts", "mark", self.look.keys)
 
-    def draw(self) -> None:
+    def _draw(self, *, by_data: bool = False) -> None:
         """Bring every widget up to date."""
         width = self.size.width
         told = f"  {self._mark_key} marks two, {key_of('prompts', 'compare', self.look.keys)} compares them"

@@ -78,7 +78,7 @@ class ReadingScreen(AnsweringScreen[None]):
     def _page(self) -> Scroller:
         return self.query_one("#reading-page", Scroller)
 
-    def draw(self) -> None:
+    def _draw(self, *, by_data: bool = False) -> None:
         """Bring every widget up to date."""
         self.query_one("#reading-title", Lines).show([line(self._look, (f" {self._title}", "title"))])
         self._page.fill(self._make(max(self.size.width - 2, 20)))

@@ -93,7 +93,7 @@ class SiteScreen(Tunable, Seeking, WatchedScreen):
         self._notice = text
         self._draw_keys()
 
-    def draw(self, *, by_data: bool = False) -> bool:
+    def _draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
         width = self.size.width
         changed = self._lines("head").show(self._head(width))

@@ -12,22 +12,20 @@ from dataclasses import replace
 from maxact_tui.pages.sheets import Rows, Sheet, Sorting, arranged, as_tsv, heading
 from maxact_tui.screens.filterable import Filterable
 from maxact_tui.screens.listed import Listed
+from maxact_tui.screens.steady import Drawing
 from maxact_tui.texts.filtering import Record
 
 
 class Tabled(Filterable, Listed):
     """Shows a `Sheet` in the screen's `Picker`; stands before the screen class among the bases."""
 
+    draw: Drawing
     sorting: Sorting = Sorting()
     _numbers: Sequence[int] = ()
 
     @abstractmethod
     def sheet(self) -> Sheet | None:
         """The table as it is now; None while there is none."""
-
-    @abstractmethod
-    def draw(self, *, by_data: bool = False) -> bool:
-        """Bring every widget up to date."""
 
     def offer(self, sheet: Sheet) -> bool:
         """Show the rows the filter keeps, in the order asked for."""

@@ -61,7 +61,7 @@ class ThreadsScreen(Tabled, WatchedScreen):
         self._notice = text
         self.show_keys(text, *self.PLACES)
 
-    def draw(self, *, by_data: bool = False) -> bool:
+    def _draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
         width = self.size.width
         stale = self.snapshot.as_of(self.snapshot.model.tokens) if self.snapshot.model is not None else ""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 from textual.message import Message
-from textual.screen import Screen
 
 from engine.session.requests import Request
 from maxact_tui.keymap.actions import Place, actions_of
@@ -22,7 +21,6 @@ from maxact_tui.screens.steady import Steady
 from maxact_tui.terminal.forgetting import forget_lines
 from maxact_tui.terminal.palette import Look
 from maxact_tui.watching.snapshot import Snapshot, Wish
-from maxact_tui.widgets.abstract import AbstractMeta
 
 
 def needing_rows(*places: Place) -> frozenset[str]:
@@ -53,7 +51,7 @@ class Pointed:
     element: tuple[int, int, int | None] | None = None
 
 
-class WatchedScreen(Steady, Screen[int | None], metaclass=AbstractMeta):
+class WatchedScreen(Steady[int | None]):
     """A screen that shows a session.
 
     Args:
@@ -89,7 +87,6 @@ class WatchedScreen(Steady, Screen[int | None], metaclass=AbstractMeta):
         """The screen is on top again, and wants what came meanwhile."""
 
     _was_covered = False
-    _is_recomposing = False
 
     def __init__(self, look: Look, snapshot: Snapshot) -> None:
         super().__init__()
@@ -110,20 +107,7 @@ class WatchedScreen(Steady, Screen[int | None], metaclass=AbstractMeta):
     def show(self, snapshot: Snapshot) -> bool:
         """Show a newer snapshot; returns whether anything visible changed."""
         self.snapshot = snapshot
-        return self.draw(by_data=True) if self.can_draw else False
-
-    @property
-    def can_draw(self) -> bool:
-        """Whether its widgets are all there, and not being made anew."""
-        return super().can_draw and not self._is_recomposing
-
-    async def recompose(self) -> None:
-        """Make the widgets anew; meanwhile nothing is drawn."""
-        self._is_recomposing = True
-        try:
-            await super().recompose()
-        finally:
-            self._is_recomposing = False
+        return self.draw(by_data=True)
 
     async def take_look(self, look: Look) -> None:
         """Have `restyle` run after what the screen is doing now, which may be at its widgets, too; wait for its end."""
@@ -143,10 +127,6 @@ class WatchedScreen(Steady, Screen[int | None], metaclass=AbstractMeta):
         self.look = look
         await self.recompose()
         self.call_after_refresh(self.draw)
-
-    @abstractmethod
-    def draw(self, *, by_data: bool = False) -> bool:
-        """Bring every widget up to date; `by_data` where it is not the user who asked."""
 
     @abstractmethod
     def notice(self, text: str) -> None:

@@ -20,6 +20,7 @@ from textual.widgets import TextArea
 
 from maxact_tui.keymap.actions import everywhere
 from maxact_tui.screens.answering import AnsweringScreen
+from maxact_tui.screens.steady import Steady
 from maxact_tui.screens.watched import Awaiting
 from maxact_tui.terminal.private import HonestApp, settle_callbacks
 from maxact_tui.terminal.typing import TogetherKey
@@ -92,6 +93,8 @@ class OrderedApp(HonestApp):
 
     def _must_wait(self, key: Key) -> bool:
         screen = self.screen
+        if isinstance(screen, Steady) and not screen.can_draw:
+            return True
         if not isinstance(screen, Awaiting):
             return False
         active = screen.active_bindings.get(key.key)
