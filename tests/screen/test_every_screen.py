@@ -29,6 +29,7 @@ from maxact_tui.screens.palette import PaletteScreen
 from maxact_tui.screens.panel import Paned
 from maxact_tui.screens.probe import ProbeScreen
 from maxact_tui.screens.reading import ReadingScreen
+from maxact_tui.screens.steady import Steady
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.shell.application import MaxactApp
 from maxact_tui.terminal.private import rows_of
@@ -38,7 +39,7 @@ from tests.screen.sessions import HOSTILE
 from tests.screen.terminal import Terminal, sequences
 from tests.screen.test_terminal import OWN_SEQUENCES
 
-BASES = (WatchedScreen, AskingScreen, AnsweringScreen, Narrowed, Paned, ProbeScreen)
+BASES = (Steady, WatchedScreen, AskingScreen, AnsweringScreen, Narrowed, Paned, ProbeScreen)
 UNSAFE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 # Leaving is tried last, moving changes nothing but the place, and the help and the palette are the same everywhere.
 LEAVING = (

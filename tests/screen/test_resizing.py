@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from textual.app import ComposeResult
 from textual.events import Resize
 from textual.geometry import Size
 
 from maxact_tui.screens.board import BoardScreen
+from maxact_tui.screens.channels import ChannelsScreen
+from maxact_tui.screens.events import EventsScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.palette import PaletteScreen
+from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.steady import Steady
+from maxact_tui.screens.threads import ThreadsScreen
+from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.terminal.typing import KeyParser
 from tests.private import set_size
 from tests.screen import sessions
@@ -26,6 +34,33 @@ from tests.screen.test_terminal import ticking
 def test_every_screen_passes_over_sizes_of_the_past() -> None:
     for name, kind in every_screen().items():
         assert Steady in kind.__mro__, name
+
+
+async def test_a_screen_that_is_being_made_is_not_drawn_whoever_asks(
+    shown: Shown, clean_session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, int] = {}
+
+    def watched(kind: type[WatchedScreen], compose: Callable[[Any], ComposeResult]) -> None:
+        def compose_late(self: WatchedScreen) -> ComposeResult:
+            asked[kind.__name__] = asked.get(kind.__name__, 0) + 1
+            assert not self.draw()
+            assert not self.show(self.snapshot)
+            yield from compose(self)
+
+        monkeypatch.setattr(kind, "compose", compose_late)
+
+    for kind in (MonitorScreen, BoardScreen, SiteScreen, ChannelsScreen, ThreadsScreen, EventsScreen):
+        watched(kind, kind.compose)
+    async with shown(clean_session, 120, 36) as pilot:
+        await settle(pilot, is_complete)
+        for key in ("enter", "i", "c", "t", "v"):
+            await pilot.press(key)
+            await pilot.app.action_theme()  # makes the widgets of every open screen anew
+            await pilot.press("escape")
+        await settle(pilot, lambda app: "M " in screen_text(app))
+    assert len(asked) == 6
+    assert min(asked.values()) >= 2
 
 
 @pytest.mark.timeout(300, method="signal")  # a screen that chases sizes lets no other task run
