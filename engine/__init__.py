@@ -20,3 +20,35 @@ One straight line, each step a module a newcomer can read in a sitting:
 
 Rooms marked numpy may be imported by the screen; rooms marked torch may not.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.api.errors import MaxactError, NotFoundError, WatchError
+    from engine.api.measuring import measure
+    from engine.api.opened import Session, open
+    from engine.api.watching import watch
+
+__all__ = ["MaxactError", "NotFoundError", "Session", "WatchError", "measure", "open", "watch"]
+
+_HOME = {
+    "MaxactError": "engine.api.errors",
+    "NotFoundError": "engine.api.errors",
+    "WatchError": "engine.api.errors",
+    "Session": "engine.api.opened",
+    "open": "engine.api.opened",
+    "measure": "engine.api.measuring",
+    "watch": "engine.api.watching",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What other programs use, imported when it is first asked for: `import engine` alone takes milliseconds."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -145,7 +146,13 @@ def refuse_the_rest(writer: SessionWriter, why: str) -> None:
 
 @contextmanager
 def signals_as_stop(desk: CommandDesk) -> Iterator[None]:
-    """Within this block SIGTERM and SIGINT set the stop wish, and SIGHUP is ignored."""
+    """Within this block SIGTERM and SIGINT set the stop wish, and SIGHUP is ignored.
+
+    Only a program's main thread may take signals; in another one they stay as they are.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def wish(signum: int, frame: FrameType | None) -> None:
         desk.stop_wished = True

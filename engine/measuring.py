@@ -121,7 +121,7 @@ class Measurement:
         self._meter = self._new_meter(len(prepared.corpus.samples))
         for site, totals in enumerate(held):
             if totals is not None:
-                self._meter.load(site, _with_room(totals, more))
+                self._meter.load(site, with_room(totals, more))
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -282,7 +282,7 @@ class Measurement:
         return report
 
 
-def _with_room(totals: SiteTotals, samples: int) -> SiteTotals:
+def with_room(totals: SiteTotals, samples: int) -> SiteTotals:
     """The same totals in a corpus that has `samples` more samples, not seen yet."""
     unseen = np.full(samples, np.nan, np.float32)
     return replace(totals, sample_max=np.concatenate([totals.sample_max, unseen]))

@@ -58,7 +58,14 @@ class Prepared:
     split: Split = NO_SPLIT
 
 
-def prepare(job: Job, report: Report, additions: Sequence[Addition] = (), *, measures: bool = True) -> Prepared:
+def prepare(
+    job: Job,
+    report: Report,
+    additions: Sequence[Addition] = (),
+    *,
+    measures: bool = True,
+    loaded: LoadedModel | None = None,
+) -> Prepared:
     """Do everything that comes before the first batch.
 
     Args:
@@ -66,6 +73,7 @@ def prepare(job: Job, report: Report, additions: Sequence[Addition] = (), *, mea
         report: told of every step.
         additions: texts that were added to this run earlier.
         measures: get the statistics ready, too; needless where the model only answers requests.
+        loaded: the model, if the caller has it already.
 
     Raises:
         CorpusError, LoadError, SiteError, BackendError: one line with the user's next step.
@@ -79,7 +87,7 @@ def prepare(job: Job, report: Report, additions: Sequence[Addition] = (), *, mea
     corpus = load_corpus(job.corpus, limit=job.samples, seed=job.seed)
     for addition in additions:
         corpus = _joined(corpus, load_corpus(addition.corpus, limit=addition.samples, seed=job.seed))
-    loaded = load_model(job, report)
+    loaded = loaded or load_model(job, report)
     report(LoadProgress("finding the sites"))
     plan = self_check(loaded.model, find_sites(loaded.model, widest(job.sites), vision=job.vision))
     tokenized = tokenize_cached(

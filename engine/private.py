@@ -9,6 +9,7 @@ here says what happens; the house test finds a private name anywhere else. GGUF 
   - `torch.ops.mkldnn._is_mkldnn_bf16_supported`: whether a CPU is such a one (`has_bfloat16_products`)
   - `nn.Module._modules`: children by name, with shared and empty ones, which `named_children` leaves out
     (`children_of`)
+  - `_orig_mod`, `nn.Module._compiled_call_impl`: what torch.compile makes of a module (`is_compiled`)
   - `nn.Module._parameters`: another tensor in a parameter's place for one call (`use_weight`)
   - `torch.utils._pytree`: the tensors in whatever a block takes and gives (`tree_flatten`, `tree_map`)
 - transformers >= 5.17
@@ -38,6 +39,7 @@ __all__ = [
     "children_of",
     "grouped_linear",
     "has_bfloat16_products",
+    "is_compiled",
     "is_expert_parallel",
     "offload_hook",
     "recorders_of",
@@ -50,6 +52,11 @@ __all__ = [
 def has_bfloat16_products() -> bool:
     """Whether this CPU has instructions for products of bfloat16."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether torch.compile runs this module: wrapped by it, or compiled in place."""
+    return "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
 
 
 def children_of(module: nn.Module) -> dict[str, nn.Module | None]:

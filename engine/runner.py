@@ -21,6 +21,7 @@ from engine.commands import RunDesk, StopRequested, refuse_the_rest, signals_as_
 from engine.heartbeat import Heartbeat
 from engine.job import Addition, Job
 from engine.loading.errors import LoadError, classify, first_line
+from engine.loading.load import LoadedModel
 from engine.loading.progress import LoadProgress
 from engine.measuring import Measurement
 from engine.memory import is_out_of_memory, split_batches
@@ -50,7 +51,7 @@ from engine.work.work import WorkContext
 _log = logging.getLogger(__name__)
 
 
-def run(path: Path, rights: Rights | None = None, *, is_locked: bool = False) -> int:
+def run(path: Path, rights: Rights | None = None, *, is_locked: bool = False, loaded: LoadedModel | None = None) -> int:
     """Run the job of a session file, from its last checkpoint if it has one.
 
     Args:
@@ -58,6 +59,7 @@ def run(path: Path, rights: Rights | None = None, *, is_locked: bool = False) ->
         rights: what the user has allowed; what the job asks for beyond it fails. None allows what the job asks for,
             for a caller who wrote the job himself.
         is_locked: the caller holds the session's `EngineLock` as long as this runs.
+        loaded: the model, if the caller has it already; None loads what the job names.
 
     Returns:
         0 when the run finished or was stopped, 1 when it failed; the reason is in the session's status.
@@ -69,7 +71,7 @@ def run(path: Path, rights: Rights | None = None, *, is_locked: bool = False) ->
             job = reader.meta().job
             recorder = RunRecorder(writer, job.checkpoint_seconds, is_locked=is_locked)
             with Heartbeat(writer.beat):
-                code = _run_safely(path, job, rights, reader, writer, recorder)
+                code = _run_safely(path, job, rights, reader, writer, recorder, loaded)
         refuse_the_rest(writer, "the run had ended")
     except TakenOverError:
         _log.exception("another engine works on the session now")
@@ -79,14 +81,20 @@ def run(path: Path, rights: Rights | None = None, *, is_locked: bool = False) ->
 
 
 def _run_safely(
-    path: Path, job: Job, rights: Rights | None, reader: SessionReader, writer: SessionWriter, recorder: RunRecorder
+    path: Path,
+    job: Job,
+    rights: Rights | None,
+    reader: SessionReader,
+    writer: SessionWriter,
+    recorder: RunRecorder,
+    loaded: LoadedModel | None,
 ) -> int:
     """Leave the session in an ended phase whatever happens."""
     desk = RunDesk(writer, recorder)
     try:
         require(job, asked_rights(job) if rights is None else rights, path)
         with signals_as_stop(desk):
-            prepared = _prepare(job, reader, recorder, desk)
+            prepared = _prepare(job, reader, recorder, desk, loaded)
             if job.sites == "auto":
                 prepared, job = _choose_sites(prepared, job, recorder, desk)
             _Loop(job, prepared, reader, writer, recorder, desk).run()
@@ -108,11 +116,13 @@ def _run_safely(
     return 1
 
 
-def _prepare(job: Job, reader: SessionReader, recorder: RunRecorder, desk: RunDesk) -> Prepared:
+def _prepare(
+    job: Job, reader: SessionReader, recorder: RunRecorder, desk: RunDesk, loaded: LoadedModel | None
+) -> Prepared:
     """Prepare the run; every error that is not one of the rooms' own becomes a classified `LoadError`."""
     additions = [Addition(**one) for one in reader.meta().raw.get(ADDITIONS, [])]
     try:
-        return prepare(job, _reporting(recorder, desk), additions)
+        return prepare(job, _reporting(recorder, desk), additions, loaded=loaded)
     except (LoadError, SiteError, CorpusError, BackendError, StopRequested, TakenOverError):
         raise
     except Exception as error:

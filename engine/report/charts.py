@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,6 +57,15 @@ def charts(source: Source) -> list[Chart]:
     )  # fmt: skip
     with drawing():
         return [chart for maker in makers if (chart := maker(source)) is not None]
+
+
+def heatmaps(source: Source) -> list[Chart]:
+    """The heatmap of layers and components alone; empty where there is none, or nothing to draw it with."""
+    if find_spec("matplotlib") is None:
+        return []
+    with drawing():
+        chart = _heatmap(source)
+    return [chart] if chart is not None else []
 
 
 def profile_comparison(

@@ -1,6 +1,7 @@
 """The report as one HTML file that needs nothing else: no network, no script.
 
 - `html`    source -> the page
+- `fragment`  its beginning alone, for notebooks
 - `page`    any title and body as such a page
 - `figure_html`, `table_html`  parts of a body
 """
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
-from engine.report.charts import charts
+from engine.report.charts import charts, heatmaps
 from engine.report.effects import effect_notes, effect_table
 from engine.report.sentences import DEFINITIONS, caveats, facts, nonfinite, paragraph
 from engine.report.source import Source
@@ -44,6 +45,16 @@ def html(source: Source) -> str:
         ReportError: matplotlib is not installed.
     """
     return page(f"Maximum activations of {printable(source.name)}", _body(source))
+
+
+def fragment(source: Source) -> str:
+    """M, the facts and the heatmap as HTML without a page around them, for notebooks."""
+    style = (files("engine.report") / "data" / "report.css").read_text(encoding="utf-8")
+    alarm = nonfinite(source.summary)
+    parts = [f'<p class="alarm">{escape(alarm)}</p>'] if alarm else []
+    parts += [f"<p>{escape(paragraph(source))}</p>", _facts(source) if source.has_numbers else ""]
+    parts += [figure_html(chart.svg, chart.caption) for chart in heatmaps(source)]
+    return f"<div><style>@scope {{ {style} }}</style>{''.join(parts)}</div>"
 
 
 def page(title: str, body: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 - `csv_documents`      sites, top lists, channels, samples and quantisers as `.csv`
 - `parquet_documents`  the same as `.parquet`; unit and meaning of every column are in its field's metadata
+- `arrow_table`        one of them in memory
 
 In CSV unknown numbers are empty, infinite ones `inf`, and numbers are written so that they read back unchanged. In
 Parquet unknown is null. Text is printable in both: what a reader prints must not reach its terminal raw.
@@ -77,8 +78,20 @@ def _cell(value: Any) -> str:
 
 
 def _parquet(table: Records, about: dict[str, str]) -> bytes:
-    import pyarrow as pa
     from pyarrow.parquet import write_table
+
+    out = io.BytesIO()
+    write_table(arrow_table(table, about), out, compression="zstd")
+    return out.getvalue()
+
+
+def arrow_table(table: Records, about: dict[str, str]) -> Any:
+    """The table as a `pyarrow.Table`; `about` is its metadata, unit and meaning of a column are in its field's.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+    """
+    import pyarrow as pa
 
     types = {"text": pa.string(), "integer": pa.int64(), "real": pa.float64(), "flag": pa.bool_()}
     fields = [
@@ -89,9 +102,7 @@ def _parquet(table: Records, about: dict[str, str]) -> bytes:
         pa.array([_arrow(row[place]) for row in rows], type=field.type, from_pandas=True)  # NaN becomes null
         for place, field in enumerate(fields)
     ]
-    out = io.BytesIO()
-    write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=about)), out, compression="zstd")
-    return out.getvalue()
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=about))
 
 
 def _arrow(value: Any) -> Any:
