@@ -44,8 +44,8 @@ def oracle(name: str) -> dict[str, Any]:
 def run_oracle_corpus(folder: Path, demo_gguf: Path, monkeypatch: pytest.MonkeyPatch, dtype: str) -> Path:
     """Run the oracle's texts in compat detail; float32 means the bfloat16 weights, computed with in float32."""
 
-    def prepare(*arguments: Any) -> Prepared:
-        prepared: Prepared = plain_prepare(*arguments)
+    def prepare(*arguments: Any, **options: Any) -> Prepared:
+        prepared: Prepared = plain_prepare(*arguments, **options)
         if dtype == "float32":
             prepared.loaded.model.float()
         expected = [json.loads(line)["input_ids"] for line in (ORACLES / "smollm2_tokens.jsonl").open(encoding="utf-8")]

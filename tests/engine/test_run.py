@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -191,8 +192,8 @@ def test_a_sample_that_never_fits_is_skipped_and_named(
 
 def fail_above(monkeypatch: pytest.MonkeyPatch, tokens: int) -> None:
 
-    def prepare(*arguments: object) -> Prepared:
-        prepared: Prepared = plain_prepare(*arguments)  # type: ignore[arg-type]
+    def prepare(*arguments: Any, **options: Any) -> Prepared:
+        prepared: Prepared = plain_prepare(*arguments, **options)
 
         def out_of_memory(module: object, args: tuple[torch.Tensor, ...]) -> None:
             if args[0].shape[0] * args[0].shape[1] > tokens:

@@ -90,8 +90,8 @@ class Captured:
 def run_check(folder: Path, model: str, captured: Captured) -> Path:
     """Run the twelve texts by the paper's protocol; the session is finished."""
 
-    def prepare(*arguments: Any) -> Prepared:
-        prepared: Prepared = plain_prepare(*arguments)
+    def prepare(*arguments: Any, **options: Any) -> Prepared:
+        prepared: Prepared = plain_prepare(*arguments, **options)
         captured.watch(prepared)
         return prepared
 
