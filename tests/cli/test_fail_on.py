@@ -127,7 +127,7 @@ def test_a_list_flags_the_session(
 def test_the_log_of_a_start_that_failed_is_there_as_long_as_it_is_named(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("INTERNAL ASSERT FAILED")
 
     path = new_session(tmp_path / "a.maxact", tiny_job(tiny_model_folder, write_corpus(tmp_path / "c.jsonl", 2)))
