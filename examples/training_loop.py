@@ -2,7 +2,7 @@
 
     python examples/training_loop.py [SESSION]
 
-The learning rate is far too high from step 20 on. A loss that spikes says that something is wrong; the session says
+The learning rate is far too high in step 20. A loss that spikes says that something is wrong; the session says
 where: in which layer and channel, and since which step.
 """
 
@@ -28,8 +28,7 @@ def main(session: str = "training.maxact") -> engine.Session:
     with engine.watch(model, session, tokenizer=tokenizer, checkpoint_seconds=1) as watched:
         for step in range(30):
             watched.step(step)
-            if step == 20:
-                optimiser.param_groups[0]["lr"] = 20.0
+            optimiser.param_groups[0]["lr"] = 20.0 if step == 20 else 0.05
             model(**batch, labels=labels).loss.backward()
             optimiser.step()
             optimiser.zero_grad()
@@ -40,10 +39,6 @@ def main(session: str = "training.maxact") -> engine.Session:
         rows = samples.index[samples["sample"] // len(TEXTS) == step]
         largest = max(hidden, key=lambda view: view.samples[rows].max())
         print(f"step {step:2}: {largest.samples[rows].max():12,.4g} at {largest.name}")
-    alarm = found.summary.alarm
-    if alarm is not None:
-        step = alarm.sample // len(TEXTS)
-        print(f"first NaN or infinity: step {step}, {found[alarm.site].name}, channel {alarm.channel}")
     return found
 
 
