@@ -44,11 +44,13 @@ class CommandDesk:
         stop_wished: a stop was asked for, by a command or a signal.
         handlers: takes a command's arguments and answers in one line, by the command's name.
         works: takes the commands that need the loaded model; None before it is loaded.
+        stop_words: the answer to `stop`.
     """
 
     def __init__(self, writer: SessionWriter, tell: Callable[[str], None]) -> None:
         self._writer = writer
         self._tell = tell
+        self.stop_words = "stopping"
         self.stop_wished = False
         self.handlers: dict[str, Callable[[Mapping[str, Any]], str]] = {}
         self.works: WorkQueue | None = None
@@ -77,7 +79,7 @@ class CommandDesk:
         match command.name:
             case "stop":
                 self.stop_wished = True
-                return "done", "stopping"
+                return "done", self.stop_words
             case "cancel" if self.works is not None:
                 found = self.works.cancel(int(command.arguments.get("command", 0)))
                 return ("done", "cancelled") if found else ("refused", "it is done already, or was never asked for")

@@ -80,6 +80,7 @@ class _Service:
         self._written = 0.0
         writer.set_service(self._status)
         self._desk = CommandDesk(writer, lambda text: writer.add_event("command", text))
+        self._desk.stop_words = "the engine that answered requests ends; the run stays as it is"
 
     def run(self, idle_seconds: float) -> int:
         """Load and answer; leaves an ended status whatever happens."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.analysis.channels import channel_maxima
 from engine.analysis.site import TopEntry
 from engine.session.reader import SessionReader
 
@@ -25,8 +26,8 @@ class ChannelMap:
     Attributes:
         sites: number of each site.
         channels: int64 [K].
-        maxima: float32 [R, K], max|x| of the channel at the site; NaN where the site has seen nothing, or has
-            another number of channels than most.
+        maxima: float32 [R, K], max|x| of the channel at the site; NaN where the site has seen nothing, may have seen
+            nothing finite in this channel, or has another number of channels than most.
         width: channels there are, 0 where nothing was seen.
         entries: of each site the largest element of each channel that is among the site's 100 largest.
         checkpoint: number of the checkpoint.
@@ -55,8 +56,8 @@ class ChannelMap:
 def channel_map(reader: SessionReader, sites: Sequence[int], count: int) -> ChannelMap:
     """The `count` largest channels over these sites; ties go to the lower channel."""
     with reader.snapshot():
-        held = [reader.some_totals(site, ("channel_max", "top")) for site in sites]
-        rows = [one.channel_max if one is not None and one.has("channel_max") else None for one in held]
+        held = [reader.some_totals(site, ("channel_max", "top", "tokens", "nonfinite")) for site in sites]
+        rows = [channel_maxima(one) if one is not None and one.has("channel_max") else None for one in held]
         entries = tuple(_first_of_each(one.top if one is not None else None) for one in held)
         checkpoint, saved = reader.checkpoint_number(), reader.checkpoint_status()
     widths = Counter(len(row) for row in rows if row is not None)

@@ -2,6 +2,7 @@
 
 - `ChannelSummary`  one channel that stands out
 - `census`          all of them, the largest first
+- `channel_maxima`  max|x| of every channel, unknown where nothing finite may have been seen
 
 Thresholds that are not a rung of the census ladder are bracketed by the rungs around them.
 """
@@ -69,6 +70,20 @@ def census(totals: SiteTotals, threshold: float, median: float) -> tuple[Channel
     found = np.flatnonzero(standing_out)
     order = found[np.argsort(-totals.channel_max[found], kind="stable")]
     return tuple(_summary(totals, int(c), massive[:, c], large[:, c]) for c in order)
+
+
+def channel_maxima(totals: SiteTotals) -> NDArray[np.float64]:
+    """max|x| of each channel, float64 [D], NaN where nothing finite may have been seen.
+
+    Zero is the maximum of zeros, and what is kept of a channel without a finite element. It is taken for the latter
+    where the site's NaN and infinities are enough to fill a channel: one for each token.
+    """
+    maxima = totals.channel_max.astype(np.float64)
+    if not totals.has("tokens", "nonfinite"):
+        return maxima
+    bad = int(totals.nonfinite.sum())
+    may_be_full = bad > 0 and bad >= int(totals.tokens)
+    return np.where((maxima == 0) & may_be_full, np.nan, maxima)
 
 
 def _summary(totals: SiteTotals, channel: int, massive: NDArray[np.int64], large: NDArray[np.int64]) -> ChannelSummary:

@@ -20,7 +20,7 @@ def alarm_line(alarm: Alarm, plan: HookPlan, token: str = "", room: int | None =
         alarm: the first non-finite element in the order of a forward.
         plan: the hook plan.
         token: at its position, printable; empty where it is not known.
-        room: characters there are; what says least is left out first.
+        room: characters there are; what, where and the address stay longest, the token and the count go first.
     """
     site = place_label(plan, (alarm.site,))
     after = f"; {counted(alarm.after, 'site')} after it" if alarm.after else "; no other site"
@@ -33,7 +33,8 @@ def alarm_line(alarm: Alarm, plan: HookPlan, token: str = "", room: int | None =
     said = f", token ‹{token}›" if token else ""
     shown = f", ‹{token}›" if token else ""
     forms = [head + long + said + after, head + short + shown + after, head + short + shown + brief]
-    forms += [head + short + brief, head + brief]
+    least = f", {alarm.sample}:{alarm.position}:{alarm.channel}"
+    forms += [head + short + brief, head + short, head + least, head]
     return next((text for text in forms if room is None or len(text) <= room), forms[-1])
 
 

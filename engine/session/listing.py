@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.analysis.maximum import headline_sites
 from engine.session.library import SUFFIX, sessions_folder, size_of
 from engine.session.patience import Patience
 from engine.session.reader import SessionReader
@@ -47,10 +48,11 @@ def describe_session(reader: SessionReader) -> SessionInfo:
         if saved is not None:
             magnitude, bad = reader.saved_magnitude(), reader.saved_nonfinite_sites()
             status = status.changed(samples_done=saved.samples_done, tokens_done=saved.tokens_done)
-    counts = [site.counts_for_m for site in meta.plan.sites] if meta.plan is not None else []
-    values = magnitude[: len(counts)][np.array(counts, bool)[: len(magnitude)]]
+    sites = headline_sites(meta.plan) if meta.plan is not None else ()
+    values = magnitude[[site for site in sites if site < len(magnitude)]]
     largest = float(np.nanmax(values)) if np.isfinite(values).any() else float("nan")
-    return SessionInfo(reader.path, meta.job.model, status, largest, meta.created, size_of(reader.path), bad)
+    is_m = meta.plan is None or not sites or meta.plan.sites[sites[0]].counts_for_m
+    return SessionInfo(reader.path, meta.job.model, status, largest, meta.created, size_of(reader.path), bad, is_m)
 
 
 def _describe(path: Path, wait_seconds: float) -> SessionInfo:

@@ -236,7 +236,8 @@ class SampleRecord:
 class SessionInfo:
     """One line of the session list. `magnitude` is M so far, NaN before the first number; no size counts the log.
 
-    `nonfinite_sites` is how many sites hold NaN or infinity, which are not in M.
+    `nonfinite_sites` is how many sites hold NaN or infinity, which are not in M. Without `is_m` the run did not measure
+    the sites of M, and `magnitude` is that of the largest GEMM input.
 
     Of a `damaged` file `status.detail` says why, the model is empty, and `created` is when it was last written.
     """
@@ -248,3 +249,4 @@ class SessionInfo:
     created: float
     size_bytes: int
     nonfinite_sites: int = 0
+    is_m: bool = True

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Generator, Mapping
 from typing import Any
 
@@ -31,9 +32,10 @@ def probe(context: WorkContext, arguments: Mapping[str, Any]) -> Generator[Progr
     `chat`; the run's own by default).
 
     The result's data: `tokens`, `policy`, `sample` (None for a prompt), `was_cut`, `maximum` (value, site, token,
-    channel of the largest |x| over the sites that count for M, None where no value is finite). Its arrays:
-    `token_ids` int32 [tokens]; `maxima` float32 [sites, tokens], the signed value of the largest |x| of each token,
-    NaN where a site saw nothing or something not finite; `channels` int32 [sites, tokens], where it is, -1 for NaN.
+    channel of the largest |x| over the sites that count for M, None where no value is finite), `nonfinite_sites` (how
+    many saw NaN or infinity). Its arrays: `token_ids` int32 [tokens]; `maxima` float32 [sites, tokens], the signed
+    value of the largest |x| of each token, NaN where a site saw nothing or something not finite; `channels` int32
+    [sites, tokens], where it is, also of what is not finite; -1 where a site saw nothing.
     The pieces of the tokens are in the session's vocabulary.
 
     Raises:
@@ -52,6 +54,7 @@ def probe(context: WorkContext, arguments: Mapping[str, Any]) -> Generator[Progr
         "policy": settings["policy"],
         "sample": settings["sample"],
         "was_cut": was_cut,
+        "nonfinite_sites": int((np.isnan(maxima) & (channels >= 0)).any(axis=1).sum()),
         "maximum": _maximum(maxima, channels, np.isin(np.arange(len(plan.sites)), headline_sites(plan)).tolist()),
     }
     arrays = {"token_ids": ids, "maxima": maxima, "channels": channels}
@@ -127,16 +130,16 @@ class _TokenPeaks:
         maxima, channels = np.full(self._shape, np.nan, np.float32), np.full(self._shape, -1, np.int32)
         for site, (value, channel) in self._found.items():
             maxima[site], channels[site] = value.cpu().numpy(), channel.cpu().numpy()
-        finite = np.isfinite(maxima)
-        return np.where(finite, maxima, np.float32(np.nan)), np.where(finite, channels, np.int32(-1))
+        return np.where(np.isfinite(maxima), maxima, np.float32(np.nan)), channels
 
     def _per_token(
         self, value: torch.Tensor, channel: torch.Tensor, token_index: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The row with the largest |x| of each token."""
+        """The row with the largest |x| of each token; NaN is larger than any, as in the maximum of a row."""
         tokens = self._shape[1]
-        best = value.new_full((tokens,), -1.0).scatter_reduce(0, token_index, value.abs(), "amax")
-        wins = value.abs() == best[token_index]
+        size = value.abs().nan_to_num(nan=math.inf, posinf=math.inf)
+        best = value.new_full((tokens,), -1.0).scatter_reduce(0, token_index, size, "amax")
+        wins = size == best[token_index]
         spare = torch.where(wins, token_index, tokens)  # losers write to a place beyond the last token
         values = value.new_full((tokens + 1,), float("nan")).scatter(0, spare, value)[:tokens]
         channels = channel.new_full((tokens + 1,), -1).scatter(0, spare, channel)[:tokens]

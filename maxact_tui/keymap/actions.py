@@ -17,7 +17,7 @@ A new screen adds a name to `Place`, a tuple of its rows, and a line to `TABLES`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -72,12 +72,6 @@ MONITOR = (
     ),
     Action("app.open_site", ("enter",), "site", "Everything about the site under the cursor."),
     Action("to_maximum", ("x",), "to M", "Jump to the site where M is; again for the next tied site."),
-    Action(
-        "to_nonfinite",
-        ("X",),
-        "",
-        "Jump to the first NaN or infinity: the site that a forward reaches first of those that hold any.",
-    ),
     Action("next_pane", ("tab",), "pane", "Next pane beside the heatmap."),
     Action("measure(1)", ("m",), "measure", "Next measure in the heatmap (max, rms, crest, ...)."),
     Action(
@@ -280,9 +274,10 @@ def bindings(place: Place) -> list[Binding]:
     ]
 
 
-def footer(*places: Place, keys: Keys = DEFAULT_KEYS) -> list[tuple[str, str]]:
-    """(key, label) of the actions worth a place in the footer, in the table's order."""
-    return [(action.pair or action.key_text, action.label) for action in actions_of(*places, keys=keys) if action.label]
+def footer(*places: Place, keys: Keys = DEFAULT_KEYS, without: Collection[str] = ()) -> list[tuple[str, str]]:
+    """(key, label) of the actions worth a place in the footer, in the table's order; `without` those of these names."""
+    shown = [one for one in actions_of(*places, keys=keys) if one.label and one.name not in without]
+    return [(action.pair or action.key_text, action.label) for action in shown]
 
 
 def help_sections(*here: Place, keys: Keys = DEFAULT_KEYS) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -291,10 +286,11 @@ def help_sections(*here: Place, keys: Keys = DEFAULT_KEYS) -> list[tuple[str, li
     return [(TABLES[p][0], [(a.key_text, a.help) for a in actions_of(p, keys=keys)]) for p in order]
 
 
-def commands(*places: Place, keys: Keys = DEFAULT_KEYS) -> list[Action]:
-    """What the command palette offers: everything but moving the cursor."""
+def commands(*places: Place, keys: Keys = DEFAULT_KEYS, without: Collection[str] = ()) -> list[Action]:
+    """What the command palette offers: everything but moving the cursor, and but the actions of these names."""
     moves = ("cursor", "scroll", "page", "edge", "palette")
-    return [action for action in actions_of(*places, keys=keys) if not action.name.startswith(moves)]
+    found = actions_of(*places, keys=keys)
+    return [action for action in found if not action.name.startswith(moves) and action.name not in without]
 
 
 def _with_keys(place: Place, action: Action, keys: Keys) -> Action:

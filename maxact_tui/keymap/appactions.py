@@ -10,6 +10,13 @@ from maxact_tui.keymap.action import Action
 EVERYWHERE = (
     Action("palette", ("colon", "ctrl+p"), "more", "All commands, with search.", ":"),
     Action("help", ("question_mark", "f1"), "help", "This help.", "?"),
+    Action(
+        "to_nonfinite",
+        ("X",),
+        "",
+        "Go to the first NaN or infinity: the site that a forward reaches first of those that hold any, or the token of"
+        " the text that is shown.",
+    ),
     Action("copy(1)", ("Y",), "", "Copy what is shown as a table (TSV): to the clipboard and into a file.", id="copy"),
     Action("copy(0)", ("ctrl+y",), "", "Copy the selected row or cell.", "ctrl+y", id="copy_row"),
     Action("picture", ("P",), "", "Write what the screen shows as SVG and as text beside the session."),

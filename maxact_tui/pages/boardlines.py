@@ -24,7 +24,7 @@ from engine.sites.site import HookPlan
 from engine.statistics.totals import TOP_K
 from maxact_tui.pages.boardsheet import LABEL_CELLS, BoardSheet, Order, site_label
 from maxact_tui.pages.cells import decibel_text
-from maxact_tui.pages.header import alarm_lines, status_lines
+from maxact_tui.pages.header import status_lines
 from maxact_tui.pages.int8page import best_words, bounded_text, error_text, short_name
 from maxact_tui.pages.measures import damage_values
 from maxact_tui.pages.tuning import Tuned, Tuner, Tuning
@@ -39,32 +39,42 @@ from maxact_tui.widgets.lines import Part, line
 
 
 def head_lines(
-    snapshot: Snapshot, order: Order, counts: tuple[int, int], scale: tuple[str, str], look: Look, width: int
+    snapshot: Snapshot, order: Order, counts: tuple[int, int], look: Look, width: int, *, is_limits: bool
 ) -> list[Strip]:
-    """Three lines, and a fourth above them of the first NaN or infinity where there is one.
+    """Three lines.
 
     Args:
         snapshot: what is shown.
         order: of the rows.
         counts: sites shown, of how many.
-        scale: unit and cool end of the colours, and their hot end.
         look: what the terminal can show.
         width: cells there are.
+        is_limits: whether the section of the formats is shown.
     """
     title, view = status_lines(snapshot, look, width)[0], snapshot.board
-    alarm = alarm_lines(snapshot, look, width)
     if view is None:
-        return [*alarm, title, line(look, (f" {until_read(snapshot)}", "dim"))]
-    said = f" {view.population}; as of {counted(view.tokens, 'token')}, {counted(view.samples, 'sample')}"
+        return [title, line(look, (f" {until_read(snapshot)}", "dim"))]
+    barren = all(row is None for row in view.board.rows) and bool(view.nonfinite.any())
+    whose = "no site has a finite element: nothing to quantise" if barren else view.population
+    said = f" {whose}; as of {counted(view.tokens, 'token')}, {counted(view.samples, 'sample')}"
     summaries = view.summaries
     if summaries and not all(one.is_exact for one in summaries):
         said += "; approximate (float32)"
     shown, of = counts
     sites = counted(of, "site") if shown == of else f"{shown} of {counted(of, 'site')}"
     ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
-    words: Part = (f" {sites} {_order_words(order)}", "title")
-    parts: list[Part] = [words, (f"  {scale[0]} ", "dim"), *ramp, (f" {scale[1]}", "dim")]
-    return [*alarm, title, line(look, visible(said, width, space=" ")), line(look, *parts)]
+    low, high, others = _scale_words(view, is_limits=is_limits)
+    parts: list[Part] = [(f" {sites} {_order_words(order)}", "title"), (f"  {low} ", "dim"), *ramp, (f" {high}", "dim")]
+    used = sum(len(part if isinstance(part, str) else part[0]) for part in parts)
+    parts.append((others if used + len(others) <= width else "", "dim"))
+    return [title, line(look, visible(said, width, space=" ")), line(look, *parts)]
+
+
+def _scale_words(view: BoardView, *, is_limits: bool) -> tuple[str, str, str]:
+    """What the colours mean: quantity and cool end, hot end, and what cells have that the quantity is not known of."""
+    if is_limits:
+        return "bits 8", "0", ""
+    return ("damage 0.3%", "30%", "  else rel. mae 1% to 100%") if view.damaging else ("rel. mae 1%", "100%", "")
 
 
 def _order_words(order: Order) -> str:
@@ -147,7 +157,8 @@ def headroom_lines(view: BoardView, plan: HookPlan, site: int, look: Look) -> li
         return []
     magnitude, bad = float(view.magnitudes[site]), int(view.nonfinite[site])
     if math.isnan(magnitude):
-        return [line(look, (f" {plan.sites[site].name}", "title"), "  no finite element so far")]
+        why = (f"  no finite element: {grouped(bad)} Inf/NaN", "bad") if bad else ("  nothing was seen", "")
+        return [line(look, (f" {plan.sites[site].name}", "title"), why)]
     alarm = f"  fits neither: {counted(bad, 'element')} Inf/NaN, in no number" if bad else ""
     head: list[Part] = [(f" {plan.sites[site].name}", "title"), f"  max|x| {exact_short(magnitude)}", (alarm, "bad")]
     words = [line(look, *head)]
@@ -178,10 +189,11 @@ def detail_lines(
     row, name = view.board.rows[site], plan.sites[site].name
     if row is None:
         is_lean = snapshot.meta is not None and snapshot.meta.job.detail == "lean"
-        why = "lean detail keeps no histogram" if is_lean else "no finite element so far"
-        if not is_lean and not math.isnan(view.magnitudes[site]):
-            why = "not measured: the session does not hold what its errors follow from"
-        return [line(look, (f" {name}", "title"), f"  {why}")]
+        bad, is_unseen = int(view.nonfinite[site]), math.isnan(view.magnitudes[site])
+        why = "lean detail keeps no histogram" if is_lean else "not measured: what its errors follow from is not here"
+        if is_unseen:
+            why = f"no finite element: {grouped(bad)} Inf/NaN" if bad else "nothing was seen"
+        return [line(look, (f" {name}", "title"), (f"  {why}", "bad" if is_unseen and bad else ""))]
     scheme = view.board.schemes[tuning.column]
     error = row[tuning.column]
     head: list[Part] = [(f" {name}", "title"), f"  {short_name(scheme)} {error_text(error, look)} dB"]
@@ -194,7 +206,7 @@ def detail_lines(
     best = visible(best_words(view.board, site, look), max(width - 7, 10), space=" ", ascii_only=look.ascii_only)
     tuned = tuner.tune(tuning) if tuner is not None else None
     set_by_user = _changed_words(tuned, look) if tuned is not None else []
-    masked = _rows(_unmasked(view, site, scheme.name, error, look), look, width)
+    masked = [line(look, " ", whole_facts(_unmasked(view, site, scheme.name, error, look), width).removeprefix(", "))]
     words = [line(look, *head), *_rows(set_by_user, look, width), *masked, line(look, (" best  ", "dim"), best)]
     if tuned is not None:
         words += _rows([_error_words(tuned)], look, width)
@@ -203,7 +215,7 @@ def detail_lines(
 
 
 def _unmasked(view: BoardView, site: int, scheme: str, error: QuantError | None, look: Look) -> list[str]:
-    """What a few large elements cannot mask, in one line, the most telling first."""
+    """What a few large elements cannot mask, the most telling first."""
     local = view.board.local_numbers(site, scheme)
     is_known = local is not None and not math.isnan(local.damage)
     facts = [f"damage {share_text(local.damage)}" if local is not None and is_known else "damage not measured"]
@@ -214,10 +226,10 @@ def _unmasked(view: BoardView, site: int, scheme: str, error: QuantError | None,
         facts.append(f"{share_text(zeroed)} become 0")
     if error is not None and not math.isnan(error.below_top_db):
         facts.append(f"bulk {decibel_text(error.bulk_db, look)} dB")
-        facts.append(f"without the {TOP_K} largest {decibel_text(error.below_top_db, look)} dB")
+        facts.append(f"less top {TOP_K} {decibel_text(error.below_top_db, look)} dB")
     if local is not None and local.tokens:
         facts.append(f"tokens {share_text(local.token_median)}, worst {share_text(local.token_worst)}")
-    return [", ".join(facts)]
+    return facts
 
 
 def whole_facts(facts: Sequence[str], room: int) -> str:

@@ -27,7 +27,7 @@ from engine.quantization.schemes import title_of
 from engine.report.wording import counted
 from engine.sites.site import HookPlan, Site
 from maxact_tui.pages.cells import decibel_text
-from maxact_tui.pages.measures import DAMAGE_SCALE, SQNR_SCALE, board_values, damage_values
+from maxact_tui.pages.measures import DAMAGE_SCALE, MAE_SCALE, board_values, damage_values
 from maxact_tui.terminal.palette import Look, Scale
 from maxact_tui.texts.filtering import Value
 from maxact_tui.texts.numbers import compact
@@ -103,21 +103,21 @@ def site_label(site: Site) -> str:
 def scheme_sheet(view: BoardView, plan: HookPlan, look: Look) -> BoardSheet:
     """First what sites are ranked by, then SQNR of every site under every scheme; damage before the SQNR it is of.
 
-    Cells of both have the colour of the damage, where it was measured: SQNR alone would paint a site cool that a
-    massive activation makes look well.
+    Cells of both have the colour of what sites are ranked by, the damage, or the relative MAE where that was not
+    measured: SQNR would paint a site cool that a massive activation makes look well.
     """
     sites = len(plan.sites)
     of_schemes = {name: damage_values(view, name, sites) for name in view.damaging}
-    columns = [] if of_schemes else [_mae_column(view, sites)]
+    columns = [] if of_schemes else [_mae_column(view, look, sites)]
     for number, scheme in enumerate(view.board.schemes):
         damage = of_schemes.pop(scheme.name, None)
         if damage is not None:
-            columns.append(_damage_column(scheme.name, damage, look))
+            columns.append(_damage_column(view, scheme.name, damage, look))
         columns.append(_sqnr_column(view, number, damage, look, sites))
         if not number:
             # Of what has no SQNR on the board: a run without --quant full.
             names = {one.name for one in view.board.schemes}
-            columns += [_damage_column(name, of_schemes[name], look) for name in of_schemes if name not in names]
+            columns += [_damage_column(view, name, of_schemes[name], look) for name in of_schemes if name not in names]
     return BoardSheet(tuple(columns), tuple(map(site_label, plan.sites)))
 
 
@@ -125,30 +125,39 @@ def _sqnr_column(
     view: BoardView, number: int, damage: NDArray[np.float64] | None, look: Look, sites: int
 ) -> BoardColumn:
     scheme, values = view.board.schemes[number], board_values(view, number, sites)
-    levels = SQNR_SCALE.levels(values, look.levels)
+    errors = [row[number] if row is not None else None for row in view.board.rows]
+    mae = [one.rel_mae if one is not None and one.count else math.nan for one in errors]
+    levels = MAE_SCALE.levels(np.asarray(mae, np.float64), look.levels)
     if damage is not None:
         levels = np.where(np.isnan(damage), levels, DAMAGE_SCALE.levels(damage, look.levels))
-    errors = [row[number] if row is not None else None for row in view.board.rows]
-    cells = tuple(_cell(error, level, look) for error, level in zip(errors, levels.tolist(), strict=True))
+    marks = _marks(view)
+    cells = tuple(
+        _cell(error, level, mark, look) for error, level, mark in zip(errors, levels.tolist(), marks, strict=True)
+    )
     group, title = scheme_titles(scheme)
     return BoardColumn(title_of(scheme.name), group, title, values, cells, True, number)
 
 
-def _damage_column(scheme: str, values: NDArray[np.float64], look: Look) -> BoardColumn:
+def _damage_column(view: BoardView, scheme: str, values: NDArray[np.float64], look: Look) -> BoardColumn:
     levels = DAMAGE_SCALE.levels(values, look.levels).tolist()
-    cells = tuple(_shared(damage_text(v), level, " ") for v, level in zip(values.tolist(), levels, strict=True))
+    marks = [mark if math.isnan(v) else " " for v, mark in zip(values.tolist(), _marks(view), strict=True)]
+    cells = tuple(_shared(damage_text(v), *rest) for v, *rest in zip(values.tolist(), levels, marks, strict=True))
     head, _, tail = title_of(scheme).partition("-")
     title = tail.replace("smooth", "sm")[:7] or head
     return BoardColumn(f"damage {title_of(scheme)}", "damage", title, values, cells, False)
 
 
-def _mae_column(view: BoardView, sites: int) -> BoardColumn:
+def _mae_column(view: BoardView, look: Look, sites: int) -> BoardColumn:
     """Relative MAE under INT8, for a session that has no damage."""
-    values, texts = np.full(sites, np.nan), ["-"] * sites
+    values, texts, marks = np.full(sites, np.nan), ["-"] * sites, _marks(view)
     for one in rank(view.board):
         values[one.site] = one.value
         texts[one.site] = "zero" if one.error is not None and one.error.is_zero else damage_text(one.value)
-    cells = tuple(_shared(text, -1, " ") for text in texts)
+    levels = MAE_SCALE.levels(values, look.levels).tolist()
+    cells = tuple(
+        _shared(text, level, mark if text == "-" else " ")
+        for text, level, mark in zip(texts, levels, marks, strict=True)
+    )
     return BoardColumn("rel. mae int8", "rel.mae", "int8", values, cells, False)
 
 
@@ -162,7 +171,7 @@ def damage_text(share: float) -> str:
 
 def overflow_sheet(view: BoardView, plan: HookPlan, look: Look) -> BoardSheet:
     """The largest |x| of every site, its bits of headroom to fp16 and e4m3, and how many elements exceed them."""
-    marks = ["!" if count else " " for count in view.nonfinite.tolist()]
+    marks = _marks(view)
     largest = tuple(Cell(compact(v), -1, mark) for v, mark in zip(view.magnitudes.tolist(), marks, strict=True))
     columns = [BoardColumn("max|x|", "", "max|x|", view.magnitudes, largest, False)]
     for number, (name, limit) in enumerate(LIMITS):
@@ -253,9 +262,15 @@ def sheet_records(sheet: BoardSheet, sites: Sequence[int], plan: HookPlan) -> li
     return records
 
 
-def _cell(error: QuantError | None, level: int, look: Look) -> Cell:
+def _marks(view: BoardView) -> list[str]:
+    """`!` for every site that holds NaN or infinity."""
+    return ["!" if count else " " for count in view.nonfinite.tolist()]
+
+
+def _cell(error: QuantError | None, level: int, mark: str, look: Look) -> Cell:
+    """SQNR, marked where elements were left out of it, and where they left nothing."""
     if error is None or not error.count:
-        return _shared("-", -1, " ")
+        return _shared("-", -1, mark)
     mark = "!" if error.nonfinite else " "
     return _shared("zero", -1, mark) if error.is_zero else _shared(decibel_text(error.sqnr_db, look), level, mark)
 

@@ -2,6 +2,7 @@
 
 - `CellMaker`     keeps the cells of a measure, and makes new ones only where the value changed
 - `decibel_text`  a number of decibels
+- `bad_counts`    how many NaN and infinities sites hold
 - `legend_line`   what colours and marks mean
 """
 
@@ -29,6 +30,7 @@ class CellMaker:
         self.scale = Scale(1.0, 10.0)
         self.has_values = False
         self.tied_for = "M"
+        self.nothing = ("no numbers yet", "no numbers yet")  # of why there are no values, long and short
         self.tokens: int | None = None  # of the checkpoint the values are of, where the run has gone on since
         self._made: dict[int, tuple[tuple[float | None, int, str], Cell]] = {}
 
@@ -44,7 +46,8 @@ class CellMaker:
         if snapshot.maximum is not None:
             self.tied_for = "M" if snapshot.maximum.is_m else "largest"
         tied = set(snapshot.maximum.plateau) if snapshot.maximum is not None else set()
-        alarms = _alarms(snapshot)
+        alarms = bad_counts(snapshot)
+        self.nothing = _nothing_words(self.measure, snapshot)
         for site, (value, level) in enumerate(zip(values.tolist(), levels.tolist(), strict=True)):
             mark = "!" if site in alarms else "*" if site in tied else " "
             key = (None if math.isnan(value) else value, level, mark)
@@ -101,8 +104,7 @@ def legend_line(look: Look, maker: CellMaker, width: int = 80) -> Strip:
     title: Part = (f" {maker.measure.title} ", "title")
     room = width - len(title[0]) - 1
     if not maker.has_values:
-        waiting = "comes with the first checkpoint" if room > 30 else "waits for a checkpoint"
-        return line(look, title, (waiting if not maker.measure.is_live else "no numbers yet", "dim"))
+        return line(look, title, (maker.nothing[room <= 30], "dim"))
     if maker.measure.name == "nonfinite":
         return line(look, title, ("! marks sites with NaN or infinity" if room > 34 else "! NaN or infinity", "dim"))
     scale = maker.scale
@@ -125,7 +127,24 @@ def compact_bound(value: float) -> str:
     return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
 
 
-def _alarms(snapshot: Snapshot) -> set[int]:
+def bad_counts(snapshot: Snapshot) -> dict[int, int]:
+    """How many NaN and infinities each site holds, of those that hold any."""
     if snapshot.live is None:
-        return set()
-    return {int(site) for site in np.flatnonzero(np.nan_to_num(snapshot.live.column("nonfinite")) > 0)}
+        return {}
+    counts = np.nan_to_num(snapshot.live.column("nonfinite"))
+    return {int(site): int(counts[site]) for site in np.flatnonzero(counts > 0)}
+
+
+def _nothing_words(measure: Measure, snapshot: Snapshot) -> tuple[str, str]:
+    """Why no site has a number of this measure, and the same in fewer cells."""
+    if measure.is_live:
+        bad = bool(bad_counts(snapshot))
+        return ("no finite element", "no finite element") if bad else ("no numbers yet", "no numbers yet")
+    if not snapshot.checkpoint:
+        return "comes with the first checkpoint", "waits for a checkpoint"
+    has_read = snapshot.board is not None if measure.name == "sqnr" else snapshot.model is not None
+    if not has_read:
+        return "reading …", "reading …"
+    if snapshot.meta is not None and snapshot.meta.job.detail == "lean":
+        return "not measured in lean detail", "not in lean detail"
+    return ("no finite element",) * 2 if bad_counts(snapshot) else ("not measured",) * 2

@@ -23,7 +23,7 @@ from engine.analysis.channels import ChannelSummary
 from engine.analysis.site import SiteSummary, TopEntry
 from engine.report.wording import counted
 from engine.sites.site import HookPlan, Site
-from maxact_tui.pages.cells import compact_bound
+from maxact_tui.pages.cells import bad_counts, compact_bound
 from maxact_tui.pages.header import token_parts
 from maxact_tui.terminal.palette import Look, scale_of
 from maxact_tui.texts.filtering import Record
@@ -46,13 +46,14 @@ class ChannelPlace:
     Attributes:
         site: the site's number.
         channel: the channel's.
-        magnitude: its max|x| there, NaN where the site has seen nothing.
+        magnitude: its max|x| there, NaN where the site has seen nothing, or may have seen nothing finite.
         entry: that element with its sign and address; None where it is not among the site's 100 largest.
         summary: in how many tokens it is large; None where it does not stand out, or is not known yet.
         is_known: whether the site's own numbers are known yet.
         stale: `as of N tokens` where those are of an earlier checkpoint than the rest; else empty.
         lacks: whether the session does not hold what tells its kind.
         lacks_address: whether it does not hold the site's largest elements.
+        bad: how many NaN and infinities the site holds.
     """
 
     site: int
@@ -64,6 +65,7 @@ class ChannelPlace:
     stale: str = ""
     lacks: bool = False
     lacks_address: bool = False
+    bad: int = 0
 
 
 def channel_grid(found: ChannelMap, labels: Sequence[str]) -> Grid:
@@ -73,7 +75,11 @@ def channel_grid(found: ChannelMap, labels: Sequence[str]) -> Grid:
 
 
 def channel_cells(found: ChannelMap, snapshot: Snapshot, look: Look) -> dict[int, Cell]:
-    """max|x| with the sign where it is known, and whether the channel stands out in few tokens or in most."""
+    """max|x| with the sign where it is known, and whether the channel stands out in few tokens or in most.
+
+    Without a finite element there is a `!`, as in the heatmap.
+    """
+    bad = bad_counts(snapshot)
     maxima = found.maxima.astype(np.float64)
     levels = scale_of(maxima).levels(maxima, look.levels)
     cells = {}
@@ -85,7 +91,8 @@ def channel_cells(found: ChannelMap, snapshot: Snapshot, look: Look) -> dict[int
             entry = found.entries[row].get(channel)
             shown = -value if entry is not None and entry.value < 0 else value
             text = "" if isnan(value) else signed(shown)
-            cells[row * len(found.channels) + column] = Cell(text, int(levels[row, column]), kinds.get(channel, " "))
+            mark = "!" if isnan(value) and bad.get(site) else kinds.get(channel, " ")
+            cells[row * len(found.channels) + column] = Cell(text, int(levels[row, column]), mark)
     return cells
 
 
@@ -121,8 +128,9 @@ def place_of(found: ChannelMap, snapshot: Snapshot, cell: int) -> ChannelPlace:
     model = snapshot.model
     stale = f"as of {grouped(model.tokens)} tokens" if model and snapshot.model_at < found.checkpoint else ""
     return ChannelPlace(
-        site, channel, magnitude, entry, known.get(channel), summary is not None, stale, lacks, "top" in absent
-    )
+        site, channel, magnitude, entry, known.get(channel), summary is not None, stale, lacks, "top" in absent,
+        bad_counts(snapshot).get(site, 0),
+    )  # fmt: skip
 
 
 def place_lines(here: ChannelPlace, site: Site, token: TokenPlace | None, look: Look, width: int) -> list[Strip]:
@@ -130,6 +138,9 @@ def place_lines(here: ChannelPlace, site: Site, token: TokenPlace | None, look: 
     where = site.component if site.layer is None else f"layer {site.layer} {site.component}"
     head: list[Part] = [(f"channel {here.channel}", "title"), f" at {visible(where, max(width - 50, 8), space=' ')}"]
     if isnan(here.magnitude):
+        if here.bad:
+            said = f"no finite element is known: the site holds {grouped(here.bad)} Inf/NaN"
+            return [line(look, *head), line(look, (visible(said, width, space=" "), "bad"))]
         said = "not measured" if here.lacks else "nothing was seen"
         return [line(look, *head, (f"  {said}", "dim"))]
     value = exact(here.magnitude if here.entry is None else here.entry.value)
@@ -160,12 +171,16 @@ def channel_title(found: ChannelMap | None, snapshot: Snapshot, component: str, 
 
 def channel_legend(found: ChannelMap, look: Look, width: int) -> Strip:
     """The ramp and the marks."""
-    scale = scale_of(found.maxima.astype(np.float64))
+    maxima = found.maxima.astype(np.float64)
+    bad = "  ! nothing finite" if np.isnan(maxima).any() else ""
+    if not np.isfinite(maxima).any():
+        return line(look, (f" max|x|{bad}", "dim"))
+    scale = scale_of(maxima)
     ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
     ends = compact_bound(scale.low), compact_bound(scale.high)
     words = (
         "  * massive: few tokens  o outlier: most tokens  ~ between" if width >= 90 else "  * massive o outlier ~ mixed"
-    )
+    ) + bad
     return line(look, (f" max|x| {ends[0]} ", "dim"), *ramp, (f" {ends[1]}{words}", "dim"))
 
 

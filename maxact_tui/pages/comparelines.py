@@ -1,6 +1,7 @@
 """The pages of the comparison screen as lines of text.
 
 - `head_lines`     the sessions with M, and what is compared with what
+- `alarm_lines`    which of them hold NaN or infinity
 - `summary_lines`  what was different, what came out, which sites differ most
 - `table_lines`    any table in a width: columns, or one block for each row where they do not fit
 - `profile_lines`  hidden-state maxima of all sessions on one axis
@@ -17,6 +18,7 @@ import numpy as np
 from textual.strip import Strip
 
 from engine.analysis.compare import Comparison, SiteRow
+from engine.report.alarm import alarm_line
 from engine.report.comparison import limit_text, over_first
 from engine.report.tables import Table
 from maxact_tui.pages.cells import compact_bound
@@ -37,20 +39,33 @@ def letter(number: int) -> str:
     return chr(ord("A") + number) if number < 26 else str(number + 1)
 
 
-def head_lines(found: Comparison, which: int, look: Look, width: int) -> list[Strip]:
-    """One line for each session: its letter, M, the ratio to the first, its name."""
-    lines = []
+def head_lines(view: ComparisonView, which: int, look: Look, width: int) -> list[Strip]:
+    """One line for each session: letter, M (`!` where NaN or infinity are left out of it), ratio to the first, name."""
+    lines, found = [], view.comparison
     for number, name in enumerate(found.names):
+        mark = "!" if number < len(view.alarms) and view.alarms[number] is not None else " "
         ratio = found.ratios[number]
         noise = " (noise)" if found.is_noise[number] else ""
         change = "" if number == 0 else "the same" if ratio == 1 else f"x {compact(ratio)}{noise}"
-        facts = f"M {exact(found.magnitudes[number]):>10}  {change:<16}"
+        facts = f"M {exact(found.magnitudes[number]):>10}{mark} {change:<16}"
         # Names of runs of one model differ at their end.
         whole, room = visible(name, space=" ", ascii_only=look.ascii_only), max(width - len(facts) - 6, LEAST_CELLS)
         shown = cut_middle(whole, room, ascii_only=look.ascii_only)
         here = "title" if number in (0, which) else "dim"
         lines.append(line(look, (f" {letter(number)} ", "key"), (f"{facts} ", "value"), (shown, here)))
     return lines
+
+
+def alarm_lines(view: ComparisonView, look: Look, width: int) -> list[Strip]:
+    """One red line: the sessions that hold NaN or infinity, and where the first of them begins; none without."""
+    found = [(number, alarm) for number, alarm in enumerate(view.alarms) if alarm is not None]
+    if not found:
+        return []
+    letters = ", ".join(letter(number) for number, _ in found)
+    others = f" {letters} hold Inf/NaN; " if len(found) > 1 else " "
+    head = f"{others}{letter(found[0][0])} "
+    text = head + alarm_line(*found[0][1], room=width - len(head) - 1)
+    return [line(look, (visible(text, width, space=" ", ascii_only=look.ascii_only), "bad"))]
 
 
 def summary_lines(view: ComparisonView, look: Look, width: int) -> list[Strip]:

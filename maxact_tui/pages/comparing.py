@@ -17,6 +17,8 @@ from pathlib import Path
 from rich.style import Style
 
 from engine.analysis.compare import Comparison, SiteRow
+from engine.analysis.model import ModelSummary
+from engine.analysis.nonfinite import Alarm
 from engine.report.comparison import comparison_tables, gather_sides, note, site_table, sites_note
 from engine.report.tables import Table
 from engine.session.reader import SessionReader
@@ -65,6 +67,8 @@ class ComparisonView:
         sites_note: how close the other sites are.
         threads, quantisers: tables.
         note: what counts as noise.
+        alarms: of each session its first NaN or infinity, with its plan; None without any.
+        bad_sites: per session, names of the sites that hold NaN or infinity.
     """
 
     comparison: Comparison
@@ -74,6 +78,8 @@ class ComparisonView:
     threads: Table
     quantisers: Table
     note: str
+    alarms: tuple[tuple[Alarm, HookPlan] | None, ...] = ()
+    bad_sites: tuple[frozenset[str], ...] = ()
 
     def rows(self) -> dict[int, SiteRow]:
         """The compared sites by their number in the first session's plan."""
@@ -96,7 +102,9 @@ class ComparisonView:
         for number, row in self.rows().items():
             ratio = row.ratios[which]
             text = "=" if ratio == 1 else compact(ratio)
-            cells[number] = Cell(text, scale.level(ratio, is_noise=row.is_noise[which]))
+            is_bad = any(row.name in self.bad_sites[one] for one in (0, which) if one < len(self.bad_sites))
+            shown = "" if is_bad and math.isnan(ratio) else text
+            cells[number] = Cell(shown, scale.level(ratio, is_noise=row.is_noise[which]), "!" if is_bad else " ")
         return cells
 
 
@@ -112,7 +120,28 @@ def read_comparison(paths: Sequence[Path]) -> ComparisonView:
     differences, findings, threads, quantisers = comparison_tables(found, sources)
     summary = (differences, findings, site_table(found))
     plan = sources[0].summary.plan
-    return ComparisonView(found, plan, summary, sites_note(found), threads, quantisers, note(found))
+    summaries = [source.summary for source in sources]
+    return ComparisonView(
+        comparison=found,
+        plan=plan,
+        summary=summary,
+        sites_note=sites_note(found),
+        threads=threads,
+        quantisers=quantisers,
+        note=note(found),
+        alarms=tuple(_alarm_of(one) for one in summaries),
+        bad_sites=tuple(_bad_sites(one) for one in summaries),
+    )
+
+
+def _alarm_of(summary: ModelSummary) -> tuple[Alarm, HookPlan] | None:
+    alarm, plan = summary.alarm, summary.plan
+    return (alarm, plan) if alarm is not None and plan is not None else None
+
+
+def _bad_sites(summary: ModelSummary) -> frozenset[str]:
+    sites = summary.plan.sites if summary.plan is not None else ()
+    return frozenset(sites[number].name for number in summary.nonfinite_sites)
 
 
 def diverging(look: Look) -> Look:

@@ -188,7 +188,8 @@ def maximum_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     """Two lines: M with its sites and what smaller formats make of it; then the token that carries it."""
     maximum = snapshot.maximum
     if maximum is None or snapshot.live is None:
-        why = "  no finite element so far" if snapshot.alarm is not None else ""
+        so_far = "" if snapshot.has_ended else " so far"
+        why = f"  no finite element{so_far}" if snapshot.alarm is not None else ""
         return [line(look, (" M ", "title"), (UNKNOWN, "dim"), (why, "bad")), line(look)]
     words, style = fp16_verdict(maximum)
     signed_value = _signed(snapshot, maximum)

@@ -3,7 +3,8 @@
 - `Measure`   one quantity per site
 - `MEASURES`  all of them, in the order the key walks through
 - `live_values`, `summary_values`, `board_values`, `damage_values`  the quantity of every site
-- `SQNR_SCALE`, `DAMAGE_SCALE`  decibels to colours: the fewer, the hotter; damage to colours
+- `NONFINITE`  the measure that counts NaN and infinities
+- `SQNR_SCALE`, `DAMAGE_SCALE`, `MAE_SCALE`  to colours: decibels, the fewer the hotter; damage; relative MAE
 - `decibels`   of one error; infinite without error, NaN where it is unknown
 """
 
@@ -59,8 +60,11 @@ MEASURES: tuple[Measure, ...] = (
     ),
 )
 
+NONFINITE = next(measure for measure in MEASURES if measure.name == "nonfinite")
+
 SQNR_SCALE = Scale(50.0, 0.0, log=False)
 DAMAGE_SCALE = Scale(0.003, 0.3)
+MAE_SCALE = Scale(0.01, 1.0)
 
 
 def decibels(error: QuantError | None) -> float:

@@ -18,12 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 from textual.strip import Strip
 
+from engine.analysis.channels import channel_maxima
 from engine.report.wording import counted
 from engine.statistics.patterns import LOG_EDGES, log_bins
 from maxact_tui.pages.cells import compact_bound, site_values
 from maxact_tui.pages.header import token_parts
 from maxact_tui.pages.int8page import int8_line
-from maxact_tui.pages.measures import MEASURES
+from maxact_tui.pages.measures import MEASURES, NONFINITE
+from maxact_tui.pages.nonfinite import finite_massive
 from maxact_tui.pages.waiting import until_read
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import compact, exact, grouped, percent, signed
@@ -53,7 +55,9 @@ def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
         room = width - len(f"{where}{site.component}{largest}{least}") - 1
         title.append(largest + least if room >= 0 else largest)
         if row[4] > 0:
-            title.append((f"  {grouped(int(row[4]))} non-finite", "bad"))
+            used = sum(len(part if isinstance(part, str) else part[0]) for part in title)
+            forms = (f"  {grouped(int(row[4]))} non-finite", f"  {grouped(int(row[4]))} Inf/NaN", "  Inf/NaN")
+            title.append((next((text for text in forms if used + len(text) <= width), forms[-1]), "bad"))
     view = snapshot.view
     if view is None:
         return [line(look, *title), line(look, (until_read(snapshot), "dim"))]
@@ -67,10 +71,11 @@ def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
 
 
 def verdict_parts(view: SiteView, width: int) -> list[Part]:
-    """Sun's criterion by both medians, in words."""
+    """Sun's criterion by both medians, in words; unknown where elements that are not finite could not be judged."""
     layer, token = view.summary.sun_layer, view.summary.sun_token
-    words = {True: ("yes", "warn"), False: ("no", "good"), None: ("unknown", "dim")}
-    by_layer, by_token = words[layer.passes], words[token.passes]
+    unknown = "unknown" if width >= 60 else "?"
+    words = {True: ("yes", "warn"), False: ("no", "good"), None: (unknown, "dim")}
+    by_layer, by_token = (words[finite_massive(one.passes, view.summary)] for one in (layer, token))
     if width < 60:
         ratios = (f" ({compact(layer.ratio)})", f" ({compact(token.peak_ratio)})")
     else:
@@ -150,7 +155,7 @@ def channel_lines(view: SiteView | None, look: Look, width: int, height: int) ->
     if "channel_max" in view.summary.not_measured:
         return [line(look, (NOT_MEASURED, "warn"))]
     known = {c.channel: c for c in view.summary.channels or ()}
-    maxima = view.totals.channel_max.astype(np.float64)
+    maxima = channel_maxima(view.totals)
     order = np.argsort(-maxima, kind="stable")[: max(height - 1, 0)].tolist()
     largest = float(maxima[order[0]]) if order else 0.0
     lines = [line(look, ("channel  max|x|  massive tokens  kind", "dim"))]
@@ -159,7 +164,8 @@ def channel_lines(view: SiteView | None, look: Look, width: int, height: int) ->
         count = "" if found is None else _count(found.massive_tokens.lower, found.massive_tokens.upper)
         kind = {"massive": "massive", "outlier": "outlier", "mixed": "mixed"}.get(found.kind, "") if found else ""
         bar = "█" * round((width - 43) * _share(float(maxima[channel]), largest)) if width > 47 else ""
-        text = f"{channel:>7} {compact(float(maxima[channel])):>7}  {count:>14}  "
+        value = float(maxima[channel])
+        text = f"{channel:>7} {'!' if math.isnan(value) else compact(value):>7}  {count:>14}  "
         lines.append(line(look, text, (f"{kind:<8}", "warn" if kind else ""), (bar, "bar")))
     return lines
 
@@ -173,12 +179,16 @@ class DepthData:
         rows: x of each site: its layer, -1 for what comes before the blocks, the number of layers for what comes after.
         curves: (title, marker, |value| of each site) of each measure that is known.
         stale: `as of N tokens` where all but the maxima are of an earlier checkpoint.
+        without: how many layers have seen elements, and none of them finite.
+        empty: what is said where there is no curve.
     """
 
     component: str
     rows: tuple[int, ...]
     curves: tuple[tuple[str, str, tuple[float, ...]], ...]
     stale: str = ""
+    without: int = 0
+    empty: str = ""
 
 
 def depth_data(snapshot: Snapshot, grid: Grid) -> DepthData | None:
@@ -200,13 +210,16 @@ def depth_data(snapshot: Snapshot, grid: Grid) -> DepthData | None:
             # Zero stands for unknown: a NaN would make two equal pictures unequal.
             curves.append((title, marker, tuple(np.where(values > 0, values, 0.0).tolist())))
     stale = snapshot.as_of(snapshot.model.tokens) if snapshot.model is not None and len(curves) > 1 else ""
-    return DepthData(grid.columns[cell[1]], rows, tuple(curves), stale)
+    largest = site_values(MEASURES[0], snapshot)[sites]
+    without = int(np.isnan(largest[site_values(NONFINITE, snapshot)[sites] > 0]).sum())
+    empty = "only zeros" if (largest == 0).any() else "no finite element at any layer" if without else "no numbers yet"
+    return DepthData(grid.columns[cell[1]], rows, tuple(curves), stale, without, empty)
 
 
 def depth_lines(data: DepthData | None, look: Look, width: int, height: int) -> list[Strip]:
     """max|x| of the focused component at each layer, with q99.9 and median where they are known."""
     if data is None or not data.curves:
-        return [line(look, ("no numbers yet", "dim"))]
+        return [line(look, (data.empty if data is not None else "no numbers yet", "dim"))]
     x = np.asarray(data.rows, np.float64)
     series = []
     for _, marker, values in data.curves:
@@ -225,8 +238,9 @@ def depth_lines(data: DepthData | None, look: Look, width: int, height: int) -> 
         ascii_only=look.ascii_only,
     )
     names = ", ".join(title if marker == "hd" else f"{marker} {title}" for title, marker, _ in data.curves)
-    title = visible(f"{data.component} by layer: {names} {data.stale}", width, space=" ")
-    return [line(look, (title, "dim")), *[line(look, row) for row in plot]]
+    missing = f"  {counted(data.without, 'layer')} without a finite element" if data.without else ""
+    title = visible(f"{data.component} by layer: {names} {data.stale}", max(width - len(missing), 8), space=" ")
+    return [line(look, (title, "dim"), (missing, "bad")), *[line(look, row) for row in plot]]
 
 
 def distribution_lines(view: SiteView | None, look: Look, width: int, height: int) -> list[Strip]:
@@ -238,7 +252,7 @@ def distribution_lines(view: SiteView | None, look: Look, width: int, height: in
     counts = log_bins(view.totals).astype(np.float64)
     filled = np.flatnonzero(counts)
     if not filled.size:
-        return [line(look, ("only zeros", "dim"))]
+        return [line(look, ("only zeros" if view.summary.count else "no finite element", "dim"))]
     middles = (np.log10(LOG_EDGES[:-1]) + np.log10(LOG_EDGES[1:])) / 2
     first, last = int(filled[0]), int(filled[-1]) + 1
     x, y = middles[first:last], np.log10(np.maximum(counts[first:last], 0.5))
@@ -299,4 +313,4 @@ def _count(lower: int, upper: int) -> str:
 
 
 def _share(value: float, largest: float) -> float:
-    return value / largest if largest > 0 and math.isfinite(largest) else 0.0
+    return value / largest if largest > 0 and math.isfinite(largest) and not math.isnan(value) else 0.0

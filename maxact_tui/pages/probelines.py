@@ -16,6 +16,7 @@ import numpy as np
 from textual.strip import Strip
 
 from engine.analysis.maximum import Maximum, find_maximum
+from engine.report.alarm import excluded_words
 from engine.report.wording import counted
 from engine.sites.site import HookPlan
 from maxact_tui.pages.cells import compact_bound
@@ -26,7 +27,7 @@ from maxact_tui.texts.visible import cell_width, visible
 from maxact_tui.watching.probes import ProbeView, Tokens, peak_token
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.grid import Grid
-from maxact_tui.widgets.layertokens import LayerTokens
+from maxact_tui.widgets.layertokens import BAD, LayerTokens
 from maxact_tui.widgets.lines import Part, line
 from maxact_tui.widgets.tokenview import TokenCursor, token_styles
 
@@ -68,6 +69,7 @@ def text_maximum(view: ProbeView, snapshot: Snapshot) -> Maximum | None:
 def maximum_line(view: ProbeView, snapshot: Snapshot, look: Look, width: int) -> Strip:
     """The text's M, where it is, on which token."""
     maximum = text_maximum(view, snapshot)
+    bad = int(view.bad.any(axis=1).sum())
     if maximum is None:
         return line(look, " M ", ("no value is finite", "bad"))
     token = peak_token(view.maxima[maximum.site])
@@ -76,9 +78,13 @@ def maximum_line(view: ProbeView, snapshot: Snapshot, look: Look, width: int) ->
     name = token_name(whole_text(view.tokens.pieces, shown), shown.part(token), 16, ascii_only=look.ascii_only)
     tail: list[Part] = ["  token ", (f"{token} ‹{name}›", "value"), f"  channel {channel}"]
     head = f" {exact(value)}"
+    if bad:
+        used = cell_width(head) + sum(cell_width(part if isinstance(part, str) else part[0]) for part in tail) + 17
+        forms = (f"  {excluded_words(bad)}", "  over finite elements", "  finite only")
+        tail.append((next((one for one in forms if used + len(one) <= width), forms[-1]), "bad"))
     room = width - cell_width(head) - sum(cell_width(part if isinstance(part, str) else part[0]) for part in tail) - 9
     where = visible(maximum.label, max(room, 8), space=" ")
-    title = " M" if maximum.is_m else " largest input"
+    title = " M" if maximum.is_m else " largest GEMM input"
     return line(look, (title, "title"), (head, "value"), f"  at {where}", *tail)
 
 
@@ -106,17 +112,20 @@ def legend_line(look: Look, tokens: Tokens, layers: LayerTokens | None, width: i
         is_map: whether it is shown as a heatmap, which names such tokens by the character they are part of.
     """
     goes_on = not is_map and any(piece.continues for piece in tokens.shown)
+    bad = (f"  {BAD} NaN or infinity" if is_map else "  red: NaN or infinity") if layers and layers.bad.any() else ""
     rest = f"  {look.own(CONTINUATION)} same character" if goes_on else ""
     if layers is None:
         return line(look, (rest[1:], "dim"))
     ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
     low, high = compact_bound(layers.scale.low), compact_bound(layers.scale.high)
-    room = width - cell_width(f" |x| {low} {high} ") - look.levels
+    room = width - cell_width(f" |x| {low} {high} {bad}") - look.levels
     massive = f"  underlined{', *' if is_map else ''}: {_underlined(look, is_map=is_map)}"
     below = "  . below 1"
     digits = (f"  digit n: |x| from 10^n{below}", f"  n: |x| from 10^n{below}", f"  n: 10^n{below}", "  n: 10^n", "")
     words = next((words for one in digits if cell_width(words := one + massive + rest) <= room), rest)
-    return line(look, (f" |x| {low} ", "dim"), *ramp, (f" {high}{words}", "dim"))
+    if isnan(layers.largest):
+        return line(look, (" |x| no value is finite" if bad else " |x| no value", "dim"), (bad, "bad"), (rest, "dim"))
+    return line(look, (f" |x| {low} ", "dim"), *ramp, (f" {high}", "dim"), (bad, "bad"), (words, "dim"))
 
 
 def _underlined(look: Look, *, is_map: bool) -> str:
@@ -128,10 +137,11 @@ def _value_line(layers: LayerTokens, plan: HookPlan, cursor: TokenCursor, look: 
     value = float(layers.values[cursor.layer, cursor.token])
     site = plan.sites[layers.sites[cursor.layer]]
     where = site.component if site.layer is None else f"layer {site.layer} {site.component}"
-    if isnan(value):
-        said = f"{where}: nothing finite was seen at this token"
-        return line(look, visible(said, width, space=" "))
     channel = int(layers.channels[cursor.layer, cursor.token])
+    if layers.bad[cursor.layer, cursor.token]:
+        return line(look, ("NaN or infinity", "bad"), visible(f"  channel {channel}  {where}", width - 15, space=" "))
+    if isnan(value):
+        return line(look, visible(f"{where}: nothing was seen of this token", width, space=" "))
     facts = f"  channel {channel}  {visible(where, max(width - 40, 8), space=' ')}"
     peak = layers.peak_value(cursor.token)
     row = int(layers.peaks[cursor.token])
@@ -145,6 +155,12 @@ def _verdict_line(layers: LayerTokens, cursor: TokenCursor, look: Look, width: i
     count = int(layers.massive[cursor.layer].sum())
     if isnan(limit):
         said = "massive or not: the medians of this layer come with a checkpoint of the run"
+        return line(look, (visible(said, width, space=" "), "dim"))
+    if isnan(layers.values[cursor.layer, cursor.token]):
+        bad = int(layers.bad[cursor.layer].sum())
+        said = (
+            f"massive or not is not known; {grouped(bad)} of {counted(layers.values.shape[1], 'token')} not finite here"
+        )
         return line(look, (visible(said, width, space=" "), "dim"))
     others = f"  {grouped(count)} massive of {counted(layers.values.shape[1], 'token')} here"
     if layers.massive[cursor.layer, cursor.token]:

@@ -22,6 +22,7 @@ from maxact_tui.texts.pieces import token_name, whole_text
 from maxact_tui.texts.visible import fitted, visible
 from maxact_tui.watching.probes import ProbeView, peak_token
 from maxact_tui.widgets.grid import Grid
+from maxact_tui.widgets.layertokens import BAD
 from maxact_tui.widgets.lines import Part, line
 
 POLICY_WORDS = {"raw": "raw", "bos": "+BOS", "chat": "chat template"}
@@ -81,9 +82,11 @@ def compare_rows(views: tuple[ProbeView, ProbeView], grid: Grid, column: int, lo
         for view, (value, token) in zip(views, (first, second), strict=True):
             piece = view.tokens.shown[token]
             text, part = whole_text(view.tokens.pieces, piece), piece.part(token)
+            bad = BAD if view.bad[site].any() else " "
             shown = "" if isnan(value) else f"{token} {token_name(text, part, ascii_only=look.ascii_only)}"
-            number = UNKNOWN if isnan(value) else exact(value)
-            parts.append(f"{number:>10}  {fitted(look.own(shown), room, ascii_only=look.ascii_only)} ")
+            number = (UNKNOWN if bad == " " else "") if isnan(value) else exact(value)
+            token_text = fitted(look.own(shown), room, ascii_only=look.ascii_only)
+            parts += [f"{number:>10}", (bad, "bad"), f" {token_text} "]
         rows.append(line(look, *parts, _ratio(first[0], second[0])))
     return rows
 
@@ -103,8 +106,8 @@ def _ratio(first: float, second: float) -> Part:
 
 
 def _magnitude(result: Result) -> str:
-    found = result.data.get("maximum")
-    return exact(abs(float(found["value"]))) if isinstance(found, dict) else "-"
+    found, mark = result.data.get("maximum"), BAD if result.data.get("nonfinite_sites") else ""
+    return (exact(abs(float(found["value"]))) if isinstance(found, dict) else "" if mark else UNKNOWN) + mark
 
 
 def _policy(name: str) -> str:

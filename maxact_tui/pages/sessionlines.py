@@ -1,7 +1,8 @@
 """The list of sessions as lines of text.
 
 - `session_sheet`  the table: one row per session
-- `mark`           what stands behind the M of one with NaN or infinity
+- `mark`           what stands behind the M of one with NaN or infinity, and behind what is no M
+- `marks_words`    what the marks in a list mean
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from maxact_tui.widgets.lines import line
 _STYLES = {"running": "good", "finished": "", "failed": "bad", "gone": "bad", "paused": "warn"}
 
 
+INPUT = "^"
+
 _COLUMNS = (
     Column("state", 9, "state", right=False),
-    Column("M", 6, "value", largest_first=True),
+    Column("M", 8, "value", largest_first=True),
     Column("done", 5, "done", largest_first=True),
     Column("age", 8, "age"),
     Column("size", 10, "bytes", largest_first=True),
@@ -43,7 +46,7 @@ def session_sheet(
 ) -> Sheet:
     """State, M, progress, age, size, model and file name of each session, in the order given; open ones marked."""
     moment = time.time() if now is None else now
-    name = max(width - 45, 16)
+    name = max(width - 47, 16)
 
     def record(number: int) -> Record:
         info = sessions[number]
@@ -61,7 +64,7 @@ def session_sheet(
     def row(number: int) -> Strip:
         info = sessions[number]
         phase = info.status.phase
-        largest = (f"{compact(info.magnitude) + mark(info):>6}", "bad" if info.nonfinite_sites else "")
+        largest = (f"{compact(info.magnitude) + mark(info):>8}", "bad" if info.nonfinite_sites else "")
         facts = f" {percent(_share(info)):>5} {duration(moment - info.created):>8} "
         return line(
             look,
@@ -77,8 +80,18 @@ def session_sheet(
 
 
 def mark(info: SessionInfo) -> str:
-    """`!` behind the M of a session with NaN or infinity, which are not in it."""
-    return "!" if info.nonfinite_sites else ""
+    """`!` behind the M of a session with NaN or infinity, which are not in it; `^` behind the largest GEMM input."""
+    return ("!" if info.nonfinite_sites else "") + ("" if info.is_m or math.isnan(info.magnitude) else INPUT)
+
+
+def marks_words(sessions: Sequence[SessionInfo]) -> str:
+    """What the marks of these sessions mean; empty without any."""
+    marks = "".join(map(mark, sessions))
+    words = {
+        "!": "! holds NaN or infinity, which are not in M",
+        INPUT: f"{INPUT} largest GEMM input: no M was measured",
+    }
+    return "   ".join(text for sign, text in words.items() if sign in marks)
 
 
 def _share(info: SessionInfo) -> float:

@@ -17,11 +17,13 @@ from collections.abc import Sequence
 import numpy as np
 from textual.strip import Strip
 
+from engine.analysis.channels import channel_maxima
 from engine.analysis.convergence import CategoryMaximum, by_category, running_maximum
 from engine.analysis.maximum import E4M3_LIMIT, FP16_LIMIT
 from engine.report.wording import counted
 from engine.statistics.patterns import magnitude_counts, magnitude_values
 from maxact_tui.pages.header import token_parts
+from maxact_tui.pages.nonfinite import held_words
 from maxact_tui.pages.panes import NOT_MEASURED, distribution_lines, why_not_measured
 from maxact_tui.pages.sheets import Column, Sheet, Sorting, arranged, heading
 from maxact_tui.terminal.palette import Look
@@ -122,7 +124,7 @@ def channel_sheet(view: SiteView, site: dict[str, Value], look: Look, width: int
     The arguments are those of `token_sheet`.
     """
     known = {c.channel: c for c in view.summary.channels or ()}
-    maxima = view.totals.channel_max.astype(np.float64)
+    maxima = channel_maxima(view.totals)
     order = np.argsort(-maxima, kind="stable")[:CHANNELS_SHOWN].tolist() if view.totals.has("channel_max") else []
     largest = float(maxima[order[0]]) if order else 0.0
 
@@ -139,8 +141,10 @@ def channel_sheet(view: SiteView, site: dict[str, Value], look: Look, width: int
         found, value = known.get(channel), float(maxima[channel])
         massive = _tokens(found.massive_tokens.lower, found.massive_tokens.upper) if found else "-"
         large = _tokens(found.large_tokens.lower, found.large_tokens.upper) if found else "-"
-        share = value / largest if largest > 0 else 0.0
-        facts = f"{number + 1:>5} {channel:>7} {exact(value):>10} {massive:>11} {large:>14}   "
+        is_known = not math.isnan(value)
+        share = value / largest if largest > 0 and is_known else 0.0
+        shown = exact(value) if is_known else "!"
+        facts = f"{number + 1:>5} {channel:>7} {shown:>10} {massive:>11} {large:>14}   "
         kind = f"{_kind(found.kind) if found else '':<18} "
         return line(look, facts, (kind, "warn"), (_bar(share, width - len(facts) - len(kind)), "bar"))
 
@@ -190,6 +194,8 @@ def distribution_page(view: SiteView, look: Look, width: int, height: int) -> li
     marks = [("25 %", s.abs_q25), ("median", s.abs_median), ("75 %", s.abs_q75), ("90 %", s.abs_q90)]
     marks += [("99 %", s.abs_q99), ("99.9 %", s.abs_q999), ("max", s.magnitude)]
     lines += [line(look), line(look, ("|x| at   ", "dim"), *_pairs([(n, compact(v)) for n, v in marks], width - 9))]
+    bad = held_words(s.nonfinite) if s.nonfinite is not None else ""
+    everything = ("finite" if bad else "all", "-" if s.count is None else grouped(s.count))
     limits = [("massive", s.sun_layer.threshold), ("e4m3", E4M3_LIMIT), ("fp16", FP16_LIMIT)]
     beyond = [
         (f"{name} > {grouped(int(limit)) if limit >= 1000 else compact(limit)}:", grouped(_above(view, limit)))
@@ -200,7 +206,8 @@ def distribution_page(view: SiteView, look: Look, width: int, height: int) -> li
         line(
             look,
             ("elements ", "dim"),
-            *_pairs([("all", "-" if s.count is None else grouped(s.count)), *beyond], width - 9),
+            *_pairs([everything, *beyond], width - 9 - len(bad)),
+            (bad, "bad"),
         )
     )
     facts = [

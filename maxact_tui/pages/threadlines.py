@@ -3,6 +3,8 @@
 - `thread_sheet`   the table: one row per thread
 - `thread_words`   all of them in two sentences
 - `thread_detail`  one of them: its life, its value at every layer, its token
+- `none_words`     why there is none
+- `is_lost_in_nonfinite`  whether a thread ends at a layer with NaN or infinity
 - `profile`        a thread's value at every layer, or at those that matter most
 - `thread_site`    the site of its peak
 """
@@ -11,13 +13,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from textual.strip import Strip
 
+from engine.analysis.site import SiteSummary
 from engine.analysis.threads import Thread
 from engine.report.wording import counted
 from engine.sites.site import HookPlan
 from maxact_tui.pages.header import token_parts
+from maxact_tui.pages.nonfinite import is_barren
 from maxact_tui.pages.sheets import Column, Sheet
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.filtering import Record
@@ -26,6 +31,9 @@ from maxact_tui.texts.visible import cell_width, fitted, visible
 from maxact_tui.watching.places import place_record
 from maxact_tui.watching.snapshot import THREADS_SHOWN, Snapshot
 from maxact_tui.widgets.lines import Part, line
+
+if TYPE_CHECKING:
+    from engine.analysis.model import ModelSummary
 
 
 def thread_words(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
@@ -39,7 +47,7 @@ def thread_words(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
         passing = f" {counted(len(found), 'site')} massive by its own median: {', '.join(found)}." if found else ""
         return [line(look, visible(text, width, space=" ")) for text in (why, passing)]
     if not model.threads:
-        return [line(look, " No activation is massive (|x| > 100 and > 1000 x the layer's median)."), line(look)]
+        return [line(look, visible(text, width, space=" ")) for text in none_words(model)]
     channels = Counter(t.channel for t in model.threads).most_common()
     tokens = len({(t.sample, t.position) for t in model.threads})
     first = sum(1 for t in model.threads if t.position == 0)
@@ -51,8 +59,34 @@ def thread_words(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
         if cell_width(more := f" {channel} ({count})") + cell_width(said) > width:
             break
         said += more
-    note = " ? marks a birth or death that a full list of 100 may hide."
+    note = " ? marks a birth or death that a full list of 100 may hide"
+    has_bad = any(site.nonfinite is not None and site.nonfinite.count for site in _hidden_sites(model))
+    note += ", ! one before a layer with NaN or infinity." if has_bad else "."
     return [line(look, visible(said, width, space=" ")), line(look, (visible(note, width, space=" "), "dim"))]
+
+
+def none_words(model: ModelSummary) -> tuple[str, str]:
+    """Why there is no thread, in two lines: that no activation is massive is said only where all could be judged."""
+    hidden = _hidden_sites(model)
+    rule = "(|x| > 100 and > 1000 x the layer's median)"
+    judged = [site for site in hidden if site.sun_layer.passes is not None and not is_barren(site)]
+    bad = sum(site.nonfinite is not None and site.nonfinite.count > 0 for site in hidden)
+    held = f" {counted(bad, 'hidden state')} {'holds' if bad == 1 else 'hold'} NaN or infinity." if bad else ""
+    if not judged:
+        unknown = "Whether an activation is massive is not known"
+        return f" {unknown}{': no hidden state has a finite element.' if bad else '.'}", held
+    if bad:
+        return f" No finite activation is massive {rule}.", f"{held} Those are not judged."
+    if len(judged) < len(hidden):
+        left = counted(len(hidden) - len(judged), "hidden state")
+        return f" No activation is known to be massive {rule}.", f" Of {left} the median was not measured."
+    return f" No activation is massive {rule}.", ""
+
+
+def _hidden_sites(model: ModelSummary) -> list[SiteSummary]:
+    """The hidden states that have seen anything, in the order of the plan."""
+    pairs = zip(model.plan.sites if model.plan is not None else (), model.sites, strict=False)
+    return [summary for site, summary in pairs if site.component == "hidden" and summary is not None]
 
 
 _COLUMNS = (
@@ -69,7 +103,8 @@ _COLUMNS = (
 
 def thread_sheet(snapshot: Snapshot, look: Look, width: int) -> Sheet:
     """Peak, life, address and token of each thread, the largest first."""
-    threads = snapshot.model.threads[:THREADS_SHOWN] if snapshot.model is not None else ()
+    model = snapshot.model
+    threads = model.threads[:THREADS_SHOWN] if model is not None else ()
     places = snapshot.thread_places
 
     def record(number: int) -> Record:
@@ -88,7 +123,8 @@ def thread_sheet(snapshot: Snapshot, look: Look, width: int) -> Sheet:
 
     def row(number: int) -> Strip:
         thread, place = threads[number], places[number]
-        before, after = "" if thread.birth_certain else "?", "" if thread.death_certain else "?"
+        is_lost = model is not None and is_lost_in_nonfinite(model, thread)
+        before, after = "" if thread.birth_certain else "?", "!" if is_lost else "" if thread.death_certain else "?"
         life = f"{before}L{thread.birth}-{_last(thread)}{after}"
         category = fitted(visible(place.category if place else "-"), 10, ascii_only=look.ascii_only)
         address = f"{thread.channel:>7} {thread.position:>4} {thread.sample:>6}"
@@ -110,21 +146,32 @@ def thread_detail(snapshot: Snapshot, number: int, look: Look, width: int) -> li
     thread, place = model.threads[number], snapshot.thread_places[number]
     born = f"massive from layer {thread.birth}, "
     died = "to the last layer" if thread.death is None else f"gone at layer {thread.death}"
+    is_lost = is_lost_in_nonfinite(model, thread)
+    if is_lost:
+        died = f"not known from layer {thread.death} on, which holds NaN or infinity"
     lines = [line(look, f"{born}{died}; largest {exact(thread.peak)} at layer {thread.peak_layer}")]
-    lines.append(line(look, (profile(thread, width), "dim")))
+    lines.append(line(look, (profile(thread, width, is_lost=is_lost), "dim")))
     if place is not None:
         lines.append(line(look, *token_parts(place, look, width, lead=width // 3)))
     return lines
 
 
-def profile(thread: Thread, width: int) -> str:
+def is_lost_in_nonfinite(model: ModelSummary, thread: Thread) -> bool:
+    """Whether the layer in which a thread is gone holds NaN or infinity, so that it may live on or be one of those."""
+    pairs = zip(model.plan.sites if model.plan is not None else (), model.sites, strict=False)
+    after = (one for site, one in pairs if site.component == "hidden" and site.layer == thread.death)
+    found = next(after, None) if thread.death is not None else None
+    return found is not None and found.nonfinite is not None and found.nonfinite.count > 0
+
+
+def profile(thread: Thread, width: int, *, is_lost: bool = False) -> str:
     """A thread's value at every layer and where it is gone, or as many of them as there is room for.
 
     Where it is born, where it peaks and where it dies come first, then the layers next to birth and death.
     """
     values = [f"L{thread.birth + i} {signed(value)}" for i, value in enumerate(thread.values)]
     if thread.death is not None:
-        values.append(f"L{thread.death} gone{'' if thread.death_certain else '?'}")
+        values.append(f"L{thread.death} !" if is_lost else f"L{thread.death} gone{'' if thread.death_certain else '?'}")
     last = len(values) - 1
     kept: set[int] = set()
     for place in (last, thread.peak_layer - thread.birth, 0, *sorted(range(last), key=lambda i: min(i, last - i))):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -14,6 +14,7 @@ from textual.containers import Horizontal, Vertical
 from textual.events import Resize
 from textual.strip import Strip
 
+from engine.analysis.nonfinite import Alarm
 from maxact_tui.keymap import actions
 from maxact_tui.pages.boardlines import detail_lines, group_line, head_lines, headroom_lines, overflow_lines, sum_lines
 from maxact_tui.pages.boardsheet import LABEL_CELLS, sheet_records
@@ -58,7 +59,7 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
         self._has_moved = False
         self._notice = ""
 
-    def compose(self) -> ComposeResult:
+    def parts(self) -> ComposeResult:
         """Head, table beside the page of its site, the model's line, detail, keys."""
         with Vertical():
             yield Lines(self.look, id="board-head")
@@ -99,12 +100,8 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
         """Bring every widget up to date."""
         changed = self._draw_keys() | self.draw_effect(self._lines("effect"))
         self._take_board()
-        is_ranked = self.snapshot.board is not None and bool(self.snapshot.board.damaging)
-        scale = ("bits 8", "0") if self.table.section == LIMITS else ("dB 50", "0")
-        if self.table.section == SCHEMES and is_ranked:
-            scale = ("damage 0.3%", "30%")
-        head = head_lines(self.snapshot, self.table.order, self.filter_counts(), scale, self.look, self.size.width)
-        self.set_class(self.snapshot.alarm is not None, "-alarm")
+        counts, is_limits = self.filter_counts(), self.table.section == LIMITS
+        head = head_lines(self.snapshot, self.table.order, counts, self.look, self.size.width, is_limits=is_limits)
         changed |= self._lines("head").show(head)
         if self._heatmap is None:
             return changed
@@ -114,6 +111,12 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
     def prompt(self) -> PromptLine:
         """The line of keys."""
         return self.query_one(PromptLine)
+
+    @property
+    def idle_actions(self) -> Collection[str]:
+        """The run with the GEMM inputs is offered where they are missing."""
+        plan = self.snapshot.plan
+        return ("app.gemm_run",) if plan is not None and any(site.is_input for site in plan.sites) else ()
 
     @property
     def tuned_site(self) -> int | None:
@@ -199,6 +202,13 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
         self._arrange_rows()
         self.ask()
         self.draw()
+
+    def to_nonfinite(self, alarm: Alarm) -> None:
+        """Put the cursor on the first site, in the order of a forward, that holds NaN or infinity."""
+        self.clear_filter()
+        self._has_moved = True
+        self.place(alarm.site, self.tuning)
+        self.arrived(alarm)
 
     def _take_cursor(self) -> None:
         """Follow the heatmap's cursor at once: the next key may already open what is under it."""

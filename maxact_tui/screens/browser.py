@@ -19,7 +19,7 @@ from engine.session.library import sessions_folder
 from engine.session.listing import list_sessions
 from engine.session.records import SessionInfo
 from maxact_tui.keymap import actions
-from maxact_tui.pages.sessionlines import session_sheet
+from maxact_tui.pages.sessionlines import marks_words, session_sheet
 from maxact_tui.pages.sheets import Sheet, arranged
 from maxact_tui.screens.steady import Steady
 from maxact_tui.screens.tabled import Tabled
@@ -128,8 +128,9 @@ class BrowserScreen(Tabled, Steady[Path | None]):
         folder = visible(str(sessions_folder()), max(width - 14, 10), space=" ")
         what = " Compare with" if self._to_compare else " Sessions"
         is_alone = self._to_compare and self._is_listed and not self._sessions
-        lonely = line(self.look, (f" {_NOTHING_TO_COMPARE}", "warn")) if is_alone else line(self.look)
-        head = [line(self.look, (what, "title"), (f"  {folder}", "dim")), lonely]
+        marks = visible(f" {marks_words(self._sessions)}", width, space=" ")
+        below = (f" {_NOTHING_TO_COMPARE}", "warn") if is_alone else (marks, "dim")
+        head = [line(self.look, (what, "title"), (f"  {folder}", "dim")), line(self.look, below)]
         changed = self.query_one("#browser-head", Lines).show(head)
         changed |= self.offer(self.sheet())
         return self.show_keys("", "list") or changed

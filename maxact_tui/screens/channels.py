@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from engine.analysis.channelmap import ChannelMap, channel_map
+from engine.analysis.nonfinite import Alarm
 from engine.session.reader import SessionReader
 from maxact_tui.bugs import in_words
 from maxact_tui.keymap import actions
@@ -95,7 +96,7 @@ class ChannelsScreen(Roaming, WatchedScreen):
         self._tokens: dict[Address, TokenPlace | None] = {}
         self._notice = self._problem = ""
 
-    def compose(self) -> ComposeResult:
+    def parts(self) -> ComposeResult:
         """Heads, the heatmap's place, legend, detail, keys."""
         with Vertical():
             yield Lines(self.look, id="channels-head")
@@ -127,8 +128,6 @@ class ChannelsScreen(Roaming, WatchedScreen):
 
     def _draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
-        if not self.query("#channels-keys"):
-            return False  # not composed yet, or taken down already
         self._read_if_new()
         changed = self._lines("head").show(self._head(self.size.width))
         if self._found is not None and self._heatmap is not None and self._heatmap.is_mounted:
@@ -190,6 +189,12 @@ class ChannelsScreen(Roaming, WatchedScreen):
         is_here = not self.snapshot.checkpoint or bool(self._problem) or self._shown_column == self._column
         return not is_here and action in _NEEDING_CELLS
 
+    def to_nonfinite(self, alarm: Alarm) -> None:
+        """Put the cursor on the first site, in the order of a forward, that holds NaN or infinity."""
+        self.point_at(alarm.site)
+        self.draw()
+        self.arrived(alarm)
+
     def pointed(self) -> Pointed | None:
         """The site under the cursor, and the channel's largest element there."""
         here = self._here()
@@ -241,7 +246,7 @@ class ChannelsScreen(Roaming, WatchedScreen):
 
     def _draw_cells(self, found: ChannelMap, heatmap: Heatmap) -> bool:
         """Cells change with the channels that were read, and with the summary that tells their signs and kinds."""
-        key = (found, heatmap, self.snapshot.model_at)
+        key = (found, heatmap, self.snapshot.model_at, self.snapshot.alarm)
         if key == self._drawn:
             return False
         self._drawn = key

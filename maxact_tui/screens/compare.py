@@ -21,6 +21,7 @@ from engine.report.errors import ReportError
 from engine.session.schema import SessionError
 from maxact_tui.keymap import actions
 from maxact_tui.pages.comparelines import (
+    alarm_lines,
     head_lines,
     legend_line,
     letter,
@@ -31,7 +32,7 @@ from maxact_tui.pages.comparelines import (
 )
 from maxact_tui.pages.comparing import ComparisonView, diverging, read_comparison
 from maxact_tui.pages.footer import footer_line
-from maxact_tui.screens.steady import Steady
+from maxact_tui.screens.alarmed import Alarmed
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.visible import visible
 from maxact_tui.widgets.grid import make_grid
@@ -44,7 +45,7 @@ SUMMARY, SITES, PROFILE, THREADS, INT8 = range(5)
 NO_THREADS = "no threads in common: none, or the tokens of the sessions differ, so that addresses mean other things"
 
 
-class ComparisonScreen(Steady[None]):
+class ComparisonScreen(Alarmed[None]):
     """Compares sessions; it reads them once, as they are now.
 
     Args:
@@ -72,7 +73,7 @@ class ComparisonScreen(Steady[None]):
         self._tab, self._which = SUMMARY, 1
         self._is_new = False
 
-    def compose(self) -> ComposeResult:
+    def parts(self) -> ComposeResult:
         """Sessions, tabs, a page or the heatmap, keys."""
         with Vertical():
             yield Lines(self.look, id="compare-head")
@@ -131,7 +132,7 @@ class ComparisonScreen(Steady[None]):
     def _draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
         width, view = self.size.width, self._view
-        head = [] if view is None else head_lines(view.comparison, self._which, self.look, width)
+        head = [] if view is None else head_lines(view, self._which, self.look, width)
         self._lines("head").show(head)
         self._lines("tabs").show([self._tab_line()])
         self._lines("keys").show([footer_line(self.look, width, "compare")])
@@ -200,6 +201,10 @@ class ComparisonScreen(Steady[None]):
         if len(self._sessions) > 2 and self._tab == SITES:
             parts.append((f"   {letter(self._which)} over {letter(0)}", "title"))
         return line(self.look, *parts)
+
+    def alarm(self, width: int) -> Sequence[Strip]:
+        """Which of the sessions hold NaN or infinity, and where the first of them begins."""
+        return alarm_lines(self._view, self.look, width) if self._view is not None else []
 
     @property
     def _page(self) -> Scroller:

@@ -30,7 +30,7 @@ class EventsScreen(Tabled, WatchedScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("list")]
     PLACES: ClassVar[tuple[actions.Place, ...]] = ("list",)
 
-    def compose(self) -> ComposeResult:
+    def parts(self) -> ComposeResult:
         """Title, list, the selected event in full, keys."""
         with Vertical():
             yield Lines(self.look, id="events-head")

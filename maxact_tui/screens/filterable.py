@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import TYPE_CHECKING, cast
 
 from textual.strip import Strip
@@ -35,6 +36,11 @@ class Filterable(ABC):
     look: Look
     kept: Filter = EVERYTHING
     _before: Filter = EVERYTHING
+
+    @property
+    def idle_actions(self) -> Collection[str]:
+        """Names of actions that have nothing to do here, which neither footer nor palette offers."""
+        return ()
 
     @property
     @abstractmethod
@@ -83,13 +89,13 @@ class Filterable(ABC):
         """The filter in force, if any, and the keys."""
         width = cast("Screen[object]", self).size.width
         if not self.kept:
-            return [footer_line(self.look, width, *places)]
+            return [footer_line(self.look, width, *places, without=self.idle_actions)]
         text = visible(self.kept.text, max(width // 3, 12), space=" ", ascii_only=self.look.ascii_only)
         kept, of = self.filter_counts()
         count = f" {kept:,} of {of:,} "
         lead = line(self.look, (" /", "key"), (f" {text} ", "warn"), (count, "dim"), ("esc", "key"), " clears ")
         used = cell_width(text) + cell_width(count) + 15
-        return [Strip.join([lead, footer_line(self.look, max(width - used, 0), *places)])]
+        return [Strip.join([lead, footer_line(self.look, max(width - used, 0), *places, without=self.idle_actions)])]
 
     def show_keys(self, notice: str, *places: Place) -> bool:
         """Show a notice in the line of keys, without one the keys."""

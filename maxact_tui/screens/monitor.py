@@ -16,10 +16,11 @@ from textual.containers import Horizontal, Vertical
 from textual.events import Resize
 
 from engine.analysis.maximum import without_m
+from engine.analysis.nonfinite import Alarm
 from engine.session.records import BROKEN_OFF
 from maxact_tui.keymap import actions
 from maxact_tui.pages.cells import CellMaker, legend_line
-from maxact_tui.pages.header import alarm_lines, maximum_lines, sites_of, status_lines
+from maxact_tui.pages.header import maximum_lines, sites_of, status_lines
 from maxact_tui.pages.lastlines import last_lines
 from maxact_tui.pages.measures import MEASURES, Measure
 from maxact_tui.pages.waiting import waiting_lines
@@ -35,7 +36,7 @@ from maxact_tui.widgets.heatmap import CELL_WIDTH, LABEL_WIDTH, Heatmap
 from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.prompt import PromptLine
 
-_NEEDING_ROWS = needing_rows("monitor") - {"app.browse", "app.other_session"}
+_NEEDING_ROWS = (needing_rows("monitor") | {"to_nonfinite"}) - {"app.browse", "app.other_session"}
 PANEL_LEAST = 40  # cells the panel keeps, however many components there are
 TOO_SMALL = "maxact-tui needs at least 60 columns and 16 rows; make the window larger, or q to leave."
 
@@ -70,10 +71,9 @@ class MonitorScreen(Roaming, Paned, Narrowed):
         self._notice = ""
         self._left_at: int | None = None
 
-    def compose(self) -> ComposeResult:
+    def parts(self) -> ComposeResult:
         """Header, body, events, keys; and the sentence for windows that are too small."""
         with Vertical(id="main"):
-            yield Lines(self.look, id="alarm")
             yield Lines(self.look, id="status")
             yield Lines(self.look, id="maximum")
             with Horizontal(id="body"):
@@ -132,6 +132,7 @@ class MonitorScreen(Roaming, Paned, Narrowed):
         if self._heatmap is not None:
             self._heatmap.remove()
         self._heatmap, self._grid, self._follows, self._notice = None, None, True, ""
+        self.is_at_alarm = False
         self.kept, self._kept_sites = EVERYTHING, set()
         self._maker = CellMaker(self.look, self._maker.measure, linear=self._maker.linear)
         self.remove_class("-measuring")
@@ -167,8 +168,7 @@ class MonitorScreen(Roaming, Paned, Narrowed):
     def _draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date; `by_data` keeps plots to one drawing a second."""
         snapshot, width = self.snapshot, self.size.width
-        changed = self._draw_alarm()
-        changed |= self._lines("status").show(status_lines(snapshot, self.look, width))
+        changed = self._lines("status").show(status_lines(snapshot, self.look, width))
         changed |= self._lines("maximum").show(maximum_lines(snapshot, self.look, width))
         changed |= self._narrow()
         changed |= self.show_keys("", "monitor")
@@ -199,20 +199,10 @@ class MonitorScreen(Roaming, Paned, Narrowed):
         self._heatmap.place(plateau[(here + 1) % len(plateau)])
         self._cursor_moved()
 
-    def action_to_nonfinite(self) -> None:
-        """Jump to the first site, in the order of a forward, that holds NaN or infinity."""
-        alarm = self.snapshot.alarm
-        if self._heatmap is None or alarm is None:
-            self.say("no NaN or infinity so far: every element is finite")
-            return
+    def to_nonfinite(self, alarm: Alarm) -> None:
+        """Put the cursor on the first site, in the order of a forward, that holds NaN or infinity."""
         self.place(alarm.site)
-
-    def _draw_alarm(self) -> bool:
-        """The red line of NaN and infinity, which takes room only where there are some."""
-        key = actions.key_of("monitor", "to_nonfinite", self.look.keys)
-        lines = alarm_lines(self.snapshot, self.look, self.size.width, key)
-        self.set_class(bool(lines), "-alarm")
-        return self._lines("alarm").show(lines)
+        self.arrived(alarm)
 
     def action_measure(self, by: int) -> None:
         """Show another measure in the heatmap."""
@@ -246,11 +236,11 @@ class MonitorScreen(Roaming, Paned, Narrowed):
             self._cursor_moved()
 
     def sample_place(self) -> tuple[int, int] | None:
-        """Where the largest value of the site under the cursor is."""
-        return self.snapshot.peak_of(self.site) if self.site is not None else None
+        """Where the largest value of the site under the cursor is; of the alarm's site, once gone to, the alarm."""
+        return self.place_of(self.site) if self.site is not None else None
 
     def _cursor_moved(self) -> None:
-        self._follows = False
+        self._follows = self.is_at_alarm = False
         self.ask()
 
     def wish(self) -> Wish:

@@ -15,6 +15,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
+from maxact_tui.pages.nonfinite import barren_lines, is_barren
 from maxact_tui.pages.panes import (
     PANES,
     DepthData,
@@ -142,7 +143,7 @@ class SitePanel(Vertical):
     def _show_pane(self, number: int, snapshot: Snapshot, grid: Grid) -> bool:
         """Make a pane's lines anew if what they show has changed."""
         pane = self._pane(f"pane-{number}")
-        data = _data_of(number, snapshot, grid)
+        data = _data_of(number, snapshot, grid, self._look, pane.size.width)
         key = (pane.size, data)
         if key == self._shown.get(number):
             return False
@@ -178,15 +179,23 @@ class SitePanel(Vertical):
         self.query_one("#plots").display = bool(shown & {2, 3})
 
 
-def _data_of(number: int, snapshot: Snapshot, grid: Grid) -> TokenData | DepthData | SiteView | None:
-    """What a pane shows; equal data make an equal picture."""
+PaneData = TokenData | DepthData | SiteView | tuple[Strip, ...] | None
+
+
+def _data_of(number: int, snapshot: Snapshot, grid: Grid, look: Look, width: int) -> PaneData:
+    """What a pane shows, or its lines where the site has no number; equal data make an equal picture."""
+    view = snapshot.view
+    if number != DEPTH and view is not None and is_barren(view.summary):
+        return tuple(barren_lines(snapshot, view, look, width))
     if number == TOKENS:
         return token_data(snapshot)
     return depth_data(snapshot, grid) if number == DEPTH else snapshot.view
 
 
-def _lines_of(number: int, data: TokenData | DepthData | SiteView | None, look: Look, size: Size) -> list[Strip]:
+def _lines_of(number: int, data: PaneData, look: Look, size: Size) -> list[Strip]:
     width, height = size
+    if isinstance(data, tuple):
+        return list(data)
     if isinstance(data, TokenData):
         return token_lines(data, look, width, height)
     if number == DEPTH:

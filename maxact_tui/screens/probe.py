@@ -9,6 +9,7 @@ import textwrap
 from abc import abstractmethod
 from typing import ClassVar
 
+import numpy as np
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
@@ -79,7 +80,7 @@ class ProbeScreen(AskingScreen):
     def empty_words(self) -> str:
         """What is said while there is no text."""
 
-    def compose(self) -> ComposeResult:
+    def parts(self) -> ComposeResult:
         """Heads, the layers, the text or the heatmap, legend, detail, keys."""
         with Vertical():
             yield Lines(self.look, id="probe-head")
@@ -106,8 +107,6 @@ class ProbeScreen(AskingScreen):
 
     def _draw(self, *, by_data: bool = False) -> bool:
         """Bring every widget up to date."""
-        if not self.query("#probe-keys"):
-            return False  # not composed yet, or taken down already
         self._place()
         width, layers = self.size.width, self._make_layers()
         changed = self._draw_head(width, layers)
@@ -200,6 +199,27 @@ class ProbeScreen(AskingScreen):
                 "the layer's median is not known yet" if unknown else f"no massive token at {where}; [ ] other layers"
             )
             self.notice(f"no massive token {'after' if by > 0 else 'before'} this one at {where}" if found else none)
+
+    @property
+    def alarm_key(self) -> str:
+        """The key works on the text: the red line is of the session."""
+        return ""
+
+    def seek_nonfinite(self) -> None:
+        """Put the cursor on the text's first NaN or infinity, in the order of a forward."""
+        view, plan = self.view, self.snapshot.plan
+        if view is None or plan is None or len(view.maxima) != len(plan.sites):
+            self.say("the values of this text are known when the engine has answered")
+            return
+        found = np.flatnonzero(view.bad.any(axis=1)).tolist()
+        if not found:
+            self.say("no NaN or infinity is known in this text")
+            return
+        site = min(found, key=lambda number: plan.places[number])
+        self.cursor = TokenCursor(int(view.bad[site].argmax()), self.cursor.layer)
+        self._place()
+        self._to_site(site)
+        self.draw()
 
     def action_view(self) -> None:
         """The text, or the heatmap of tokens and layers."""

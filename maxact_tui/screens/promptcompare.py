@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,13 +14,15 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.message import Message
+from textual.strip import Strip
 
 from maxact_tui.bugs import in_words
 from maxact_tui.keymap import actions
 from maxact_tui.pages.footer import footer_line
+from maxact_tui.pages.header import alarm_lines
 from maxact_tui.pages.probelines import component_line
 from maxact_tui.pages.promptlines import compare_rows, prompt_head
-from maxact_tui.screens.steady import Steady
+from maxact_tui.screens.alarmed import Alarmed
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.probes import ProbeView, read_probe
@@ -29,7 +32,7 @@ from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.scroller import Scroller
 
 
-class PromptCompareScreen(Steady[None]):
+class PromptCompareScreen(Alarmed[None]):
     """A table of one component, layer by layer.
 
     Args:
@@ -64,7 +67,7 @@ class PromptCompareScreen(Steady[None]):
         self._column = len(self._grid.columns) - 1 if self._grid is not None else 0
         self._problem = ""
 
-    def compose(self) -> ComposeResult:
+    def parts(self) -> ComposeResult:
         """The two prompts, the components, the table, keys."""
         with Vertical():
             yield Lines(self.look, id="versus-head")
@@ -107,6 +110,10 @@ class PromptCompareScreen(Steady[None]):
     def action_back(self) -> None:
         """Back to the prompt."""
         self.dismiss(None)
+
+    def alarm(self, width: int) -> Sequence[Strip]:
+        """The session's first NaN or infinity."""
+        return alarm_lines(self._snapshot, self.look, width)
 
     @property
     def _table(self) -> Scroller:

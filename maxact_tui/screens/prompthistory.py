@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
+from textual.strip import Strip
 
 from maxact_tui.keymap import actions
 from maxact_tui.keymap.actions import key_of
 from maxact_tui.pages.footer import footer_line
+from maxact_tui.pages.header import alarm_lines
 from maxact_tui.pages.promptlines import prompt_table
+from maxact_tui.screens.alarmed import Alarmed
 from maxact_tui.screens.listed import Listed
-from maxact_tui.screens.steady import Steady
 from maxact_tui.terminal.palette import Look
 from maxact_tui.watching.probes import prompts_of
 from maxact_tui.watching.snapshot import Snapshot
@@ -24,7 +27,7 @@ from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.picker import MARK_CELLS, Picker
 
 
-class PromptHistoryScreen(Listed, Steady[tuple[int, ...] | None]):
+class PromptHistoryScreen(Listed, Alarmed[tuple[int, ...] | None]):
     """The prompts, newest first.
 
     Args:
@@ -38,12 +41,12 @@ class PromptHistoryScreen(Listed, Steady[tuple[int, ...] | None]):
 
     def __init__(self, look: Look, snapshot: Snapshot) -> None:
         super().__init__()
-        self.look = look
+        self.look, self._snapshot = look, snapshot
         self._prompts = prompts_of(snapshot.results)[::-1]
         self._marked: list[int] = []
         self._notice = ""
 
-    def compose(self) -> ComposeResult:
+    def parts(self) -> ComposeResult:
         """Title, list, keys."""
         with Vertical():
             yield Lines(self.look, id="history-head")
@@ -90,6 +93,10 @@ class PromptHistoryScreen(Listed, Steady[tuple[int, ...] | None]):
     def action_back(self) -> None:
         """Back to the prompt that was shown."""
         self.dismiss(None)
+
+    def alarm(self, width: int) -> Sequence[Strip]:
+        """The session's first NaN or infinity."""
+        return alarm_lines(self._snapshot, self.look, width)
 
     @property
     def _mark_key(self) -> str:

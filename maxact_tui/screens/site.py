@@ -13,8 +13,10 @@ from textual.containers import Vertical
 from textual.strip import Strip
 
 from engine.analysis.lacking import not_measured
+from engine.analysis.nonfinite import Alarm
 from maxact_tui.keymap import actions
 from maxact_tui.pages.header import carrier_words
+from maxact_tui.pages.nonfinite import barren_lines, is_barren
 from maxact_tui.pages.panes import site_lines
 from maxact_tui.pages.sheets import Sheet
 from maxact_tui.pages.sitetabs import (
@@ -63,7 +65,7 @@ class SiteScreen(Tunable, Seeking, WatchedScreen):
         self.site, self._tab = site, tab
         self._notice = ""
 
-    def compose(self) -> ComposeResult:
+    def parts(self) -> ComposeResult:
         """Site, tabs, page, detail, keys."""
         with Vertical():
             yield Lines(self.look, id="site-head")
@@ -82,6 +84,7 @@ class SiteScreen(Tunable, Seeking, WatchedScreen):
     def on_picker_picked(self, event: Picker.Picked) -> None:
         """Show the detail of the selected entry."""
         event.stop()
+        self.is_at_alarm = False
         self.draw()
 
     def wish(self) -> Wish:
@@ -105,6 +108,9 @@ class SiteScreen(Tunable, Seeking, WatchedScreen):
             self._show_list(False)
             waiting = line(self.look, (f" {until_read(self.snapshot)}", "dim"))
             return self._lines("page").show([waiting]) or changed
+        if is_barren(view.summary) and self._tab != SAMPLES:
+            self._show_list(False)
+            return self._lines("page").show(barren_lines(self.snapshot, view, self.look, width - 2)) or changed
         self._show_list(self._tab in (TOKENS, CHANNELS))
         if self._tab == TOKENS:
             changed |= self.offer(token_sheet(view, self._record(), self.look, width - MARK_CELLS))
@@ -203,16 +209,22 @@ class SiteScreen(Tunable, Seeking, WatchedScreen):
 
     def go(self, site: int) -> None:
         """Show another site."""
-        self.site = site
+        self.site, self.is_at_alarm = site, False
         self.ask()
         self.draw()
 
+    def to_nonfinite(self, alarm: Alarm) -> None:
+        """Show the first site, in the order of a forward, that holds NaN or infinity."""
+        self.go(alarm.site)
+        self.arrived(alarm)
+
     def sample_place(self) -> tuple[int, int] | None:
-        """Where the selected value is; on the other tabs the site's largest."""
+        """Where the selected value is; on the other tabs the site's largest. Once gone to, the alarm."""
         view = self.snapshot.view
         number = self.chosen if self._tab == TOKENS else 0
-        if view is None or view.site != self.site or number is None or number >= len(view.summary.top):
-            return self.snapshot.peak_of(self.site)
+        is_listed = view is not None and view.site == self.site and not self.is_at_alarm
+        if view is None or not is_listed or number is None or number >= len(view.summary.top):
+            return self.place_of(self.site)
         return view.summary.top[number].sample, view.summary.top[number].position
 
     def action_back(self) -> None:
@@ -221,7 +233,7 @@ class SiteScreen(Tunable, Seeking, WatchedScreen):
             self.dismiss(self.site)
 
     def _open(self, tab: int) -> None:
-        self._tab, self.sorting = tab, UNSORTED
+        self._tab, self.sorting, self.is_at_alarm = tab, UNSORTED, False
         self.picker.selected = 0
         self.draw()
 
@@ -233,13 +245,17 @@ class SiteScreen(Tunable, Seeking, WatchedScreen):
         site = plan.sites[self.site]
         lines = [Strip.join([line(self.look, " "), one]) for one in _for_site(shown, self.site, self.look, width - 2)]
         note = f"  {site.note}" if site.note else ""
+        bad = shown.bad_of(self.site)
+        alarm = f" first Inf/NaN: sample {bad[0]}, position {bad[1]}, channel {bad[2]} " if bad is not None else ""
         where = visible(f" {site.capture} of {site.module or 'the model'}  {site.kind}{note}", width, space=" ")
         carrier = carrier_words(shown, self.site, width - lines[0].cell_length - 3)
         lines[0] = Strip.join([lines[0], line(self.look, (f"  {carrier}" if carrier else "", "dim"))])
         view = shown.view if shown.view is not None and shown.view.site == self.site else None
         lacking = "; ".join(not_measured([view.summary.not_measured])) if view is not None else ""
         warning = visible(f" not measured: {lacking}", width, space=" ") if lacking else ""
-        return [lines[0], line(self.look, (warning, "warn"), (where[: width - len(warning)], "dim")), *lines[1:]]
+        told: list[Part] = [(alarm, "bad"), (warning, "warn")]
+        room = width - len(alarm) - len(warning)
+        return [lines[0], line(self.look, *told, (visible(where, max(room, 0), space=" "), "dim")), *lines[1:]]
 
     def _tab_line(self) -> Strip:
         parts: list[Part] = [" "]

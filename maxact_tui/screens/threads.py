@@ -34,7 +34,7 @@ class ThreadsScreen(Tabled, WatchedScreen):
 
     _notice = ""
 
-    def compose(self) -> ComposeResult:
+    def parts(self) -> ComposeResult:
         """Title and sentences, list, detail, keys."""
         with Vertical():
             yield Lines(self.look, id="threads-head")

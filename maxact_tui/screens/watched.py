@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 from textual.message import Message
+from textual.strip import Strip
 
+from engine.analysis.nonfinite import Alarm
 from engine.session.requests import Request
-from maxact_tui.keymap.actions import Place, actions_of
-from maxact_tui.screens.steady import Steady
+from maxact_tui.keymap.actions import Place, actions_of, key_of
+from maxact_tui.pages.header import alarm_lines
+from maxact_tui.pages.nonfinite import address_words, nothing_bad
+from maxact_tui.screens.alarmed import Alarmed
 from maxact_tui.terminal.forgetting import forget_lines
 from maxact_tui.terminal.palette import Look
 from maxact_tui.watching.snapshot import Snapshot, Wish
@@ -51,7 +56,7 @@ class Pointed:
     element: tuple[int, int, int | None] | None = None
 
 
-class WatchedScreen(Steady[int | None]):
+class WatchedScreen(Alarmed[int | None]):
     """A screen that shows a session.
 
     Args:
@@ -85,6 +90,9 @@ class WatchedScreen(Steady[int | None]):
 
     class Uncovered(Message):
         """The screen is on top again, and wants what came meanwhile."""
+
+    is_at_alarm = False
+    """Whether the user has gone to the first NaN or infinity, and to nothing else since."""
 
     _was_covered = False
 
@@ -143,6 +151,41 @@ class WatchedScreen(Steady[int | None]):
     def say(self, text: str) -> None:
         """Show a short answer for some seconds, whatever is drawn meanwhile; it is kept with all that was said."""
         self.post_message(self.Said(text))
+
+    def alarm(self, width: int) -> Sequence[Strip]:
+        """The session's first NaN or infinity, and the key that goes there."""
+        return alarm_lines(self.snapshot, self.look, width, self.alarm_key)
+
+    @property
+    def alarm_key(self) -> str:
+        """How the key is written that goes to what the red line names; empty where it does something else."""
+        return key_of("app", "to_nonfinite", self.look.keys)
+
+    def seek_nonfinite(self) -> None:
+        """Go to the first NaN or infinity of what is shown, or say that there is none."""
+        alarm = self.snapshot.alarm
+        if alarm is None:
+            self.say(nothing_bad(self.snapshot))
+        else:
+            self.to_nonfinite(alarm)
+
+    def to_nonfinite(self, alarm: Alarm) -> None:
+        """Go to the first NaN or infinity: back to the heatmap with its site."""
+        self.dismiss(alarm.site)
+
+    def arrived(self, alarm: Alarm) -> None:
+        """Say what the user has gone to, and how its text is shown."""
+        self.is_at_alarm = True
+        here = actions_of(*self.PLACES, keys=self.look.keys) if alarm.sample >= 0 else []
+        key = next((action.key_text for action in here if action.name == "app.sample"), "")
+        self.say(address_words(alarm) + (f"; {key} shows its text" if key else ""))
+
+    def place_of(self, site: int) -> tuple[int, int] | None:
+        """(sample, position) of a site's largest |x|; of the first NaN or infinity where the user has gone to that."""
+        alarm = self.snapshot.alarm
+        if self.is_at_alarm and alarm is not None and alarm.sample >= 0 and alarm.site == site:
+            return alarm.sample, alarm.position
+        return self.snapshot.place_of(site)
 
     def sample_place(self) -> tuple[int, int] | None:
         """(sample, position) of the value under the cursor; None where there is none."""

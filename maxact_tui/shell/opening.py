@@ -136,7 +136,8 @@ class OpeningApp(BoardActions):
     async def action_palette(self) -> None:
         """Open the command palette."""
         places = self.screen.PLACES if isinstance(self.screen, WatchedScreen) else ()
-        found = actions.commands(*places, "app", keys=self.look.keys)
+        idle = self.screen.idle_actions if isinstance(self.screen, Filterable) else ()
+        found = actions.commands(*places, "app", keys=self.look.keys, without=idle)
         await self.push_screen(
             PaletteScreen(self.look, found, partial(site_jumps, self.snapshot.plan)), self._on_command_chosen
         )

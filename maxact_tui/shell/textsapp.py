@@ -35,6 +35,11 @@ class TextsApp(OpeningApp):
             page.seek(pointed)
             await self._open(page)
 
+    def action_to_nonfinite(self) -> None:
+        """Go to the first NaN or infinity, on whatever screen shows the session."""
+        if isinstance(self.screen, WatchedScreen):
+            self.screen.seek_nonfinite()
+
     async def action_sample(self) -> None:
         """Show the sample that holds the value under the cursor."""
         place = self.screen.sample_place() if isinstance(self.screen, WatchedScreen) else None

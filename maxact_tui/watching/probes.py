@@ -61,14 +61,21 @@ class ProbeView:
     Attributes:
         result: the session's record of it.
         tokens: the text.
-        maxima: float32 [sites, tokens], the signed value of the largest |x|; NaN where nothing finite was seen.
-        channels: int32 [sites, tokens], where that is; -1 for NaN.
+        maxima: float32 [sites, tokens], the signed value of the largest |x|; NaN where a site saw nothing of the token,
+            or something that is not finite.
+        channels: int32 [sites, tokens], where that is, also of what is not finite; -1 where a site saw nothing.
     """
 
     result: Result
     tokens: Tokens
     maxima: NDArray[np.float32]
     channels: NDArray[np.int32]
+
+    @property
+    def bad(self) -> NDArray[np.bool_]:
+        """Where there is NaN or infinity, [sites, tokens]; results of earlier versions do not tell."""
+        found: NDArray[np.bool_] = np.isnan(self.maxima) & (self.channels >= 0)
+        return found
 
     @property
     def policy(self) -> str:

@@ -158,6 +158,18 @@ class Snapshot:
         sample, position = (int(self.live.column(name)[site]) for name in ("sample", "position"))
         return (sample, position) if sample >= 0 else None
 
+    def place_of(self, site: int) -> tuple[int, int] | None:
+        """(sample, position) of a site's largest |x|; of its first NaN or infinity where nothing is finite."""
+        bad = self.bad_of(site)
+        return self.peak_of(site) or (bad[:2] if bad is not None else None)
+
+    def bad_of(self, site: int) -> tuple[int, int, int] | None:
+        """(sample, position, channel) of a site's first NaN or infinity so far; None where none was seen."""
+        if self.live is None or not 0 <= site < len(self.live.data):
+            return None
+        sample, position, channel = (int(part) for part in self.live.bad_addresses[site])
+        return (sample, position, channel) if sample >= 0 else None
+
     @property
     def is_served(self) -> bool:
         """Whether an engine is there that answers requests about the ended run."""

@@ -5,7 +5,7 @@
 - `thresholds_of`    |x| above which an element is massive, of every site
 - `token_records`    the tokens as records to copy
 - `massive_tokens`   where the massive tokens of a layer are
-- `NO_VALUE`         the digit of a cell without a value
+- `NO_VALUE`, `BAD`  the digit of a cell without a value, and of one with NaN or infinity
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from maxact_tui.watching.probes import ProbeView, Tokens
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.grid import Grid
 
-NO_VALUE = " "
+NO_VALUE, BAD = " ", "!"
 _DIGITS = np.array([".", *"0123456789", "+", NO_VALUE])
 BELOW_ONE, ABOVE_ALL, UNKNOWN = 0, 11, 12
 
@@ -35,14 +35,15 @@ class LayerTokens:
         sites: number of each layer's site.
         labels: what each layer is called, `L11`.
         values: float32 [L, T], signed value of the largest |x|, NaN where unknown.
-        channels: int32 [L, T], where it is, -1 where unknown.
+        bad: bool [L, T], there is NaN or infinity.
+        channels: int32 [L, T], where it is, also of what is bad; -1 where unknown.
         levels: int64 [L, T], place on the ramp, -1 where unknown.
-        digits: str [L, T], the power of ten of |x|: `4` for 10,000 and more, `.` below 1.
+        digits: str [L, T], the power of ten of |x|: `4` for 10,000 and more, `.` below 1; `!` for what is bad.
         thresholds: float64 [L], |x| above which an element is massive, NaN where unknown.
         massive: bool [L, T], |x| is above it.
         scale: what the levels mean.
         peaks: int64 [T], the layer (row) where |x| of each token is largest.
-        layer_peaks: int64 [L], the token where |x| of each layer is largest.
+        layer_peaks: int64 [L], the token where |x| of each layer is largest; its first bad one where it has any.
         largest: the largest |x| of all, NaN where nothing is known.
     """
 
@@ -50,6 +51,7 @@ class LayerTokens:
     sites: tuple[int, ...]
     labels: tuple[str, ...]
     values: NDArray[np.float32]
+    bad: NDArray[np.bool_]
     channels: NDArray[np.int32]
     levels: NDArray[np.int64]
     digits: NDArray[np.str_]
@@ -81,7 +83,7 @@ def make_layers(
     sites = [int(grid.sites[row, column]) for row in rows]
     if not sites or max(sites) >= len(view.maxima) or len(view.tokens) != view.maxima.shape[1]:
         return None
-    values = view.maxima[sites]
+    values, bad = view.maxima[sites], view.bad[sites]
     magnitudes = np.abs(values).astype(np.float64)
     known = np.where(np.isnan(magnitudes), -1.0, magnitudes)
     largest = float(known.max(initial=-1.0))
@@ -95,14 +97,15 @@ def make_layers(
         sites=tuple(sites),
         labels=tuple(grid.rows[row] for row in rows),
         values=values,
+        bad=bad,
         channels=view.channels[sites],
         levels=scale.levels(magnitudes, look.levels),
-        digits=_digits(magnitudes),
+        digits=np.where(bad, BAD, _digits(magnitudes)),
         thresholds=limits,
         massive=massive,
         scale=scale,
         peaks=known.argmax(axis=0),
-        layer_peaks=known.argmax(axis=1),
+        layer_peaks=np.where(bad.any(axis=1), bad.argmax(axis=1), known.argmax(axis=1)),
         largest=largest if largest >= 0 else float("nan"),
     )
 
@@ -135,10 +138,18 @@ def token_records(tokens: Tokens, layers: LayerTokens | None, layer: int) -> lis
                 "site": f"{layers.labels[layer]} {layers.component}",
                 "value": float(layers.values[layer, token]),
                 "channel": int(layers.channels[layer, token]),
-                "massive": "yes" if layers.massive[layer, token] else "no",
+                "massive": _verdict(layers, layer, token),
+                "nonfinite": "yes" if layers.bad[layer, token] else "no",
             }
         records.append(record)
     return records
+
+
+def _verdict(layers: LayerTokens, layer: int, token: int) -> str | None:
+    """Whether a token is massive at a layer; None where its value or the layer's median is not known."""
+    if np.isnan(layers.values[layer, token]) or np.isnan(layers.thresholds[layer]):
+        return None
+    return "yes" if layers.massive[layer, token] else "no"
 
 
 def _digits(magnitudes: NDArray[np.float64]) -> NDArray[np.str_]:

@@ -19,7 +19,7 @@ from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import signed
 from maxact_tui.texts.pieces import token_name, whole_text
 from maxact_tui.texts.visible import fitted
-from maxact_tui.widgets.layertokens import LayerTokens
+from maxact_tui.widgets.layertokens import BAD, LayerTokens
 from maxact_tui.widgets.lines import Part, line
 from maxact_tui.widgets.tokenview import CURSOR_STYLE, MASSIVE_STYLE, TokenCursor, TokenView, scrolled, shown_text
 
@@ -103,7 +103,8 @@ class TokenMap(TokenView):
         parts: list[Part] = [(" " * POSITION_CELLS + title + " ", "dim")]
         parts += _cells(self.look, *layer_maxima(layers), shape, self._cursor.layer)
         largest = "" if isnan(layers.largest) else signed(layers.largest)
-        return line(self.look, *parts, (f"  {largest:>6} ", "dim")).simplify()
+        mark = BAD if layers.bad.any() else " "
+        return line(self.look, *parts, (f"  {largest:>6}", "dim"), (mark, "bad")).simplify()
 
     def _row(self, layers: LayerTokens, shape: Shape, token: int) -> Strip:
         assert self._tokens is not None
@@ -121,10 +122,12 @@ class TokenMap(TokenView):
         chosen = self._cursor.layer if here else None
         massive = layers.massive[:, token]
         parts += _cells(self.look, layers.levels[:, token], layers.digits[:, token], massive, shape, chosen)
-        is_massive = bool(massive.any())
+        is_massive, is_bad = bool(massive.any()), bool(layers.bad[:, token].any())
         value = layers.peak_value(token)
-        text = f"{'' if isnan(value) else signed(value):>6}{'*' if is_massive else ' '}"
-        return line(self.look, *parts, "  ", (text, MASSIVE_STYLE if is_massive else Style(bold=here))).simplify()
+        mark = BAD if is_bad else "*" if is_massive else " "
+        text = f"{'' if isnan(value) else signed(value):>6}"
+        parts += ["  ", (text, MASSIVE_STYLE if is_massive else Style(bold=here)), (mark, "bad" if is_bad else "")]
+        return line(self.look, *parts).simplify()
 
 
 def slider_lines(look: Look, layers: LayerTokens, layer: int, width: int) -> list[Strip]:
@@ -142,7 +145,7 @@ def slider_lines(look: Look, layers: LayerTokens, layer: int, width: int) -> lis
 
 
 def layer_maxima(layers: LayerTokens) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.bool_]]:
-    """(levels, digits, massive or not) of the largest |x| of each layer over the whole text."""
+    """(levels, digits, massive or not) of the largest |x| of each layer over the whole text; NaN is larger than any."""
     places = np.arange(len(layers.labels)), layers.layer_peaks
     return layers.levels[places], layers.digits[places], layers.massive[places]
 
@@ -209,7 +212,7 @@ def _cells(
     text, style = "", Style()
     for layer in range(shape.first, shape.end):
         level = int(levels[layer])
-        own = look.ramp[level] if level >= 0 else Style()
+        own = look.styles["bad"] if digits[layer] == BAD else look.ramp[level] if level >= 0 else Style()
         if layer == chosen:
             own = CURSOR_STYLE
         elif massive[layer]:

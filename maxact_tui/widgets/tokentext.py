@@ -104,6 +104,8 @@ class TokenText(TokenView):
         dim = STYLES["dim"] if piece is not None and piece.continues else Style()
         if self._layers is None:
             return dim
+        if self._layers.bad[self._cursor.layer, token]:
+            return self.look.styles["bad"]
         level = int(self._layers.levels[self._cursor.layer, token])
         style = (styles[level] if level >= 0 else Style()) + dim
         return style + MASSIVE_STYLE if self._layers.massive[self._cursor.layer, token] else style

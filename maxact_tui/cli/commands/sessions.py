@@ -134,6 +134,8 @@ def _row(info: SessionInfo, *, wide: bool) -> list[Text]:
     status = info.status
     share = f"{status.samples_done}/{status.samples_total}" if status.samples_total else "-"
     magnitude = "-" if math.isnan(info.magnitude) else compact(info.magnitude)
+    if not info.is_m and magnitude != "-":
+        magnitude = f"GEMM input {magnitude}"
     if info.nonfinite_sites:
         magnitude = "Inf/NaN" if math.isnan(info.magnitude) else f"{magnitude} Inf/NaN"
     model = Path(info.model).name if Path(info.model).is_absolute() else info.model
