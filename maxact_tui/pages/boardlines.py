@@ -31,7 +31,7 @@ from maxact_tui.pages.tuning import Tuned, Tuner, Tuning
 from maxact_tui.pages.waiting import until_read
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import bits, compact, exact_short, grouped, share_text
-from maxact_tui.texts.visible import visible
+from maxact_tui.texts.visible import cell_width, visible
 from maxact_tui.watching.boardview import BoardView
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.heatmap import CELL_WIDTH
@@ -56,10 +56,10 @@ def head_lines(
         return [title, line(look, (f" {until_read(snapshot)}", "dim"))]
     barren = all(row is None for row in view.board.rows) and bool(view.nonfinite.any())
     whose = "no site has a finite element: nothing to quantise" if barren else view.population
-    said = f" {whose}; as of {counted(view.tokens, 'token')}, {counted(view.samples, 'sample')}"
-    summaries = view.summaries
-    if summaries and not all(one.is_exact for one in summaries):
-        said += "; approximate (float32)"
+    facts = [f"{whose}", f"as of {counted(view.tokens, 'token')}", counted(view.samples, "sample")]
+    if view.summaries and not all(one.is_exact for one in view.summaries):
+        facts.insert(1, "approximate (float32)")
+    said = _joined(facts, width)
     shown, of = counts
     sites = counted(of, "site") if shown == of else f"{shown} of {counted(of, 'site')}"
     ramp: list[Part] = [(look.level_glyphs[level], look.ramp[level]) for level in range(look.levels)]
@@ -68,6 +68,16 @@ def head_lines(
     used = sum(len(part if isinstance(part, str) else part[0]) for part in parts)
     parts.append((others if used + len(others) <= width else "", "dim"))
     return [title, line(look, visible(said, width, space=" ")), line(look, *parts)]
+
+
+def _joined(facts: Sequence[str], width: int) -> str:
+    """As many facts as fit whole after the first."""
+    said = f" {facts[0]}"
+    for fact in facts[1:]:
+        if cell_width(f"{said}; {fact}") > width:
+            break
+        said += f"; {fact}"
+    return said
 
 
 def _scale_words(view: BoardView, *, is_limits: bool) -> tuple[str, str, str]:

@@ -59,9 +59,10 @@ def thread_words(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
         if cell_width(more := f" {channel} ({count})") + cell_width(said) > width:
             break
         said += more
-    note = " ? marks a birth or death that a full list of 100 may hide"
+    note = " ? marks a birth or death that a full list of 100 may hide."
     has_bad = any(site.nonfinite is not None and site.nonfinite.count for site in _hidden_sites(model))
-    note += ", ! one before a layer with NaN or infinity." if has_bad else "."
+    if has_bad:
+        note = " ? a full list of 100 may hide its birth or death   ! it ends at NaN or infinity"
     return [line(look, visible(said, width, space=" ")), line(look, (visible(note, width, space=" "), "dim"))]
 
 
@@ -148,7 +149,7 @@ def thread_detail(snapshot: Snapshot, number: int, look: Look, width: int) -> li
     died = "to the last layer" if thread.death is None else f"gone at layer {thread.death}"
     is_lost = is_lost_in_nonfinite(model, thread)
     if is_lost:
-        died = f"not known from layer {thread.death} on, which holds NaN or infinity"
+        died = f"lost in Inf/NaN at layer {thread.death}"
     lines = [line(look, f"{born}{died}; largest {exact(thread.peak)} at layer {thread.peak_layer}")]
     lines.append(line(look, (profile(thread, width, is_lost=is_lost), "dim")))
     if place is not None:

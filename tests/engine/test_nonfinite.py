@@ -308,3 +308,16 @@ def test_the_real_model_that_overflows_float16(
     with torch.inference_mode():
         own(ids)
     assert torch.nonzero(~seen[0][0].isfinite())[0].tolist() == [0, 507]
+
+
+def test_a_probe_tells_what_is_not_finite_from_what_a_site_did_not_see() -> None:
+    from engine.work.probe import _TokenPeaks
+
+    nan, inf = float("nan"), float("inf")
+    peaks = _TokenPeaks(3, 3)
+    peaks.record(0, torch.tensor([[1.0, -2.0], [nan, 5.0], [3.0, -inf]]))
+    # Rows of an expert: token 0 twice, token 2 once and not finite, token 1 never.
+    peaks.record(1, torch.tensor([[1.0, 4.0], [0.5, -7.0], [1.0, nan]]), torch.tensor([0, 0, 2]))
+    maxima, channels = peaks.collect()
+    assert np.array_equal(maxima, [[-2, nan, nan], [-7, nan, nan], [nan, nan, nan]], equal_nan=True)
+    assert channels.tolist() == [[1, 0, 1], [1, -1, 1], [-1, -1, -1]]

@@ -291,7 +291,7 @@ async def test_sites_without_a_number_say_why(shown: Shown, tmp_path: Path) -> N
         assert rows["L0 hidden"].split()[:2] == ["-", "-"]
         await pilot.press("end")
         await settle(pilot, lambda app: app.snapshot.focus == app.screen.tuned_site)
-        assert "no finite element so far" in screen_text(pilot.app)
+        assert "nothing was seen" in screen_text(pilot.app)
 
 
 def test_the_board_is_one_line_per_site_with_titles_that_fit(clean_session: Path) -> None:

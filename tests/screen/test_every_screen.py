@@ -20,6 +20,7 @@ from textual.screen import Screen
 import maxact_tui.screens
 from engine.session.writer import SessionWriter
 from maxact_tui.keymap.actions import actions_of
+from maxact_tui.screens.alarmed import Alarmed
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.screens.asking import AskingScreen
 from maxact_tui.screens.export import ExportScreen
@@ -39,7 +40,7 @@ from tests.screen.sessions import HOSTILE
 from tests.screen.terminal import Terminal, sequences
 from tests.screen.test_terminal import OWN_SEQUENCES
 
-BASES = (Steady, WatchedScreen, AskingScreen, AnsweringScreen, Narrowed, Paned, ProbeScreen)
+BASES = (Steady, Alarmed, WatchedScreen, AskingScreen, AnsweringScreen, Narrowed, Paned, ProbeScreen)
 UNSAFE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 # Leaving is tried last, moving changes nothing but the place, and the help and the palette are the same everywhere.
 LEAVING = (

@@ -7,15 +7,19 @@ from pathlib import Path
 import pytest
 
 from engine import runner
+from engine.session.listing import describe_session
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED
 from maxact_tui.cli.plain import Narrator
 from maxact_tui.keymap import actions
 from maxact_tui.pages.boardsheet import INPUTS, OTHERS, grouped_rows
+from maxact_tui.pages.sessionlines import marks_words, session_sheet
 from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.choice import ChoiceScreen
 from maxact_tui.screens.threads import ThreadsScreen
 from maxact_tui.shell.application import MaxactApp
+from maxact_tui.terminal.palette import choose_look
+from maxact_tui.texts.numbers import compact
 from maxact_tui.watching import pairing
 from maxact_tui.watching.looking import Look
 from maxact_tui.watching.pairing import start_gemm_run
@@ -212,6 +216,16 @@ async def test_a_run_without_m_says_so_wherever_m_would_be(shown: Shown, gemm_se
         await pilot.press("escape", "i")
         await settle(pilot, is_board)
         assert f"{OTHERS}: not measured" in screen_text(pilot.app)
+
+
+def test_the_list_of_sessions_shows_the_largest_input_marked_as_no_m(gemm_session: Path, clean_session: Path) -> None:
+    with SessionReader(gemm_session) as first, SessionReader(clean_session) as second:
+        found = [describe_session(first), describe_session(second)]
+    assert [info.is_m for info in found] == [False, True]
+    rows = [session_sheet(found, choose_look(None), 100).row(number).text for number in range(2)]
+    assert f"{compact(found[0].magnitude)}^" in rows[0] and "^" not in rows[1]
+    assert marks_words(found) == "^ largest GEMM input, no M was measured"
+    assert marks_words(found[1:]) == ""
 
 
 def test_plain_lines_name_the_largest_input(gemm_session: Path) -> None:
