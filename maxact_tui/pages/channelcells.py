@@ -54,6 +54,7 @@ class ChannelPlace:
         lacks: whether the session does not hold what tells its kind.
         lacks_address: whether it does not hold the site's largest elements.
         bad: how many NaN and infinities the site holds.
+        is_counted: whether the tokens in which channels are large were counted at this site.
     """
 
     site: int
@@ -66,6 +67,7 @@ class ChannelPlace:
     lacks: bool = False
     lacks_address: bool = False
     bad: int = 0
+    is_counted: bool = True
 
 
 def channel_grid(found: ChannelMap, labels: Sequence[str]) -> Grid:
@@ -129,7 +131,7 @@ def place_of(found: ChannelMap, snapshot: Snapshot, cell: int) -> ChannelPlace:
     stale = f"as of {grouped(model.tokens)} tokens" if model and snapshot.model_at < found.checkpoint else ""
     return ChannelPlace(
         site, channel, magnitude, entry, known.get(channel), summary is not None, stale, lacks, "top" in absent,
-        bad_counts(snapshot).get(site, 0),
+        bad_counts(snapshot).get(site, 0), summary is None or summary.channels is not None,
     )  # fmt: skip
 
 
@@ -165,14 +167,16 @@ def channel_title(found: ChannelMap | None, snapshot: Snapshot, component: str, 
         return line(look, (title, "title"))
     stale = snapshot.as_of(found.tokens)
     count = f"the {len(found.channels)} largest of {grouped(found.width)} in {visible(component)}"
-    said = f"  {stale}  {count}" if stale else f"  {count}, the largest first"
+    said = f"  {stale}  {count}" if stale else f"  {count}"
+    said += ", the largest first" if not stale and len(title) + len(said) + 19 <= width else ""
     return line(look, (title, "title"), (visible(said, max(width - len(title), 8), space=" "), "dim"))
 
 
-def channel_legend(found: ChannelMap, look: Look, width: int) -> Strip:
+def channel_legend(found: ChannelMap, snapshot: Snapshot, look: Look, width: int) -> Strip:
     """The ramp and the marks."""
-    maxima = found.maxima.astype(np.float64)
-    bad = "  ! nothing finite" if np.isnan(maxima).any() else ""
+    maxima, counts = found.maxima.astype(np.float64), bad_counts(snapshot)
+    is_bad = [np.isnan(row).any() for site, row in zip(found.sites, maxima, strict=True) if counts.get(site)]
+    bad = "  ! nothing finite" if any(is_bad) else ""
     if not np.isfinite(maxima).any():
         return line(look, (f" max|x|{bad}", "dim"))
     scale = scale_of(maxima)
@@ -191,6 +195,8 @@ def _kind_line(here: ChannelPlace, look: Look, width: int) -> Strip:
     stale = f" ({here.stale})" if here.stale else ""
     if here.lacks:
         return line(look, ("its kind was not measured: the session does not hold it", "warn"))
+    if not here.is_counted:
+        return line(look, ("massive or outlier is not known: channels are not counted at this site", "dim"))
     if found is None:
         return line(look, (f"neither a massive activation nor an outlier feature here{stale}", "dim"))
     few, many = found.massive_tokens, found.large_tokens

@@ -4,7 +4,7 @@
 - `thread_words`   all of them in two sentences
 - `thread_detail`  one of them: its life, its value at every layer, its token
 - `none_words`     why there is none
-- `is_lost_in_nonfinite`  whether a thread ends at a layer with NaN or infinity
+- `End`, `end_of`  how a thread ends: gone, lost where nothing is finite, or one of the two
 - `profile`        a thread's value at every layer, or at those that matter most
 - `thread_site`    the site of its peak
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from textual.strip import Strip
 
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from engine.analysis.model import ModelSummary
 
 
+End = Literal["gone", "lost", "unsure"]
+_END_MARKS: dict[End, str] = {"gone": "", "lost": "!", "unsure": "?"}
+
+
 def thread_words(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     """How many threads there are, in which channels, and in what share of the tokens."""
     model = snapshot.model
@@ -44,7 +48,7 @@ def thread_words(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     if model.plan is not None and not any(site.component == "hidden" for site in model.plan.sites):
         why = f" Threads follow the hidden state, which this run did not measure (--sites {model.job.sites})."
         found = [model.plan.sites[number].name for number in model.layer_median_sites]
-        passing = f" {counted(len(found), 'site')} massive by its own median: {', '.join(found)}." if found else ""
+        passing = _named(f" {counted(len(found), 'site')} massive by the site's own median: ", found, width)
         return [line(look, visible(text, width, space=" ")) for text in (why, passing)]
     if not model.threads:
         return [line(look, visible(text, width, space=" ")) for text in none_words(model)]
@@ -64,6 +68,15 @@ def thread_words(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     if has_bad:
         note = " ? a full list of 100 may hide its birth or death   ! it ends at NaN or infinity"
     return [line(look, visible(said, width, space=" ")), line(look, (visible(note, width, space=" "), "dim"))]
+
+
+def _named(head: str, names: Sequence[str], width: int) -> str:
+    """A head and as many names as fit, with the number of the others; empty without any."""
+    for count in range(len(names), 0, -1):
+        rest = f" and {len(names) - count} more" if count < len(names) else ""
+        if cell_width(text := f"{head}{', '.join(names[:count])}{rest}.") <= width:
+            return text
+    return f"{head.rstrip().removesuffix(':')}." if names else ""
 
 
 def none_words(model: ModelSummary) -> tuple[str, str]:
@@ -124,8 +137,8 @@ def thread_sheet(snapshot: Snapshot, look: Look, width: int) -> Sheet:
 
     def row(number: int) -> Strip:
         thread, place = threads[number], places[number]
-        is_lost = model is not None and is_lost_in_nonfinite(model, thread)
-        before, after = "" if thread.birth_certain else "?", "!" if is_lost else "" if thread.death_certain else "?"
+        end = end_of(model, thread) if model is not None else "gone"
+        before, after = "" if thread.birth_certain else "?", _END_MARKS[end] or ("" if thread.death_certain else "?")
         life = f"{before}L{thread.birth}-{_last(thread)}{after}"
         category = fitted(visible(place.category if place else "-"), 10, ascii_only=look.ascii_only)
         address = f"{thread.channel:>7} {thread.position:>4} {thread.sample:>6}"
@@ -147,32 +160,43 @@ def thread_detail(snapshot: Snapshot, number: int, look: Look, width: int) -> li
     thread, place = model.threads[number], snapshot.thread_places[number]
     born = f"massive from layer {thread.birth}, "
     died = "to the last layer" if thread.death is None else f"gone at layer {thread.death}"
-    is_lost = is_lost_in_nonfinite(model, thread)
-    if is_lost:
-        died = f"lost in Inf/NaN at layer {thread.death}"
+    end = end_of(model, thread)
+    if end != "gone":
+        died = f"{'lost in' if end == 'lost' else 'gone or'} Inf/NaN at layer {thread.death}"
     lines = [line(look, f"{born}{died}; largest {exact(thread.peak)} at layer {thread.peak_layer}")]
-    lines.append(line(look, (profile(thread, width, is_lost=is_lost), "dim")))
+    lines.append(line(look, (profile(thread, width, end), "dim")))
     if place is not None:
         lines.append(line(look, *token_parts(place, look, width, lead=width // 3)))
     return lines
 
 
-def is_lost_in_nonfinite(model: ModelSummary, thread: Thread) -> bool:
-    """Whether the layer in which a thread is gone holds NaN or infinity, so that it may live on or be one of those."""
+def end_of(model: ModelSummary, thread: Thread) -> End:
+    """How a thread ends before the last layer.
+
+    Where that layer has no finite element it is `lost`: it may live on as one of those. Where the layer's first NaN or
+    infinity is not after its address it is `unsure`, for only that one's address is known; else it is `gone`.
+    """
     pairs = zip(model.plan.sites if model.plan is not None else (), model.sites, strict=False)
     after = (one for site, one in pairs if site.component == "hidden" and site.layer == thread.death)
     found = next(after, None) if thread.death is not None else None
-    return found is not None and found.nonfinite is not None and found.nonfinite.count > 0
+    bad = found.nonfinite if found is not None else None
+    if found is None or bad is None or not bad.count:
+        return "gone"
+    if is_barren(found):
+        return "lost"
+    lowest = (bad.sample, bad.position, bad.channel)
+    return "unsure" if (thread.sample, thread.position, thread.channel) >= lowest else "gone"
 
 
-def profile(thread: Thread, width: int, *, is_lost: bool = False) -> str:
+def profile(thread: Thread, width: int, end: End = "gone") -> str:
     """A thread's value at every layer and where it is gone, or as many of them as there is room for.
 
     Where it is born, where it peaks and where it dies come first, then the layers next to birth and death.
     """
     values = [f"L{thread.birth + i} {signed(value)}" for i, value in enumerate(thread.values)]
     if thread.death is not None:
-        values.append(f"L{thread.death} !" if is_lost else f"L{thread.death} gone{'' if thread.death_certain else '?'}")
+        gone = "gone" if thread.death_certain and end == "gone" else "gone?"
+        values.append(f"L{thread.death} {'!' if end == 'lost' else gone}")
     last = len(values) - 1
     kept: set[int] = set()
     for place in (last, thread.peak_layer - thread.birth, 0, *sorted(range(last), key=lambda i: min(i, last - i))):

@@ -110,6 +110,8 @@ class BrowserScreen(Tabled, Steady[Path | None]):
 
     def on_browser_screen_sessions_listed(self, event: SessionsListed) -> None:
         """Show them, with the same one selected."""
+        if not self.can_draw:  # it was closed while the folder was read
+            return
         found = event.sessions
         if self._to_compare:
             found = [info for info in found if info.path != self._current]

@@ -132,7 +132,9 @@ class ChannelsScreen(Roaming, WatchedScreen):
         changed = self._lines("head").show(self._head(self.size.width))
         if self._found is not None and self._heatmap is not None and self._heatmap.is_mounted:
             changed |= self._draw_cells(self._found, self._heatmap)
-            changed |= self._lines("legend").show([channel_legend(self._found, self.look, self.size.width)])
+            changed |= self._lines("legend").show(
+                [channel_legend(self._found, self.snapshot, self.look, self.size.width)]
+            )
             changed |= self._draw_detail()
         return self._draw_keys() or changed
 

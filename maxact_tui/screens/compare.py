@@ -158,6 +158,8 @@ class ComparisonScreen(Alarmed[None]):
 
     def on_comparison_screen_sessions_read(self, event: SessionsRead) -> None:
         """Show them, the cursor on the site that differs most, or say why not."""
+        if not self.can_draw:  # it was closed while they were read
+            return
         found = event.view
         self._view, self._waiting = found, event.problem
         if found is not None and found.plan is not None and found.plan.sites:

@@ -165,7 +165,8 @@ class SitePanel(Vertical):
         self._plot_late()
 
     def _plot_late(self) -> None:
-        if self._late is not None:
+        # A timer or a thread may come when the panes are gone already: the screen is made anew, or closed.
+        if self._late is not None and self.is_attached and self.query(Lines):
             self.show(*self._late, by_data=False)
 
     def _pane(self, name: str) -> Lines:

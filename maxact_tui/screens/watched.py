@@ -196,5 +196,6 @@ class WatchedScreen(Alarmed[int | None]):
         return None
 
     def ask(self) -> None:
-        """Tell the application."""
-        self.post_message(self.ViewWished(self.wish()))
+        """Tell the application, once there is something to see: what is wished for depends on the widgets."""
+        if self.can_draw:
+            self.post_message(self.ViewWished(self.wish()))

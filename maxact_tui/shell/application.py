@@ -125,7 +125,7 @@ class MaxactApp(TakingApp, ResultsApp):
         """The watcher reads what the uppermost screen shows; the ones below ask, too, when the window changes."""
         shown = next((one for one in reversed(self.screen_stack) if isinstance(one, WatchedScreen)), None)
         if self.watcher is not None:
-            self.watcher.wish(shown.wish() if shown is not None and shown.is_mounted else event.wish)
+            self.watcher.wish(shown.wish() if shown is not None and shown.can_draw else event.wish)
 
     def say(self, text: str, *shorter: str) -> None:
         """Show a line for some seconds, of `text` and what is shorter the first that fits; `told` has it whole."""

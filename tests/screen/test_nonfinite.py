@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.analysis.channels import channel_maxima
+from engine.analysis.model import analyse
 from engine.analysis.nonfinite import Alarm
+from engine.analysis.site import summarise
+from engine.analysis.threads import Thread
 from engine.report.alarm import alarm_line
+from engine.session.reader import SessionReader
 from engine.session.records import Result
 from engine.sites.site import HookPlan, Site
 from engine.statistics.totals import SiteTotals
 from maxact_tui.keymap import actions
+from maxact_tui.pages.channelcells import ChannelPlace, place_lines
 from maxact_tui.pages.probelines import cursor_lines, legend_line
 from maxact_tui.pages.promptlines import prompt_table
+from maxact_tui.pages.threadlines import end_of, profile
 from maxact_tui.screens.alarmed import Alarmed
 from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.channels import ChannelsScreen
@@ -211,3 +218,30 @@ def test_a_list_of_prompts_marks_a_maximum_that_leaves_something_out() -> None:
     all_bad = Result(2, 0.0, "probe", "b", {"text": "b"}, {**data, "maximum": None})
     rows = [row.text for row in prompt_table([all_bad, some_bad], (), LOOK, 80)[1]]
     assert " !  b" in rows[0] and "780!" in rows[1]
+
+
+def test_a_thread_is_gone_only_where_its_element_is_known_to_be_finite(tmp_path: Path) -> None:
+    script = sessions.SessionScript(tmp_path / "t.maxact", layers=3, samples=4, massive=None, hostile=False).load()
+    script.tick()
+    totals = [script._totals(number) for number in range(len(script.plan.sites))]
+    (last,) = [n for n, site in enumerate(script.plan.sites) if site.layer == 2 and site.component == "hidden"]
+    thread = Thread(2, 0, 5, 1, 2, 900.0, 1, (900.0,), True, True)
+    script.writer.checkpoint(script.status, totals, np.arange(4))
+    with SessionReader(script.path) as reader:
+        model = analyse(reader)
+    ends = []
+    for bad, at in ((0, (-1, -1, -1)), (3, (2, 0, 6)), (3, (1, 9, 9)), (None, FIRST)):
+        one = barren(totals[last]) if bad is None else totals[last]
+        if bad is not None:
+            one.nonfinite[0], one.nonfinite_address[:] = bad, at
+        sites = [*model.sites[:last], summarise(one), *model.sites[last + 1 :]]
+        ends.append(end_of(replace(model, sites=tuple(sites)), thread))
+    assert ends == ["gone", "gone", "unsure", "lost"]
+    assert profile(thread, 80, "lost") == "L1 900  L2 !"
+    assert profile(thread, 80, "unsure") == "L1 900  L2 gone?"
+
+
+def test_a_channel_of_a_site_whose_channels_are_not_counted_is_not_said_to_be_harmless() -> None:
+    here = ChannelPlace(0, 7, 3056.0, None, None, True, is_counted=False)
+    said = place_lines(here, Site("layer_0_down_proj_input", 0, "down_proj_input", "m"), None, LOOK, 100)[1].text
+    assert said == "massive or outlier is not known: channels are not counted at this site"
