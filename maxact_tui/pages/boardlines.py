@@ -56,7 +56,7 @@ def head_lines(
         return [title, line(look, (f" {until_read(snapshot)}", "dim"))]
     barren = all(row is None for row in view.board.rows) and bool(view.nonfinite.any())
     whose = "no site has a finite element: nothing to quantise" if barren else view.population
-    facts = [f"{whose}", f"as of {counted(view.tokens, 'token')}", counted(view.samples, "sample")]
+    facts = [whose, f"as of {counted(view.tokens, 'token')}, {counted(view.samples, 'sample')}"]
     if view.summaries and not all(one.is_exact for one in view.summaries):
         facts.insert(1, "approximate (float32)")
     said = _joined(facts, width)

@@ -155,7 +155,7 @@ def _mae_column(view: BoardView, look: Look, sites: int) -> BoardColumn:
         texts[one.site] = "zero" if one.error is not None and one.error.is_zero else damage_text(one.value)
     levels = MAE_SCALE.levels(values, look.levels).tolist()
     cells = tuple(
-        _shared(text, level, mark if text == "-" else " ")
+        _shared(text, -1 if text == "zero" else level, mark if text == "-" else " ")
         for text, level, mark in zip(texts, levels, marks, strict=True)
     )
     return BoardColumn("rel. mae int8", "rel.mae", "int8", values, cells, False)

@@ -124,9 +124,9 @@ class TokenMap(TokenView):
         parts += _cells(self.look, layers.levels[:, token], layers.digits[:, token], massive, shape, chosen)
         is_massive, is_bad = bool(massive.any()), bool(layers.bad[:, token].any())
         value = layers.peak_value(token)
-        mark = BAD if is_bad else "*" if is_massive else " "
-        text = f"{'' if isnan(value) else signed(value):>6}"
-        parts += ["  ", (text, MASSIVE_STYLE if is_massive else Style(bold=here)), (mark, "bad" if is_bad else "")]
+        mark = "" if is_bad else "*" if is_massive else " "
+        text = f"{'' if isnan(value) else signed(value):>6}{mark}"
+        parts += ["  ", (text, MASSIVE_STYLE if is_massive else Style(bold=here)), (BAD if is_bad else "", "bad")]
         return line(self.look, *parts).simplify()
 
 

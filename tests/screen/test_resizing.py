@@ -22,7 +22,9 @@ from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.steady import Steady
 from maxact_tui.screens.threads import ThreadsScreen
 from maxact_tui.screens.watched import WatchedScreen
+from maxact_tui.shell.application import MaxactApp
 from maxact_tui.terminal.typing import KeyParser
+from maxact_tui.watching.snapshot import Wish
 from tests.private import set_size
 from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, settle
@@ -46,6 +48,9 @@ async def test_a_screen_that_is_being_made_is_not_drawn_whoever_asks(
             asked[kind.__name__] = asked.get(kind.__name__, 0) + 1
             assert not self.draw()
             assert not self.show(self.snapshot)
+            self.ask()
+            assert isinstance(self.app, MaxactApp)
+            self.app.on_watched_screen_view_wished(WatchedScreen.ViewWished(Wish()))
             yield from compose(self)
 
         monkeypatch.setattr(kind, "compose", compose_late)
