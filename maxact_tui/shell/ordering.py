@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from textual.dom import DOMNode
-from textual.events import Event, Key
+from textual.events import Event, InputEvent, Key, Paste
 from textual.widgets import TextArea
 
 from maxact_tui.keymap.actions import everywhere
@@ -42,7 +42,7 @@ class OrderedApp(HonestApp):
 
     async def on_event(self, event: Event) -> None:
         """Obey a key wholly before the next, or keep it until what it works on is there."""
-        if isinstance(event, Key) and not self.screen_stack:  # typed while the program ends
+        if isinstance(event, InputEvent | Paste) and not self.screen_stack:  # typed or pasted while the program ends
             return
         if not isinstance(event, Key) or event.is_forwarded:
             await super().on_event(event)

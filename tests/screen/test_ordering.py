@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from textual.events import Key, Paste
+from textual.events import Key, MouseDown, Paste
 from textual.pilot import Pilot
 
 from engine.session.library import FOLDER_VARIABLE
@@ -197,3 +197,10 @@ def test_a_burst_from_a_real_terminal_is_obeyed_in_its_order(clean_session: Path
         terminal.wait_for("sites as the model computes")
         terminal.press(f"{ESC}:quant{ESC}q")
         assert terminal.exit_code() == 0
+
+
+async def test_what_is_typed_pasted_or_clicked_while_the_program_ends_is_dropped(clean_session: Path) -> None:
+    app = MaxactApp(clean_session)  # no screen yet is as no screen any more
+    assert not app.screen_stack
+    for event in (Key("escape", None), Paste("[/]"), MouseDown(None, 0, 0, 0, 0, 1, False, False, False)):
+        await app.on_event(event)

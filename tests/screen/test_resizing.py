@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from tests.screen.conftest import Shown, is_complete, settle
 from tests.screen.pictures import screen_text
 from tests.screen.test_every_screen import every_screen
 from tests.screen.test_terminal import ticking
+from tests.waiting import PATIENCE_SECONDS
 
 
 def test_every_screen_passes_over_sizes_of_the_past() -> None:
@@ -114,6 +116,10 @@ async def test_no_keys_sizes_and_themes_at_random_break_a_screen_while_a_run_str
                     pilot.app.post_message(Resize(size, size))
                 await asyncio.sleep(chance.choice((0, 0, 0.005, 0.02)))
         pilot.app.post_message(Resize(Size(120, 36), Size(120, 36)))
-        for _ in range(12):
-            await pilot.press("escape")
-        await settle(pilot, lambda app: app.screen is app.monitor and "M 23,168" in screen_text(app))
+        # The pilot would wait for every widget there is, also for those that a theme on its way is about to replace.
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not (pilot.app.screen is pilot.app.monitor and "M 23,168" in screen_text(pilot.app)):
+            assert time.monotonic() < end, screen_text(pilot.app)
+            for message in (*parser.feed("\x1b"), *parser.tick()):
+                pilot.app.post_message(message)
+            await asyncio.sleep(0.05)
