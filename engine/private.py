@@ -10,7 +10,7 @@ here says what happens; the house test finds a private name anywhere else. GGUF 
   - `nn.Module._modules`: children by name, with shared and empty ones, which `named_children` leaves out
     (`children_of`)
   - `_orig_mod`, `nn.Module._compiled_call_impl`: what torch.compile makes of a module (`is_compiled`)
-  - `nn.Module._parameters`: another tensor in a parameter's place for one call (`use_weight`)
+  - `nn.Module._parameters`: another tensor in a parameter's place for a while (`use_parameter`)
   - `torch.utils._pytree`: the tensors in whatever a block takes and gives (`tree_flatten`, `tree_map`)
 - transformers >= 5.17
   - `PretrainedConfig._attn_implementation`: which attention was chosen (`attention_of`)
@@ -42,10 +42,11 @@ __all__ = [
     "is_compiled",
     "is_expert_parallel",
     "offload_hook",
+    "own_parameter",
     "recorders_of",
     "tree_flatten",
     "tree_map",
-    "use_weight",
+    "use_parameter",
 ]
 
 
@@ -65,9 +66,14 @@ def children_of(module: nn.Module) -> dict[str, nn.Module | None]:
     return found
 
 
-def use_weight(module: nn.Module, weight: torch.Tensor | nn.Parameter | None) -> None:
-    """Let a module compute with this weight, which need not be a parameter, until it is given its own again."""
-    module._parameters["weight"] = weight
+def own_parameter(module: nn.Module, name: str) -> nn.Parameter | None:
+    """A module's own parameter of this name; None without one."""
+    return module._parameters.get(name)
+
+
+def use_parameter(module: nn.Module, name: str, value: torch.Tensor | nn.Parameter | None) -> None:
+    """Let a module compute with this tensor, which need not be a parameter, until it is given its own again."""
+    module._parameters[name] = value
 
 
 def attention_of(config: Any) -> str | None:

@@ -59,8 +59,11 @@ def census(totals: SiteTotals, threshold: float, median: float) -> tuple[Channel
         median: of |x| over the site, NaN if unknown (then 100 alone decides what is large).
 
     Returns:
-        None where channels were not counted at this site, or what tells them apart was not measured.
+        None where channels were not counted at this site, or what tells them apart was not measured, or no element
+        is finite.
     """
+    if totals.nonfinite.any() and not totals.finite:
+        return None
     if totals.channel_tokens.shape[1] == 0 or not totals.has("channel_tokens", "channel_max", "tokens"):
         return None
     tokens = int(totals.tokens)

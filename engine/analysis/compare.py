@@ -27,6 +27,7 @@ from engine.analysis.threads import Thread
 
 SAME_DTYPE_NOISE: Final = 0.02
 OTHER_DTYPE_NOISE: Final = 0.05
+_OVER_ZERO: Final = 1e3  # a distance beyond every quotient of two floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class SiteRow:
         magnitudes: M_site per session, NaN where it has no such site.
         ratios: each over the first session's; NaN where either is unknown, infinite over zero.
         is_noise: per session, whether the ratio is explained by numerical noise.
+        nonfinite: per session, how many elements are NaN or infinite; None where it has no such site, or does not say.
     """
 
     name: str
@@ -65,12 +67,23 @@ class SiteRow:
     magnitudes: tuple[float, ...]
     ratios: tuple[float, ...]
     is_noise: tuple[bool, ...]
+    nonfinite: tuple[int | None, ...] = ()
+
+    @property
+    def breaks(self) -> bool:
+        """Whether it holds NaN or infinity in some sessions and not in others, or another number of them."""
+        return len({one for one in self.nonfinite if one is not None}) > 1
 
     @property
     def distance(self) -> float:
-        """How far it is from the same in all sessions, largest |log ratio|; less for noise, least for the unknown."""
+        """How far it is from the same in all sessions: infinite where NaN or infinity make the difference.
+
+        Else the largest |log ratio|; less for noise, least for the unknown.
+        """
+        if self.breaks:
+            return math.inf
         found = [
-            -1 / (1 + abs(math.log(r))) if noise else abs(math.log(r)) if 0 < r < math.inf else math.inf
+            -1 / (1 + abs(math.log(r))) if noise else abs(math.log(r)) if 0 < r < math.inf else _OVER_ZERO
             for r, noise in zip(self.ratios[1:], self.is_noise[1:], strict=True)
             if not math.isnan(r)
         ]
@@ -212,23 +225,26 @@ def _sites(
     summaries: Sequence[ModelSummary], limits: Sequence[Limit]
 ) -> tuple[tuple[SiteRow, ...], tuple[tuple[str, ...], ...]]:
     found: dict[str, list[float]] = {}
+    bad: dict[str, list[int | None]] = {}
     places: dict[str, tuple[str, int | None]] = {}
     for number, summary in enumerate(summaries):
         for site, values in zip(summary.plan.sites if summary.plan else (), summary.sites, strict=True):
-            if values is not None and values.count:
+            held = values.nonfinite.count if values is not None and values.nonfinite is not None else None
+            if values is not None and (values.count or held):
                 places.setdefault(site.name, (site.component, site.layer))
                 found.setdefault(site.name, [math.nan] * len(summaries))[number] = values.magnitude
+                bad.setdefault(site.name, [None] * len(summaries))[number] = held
     rows: list[SiteRow] = []
     only_in: list[list[str]] = [[] for _ in summaries]
     for name, measured in found.items():
-        owners = [n for n, value in enumerate(measured) if not math.isnan(value)]
+        owners = [n for n, value in enumerate(measured) if not math.isnan(value) or bad[name][n]]
         if len(owners) == 1:
             only_in[owners[0]].append(name)
             continue
         ratios = tuple(_ratio(value, measured[0]) for value in measured)
         component, layer = places[name]
         is_noise = _noise(ratios, [limit.of(name) for limit in limits])
-        rows.append(SiteRow(name, component, layer, tuple(measured), ratios, is_noise))
+        rows.append(SiteRow(name, component, layer, tuple(measured), ratios, is_noise, tuple(bad[name])))
     return tuple(rows), tuple(tuple(names) for names in only_in)
 
 

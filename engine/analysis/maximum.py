@@ -39,7 +39,8 @@ class Maximum:
         label: the plateau in words, `L11-L28 hidden`.
         step: that step.
         dtype: activation dtype the magnitudes were measured in.
-        fp16_headroom_bits: log2(65504 / M); negative when M overflows float16, -infinity with NaN or infinity anywhere.
+        fp16_headroom_bits: log2(65504 / M); negative when M overflows float16. NaN with NaN or infinity anywhere, which
+            no number of bits would be room for.
         e4m3_headroom_bits: log2(448 / M), and the same.
         overflows_fp16: M > 65,504, or some site holds NaN or infinity: those count as beyond every limit.
         overflows_e4m3: M > 448, or the same: an unscaled e4m3 cast saturates.
@@ -121,8 +122,8 @@ def _largest(
         label=place_label(plan, plateau),
         step=step,
         dtype=dtype,
-        fp16_headroom_bits=-math.inf if excluded_sites else headroom_bits(top, FP16_LIMIT),
-        e4m3_headroom_bits=-math.inf if excluded_sites else headroom_bits(top, E4M3_LIMIT),
+        fp16_headroom_bits=math.nan if excluded_sites else headroom_bits(top, FP16_LIMIT),
+        e4m3_headroom_bits=math.nan if excluded_sites else headroom_bits(top, E4M3_LIMIT),
         overflows_fp16=top > FP16_LIMIT or excluded_sites > 0,
         overflows_e4m3=top > E4M3_LIMIT or excluded_sites > 0,
         excluded_sites=excluded_sites,

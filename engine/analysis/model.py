@@ -95,6 +95,7 @@ class ModelSummary:
         emergence, emergence_compat: from |x|, and from positive maxima alone.
         profile: (layer, a_l) of the hidden states.
         threads: largest first.
+        threads_are_known: False where a hidden state holds NaN or infinity: there may be others then.
         convergence, categories, bootstrap: from the per-sample maxima of the sites that `maximum` is over.
         structure: of the five largest at M's site.
         hot_sites: numbers of the sites that reach 0.9 M.
@@ -133,6 +134,7 @@ class ModelSummary:
     emergence_compat: Emergence | None
     profile: tuple[tuple[int, float], ...]
     threads: tuple[Thread, ...]
+    threads_are_known: bool
     convergence: Convergence
     categories: tuple[CategoryMaximum, ...]
     bootstrap: tuple[Bootstrap, ...]
@@ -203,6 +205,7 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
         emergence_compat=find_emergence(positive_profile(plan, _column(sites, "max")) if plan else []),
         profile=tuple(profile),
         threads=find_threads(levels),
+        threads_are_known=not _has_bad_hidden(plan, sites),
         convergence=running_maximum(done, sample_max, tokens),
         categories=by_category(done, sample_max, tokens, categories),
         bootstrap=bootstrap(sample_max[done], [categories[i] for i in done], bootstrap_sizes(len(done))),
@@ -317,6 +320,11 @@ def _any_hidden(plan: HookPlan | None, sites: Sequence[SiteSummary | None], verd
     ]
     if any(found):
         return True
-    hidden = (s.nonfinite for site, s in zip(plan.sites, sites, strict=True) if s and site.component == "hidden")
-    bad = any(one.count for one in hidden if one)
-    return None if not found or None in found or bad else False
+    return None if not found or None in found or _has_bad_hidden(plan, sites) else False
+
+
+def _has_bad_hidden(plan: HookPlan | None, sites: Sequence[SiteSummary | None]) -> bool:
+    """Whether a hidden state holds NaN or infinity."""
+    pairs = zip(plan.sites if plan else (), sites, strict=True)
+    hidden = (one.nonfinite for site, one in pairs if one and site.component == "hidden")
+    return any(one.count for one in hidden if one)

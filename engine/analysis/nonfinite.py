@@ -2,6 +2,7 @@
 
 - `Alarm`       the first non-finite element of a model, and how many sites hold any
 - `find_alarm`, `live_alarm`  from counts and addresses of every site, saved or live
+- `session_alarm`  of a session's last checkpoint
 
 "First" is meant in the order of one forward, not in time: the site that the forward reaches first of all those that
 hold a non-finite element, and there the lowest (sample, position, channel). What comes after it in the forward may
@@ -18,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.session.reader import SessionReader
 from engine.session.records import LiveTable
 from engine.sites.site import HookPlan
 
@@ -78,6 +80,20 @@ def find_alarm(
 def live_alarm(plan: HookPlan, live: LiveTable) -> Alarm | None:
     """`find_alarm` from the newest scalars."""
     return find_alarm(plan, live.column("nonfinite"), live.column("nan"), live.bad_addresses)
+
+
+def session_alarm(reader: SessionReader) -> Alarm | None:
+    """The alarm of a session's last checkpoint; None where every element was finite, or nothing was measured."""
+    with reader.snapshot():
+        plan = reader.meta().plan
+        every = list(reader.iter_totals(("nonfinite", "nonfinite_address")))
+    if plan is None:
+        return None
+    held = [None if one is None or not one.has("nonfinite") else one for one in every]
+    counts = np.array([0 if one is None else int(one.nonfinite.sum()) for one in held])
+    nan = np.array([0 if one is None else int(one.nonfinite[0]) for one in held])
+    addresses = [(-1, -1, -1) if one is None else tuple(map(int, one.nonfinite_address)) for one in held]
+    return find_alarm(plan, counts, nan, addresses)
 
 
 def _kind(count: float, nan: float) -> Kind:

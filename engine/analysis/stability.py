@@ -38,6 +38,7 @@ class _Data:
     skipped: str
     samples: tuple[int, ...]
     maximum: tuple[float | None, float | None, float | None]
+    nonfinite: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +52,8 @@ class Stability:
         maximum: M of the session, of those samples alone, and of those in the other dtype; NaN where unknown.
         batch: float64 [sites], peak of the site's own peak sample run alone, over the session's, less 1.
         rounding: float64 [sites], the same in the other dtype over alone in the session's.
+        nonfinite: sites with NaN or infinity in the session, in the rerun alone, and in the other dtype, whose maxima
+            are those of finite elements; empty in results of earlier versions, which did not look.
     """
 
     dtype: str
@@ -60,6 +63,16 @@ class Stability:
     maximum: tuple[float, float, float]
     batch: NDArray[np.float64]
     rounding: NDArray[np.float64]
+    nonfinite: tuple[int, ...] = ()
+
+    @property
+    def nonfinite_words(self) -> str:
+        """What became of NaN and infinity; empty where there was none, or nobody looked."""
+        if not any(self.nonfinite):
+            return ""
+        places = ("in the session", "alone", f"in {self.other_dtype}")
+        found = (f"{count:,} {where}" for count, where in zip(self.nonfinite, places, strict=False))
+        return f"sites with Inf/NaN: {', '.join(found)}; what is compared are the finite elements"
 
     @property
     def sites(self) -> int:
@@ -93,6 +106,7 @@ class Stability:
             "skipped": self.skipped,
             "samples": list(self.samples),
             "maximum": [None if np.isnan(value) else value for value in self.maximum],
+            "nonfinite": list(self.nonfinite),
         }
 
 
@@ -118,6 +132,7 @@ def read_stability(reader: SessionReader) -> Stability | None:
         maximum=(first, alone, other),
         batch=arrays.get("batch", unknown).astype(np.float64),
         rounding=arrays.get("rounding", unknown).astype(np.float64),
+        nonfinite=data.nonfinite,
     )
 
 

@@ -40,7 +40,8 @@ class LayerVerdict:
     """Sun's criterion by the layer median.
 
     Attributes:
-        passes: None where the median is unknown (lean detail) and M_site exceeds 100, or M_site was not measured.
+        passes: None where the median is unknown (lean detail) and M_site exceeds 100, or M_site was not measured, or
+            none of the finite elements passes beside NaN or infinity: what those would have been nobody knows.
         certain: False where the float32 median is known to a pattern only and the verdict depends on where in it.
         median: lower median of |x| over the site, NaN if unknown.
         ratio: M_site / median; infinite for a zero median and a non-zero maximum, NaN if unknown.
@@ -62,7 +63,7 @@ class TokenVerdict:
 
     Attributes:
         passes: whether a token passes; None where medians were not taken (lean detail) and M_site exceeds 100, or
-            the tokens that pass were not counted.
+            the tokens that pass were not counted, or none passes beside NaN or infinity.
         tokens: how many tokens pass (strict); None where `passes` is None.
         peak_median: lower median of |x| over the token that holds M_site, NaN if unknown.
         peak_ratio: M_site / peak_median; infinite for a zero median and a non-zero maximum, NaN if unknown.
@@ -118,21 +119,23 @@ def judge_layer(totals: SiteTotals, magnitude: float) -> LayerVerdict:
     if not totals.has("extremes"):
         threshold = SUN_MAGNITUDE if math.isnan(median) else max(SUN_MAGNITUDE, SUN_RATIO * median)
         return LayerVerdict(None, False, median, math.nan, threshold, None)
+    is_open = _is_open(totals)
     if math.isnan(median):
-        small = not magnitude > SUN_MAGNITUDE
+        small = magnitude <= SUN_MAGNITUDE and not is_open
         return LayerVerdict(
             False if small else None, small, math.nan, math.nan, SUN_MAGNITUDE, Bracket(0, 0) if small else None
         )
     least, most = _median_bounds(totals.dtype, median)
     strictest, mildest = max(SUN_MAGNITUDE, SUN_RATIO * most), max(SUN_MAGNITUDE, SUN_RATIO * least)
     threshold = max(SUN_MAGNITUDE, SUN_RATIO * median)
+    passes = None if is_open and not magnitude > threshold else magnitude > threshold
     return LayerVerdict(
-        passes=magnitude > threshold,
-        certain=(magnitude > strictest) == (magnitude > mildest),
+        passes=passes,
+        certain=(magnitude > strictest) == (magnitude > mildest) and passes is not None,
         median=median,
         ratio=_ratio_to(median, magnitude),
         threshold=threshold,
-        tokens=_tokens_above(totals, strictest, mildest) if totals.has("token_maxima") else None,
+        tokens=_tokens_above(totals, strictest, mildest) if passes is not None and totals.has("token_maxima") else None,
     )
 
 
@@ -150,8 +153,8 @@ def judge_token(totals: SiteTotals, magnitude: float) -> TokenVerdict:
     peak_median = float(totals.peak_median)
     # A session without the histogram tells by the largest element's token whether medians were taken.
     taken = totals.has_histogram or not (totals.has("histogram") or math.isnan(peak_median))
-    small = not magnitude > SUN_MAGNITUDE and totals.has("extremes")
-    unknown = not totals.has("sun_tokens") or not (taken or small)
+    small = magnitude <= SUN_MAGNITUDE and totals.has("extremes")
+    unknown = not totals.has("sun_tokens") or not (taken or small) or (not tokens and _is_open(totals))
     ratio, largest, median, sample, position = totals.sun_ratio.tolist()
     judged = ratio >= 0
     return TokenVerdict(
@@ -165,6 +168,11 @@ def judge_token(totals: SiteTotals, magnitude: float) -> TokenVerdict:
         largest_ratio_sample=int(sample) if judged else -1,
         largest_ratio_position=int(position) if judged else -1,
     )
+
+
+def _is_open(totals: SiteTotals) -> bool:
+    """Whether finite elements alone cannot deny a verdict, because there is NaN or infinity beside them."""
+    return bool(totals.nonfinite.any())
 
 
 def _median_bounds(dtype: str, median: float) -> tuple[float, float]:

@@ -1,10 +1,10 @@
 """A model as a recipe leaves it: smoothed, weights and inputs rounded, for the length of a `with` block.
 
-- `Deployment`       the modules of a recipe, its calibration, and the block itself
-- `smoothing_sets`   which linears are balanced together with which module
+- `Deployment`  the modules of a recipe, its calibration, and the block itself
+- `rounded`     numbers after rounding and back
 
-Nothing of the model is changed for good: a linear gets its rounded weight when it is called, and its own back. What
-is smoothed stays in its own unit: x / s is rounded and multiplied by s again, (s W) is rounded and divided again.
+Nothing of the model is changed for good: a linear gets its changed weight when it is called, and its own back. What is
+smoothed is smoothed as llm-compressor does it (`engine.effect.smoothed`), so that a mapping that does harm shows it.
 Integers are those of compressed-tensors, whose scale is max|x| / 127.5, but for its level -128: there the last bit of a
 quotient decides whether the largest negative number becomes -128 or -127, here it is always -127. NVFP4's scale of the
 tensor is each linear's own here; there q, k and v share one, and so do gate and up.
@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,36 +24,21 @@ from engine.effect.calibration import places_of
 from engine.effect.errors import EffectError
 from engine.effect.recipe import Grid, Group, Recipe, matches
 from engine.effect.rounding import group_peaks, round_floats, token_peaks
-from engine.private import use_weight
+from engine.effect.smoothed import Peaks, Smoother
+from engine.effect.untested import untested
+from engine.private import own_parameter, use_parameter
 from engine.sites.placement import is_offloaded
 from engine.statistics.pass_sums import find_scheme
 from engine.statistics.quantisers import Calibration, quantise
 
-_LEAST_SCALE: Final = 1e-5  # llm-compressor's MINIMUM_SMOOTHING_SCALE
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Peaks:
-    """The largest and smallest value of each channel over the calibration tokens, float32 [D]."""
-
-    high: torch.Tensor
-    low: torch.Tensor
-
-    @property
-    def magnitude(self) -> torch.Tensor:
-        return torch.maximum(self.high.abs(), self.low.abs())
-
-
-@dataclass(slots=True)
-class _Scales:
-    """What smoothing does to one linear: its inputs and outputs are divided by these, float32; None for nothing."""
-
-    inputs: torch.Tensor | None = None
-    outputs: torch.Tensor | None = None
+_PARTS = ("weight", "bias")
 
 
 class Deployment:
     """One recipe on one model.
+
+    Calibration goes in rounds: as long as `needs_samples`, run samples within `attached`, then call `prepare`. Static
+    scales are taken of the smoothed model, in a round of their own.
 
     Args:
         model: the model.
@@ -70,131 +54,117 @@ class Deployment:
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, exclude: Sequence[str], prefix: str) -> None:
-        modules = {
-            name: module for name, module in model.named_modules() if not prefix or name.startswith(f"{prefix}.")
-        }
+        every = dict(model.named_modules())
+        modules = {name: module for name, module in every.items() if not prefix or name.startswith(f"{prefix}.")}
         self._modules = modules
         self._recipe = recipe
         self._targets = _targets(modules, recipe, (*recipe.ignore, *exclude))
-        self._sets = [
-            (smooth, balance, recipe.strength)
-            for pattern, smooth_pattern in recipe.mappings
-            for smooth, balance in smoothing_sets(modules, pattern, smooth_pattern)
-        ]
-        self._peaks: dict[str, _Peaks] = {}
-        self._scales: dict[str, _Scales] = {}
+        self._untested = untested(every, modules, recipe, exclude)
         self.count = len(self._targets)
         if not self.count:
-            raise EffectError(f"{recipe.name} leaves nothing of this model to be quantised")
-        for name in (*self._targets, *(name for _, balance, _ in self._sets for name in balance)):
+            why = "".join(f"; {one}" for one in self._untested)
+            raise EffectError(f"{recipe.name} leaves nothing of this model to be quantised{why}")
+        for name in self._targets:
             if not isinstance(modules[name], nn.Linear) or is_offloaded(modules[name]):
                 raise EffectError(f"{recipe.name}: {name} is no plain linear module in memory; choose another model")
+        self._smoother = Smoother(modules, recipe)
+        self._smooths = bool(self._smoother)
+        self._static = [n for n, g in self._targets.items() if g.inputs is not None and not g.inputs.dynamic]
+        self._peaks: dict[str, Peaks] = {}
 
     @property
-    def is_calibrated(self) -> bool:
-        """Whether it needs other samples: for smoothing or static scales."""
-        return bool(self._sets) or any(g.inputs is not None and not g.inputs.dynamic for g in self._targets.values())
+    def needs_samples(self) -> bool:
+        """Whether it still needs calibration samples, for smoothing or for static scales."""
+        return self._smooths or (bool(self._static) and not self._peaks)
+
+    @property
+    def rounds(self) -> str:
+        """What is rounded: `weights`, `inputs`, or `weights and inputs`."""
+        groups = self._targets.values()
+        parts = (
+            ("weights", any(one.weights is not None for one in groups)),
+            ("inputs", any(one.inputs is not None for one in groups)),
+        )
+        return " and ".join(name for name, is_so in parts if is_so)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of it, one line each: what the recipe says and nothing was done about."""
+        return (*self._recipe.notes, *self._smoother.notes, *self._untested)
 
     @contextmanager
     def attached(self, batch: Batch) -> Iterator[None]:
         """Within this block a batch of calibration samples is taken in; padding is not."""
         valid = torch.from_numpy(places_of(batch).reshape(-1))
         with ExitStack() as stack:
-            for name in {*self._targets, *(names[0] for _, names, _ in self._sets)}:
-                hook = self._modules[name].register_forward_pre_hook(self._taking(name, valid))
-                stack.callback(hook.remove)
+            if self._smooths:
+                stack.enter_context(self._smoother.watched(valid))
+            else:
+                stack.enter_context(self._changed(self._smoother.linears, {}))
+                for name in self._static:
+                    hook = self._modules[name].register_forward_pre_hook(self._taking(name, valid))
+                    stack.callback(hook.remove)
             yield
 
     def prepare(self) -> None:
-        """Choose the smoothing, as llm-compressor does, mapping by mapping.
-
-        s = range(x)^a / (2 max|w|)^(1 - a), range being max - min; the range alone where all weights are 0.
+        """Use what was taken in.
 
         Raises:
-            EffectError: a module saw none of the calibration samples.
+            EffectError: a module that needs a static scale saw none of the calibration samples, or the channels of a
+                smoothed module are not those that are read.
         """
-        self._scales.clear()
-        for smooth, balance, strength in self._sets:
-            peaks = self._known(balance[0])
-            spread = peaks.high - peaks.low
-            columns = torch.stack([self._smoothed(name).abs().amax(0) for name in balance]).amax(0) * 2
-            scale = torch.where(columns > 0, spread**strength / columns ** (1 - strength), spread)
-            scale = scale.clamp_min(_LEAST_SCALE)
-            for name in balance:
-                known = self._scales.setdefault(name, _Scales())
-                known.inputs = scale if known.inputs is None else known.inputs * scale
-            if isinstance(self._modules[smooth], nn.Linear):
-                self._scales.setdefault(smooth, _Scales()).outputs = scale
+        if self._smooths:
+            self._smooths = False
+            self._smoother.prepare()
+            return
+        for name in self._static:
+            if name not in self._peaks:
+                raise EffectError(f"{self._recipe.name}: {name} saw none of the calibration samples")
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Within this block the model is as the recipe leaves it."""
+        with self._changed(self._targets.keys() | self._smoother.linears, self._targets):
+            yield
+
+    @contextmanager
+    def _changed(self, names: set[str], groups: Mapping[str, Group]) -> Iterator[None]:
+        """Within this block these linears are smoothed, and rounded as their groups say."""
         with ExitStack() as stack:
-            for name, group in self._targets.items():
+            stack.enter_context(self._smoother.applied())
+            for name in names:
                 module = self._modules[name]
-                own = module.weight
-                before, after = self._changing(name, group), _restoring(own)
+                before, after = self._changing(name, groups.get(name)), _restoring(module)
                 stack.callback(module.register_forward_pre_hook(before).remove)
                 stack.callback(module.register_forward_hook(after, always_call=True).remove)
             yield
 
     def _taking(self, name: str, valid: torch.Tensor) -> Any:
         def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
-            rows = args[0].reshape(-1, args[0].shape[-1]).float()
-            if len(rows) == len(valid):
-                rows = rows[valid.to(rows.device)]
-            if not len(rows):
-                return
-            found = _Peaks(rows.amax(0), rows.amin(0))
-            known = self._peaks.get(name)
-            if known is not None:
-                found = _Peaks(torch.maximum(found.high, known.high), torch.minimum(found.low, known.low))
-            self._peaks[name] = found
+            found = Peaks.of(args[0], valid, self._peaks.get(name))
+            if found is not None:
+                self._peaks[name] = found
 
         return hook
 
-    def _changing(self, name: str, group: Group) -> Any:
-        scales = self._scales.get(name, _Scales())
+    def _changing(self, name: str, group: Group | None) -> Any:
+        grids = (None, None) if group is None else (group.weights, group.inputs)
         peak = None
-        if group.inputs is not None and not group.inputs.dynamic:
-            peak = self._known(name).magnitude
-            peak = peak if scales.inputs is None else peak / scales.inputs
+        if grids[1] is not None and not grids[1].dynamic:
+            peak = self._peaks[name].magnitude
 
         def hook(module: nn.Module, args: tuple[Any, ...]) -> Any:
-            use_weight(module, self._weight(name, group))
-            if group.inputs is None:
+            weight = self._smoother.weight(name)
+            if grids[0] is not None:
+                weight = rounded(weight.detach().float(), grids[0], None).to(weight.dtype)
+            use_parameter(module, "weight", weight)
+            if own_parameter(module, "bias") is not None:
+                use_parameter(module, "bias", self._smoother.bias(name))
+            if grids[1] is None:
                 return None
-            x = args[0]
-            smooth = scales.inputs
-            wide = x.float() if smooth is None else x.float() / smooth
-            changed = rounded(wide, group.inputs, peak)
-            return ((changed if smooth is None else changed * smooth).to(x.dtype), *args[1:])
+            return (rounded(args[0].float(), grids[1], peak).to(args[0].dtype), *args[1:])
 
         return hook
-
-    def _weight(self, name: str, group: Group) -> Any:
-        """The linear's weight after smoothing, rounding and the way back, in its own dtype."""
-        weight, scales = self._modules[name].weight, self._scales.get(name, _Scales())
-        if group.weights is None:
-            return weight
-        changed = rounded(self._smoothed(name), group.weights, None)
-        if scales.inputs is not None:
-            changed = changed / scales.inputs
-        if scales.outputs is not None:
-            changed = changed * scales.outputs[:, None]
-        return changed.to(weight.dtype)
-
-    def _smoothed(self, name: str) -> torch.Tensor:
-        """float32 [outputs, inputs]."""
-        scales, weight = self._scales.get(name, _Scales()), self._modules[name].weight.detach().float()
-        weight = weight if scales.inputs is None else weight * scales.inputs
-        return weight if scales.outputs is None else weight / scales.outputs[:, None]
-
-    def _known(self, name: str) -> _Peaks:
-        found = self._peaks.get(name)
-        if found is None:
-            raise EffectError(f"{self._recipe.name}: {name} saw none of the calibration samples")
-        return found
 
 
 def rounded(x: torch.Tensor, grid: Grid, peak: torch.Tensor | None) -> torch.Tensor:
@@ -224,41 +194,6 @@ def rounded(x: torch.Tensor, grid: Grid, peak: torch.Tensor | None) -> torch.Ten
     return (x / scale.where(scale > 0, torch.inf)).round().clamp(1 - levels, levels - 1) * scale
 
 
-def smoothing_sets(
-    modules: Mapping[str, nn.Module], balance: Sequence[str], smooth: str
-) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """(module to smooth, linears to balance with it) for every place where the patterns meet.
-
-    As compressed-tensors' `match_modules_set`: in the model's order, a set is full once every pattern has a module,
-    and ends where the next module has another parent in common with it.
-    """
-    wanted = (*balance, smooth)
-    found: dict[str, list[str]] = {}
-    parent: list[str] | None = None
-    for name, module in modules.items():
-        classes = [one.__name__ for one in type(module).__mro__]
-        for pattern in wanted:
-            if not matches(pattern, name, classes):
-                continue
-            common = name.split(".") if parent is None else _common(name.split("."), parent)
-            if len(found) == len(set(wanted)) and common != parent:
-                yield found[smooth][0], tuple(one for p in balance for one in found[p])
-                found, common = {}, name.split(".")
-            found.setdefault(pattern, []).append(name)
-            parent = common
-    if len(found) == len(set(wanted)):
-        yield found[smooth][0], tuple(one for p in balance for one in found[p])
-
-
-def _common(a: Sequence[str], b: Sequence[str]) -> list[str]:
-    same = []
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            break
-        same.append(x)
-    return same
-
-
 def _targets(modules: Mapping[str, nn.Module], recipe: Recipe, ignore: Sequence[str]) -> dict[str, Group]:
     """Every module that is rounded, and how."""
     found: dict[str, Group] = {}
@@ -272,8 +207,12 @@ def _targets(modules: Mapping[str, nn.Module], recipe: Recipe, ignore: Sequence[
     return found
 
 
-def _restoring(own: Any) -> Any:
+def _restoring(module: nn.Module) -> Any:
+    own = {part: own_parameter(module, part) for part in _PARTS}
+
     def hook(module: nn.Module, _args: Any, _output: Any) -> None:
-        use_weight(module, own)
+        for part, value in own.items():
+            if value is not None:
+                use_parameter(module, part, value)
 
     return hook

@@ -125,7 +125,7 @@ class Ablate:
 
 @dataclass(frozen=True, slots=True)
 class Deploy:
-    """Smooth, quantise and leave alone what a recipe says: weights and inputs, in the whole text model.
+    """Smooth, quantise and leave alone what a recipe says, in the whole text model.
 
     Attributes:
         recipe: what it says.

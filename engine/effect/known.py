@@ -2,6 +2,7 @@
 
 - `check_request`  refuse sites, components and layers that the model cannot have
 - `check_scope`    the same for a scope alone
+- `check_finite`   refuse a model that cannot predict anything; say what will be left out
 - `nearest`        the name that was meant, as the end of a sentence
 
 A session's plan names the sites it measured; the model may have others, so only what is certain is refused.
@@ -12,12 +13,18 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Ablate, Scope, format_layers
 from engine.effect.request import Request
+from engine.session.reader import SessionReader
 from engine.sites.site import COMPONENTS, HookPlan
 
+NOTHING_TO_COMPARE: Final = (
+    "every prediction of the unchanged model is NaN or infinite, so there is nothing to compare with; maxact-tui show"
+    " says where that begins, another --dtype or whole weights may mend it"
+)
 _OUTSIDE = ("embedding", "final_norm", "lm_head_input")
 
 
@@ -31,6 +38,20 @@ def check_request(request: Request, plan: HookPlan) -> None:
     for one in request.interventions:
         if isinstance(one, Ablate) and one.layer is not None:
             _check_layers((one.layer,), plan)
+
+
+def check_finite(reader: SessionReader) -> None:
+    """Refuse a model whose last measured tensor has no finite element: nothing that it predicts is a number.
+
+    Raises:
+        EffectError: as far as the session tells, so that no engine need be started.
+    """
+    plan = reader.meta().plan
+    last = [n for n, site in enumerate(plan.sites) if site.component in ("final_norm", "lm_head_input")] if plan else []
+    for number in last:
+        totals = reader.totals(number)
+        if totals is not None and totals.has("nonfinite") and totals.nonfinite.any() and not totals.finite:
+            raise EffectError(NOTHING_TO_COMPARE)
 
 
 def check_scope(scope: Scope, plan: HookPlan) -> None:

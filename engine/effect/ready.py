@@ -58,6 +58,11 @@ class Ready:
     problem: str = ""
 
     @property
+    def rounds(self) -> str:
+        """What a recipe rounds, in words; empty for others."""
+        return self.change.rounds if isinstance(self.change, Deployment) else ""
+
+    @property
     def count(self) -> int:
         """How many sites are changed; of a recipe, how many linears."""
         return self.change.count if isinstance(self.change, Deployment) else len(self.sites)
@@ -104,10 +109,9 @@ def make_ready(
                 numbers = stored_numbers(context.reader, targets.sites)
             if numbers is None:
                 passes = [Calibration(context.prepared, context.job, plan, targets.sites)]
-    static: list[Pass] = [*passes, *(one for one in deployments if one.is_calibrated)]
+    static: list[Pass] = [*passes, *(one for one in deployments if one.needs_samples)]
     ready, means = yield from _with_ablations(context, request, ready, calibration, passage, static)
-    for one in deployments:
-        one.prepare()
+    ready = yield from _calibrated(context, ready, calibration, passage)
     if passes:
         numbers = passes[0].numbers()
     if numbers is not None and any(isinstance(one, Quantise) and one.smooths for one in request.interventions):
@@ -124,9 +128,31 @@ def _deployed(context: WorkContext, one: Ready, request: Request, calibration: S
         change = Deployment(context.prepared.loaded.model, recipe, request.scope.exclude, plan.text_model)
     except EffectError as error:
         return replace(one, problem=str(error))
-    if change.is_calibrated and not calibration:
+    if change.needs_samples and not calibration:
         return replace(one, problem=NO_CALIBRATION)
-    return replace(one, change=change, problem="; ".join(recipe.notes))
+    return replace(one, change=change)
+
+
+def _calibrated(
+    context: WorkContext, ready: list[Ready], calibration: Sequence[int], passage: Passage
+) -> Generator[Progress, None, list[Ready]]:
+    """Recipes with what the samples told, those that smooth after another round of their own; others as they are."""
+    found = []
+    for one in ready:
+        change = one.change
+        if isinstance(change, Deployment):
+            try:
+                change.prepare()
+                if change.needs_samples:
+                    yield from _run(context, [change], calibration, passage)
+                    change.prepare()
+            except EffectError as error:
+                found.append(replace(one, change=None, problem=str(error)))
+                continue
+            found.append(replace(one, problem="; ".join(change.notes)))
+        else:
+            found.append(one)
+    return found
 
 
 def _own_calibration(context: WorkContext) -> int:

@@ -101,6 +101,8 @@ class Outcome:
         massive: of an ablation.
         worst: (KL, sample, position) of the predicted tokens that moved most.
         problem: why there are no numbers, or what a reader must know of them; else empty.
+        rounds: of a recipe, what it rounds: `weights`, `inputs`, or `weights and inputs`; empty for others, and in
+            results of earlier versions.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Outcome:
     massive: Massive | None = None
     worst: tuple[tuple[float, int, int], ...] = ()
     problem: str = ""
+    rounds: str = ""
 
     @property
     def is_recipe(self) -> bool:

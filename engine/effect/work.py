@@ -21,18 +21,16 @@ from engine.effect.changes import Ablation
 from engine.effect.divergence import Predictions, compare, perplexity_of, summarise_predictions
 from engine.effect.errors import EffectError
 from engine.effect.head import LanguageHead
+from engine.effect.known import NOTHING_TO_COMPARE
 from engine.effect.ready import Ready, changed, make_ready
 from engine.effect.request import Request, read_request
 from engine.effect.results import KIND, Effect, Outcome
 from engine.effect.samples import Holdout, Targets, hold_out, targets_of
+from engine.memory import is_out_of_memory
 from engine.session.splits import META, SplitRecord
 from engine.work.work import Progress, WorkContext, WorkError
 
 WORST = 10
-_NOTHING_TO_COMPARE = (
-    "every prediction of the unchanged model is NaN or infinite, so there is nothing to compare with; maxact-tui show"
-    " says where that begins, another --dtype or whole weights may mend it"
-)
 
 
 def effect(context: WorkContext, arguments: Mapping[str, Any]) -> Generator[Progress, None, int]:
@@ -55,6 +53,7 @@ def effect(context: WorkContext, arguments: Mapping[str, Any]) -> Generator[Prog
         passage = Passage(context.prepared, context.job.seed)
         head = LanguageHead(context.prepared.loaded.model, context.prepared.text_model, context.prepared.device)
         passage.expect(holdout.measured, len(request.interventions) + 2)
+        yield from _require_predictions(context, head, holdout.measured)
         ready = yield from make_ready(context, request, holdout.calibration, passage)
         measuring = _Measuring(context, head, ready)
         yield from passage.run(holdout.measured, measuring.run_batch)
@@ -110,7 +109,7 @@ class _Measuring:
         first = joined[self._usable[0]]
         lost = int((~np.isfinite(first.nll_reference)).sum())
         if lost == len(samples):
-            raise EffectError(_NOTHING_TO_COMPARE)
+            raise EffectError(NOTHING_TO_COMPARE)
         said = f"{lost:,} of {counted(len(samples), 'prediction')} of the unchanged model are NaN or infinite: left out"
         lengths = self._context.prepared.tokenized.lengths
         found = Effect(
@@ -164,7 +163,7 @@ class _Measuring:
 
     def _outcome(self, number: int, one: Ready, found: Predictions | None, samples: Any, positions: Any) -> Outcome:
         if found is None:
-            return Outcome(one.intervention.name, one.count, None, problem=one.problem)
+            return Outcome(one.intervention.name, one.count, None, problem=one.problem, rounds=one.rounds)
         categories = dict(enumerate(self._context.prepared.tokenized.categories))
         numbers, by_category = summarise_predictions(found, samples, categories)
         massive, problem = one.massive, one.problem
@@ -175,7 +174,39 @@ class _Measuring:
                 problem = "the held-out samples have no massive activation there, so nothing was changed"
         order = np.argsort(-np.nan_to_num(found.kl, nan=-1.0), kind="stable")[:WORST]
         worst = tuple((float(found.kl[i]), int(samples[i]), int(positions[i])) for i in order)
-        return Outcome(one.intervention.name, one.count, numbers, by_category, massive, worst, problem)
+        return Outcome(one.intervention.name, one.count, numbers, by_category, massive, worst, problem, one.rounds)
+
+
+def _require_predictions(context: WorkContext, head: LanguageHead, numbers: Sequence[int]) -> Iterator[Progress]:
+    """Look for one prediction of the unchanged model that is finite, sample by sample: mostly the first has one.
+
+    Raises:
+        EffectError: there is none, which is to be said before anything long is done.
+    """
+    for number in numbers:
+        yield Progress(0, 0, "looking at the unchanged model")
+        try:
+            if _predicts(context, head, number):
+                return
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return  # what does not fit is told where batches are halved
+    raise EffectError(NOTHING_TO_COMPARE)
+
+
+def _predicts(context: WorkContext, head: LanguageHead, number: int) -> bool:
+    """Whether a prediction of one sample is finite."""
+    batch = collate(context.prepared.tokenized, (number,))
+    where = targets_of(batch)
+    hidden = head.hidden(torch.from_numpy(batch.input_ids).to(context.prepared.device), None)[0]
+    rows = hidden[torch.from_numpy(where.rows).to(hidden.device)]
+    for part in head.chunks(len(rows)):
+        expected = torch.log_softmax(head.logits(rows[part]).float(), dim=-1)
+        wanted = torch.from_numpy(where.tokens[part, None]).to(expected.device)
+        if bool(expected.gather(-1, wanted).isfinite().any()):
+            return True
+    return False
 
 
 def _hold_out(context: WorkContext, request: Request) -> Holdout:

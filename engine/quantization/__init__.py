@@ -7,6 +7,7 @@
 - `thresholds`    max_abs, quantile, MSE-optimal, and the reference's 2,048-bin quantile
 - `schemes`       a quantiser with a threshold policy, by name; `evaluate`
 - `board`         sites x schemes, the summary per scheme, headroom to fp16 and e4m3
+- `groups`        GEMM inputs apart from the other sites
 - `populations`   thresholds from calibration samples, errors over evaluation samples; the board of a session
 - `errors`        `QuantizationError`
 

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -59,7 +59,7 @@ class Board:
 
 @dataclass(frozen=True, slots=True)
 class SchemeSummary:
-    """One scheme over all sites of a board. Means are weighted by the sites' numbers of elements.
+    """One scheme over sites of a board. Means are weighted by the sites' numbers of elements.
 
     Attributes:
         scheme: the column.
@@ -67,7 +67,7 @@ class SchemeSummary:
         rel_rmse, rel_mae, clip_rate: means.
         sqnr_db: mean over the sites where it is finite; infinite if it is so at all of them, NaN without sites.
         infinite_sites: how many have an infinite SQNR and are in neither side of that mean.
-        worst_site: row of the lowest SQNR, None without sites.
+        worst_site: row of the lowest SQNR, None without sites; which one is hurt most, `ranking.rank` tells.
         worst_sqnr_db: that SQNR; NaN without sites.
         is_exact: whether all sites are.
     """
@@ -171,9 +171,9 @@ def pass_error(sums: PassSums | None, scheme: PassScheme) -> QuantError | None:
     return None if row is None or not row[-2:].any() else QuantError.of_sums(row)
 
 
-def summarise_schemes(board: Board) -> tuple[SchemeSummary, ...]:
-    """One line per scheme."""
-    return tuple(_summary(board, column) for column in range(len(board.schemes)))
+def summarise_schemes(board: Board, sites: Collection[int] | None = None) -> tuple[SchemeSummary, ...]:
+    """One line per scheme, over these sites; over all if None."""
+    return tuple(_summary(board, column, sites) for column in range(len(board.schemes)))
 
 
 def best_within(board: Board, row: int, bits: int) -> tuple[Column, QuantError] | None:
@@ -214,8 +214,9 @@ def _headroom(largest: float, limit: float) -> float:
     return math.log2(limit / largest)
 
 
-def _summary(board: Board, column: int) -> SchemeSummary:
-    errors = ((number, row[column]) for number, row in enumerate(board.rows) if row is not None)
+def _summary(board: Board, column: int, sites: Collection[int] | None) -> SchemeSummary:
+    rows = ((number, row) for number, row in enumerate(board.rows) if sites is None or number in sites)
+    errors = ((number, row[column]) for number, row in rows if row is not None)
     found = [(number, error) for number, error in errors if error is not None and error.count]
     finite = [(number, error) for number, error in found if math.isfinite(error.sqnr_db)]
     worst = min(finite, key=lambda pair: pair[1].sqnr_db, default=None)

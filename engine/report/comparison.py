@@ -5,7 +5,7 @@
 - `comparison_markdown`, `comparison_html`
 - `comparison_documents`  any of them as a file
 - `comparison_tables`, `site_table`, `every_site_table`  what is in them
-- `findings`, `quantisers`, `sites_note`, `ratio_text`, `limit_text`, `note`  their words
+- `findings`, `quantisers`, `sites_note`, `magnitude_texts`, `ratio_text`, `limit_text`, `note`  their words
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from html import escape
 from typing import Any, Final
 
 from engine.analysis.compare import Comparison, Limit, SiteRow, compare
+from engine.analysis.maximum import Maximum
 from engine.analysis.model import ModelSummary
+from engine.quantization.groups import GROUPS, SHORT, Group, group_of
 from engine.quantization.schemes import title_of
 from engine.report.alarm import alarm_line
 from engine.report.errors import ReportError
@@ -151,7 +153,7 @@ def _sites(title: str, found: Comparison, rows: Sequence[SiteRow]) -> Table:
     cells = tuple(
         (
             row.name,
-            *(exact(m) for m in row.magnitudes),
+            *magnitude_texts(row),
             *(ratio_text(r, noise) for r, noise in list(zip(row.ratios, row.is_noise, strict=True))[1:]),
         )
         for row in rows
@@ -160,16 +162,31 @@ def _sites(title: str, found: Comparison, rows: Sequence[SiteRow]) -> Table:
     return Table(title, ("Site", *found.names, *ratio_names), cells)
 
 
+def magnitude_texts(row: SiteRow) -> tuple[str, ...]:
+    """Max |x| of a site in each session, and whether it holds NaN or infinity beside that or nothing else."""
+    held = row.nonfinite or (None,) * len(row.magnitudes)
+    return tuple(
+        exact(m) if not bad else "Inf/NaN alone" if math.isnan(m) else f"{exact(m)} + Inf/NaN"
+        for m, bad in zip(row.magnitudes, held, strict=True)
+    )
+
+
 def sites_note(found: Comparison) -> str:
     """How close the sites are that `site_table` does not list; empty where no site can be compared."""
     differing = sum(row.differs for row in found.sites)
     close = [row for row in found.sites if not row.differs and not math.isnan(row.gap)]
-    further, unknown = differing - LISTED_SITES, len(found.sites) - differing - len(close)
+    others = [row for row in found.sites if not row.differs and math.isnan(row.gap)]
+    lost = sum(any(row.nonfinite) for row in others)
+    further, unknown = differing - LISTED_SITES, len(others) - lost
     said = []
+    if breaking := sum(row.breaks for row in found.sites):
+        said.append(f"NaN or infinity is what differs at {counted(breaking, 'site')}.")
     if further > 0:
         said.append(f"{counted(further, 'further site')} {'differs' if further == 1 else 'differ'} less.")
     if close:
         said.append(_closeness(close, any_differs=differing > 0))
+    if lost:
+        said.append(f"{counted(lost, 'site')} cannot be compared: nothing finite in one of the sessions.")
     if unknown:
         said.append(f"{counted(unknown, 'site')} {'is' if unknown == 1 else 'are'} not in {found.names[0]}.")
     return " ".join(said)
@@ -200,20 +217,39 @@ def findings(found: Comparison, sources: Sequence[Source]) -> tuple[tuple[str, .
     summaries = [source.summary for source in sources]
     with_m = [s.maximum if s.maximum and s.maximum.is_m else None for s in summaries]
     rows = [
-        ("M", *(exact(m) for m in found.magnitudes)),
+        ("M", *(_m_text(m, s) for m, s in zip(found.magnitudes, summaries, strict=True))),
         (over_first(found), *(ratio_text(r, n) for r, n in zip(found.ratios, found.is_noise, strict=True))),
         ("at", *(one.label if one else "–" for one in with_m)),
         ("massive by layer median", *(words[s.passes_layer_median] for s in summaries)),
         ("massive by token median", *(words[s.passes_token_median] for s in summaries)),
         ("emergence", *(verdict(s.emergence) for s in summaries)),
         ("largest step", *(largest_step(s.emergence) for s in summaries)),
-        ("channels of threads", *(", ".join(map(str, channels[:6])) or "none" for channels in found.channels)),
+        (
+            "channels of threads",
+            *(
+                ", ".join(map(str, channels[:6])) or ("none" if s.threads_are_known else "not known")
+                for channels, s in zip(found.channels, summaries, strict=True)
+            ),
+        ),
         *_nonfinite_rows(summaries),
-        ("bits below float16", *(short(one.fp16_headroom_bits) if one else "–" for one in with_m)),
+        ("bits below float16", *(_headroom(one) for one in with_m)),
         *_inputs(summaries),
         ("sites no other has", *(str(len(only)) for only in found.only_in)),
     ]
     return tuple(rows)
+
+
+def _m_text(magnitude: float, summary: ModelSummary) -> str:
+    """M, and whether it is of the finite elements alone."""
+    is_part = summary.alarm is not None and not math.isnan(magnitude)
+    return exact(magnitude) + (" (finite elements alone)" if is_part else "")
+
+
+def _headroom(found: Maximum | None) -> str:
+    """Bits below float16's largest number; NaN and infinity have none."""
+    if found is None:
+        return "–"
+    return "overflows: Inf/NaN" if found.excluded_sites else short(found.fp16_headroom_bits)
 
 
 def _nonfinite_rows(summaries: Sequence[ModelSummary]) -> list[tuple[str, ...]]:
@@ -240,9 +276,20 @@ def over_first(found: Comparison) -> str:
 def quantisers(sources: Sequence[Source]) -> tuple[tuple[str, ...], ...]:
     """Mean SQNR by scheme over the sites that all sessions with this scheme have measured, and how many these are.
 
-    A site that is without error in some sessions only is left out, so that all means are over the same sites.
+    Group by group, the GEMM inputs first; where there are several, the scheme's name says which. A site that is
+    without error in some sessions only is left out, so that all means are over the same sites.
     """
-    columns = [_sqnr_by_site(source) for source in sources]
+    rows: dict[Group, list[tuple[str, ...]]] = {group: _quantisers(sources, group) for group in GROUPS}
+    known = [group for group, found in rows.items() if found]
+    return tuple(
+        (f"{name}, {SHORT[group]}" if len(known) > 1 else name, *cells)
+        for group in known
+        for name, *cells in rows[group]
+    )
+
+
+def _quantisers(sources: Sequence[Source], group: Group) -> list[tuple[str, ...]]:
+    columns = [_sqnr_by_site(source, group) for source in sources]
     rows = []
     for name in dict.fromkeys(name for column in columns for name in column):
         owners = [column[name] for column in columns if name in column]
@@ -251,13 +298,15 @@ def quantisers(sources: Sequence[Source]) -> tuple[tuple[str, ...], ...]:
         alike = finite or {site for site in common if all(math.isinf(errors[site][0]) for errors in owners)}
         cells = [decibels(_mean_sqnr(column[name], alike)) if name in column and alike else "–" for column in columns]
         rows.append((title_of(name), *cells, str(len(alike))))
-    return tuple(rows)
+    return rows
 
 
-def _sqnr_by_site(source: Source) -> dict[str, dict[str, tuple[float, int]]]:
+def _sqnr_by_site(source: Source, group: Group) -> dict[str, dict[str, tuple[float, int]]]:
     """By scheme and site: SQNR in dB, elements."""
     found: dict[str, dict[str, tuple[float, int]]] = {}
     for one in site_errors(source.board, source.summary.plan):
+        if group_of(one.site) != group:
+            continue
         found.setdefault(one.scheme.name, {})[one.site.name] = (one.error.sqnr_db, one.error.count)
     return found
 

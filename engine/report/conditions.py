@@ -5,9 +5,11 @@
 - `parse_conditions`  a text -> conditions
 - `failures`          those that hold for a session, each in one line
 
-A condition is a word, or a quantity, `<`, `<=`, `>` or `>=`, and a number; several are separated by commas. It holds if
-it holds at any site. NaN and infinity are beyond every limit: a site that holds them fulfils every comparison, and so
-does M. What cannot be checked, because it was not measured, counts as failed: a gate that cannot close is no gate.
+A condition is a word, or a quantity, `<`, `<=`, `>` or `>=`, and a number; several are separated by commas. Damage is
+a share, or in per cent: `damage>0.05` and `damage>5%` are the same; a share above 1 is taken for a slip. A condition
+holds if it holds at any site. NaN and infinity are beyond every limit: a site that holds them fulfils every comparison,
+and so does M. What cannot be checked, because it was not measured, counts as failed: a gate that cannot close is no
+gate.
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ from typing import Final
 from engine.analysis.maximum import FP16_LIMIT
 from engine.analysis.model import ModelSummary, analyse
 from engine.quantization.populations import read_board
+from engine.quantization.ranking import damage_of
 from engine.report.alarm import alarm_event
 from engine.report.errors import ReportError
 from engine.report.quantization import site_errors
-from engine.report.wording import counted, cut_middle, exact, printable
+from engine.report.wording import counted, cut_middle, exact, printable, share
 from engine.session.reader import SessionReader
 
 WORDS: Final[Mapping[str, str]] = {
@@ -39,6 +42,7 @@ QUANTITIES: Final[Mapping[str, str]] = {
     "crest": "its crest",
     "kurtosis": "its kurtosis",
     "sqnr": "its INT8 SQNR in dB",
+    "damage": "what INT8 at it does to the residual stream behind its block, a share",
 }
 _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<=": operator.le,
@@ -46,9 +50,9 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-_FORM: Final = re.compile(r"([a-z0-9]+)\s*(<=|>=|<|>)\s*([-+]?[0-9][0-9_]*(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?)", re.I)
+_FORM: Final = re.compile(r"([a-z0-9]+)\s*(<=|>=|<|>)\s*([-+]?[0-9][0-9_]*(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?)(%?)", re.I)
 _SCHEME: Final = "int8"
-GRAMMAR: Final = f"{', '.join(WORDS)}, or {', '.join(QUANTITIES)} with < <= > >= and a number, such as sqnr<20"
+GRAMMAR: Final = f"{', '.join(WORDS)}, or {', '.join(QUANTITIES)} with < <= > >= and a number: sqnr<20, damage>5%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,13 @@ def _parse(part: str) -> Condition:
     if found is None or found[1].lower() not in QUANTITIES or not math.isfinite(float(found[3])):
         shown = cut_middle(printable(part), 40)
         raise ReportError(f"--fail-on does not know '{shown}'; it takes {GRAMMAR}", code=2)
-    return Condition(f"{found[1].lower()}{found[2]}{found[3]}", found[1].lower(), found[2], float(found[3]))
+    name, limit = found[1].lower(), float(found[3])
+    if name == "damage" and not found[4] and abs(limit) > 1:
+        raise ReportError(f"--fail-on {name}: damage is a share; write {name}{found[2]}{found[3]}%", code=2)
+    if name != "damage" and found[4]:
+        raise ReportError(f"--fail-on {name}: only damage is a share, in per cent; {name} is none", code=2)
+    text = f"{name}{found[2]}{found[3]}{found[4]}"
+    return Condition(text, name, found[2], limit / 100 if found[4] else limit)
 
 
 def failures(conditions: Sequence[Condition], reader: SessionReader, summary: ModelSummary | None = None) -> list[str]:
@@ -91,12 +101,12 @@ def failures(conditions: Sequence[Condition], reader: SessionReader, summary: Mo
     if not conditions:
         return []
     known = summary or analyse(reader)
-    errors = _sqnr(reader, known) if any(one.name == "sqnr" for one in conditions) else {}
-    said = ((one, _holds(one, known, errors)) for one in conditions)
+    measured = _by_site(reader, known) if any(one.name in ("sqnr", "damage") for one in conditions) else {}
+    said = ((one, _holds(one, known, measured)) for one in conditions)
     return [f"{one.text}: {text}" for one, text in said if text]
 
 
-def _holds(one: Condition, summary: ModelSummary, sqnr: Mapping[str, float]) -> str:
+def _holds(one: Condition, summary: ModelSummary, measured: Mapping[str, Mapping[str, float]]) -> str:
     """Why a condition holds or cannot be checked; empty if it does not hold."""
     alarm = alarm_event(summary.alarm, summary.plan) if summary.alarm and summary.plan else ""
     if one.name == "nonfinite":
@@ -106,33 +116,37 @@ def _holds(one: Condition, summary: ModelSummary, sqnr: Mapping[str, float]) -> 
         return words.get(summary.passes_layer_median, "")
     if alarm:
         return f"{alarm}, which is beyond every limit"
-    values = _values("max" if one.name == "overflow" else one.name, summary, sqnr)
+    values = _values("max" if one.name == "overflow" else one.name, summary, measured)
     if not values:
-        return "cannot be checked: it was not measured"
+        how = "; run again with --quant auto" if one.name == "damage" else ""
+        return f"cannot be checked: it was not measured{how}"
     comparison, limit = (">", FP16_LIMIT) if one.name == "overflow" else (one.comparison, one.limit)
     beyond = {name: value for name, value in values.items() if _COMPARISONS[comparison](value, limit)}
     if not beyond:
         return ""
     worst = (min if comparison.startswith("<") else max)(beyond, key=lambda name: beyond[name])
     value = exact(round(values[worst], 6)) + (" dB" if one.name == "sqnr" else "")
+    value = share(values[worst]) if one.name == "damage" else value
     if one.name == "m":
         return f"M is {value} at {worst}"
     return f"{len(beyond)} of {counted(len(values), 'site')}, the worst {worst} with {value}"
 
 
-def _values(name: str, summary: ModelSummary, sqnr: Mapping[str, float]) -> dict[str, float]:
+def _values(name: str, summary: ModelSummary, measured: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """A quantity by site; of M one value by its place."""
     if name == "m":
         return {summary.maximum.label: summary.maximum.magnitude} if summary.maximum else {}
-    if name == "sqnr":
-        return dict(sqnr)
+    if name in ("sqnr", "damage"):
+        return dict(measured.get(name, {}))
     field = {"max": "magnitude"}.get(name, name)
     sites = summary.plan.sites if summary.plan else ()
     found = {site.name: float(getattr(one, field)) for site, one in zip(sites, summary.sites, strict=True) if one}
     return {site: value for site, value in found.items() if not math.isnan(value)}
 
 
-def _sqnr(reader: SessionReader, summary: ModelSummary) -> dict[str, float]:
-    """SQNR of INT8 per tensor of every site, in dB; a site without any error has none that could be too low."""
-    found = site_errors(read_board(reader), summary.plan)
-    return {one.site.name: one.error.sqnr_db for one in found if one.scheme.name == _SCHEME}
+def _by_site(reader: SessionReader, summary: ModelSummary) -> dict[str, dict[str, float]]:
+    """`sqnr` and `damage` of INT8 per tensor by site; a site without any error has no SQNR that could be too low."""
+    board, sites = read_board(reader), summary.plan.sites if summary.plan else ()
+    sqnr = {one.site.name: one.error.sqnr_db for one in site_errors(board, summary.plan) if one.scheme.name == _SCHEME}
+    damage = {site.name: damage_of(board, number, _SCHEME) for number, site in enumerate(sites)}
+    return {"sqnr": sqnr, "damage": {name: value for name, value in damage.items() if not math.isnan(value)}}

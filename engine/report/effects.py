@@ -37,7 +37,9 @@ def effect_notes(effect: Effect) -> list[str]:
     weights = "weights unchanged but by recipes" if deployed else "weights unchanged"
     lines = [f"{held}; {weights}; KL in nats"]
     lines += [
-        f"{printable(one.name)}: {counted(one.sites, 'linear')} quantised, weights and inputs" for one in deployed
+        f"{printable(one.name)}: {counted(one.sites, 'linear')} quantised, {one.rounds or 'weights and inputs'}"
+        for one in deployed
+        if one.numbers is not None
     ]
     measured = (one for one in effect.outcomes if one.massive is None and not one.is_recipe and one.numbers)
     if quantised := next((one.sites for one in measured), 0):

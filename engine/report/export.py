@@ -12,12 +12,14 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from engine.analysis.model import analyse
+from engine.analysis.nonfinite import session_alarm
 from engine.report import losses, modelopt, recipe, scales
+from engine.report.alarm import alarm_line
 from engine.report.complete import complete_dict
 from engine.report.errors import ReportError
 from engine.report.html import html
@@ -80,9 +82,12 @@ def render(reader: SessionReader, name: str, scheme: str | None = None) -> list[
     missing = found.missing(reader.meta())
     if missing is not None and missing.sentence:
         raise ReportError(missing.sentence)
-    if scheme is not None and found.produce_for is not None:
-        return found.produce_for(reader, scheme)
-    return found.produce(reader)
+    made = found.produce_for(reader, scheme) if scheme and found.produce_for is not None else found.produce(reader)
+    alarm, plan = session_alarm(reader), reader.meta().plan
+    if alarm is None or plan is None:
+        return made
+    said = (f"the model is not finite: {alarm_line(alarm, plan)}; these numbers are of its finite elements alone",)
+    return [one if one.warnings else replace(one, warnings=said) for one in made]
 
 
 def check_scheme(found: Format, scheme: str | None) -> None:
@@ -168,11 +173,15 @@ def _amax(reader: SessionReader) -> list[Document]:
 
 def _llm_compressor(reader: SessionReader, scheme: str = recipe.DEFAULT) -> list[Document]:
     part = "" if scheme == recipe.DEFAULT else f".{scheme}"
-    return [_text(f"{_stem(reader)}{part}.recipe.yaml", recipe.llm_compressor(reader, scheme))]
+    found = recipe.judge(reader, recipe.find_deployment(scheme))
+    text = recipe.llm_compressor(reader, found)
+    return [replace(_text(f"{_stem(reader)}{part}.recipe.yaml", text), warnings=found.warnings)]
 
 
 def _modelopt(reader: SessionReader, scheme: str = modelopt.DEFAULT) -> list[Document]:
-    return [_text(f"{_stem(reader)}.{scheme}.modelopt.yaml", modelopt.modelopt(reader, scheme))]
+    found = recipe.judge(reader, recipe.find_deployment(scheme, modelopt.SCHEMES, modelopt.DEFAULT))
+    text = modelopt.modelopt(reader, found)
+    return [replace(_text(f"{_stem(reader)}.{scheme}.modelopt.yaml", text), warnings=found.warnings)]
 
 
 def _text(name: str, text: str) -> Document:

@@ -24,8 +24,8 @@ from engine.report.tables import (
     layer_table,
     protocol_table,
     published_table,
-    ranking_table,
-    scheme_table,
+    ranking_tables,
+    scheme_tables,
     site_table,
     thread_table,
     token_table,
@@ -91,9 +91,9 @@ def _body(source: Source) -> list[str]:
         for chart in charts(source):
             parts += [f"<h2>{escape(chart.title)}</h2>", figure_html(chart.svg, chart.caption)]
         tables = (
-            token_table(source), site_table(source), scheme_table(source), ranking_table(source), thread_table(source),
-            category_table(source), bootstrap_table(source), layer_table(source), published_table(source),
-            all_sites_table(source),
+            token_table(source), site_table(source), *scheme_tables(source), *ranking_tables(source),
+            thread_table(source), category_table(source), bootstrap_table(source), layer_table(source),
+            published_table(source), all_sites_table(source),
         )  # fmt: skip
         parts += [table_html(table) for table in tables if table.rows]
         for effect in source.effects:

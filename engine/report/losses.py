@@ -26,7 +26,7 @@ from engine.quantization.ranking import DAMAGE_LIMIT
 from engine.quantization.schemes import Scheme, evaluate
 from engine.report.errors import ReportError
 from engine.report.needs import Missing
-from engine.report.scales import NOTHING_FINITE, modules_reading
+from engine.report.scales import modules_reading
 from engine.session.reader import SessionMeta, SessionReader
 from engine.session.splits import CALIBRATION
 from engine.sites.site import Site
@@ -41,7 +41,11 @@ _NEEDED: Final = frozenset({"histogram", "token_maxima"})
 _NO_INPUTS: Final = (
     "no inputs of matrix products were measured, or without histograms; run again with --sites gemm --detail standard"
 )
-Judged = Literal["smoothed", "as it is", "unknown"]
+Judged = Literal["smoothed", "as it is", "unknown", "unseen", "not finite"]
+_NONE_FINITE: Final = (
+    "no input of a matrix product has a finite element that could be judged, so there is no recipe; maxact-tui show"
+    " says where that begins"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,8 @@ class InputLoss:
         limit: of `rel_mae`.
         damage: what the error does to the stream behind the block, a share of its norm; NaN where it is not known of
             the input as it is quantised.
-        judged: whether it is the input after smoothing, as it was measured, or unknown.
+        judged: whether it is the input after smoothing, or as it was measured; unknown, where the run did not measure
+            what it takes; unseen, where no token reached it; not finite, where nothing but NaN and infinity did.
         is_exact: False where it is estimated from maxima; then it is rather too high.
     """
 
@@ -99,6 +104,11 @@ class InputLoss:
     is_exact: bool = True
     limit: float = 0.1
     damage: float = math.nan
+
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether its modules are not to be quantised: it costs more than its limit, or nothing finite is known."""
+        return self.judged == "not finite" or loss_of(self) > 1
 
 
 def loss_of(one: InputLoss) -> float:
@@ -118,16 +128,19 @@ def missing_inputs(meta: SessionMeta) -> Missing | None:
     return Missing("needs --detail standard", _NO_INPUTS) if meta.job.detail == "lean" else None
 
 
-def input_losses(reader: SessionReader, deployment: Deployment, smoothed: Collection[str] = ()) -> list[InputLoss]:
+def input_losses(
+    reader: SessionReader, deployment: Deployment, smoothed: Collection[str] = (), never: Collection[str] = ()
+) -> list[InputLoss]:
     """What a deployment costs the input of every matrix product, the dearest first, those unknown last.
 
     Args:
         reader: of the session.
         deployment: the quantiser.
         smoothed: linear modules whose input is smoothed before.
+        never: linear modules that no deployment quantises, whose inputs are not asked after.
 
     Raises:
-        ReportError: the session measured no inputs, or no histograms of them.
+        ReportError: the session measured no inputs, or no histograms of them, or nothing finite.
     """
     with reader.snapshot():
         plan = reader.meta().plan
@@ -141,15 +154,17 @@ def input_losses(reader: SessionReader, deployment: Deployment, smoothed: Collec
                 _loss(reader, populations, number, site, modules, totals, deployment, smoothed),
             )
             for number, (site, totals) in enumerate(zip(sites, reader.iter_totals(), strict=True))
-            if totals is not None and totals.finite and totals.has_histogram and site.capture == "input"
-            for modules in [modules_reading(site, sites)]
+            if site.capture == "input" and site.kind != "vision" and (totals is None or totals.has_histogram)
+            for modules in [tuple(name for name in modules_reading(site, sites) if name not in never)]
             if modules or site.kind == "moe"
         ]
         lacking = not_measured(one.missing & _NEEDED for one in reader.iter_totals(_NEEDED) if one is not None)
+    if found and all(one.judged in ("unseen", "not finite") for one in found):
+        raise ReportError(_NONE_FINITE if any(one.judged == "not finite" for one in found) else _NO_INPUTS)
     if not found and lacking:
         raise ReportError(f"not measured: {'; '.join(lacking)}; run again to measure it")
     if not found:
-        raise ReportError(_NO_INPUTS if missing_inputs(reader.meta()) else NOTHING_FINITE)
+        raise ReportError(_NO_INPUTS)
     return sorted(found, key=lambda one: (math.isnan(loss_of(one)), -loss_of(one)))
 
 
@@ -159,11 +174,14 @@ def _loss(
     number: int,
     site: Site,
     modules: tuple[str, ...],
-    totals: SiteTotals,
+    totals: SiteTotals | None,
     deployment: Deployment,
     smoothed: Collection[str],
 ) -> InputLoss:
     """One input, by the best of what the session knows of it."""
+    if totals is None or not totals.finite:
+        is_bad = totals is not None and bool(totals.nonfinite.any())
+        return InputLoss(site, modules, math.nan, math.nan, "not finite" if is_bad else "unseen")
     is_smoothed = deployment.smooths and any(name in smoothed for name in modules)
     in_pass, sums = find_scheme(deployment.scheme), populations.sums(number)
     if is_smoothed and in_pass is not None:

@@ -1,7 +1,7 @@
 """Proven smoothings as patterns of module names, and patterns for modules to be left alone.
 
 - `Mapping`, `mappings`  one for each shape of block, and why other norms have none
-- `KNOWN_OFFSETS`        norms of 1 + weight that llm-compressor smooths as such
+- `block_patterns`       modules of blocks as one pattern for each kind
 - `experts_pattern`      the linears that llm-compressor makes of fused experts
 
 Names are llm-compressor's: `re:` patterns are matched from the beginning of a module's name.
@@ -14,12 +14,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from engine.sites.site import OFFSET, HookPlan, Site, Smoothing
+from engine.sites.site import KNOWN_OFFSETS, OFFSET, HookPlan, Site, Smoothing
 
-# llm-compressor 0.14, modeling/offset_norm.py; it divides the weight of any other norm as it is.
-KNOWN_OFFSETS: Final = frozenset(
-    {"GemmaRMSNorm", "Gemma2RMSNorm", "Gemma3RMSNorm", "Qwen3NextRMSNorm", "Qwen3_5RMSNorm", "Qwen3_5MoeRMSNorm"}
-)
 NOT_TRIED: Final = (
     "this session does not say which norms may be smoothed without harm (it is older than that check, or measured no "
     "inputs of matrix products); measure again to smooth"
@@ -61,6 +57,16 @@ def kept_smoothings(plan: HookPlan, found: Iterable[Mapping]) -> tuple[Smoothing
     return tuple(one for one in plan.smoothings or () if any(pattern.match(one.smooth) for pattern in smooth))
 
 
+def block_patterns(names: Iterable[tuple[str, int | None]], layers: int) -> list[str]:
+    """Patterns that mean these modules, each with its block's number, one for each kind of module."""
+    kinds: dict[str, list[int | None]] = {}
+    for name, layer in names:
+        kinds.setdefault(name if layer is None else _template(name, layer), []).append(layer)
+    return [
+        _pattern(kind, _numbers([one for one in having if one is not None], layers)) for kind, having in kinds.items()
+    ]
+
+
 def experts_pattern(site: Site) -> str | None:
     """The experts' linears that read a site of fused experts, once llm-compressor has made them of it."""
     part = {"expert_input": "(gate|up)_proj", "expert_down_input": "down_proj"}.get(site.component)
@@ -79,9 +85,15 @@ def _patterns(found: Iterable[Smoothing], layers: int) -> list[Mapping]:
         shapes.setdefault(shape, []).append(one.layer)
     result = []
     for (balance, smooth), having in shapes.items():
-        number = r"\d+" if sorted(set(having)) == list(range(layers)) else f"({'|'.join(map(str, sorted(having)))})"
+        number = _numbers(having, layers)
         result.append(Mapping(tuple(_pattern(name, number) for name in balance), _pattern(smooth, number)))
     return result
+
+
+def _numbers(having: Iterable[int], layers: int) -> str:
+    """A pattern for the numbers of these blocks."""
+    found = sorted(set(having))
+    return r"\d+" if found == list(range(layers)) else f"({'|'.join(map(str, found))})"
 
 
 def _template(path: str, layer: int) -> str:

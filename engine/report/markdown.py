@@ -21,8 +21,8 @@ from engine.report.tables import (
     category_table,
     layer_table,
     protocol_table,
-    ranking_table,
-    scheme_table,
+    ranking_tables,
+    scheme_tables,
     site_table,
     thread_table,
     token_table,
@@ -45,8 +45,8 @@ def markdown(source: Source) -> str:
         thread_table(source),
         category_table(source),
         bootstrap_table(source),
-        scheme_table(source),
-        ranking_table(source),
+        *scheme_tables(source),
+        *ranking_tables(source),
         protocol_table(source),
     ):
         if table.rows:
@@ -95,10 +95,12 @@ def _card_yaml(source: Source) -> list[str]:
             ("magnitude" if found.is_m else "largest_gemm_input", found.magnitude),
             ("value", summary.signed_maximum),
             ("location", found.label),
-            ("fp16_headroom_bits", round(found.fp16_headroom_bits, 2)),
+            ("fp16_headroom_bits", None if found.excluded_sites else round(found.fp16_headroom_bits, 2)),
             ("overflows_fp16", found.overflows_fp16),
         ]
     fields.append(("nonfinite_sites", len(summary.nonfinite_sites)))
+    if summary.alarm is not None:
+        fields.append(("numbers_are_over", "finite elements alone: tier, rank and emergence, too"))
     if summary.alarm is not None and summary.plan is not None:
         fields.append(("first_nonfinite_site", summary.plan.sites[summary.alarm.site].name))
     if found is not None and found.is_m and summary.largest_input is not None:

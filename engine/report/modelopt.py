@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from engine.report.recipe import find_deployment, heading, judge, share_in_words
+from engine.report.recipe import Judgement, heading, share_in_words
 from engine.session.reader import SessionReader
 
 DEFAULT: Final = "nvfp4"
@@ -40,17 +40,8 @@ _NEVER: Final = (
 _NEVER_CLASSES: Final = ("nn.BatchNorm1d", "nn.BatchNorm2d", "nn.BatchNorm3d", "nn.LeakyReLU", "nn.Embedding")
 
 
-def modelopt(reader: SessionReader, scheme: str | None = None) -> str:
-    """The config, in YAML.
-
-    Args:
-        reader: of the session.
-        scheme: one of `SCHEMES`; NVFP4 if None.
-
-    Raises:
-        ReportError: the session measured no inputs of matrix products, or there is no such config.
-    """
-    found = judge(reader, find_deployment(scheme, SCHEMES, DEFAULT))
+def modelopt(reader: SessionReader, found: Judgement) -> str:
+    """The config that a judgement of a session comes to, in YAML."""
     weights, inputs = _QUANTIZERS[found.deployment.name]
     lines = [
         *heading(reader, found, "NVIDIA ModelOpt"),
@@ -61,7 +52,7 @@ def modelopt(reader: SessionReader, scheme: str | None = None) -> str:
         _entry("*input_quantizer", cfg=inputs),
         *(_entry(name, enable=False) for name in _NEVER),
         *(_entry("*", parent_class=name, enable=False) for name in _NEVER_CLASSES),
-        *(f"{_entry(f'{name}.*', enable=False)}  # a router" for name in found.routers),
+        *(f"{_entry(f'{name}.*', enable=False)}  # a router" for name, _ in found.routers),
     ]
     for loss in found.alone:
         words = share_in_words(loss)

@@ -9,11 +9,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.quantization.board import Board, Column, SchemeSummary, summarise_schemes
+from engine.quantization.groups import Group, site_groups
 from engine.quantization.metrics import QuantError
 from engine.quantization.populations import SessionBoard
 from engine.quantization.ranking import MEASURES, Ranked, damage_of, rank
@@ -74,23 +75,30 @@ def quantization_summary(found: SessionBoard, plan: HookPlan | None) -> dict[str
         "calibration_samples": len(split.calibration) if split else None,
         "evaluation_samples": len(split.evaluation) if split else None,
         "is_complete": found.is_complete,
-        "schemes": [_scheme(line, board, plan) for line in summarise_schemes(board) if line.sites],
+        "schemes": [
+            _scheme(line, board, plan, group, sites)
+            for group, sites in site_groups(plan).items()
+            for line in summarise_schemes(board, frozenset(sites))
+            if line.sites
+        ],
         "ranking": ranking_dict(board, plan),
     }
 
 
 def ranking_dict(board: Board, plan: HookPlan, scheme: str = "int8") -> list[dict[str, Any]]:
-    """Every site of which anything is known under a scheme, the worst first."""
+    """Every site of which anything is known under a scheme, group by group, the worst of each first."""
     return [
         {
             "name": plan.sites[one.site].name,
+            "group": group,
             "scheme": scheme,
             "by": one.by,
             "value": number(one.value),
             "sqnr_db": number(one.sqnr_db),
             "is_harmful": one.is_harmful,
         }
-        for one in rank(board, scheme)
+        for group, sites in site_groups(plan).items()
+        for one in rank(board, scheme, frozenset(sites))
     ]
 
 
@@ -101,8 +109,8 @@ def ranking_line(board: Board, plan: HookPlan | None, most: int = 5) -> str:
     """
     if plan is None:
         return ""
-    inputs = {number for number, site in enumerate(plan.sites) if site.capture == "input"}
-    found: list[Ranked] = (rank(board, sites=inputs) or rank(board))[:most]
+    ranked = (rank(board, sites=frozenset(sites)) for sites in site_groups(plan).values())
+    found: list[Ranked] = next((one for one in ranked if one), [])[:most]
     if not found:
         return ""
     sites = [f"{plan.sites[one.site].name} {100 * one.value:.3g} % (SQNR {one.sqnr_db:.1f} dB)" for one in found]
@@ -113,9 +121,11 @@ def _errors_over(board: Board, scheme: Column) -> str:
     return "evaluation" if scheme.source == "in pass" else board.errors_over
 
 
-def _scheme(line: SchemeSummary, board: Board, plan: HookPlan) -> dict[str, Any]:
+def _scheme(line: SchemeSummary, board: Board, plan: HookPlan, group: Group, sites: Sequence[int]) -> dict[str, Any]:
+    worst = next(iter(rank(board, line.scheme.name, frozenset(sites))), None)
     return {
         "name": line.scheme.name,
+        "group": group,
         "source": line.scheme.source,
         "bits": line.scheme.bits,
         "errors_over": _errors_over(board, line.scheme),
@@ -125,8 +135,10 @@ def _scheme(line: SchemeSummary, board: Board, plan: HookPlan) -> dict[str, Any]
         "sqnr_db": number(line.sqnr_db),
         "infinite_sites": line.infinite_sites,
         "clip_rate": number(line.clip_rate),
-        "worst_site": plan.sites[line.worst_site].name if line.worst_site is not None else None,
-        "worst_sqnr_db": number(line.worst_sqnr_db),
+        "worst_site": None if worst is None else plan.sites[worst.site].name,
+        "worst_by": None if worst is None else worst.by,
+        "worst_value": None if worst is None else number(worst.value),
+        "worst_sqnr_db": None if worst is None else number(worst.sqnr_db),
         "is_exact": line.is_exact,
     }
 

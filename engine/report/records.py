@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from engine.analysis.model import ModelSummary
 from engine.analysis.site import SiteSummary, summarise
+from engine.quantization.groups import GROUPS, group_of
 from engine.quantization.populations import read_board
 from engine.report.plain import text
 from engine.report.quantization import site_errors
@@ -52,6 +53,7 @@ class Records:
 _SITE: Final = Column("site", "text", "", "name of the site")
 _CHANNEL: Final = Column("channel", "integer", "", "channel, from 0")
 _SAMPLE: Final = Column("sample", "integer", "", "number of the sample")
+_GROUP: Final = Column("group", "text", "", f"in which the site is judged: {', '.join(GROUPS)}")
 _SITES: Final = (
     _SITE,
     Column("layer", "integer", "", "decoder block from 0, empty outside the blocks"),
@@ -86,6 +88,7 @@ _SITES: Final = (
     Column("token_median_ratio", "real", "1", "magnitude / median of |x| over its own token"),
     Column("token_median_passes", "flag", "", "massive by the token median"),
     Column("sun_tokens", "integer", "tokens", "tokens that pass by their own median"),
+    _GROUP,
 )
 _TOP: Final = (
     _SITE,
@@ -132,6 +135,7 @@ _QUANTIZATION: Final = (
     Column("bulk_db", "real", "dB", "SQNR of the elements that are not massive"),
     Column("below_top_db", "real", "dB", "SQNR of all but the 100 largest |x|"),
     Column("damage", "real", "1", "relative change of the residual stream behind the block; empty if not measured"),
+    _GROUP,
 )
 
 
@@ -166,6 +170,7 @@ def _site_values(site: Site, found: SiteSummary) -> dict[str, Any]:
         "token_median_ratio": found.sun_token.peak_ratio,
         "token_median_passes": found.sun_token.passes,
         "sun_tokens": found.sun_token.tokens,
+        "group": group_of(site),
     }
     own = {column.name: getattr(found, column.name) for column in _SITES if column.name not in others}
     return own | others
@@ -221,7 +226,7 @@ def _quantization_rows(reader: SessionReader, summary: ModelSummary) -> Iterator
         scheme, e = one.scheme, one.error
         about = (one.site.name, scheme.name, scheme.source, one.errors_over, scheme.bits, e.count)
         errors = (e.sqnr_db, e.rel_rmse, e.rel_mae, e.clip_rate, e.threshold, e.is_exact)
-        yield *about, *errors, e.zeroed, e.bulk_db, e.below_top_db, one.damage
+        yield *about, *errors, e.zeroed, e.bulk_db, e.below_top_db, one.damage, group_of(one.site)
 
 
 def _largest(maxima: NDArray[np.float32]) -> NDArray[np.float64]:

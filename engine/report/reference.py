@@ -14,7 +14,8 @@ the ratios of all tokens need detail `compat`, so do float32's quantiles.
 `layer_N_moe_gate` is what the reference calls the output of a router that is `mlp.gate` or `mlp.router` (Qwen, gpt-oss,
 Ling). It holds the raw logits here, as `layer_N_router_logits` does; in the published files it holds the same for
 gpt-oss, but probabilities for Qwen (older transformers overwrote the logits by their softmax), and indices of experts
-for Ling.
+for Ling. A file with that key says so in `notes`; so does a file of a model that holds NaN or infinity, whose numbers
+are over finite elements. Other files have no `notes`, as the published ones.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from engine.analysis.nonfinite import session_alarm
 from engine.job import Job
 from engine.naming import corpus_name, without_folders
+from engine.report.alarm import alarm_line
 from engine.report.needs import Missing
 from engine.session.reader import SessionMeta, SessionReader
 from engine.sites.site import PAPER_COMPONENTS, Site
@@ -38,6 +41,10 @@ from engine.statistics.totals import SUN_MAGNITUDE, SUN_RATIO, SiteTotals
 GLOBAL_TOP: Final = 100
 POOLED_PER_SITE: Final = 5
 _MOE_GATE: Final = re.compile(r"\.mlp\.(gate|router)$")
+MOE_GATE_NOTE: Final = (
+    "layer_N_moe_gate holds the router's raw logits; in the published files it holds them for gpt-oss, but"
+    " probabilities for Qwen and indices of experts for Ling, with which these numbers cannot be compared"
+)
 _OUTSIDE: Final = {"embedding": "embedding_output", "final_norm": "final_layernorm"}
 _LEVELS: Final = {
     "abs_median": 0.5, "abs_q25": 0.25, "abs_q75": 0.75, "abs_q90": 0.9, "abs_q99": 0.99, "abs_q999": 0.999,
@@ -67,7 +74,7 @@ def activation_stats(reader: SessionReader) -> dict[str, Any]:
     """The content of `<model>_activation_stats.json`."""
     with reader.snapshot():
         meta = reader.meta()
-        head = _head(meta, len(reader.samples_done()))
+        head = _head(meta, len(reader.samples_done())) | _notes(reader, meta)
         sites: dict[str, dict[str, float]] = {}
         counted: dict[str, tuple[float, float]] = {}
         for name, site, totals in _sites(reader, meta):
@@ -82,7 +89,7 @@ def top5_stats(reader: SessionReader) -> dict[str, Any]:
     """The content of `<model>_top5_stats.json`; the model's list pools the five largest of each site."""
     with reader.snapshot():
         meta = reader.meta()
-        head = _head(meta, len(reader.samples_done()))
+        head = _head(meta, len(reader.samples_done())) | _notes(reader, meta)
         tops = {
             name: totals.top["value"].tolist()
             for name, site, totals in _sites(reader, meta)
@@ -133,6 +140,17 @@ def _head(meta: SessionMeta, samples: int) -> dict[str, Any]:
         "num_samples": samples,
         "max_seq_len": tokenizer.get("max_length") or meta.job.max_length or 0,
     }
+
+
+def _notes(reader: SessionReader, meta: SessionMeta) -> dict[str, list[str]]:
+    """What must be known of the numbers, under `notes`; nothing where they mean what they mean in published files."""
+    plan, alarm = meta.plan, session_alarm(reader)
+    notes = [MOE_GATE_NOTE] if plan is not None and any(moe_gate_name(site) for site in plan.sites) else []
+    if alarm is not None and plan is not None:
+        notes.append(f"not finite: {alarm_line(alarm, plan)}; every number is over finite elements")
+        lost = [plan.sites[n].name for n in alarm.sites if (one := reader.totals(n)) is not None and not one.finite]
+        notes += [f"left out, without a finite element: {', '.join(lost)}"] if lost else []
+    return {"notes": notes} if notes else {}
 
 
 def _sites(reader: SessionReader, meta: SessionMeta) -> Iterator[tuple[str, Site, SiteTotals]]:

@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.analysis.nonfinite import session_alarm
 from engine.naming import model_name
 from engine.report.errors import ReportError
 from engine.report.needs import Missing
@@ -85,7 +86,7 @@ def amax(reader: SessionReader) -> bytes:
     from safetensors.numpy import save
 
     scales = input_scales(reader)
-    meta, status = reader.meta(), reader.status()
+    meta, status, alarm = reader.meta(), reader.status(), session_alarm(reader)
     about = {
         "format": "maxact-tui/amax",
         "model": printable(model_name(meta.job.model)),
@@ -93,6 +94,7 @@ def amax(reader: SessionReader) -> bytes:
         "samples": str(len(reader.samples_done())),
         "special_tokens": meta.job.policy,
         "partial": json.dumps(status.phase != "finished"),
+        "nonfinite_sites": str(len(alarm.sites) if alarm is not None else 0),
     }
     return save(
         {f"{name}.input_amax": np.asarray(channels.max(initial=0.0), np.float32) for name, channels in scales.items()},

@@ -5,6 +5,7 @@
 - `lacking`     what the session does not hold
 - `paragraph`   the findings in a few sentences, for a model card
 - `standing_lines`  where the model stands, and how its protocol differs
+- `threads_words`  how many threads, as far as that is known
 - `emergence`, `verdict`, `largest_step`  how the maximum grows over the depth
 - `nonfinite`   the first NaN or infinity of the model
 - `robustness`  what `maxact-tui stability` found
@@ -53,11 +54,11 @@ def facts(source: Source) -> list[tuple[str, str]]:
             "Massive activations by the token median",
             massive_words(summary, summary.passes_token_median, summary.token_median_sites),
         ),
-        ("Emergence", emergence(summary.emergence)),
+        ("Emergence", f"{emergence(summary.emergence)}{_of_finite(summary)}"),
         ("float16", headroom(found, 65_504)),
         ("FP8 e4m3, unscaled", headroom(found, 448)),
         ("Channels", channels(summary, found)),
-        ("Threads", f"{len(summary.threads):,} (one token and channel massive through consecutive layers)"),
+        ("Threads", f"{threads_words(summary)} (one token and channel massive through consecutive layers)"),
         ("Convergence", convergence(summary)),
         ("Robustness", robustness(source.stability)),
     ]
@@ -67,8 +68,9 @@ def facts(source: Source) -> list[tuple[str, str]]:
         rows.insert(len(first) + 1, ("Largest GEMM input", beside))
     if summary.standing is not None:
         rank = summary.standing
-        tier = f"tier {rank.tier} ({tier_range(rank.tier)}{_finite_only(summary)})"
-        rows.append(("Published checkpoints", f"{rank.larger} of {rank.of} have a larger M; {tier}"))
+        tier = f"tier {rank.tier} ({tier_range(rank.tier)})"
+        place = f"{rank.larger} of {rank.of} have a larger M; {tier}{_finite_only(summary)}"
+        rows.append(("Published checkpoints", place))
     rows.append(("Measured on", f"{_amount(summary)}, {summary.dtype}"))
     if cost := spent_words(summary.spent, summary.choice) if summary.spent is not None else "":
         rows.append(("Cost of measuring", cost))
@@ -125,11 +127,11 @@ def paragraph(source: Source) -> str:
         part
         for part in (
             f"{begun}he {what} of {name} is {'M = ' if found.is_m else ''}{exact(found.magnitude)}"
-            f" ({found.label}){sign}, {place(summary)}.",
+            f" ({found.label}){sign}, {place(summary)}{', of the finite ones' if begin else ''}.",
             "" if found.is_m or not summary.plan else f"{without_m(summary.plan, summary.job.sites)}.",
             f"The largest input of a matrix product is {beside}." if beside else "",
             massive,
-            f"Emergence over the depth: {emergence(summary.emergence)}.",
+            f"Emergence over the depth: {emergence(summary.emergence)}{_of_finite(summary)}.",
             f"It does not stay finite in {summary.dtype}: {begin}. M is over the finite elements." if begin else "",
             f"Against float16: {headroom(found, 65_504)}.",
             f"Measured in {summary.dtype} on {_amount(summary)}, special tokens: {printable(summary.job.policy)}.",
@@ -224,7 +226,19 @@ def channels(summary: ModelSummary, found: Maximum) -> str:
 
 
 def _finite_only(summary: ModelSummary) -> str:
-    return ", by its finite elements alone" if summary.alarm else ""
+    return "; both by its finite elements alone, which are not all" if summary.alarm else ""
+
+
+def _of_finite(summary: ModelSummary) -> str:
+    return ", by finite elements alone" if summary.alarm and summary.emergence is not None else ""
+
+
+def threads_words(summary: ModelSummary) -> str:
+    """How many threads there are; `not known` where only some could be seen."""
+    if summary.threads_are_known:
+        return f"{len(summary.threads):,}"
+    found = f"{len(summary.threads):,} by finite elements alone" if summary.threads else "not known"
+    return f"{found}: hidden states hold Inf/NaN"
 
 
 def _amount(summary: ModelSummary) -> str:
@@ -255,6 +269,7 @@ def robustness(found: Stability | None) -> str:
         text += f"; in {found.other_dtype}: within {share(found.dtype_limit)}"
     if not math.isnan(own):
         text += f"; M {exact(alone)} alone" + (f", {exact(other)} in {found.other_dtype}" if found.other_dtype else "")
+    text += f"; {found.nonfinite_words}" if found.nonfinite_words else ""
     return text + (f"; no second rerun: {printable(found.skipped, 200)}" if found.skipped else "")
 
 

@@ -12,6 +12,7 @@ from engine.analysis.model import Address, ModelSummary, analyse, find_address
 from engine.analysis.stability import Stability, read_stability
 from engine.effect.results import Effect, read_effects
 from engine.quantization.board import Board, SchemeSummary, summarise_schemes
+from engine.quantization.groups import Group, site_groups
 from engine.quantization.populations import BoardBuilder
 from engine.report.reference import reference_model_name
 from engine.session.reader import SessionReader
@@ -28,7 +29,8 @@ class Source:
         summary: everything about the model.
         board: quantiser errors of every site.
         populations: over which samples they are, in words.
-        schemes: the board, a line per scheme.
+        groups: numbers of the sites by the groups in which they are judged, the GEMM inputs first.
+        schemes: the board by group, a line per scheme.
         contexts: the largest elements at M's site, one per token, with the text around them.
         sample_labels: (number, category, tokens) of every sample.
         stability: what a rerun of the peak samples has shown; None without one.
@@ -39,7 +41,8 @@ class Source:
     summary: ModelSummary
     board: Board
     populations: str
-    schemes: tuple[SchemeSummary, ...]
+    groups: dict[Group, tuple[int, ...]]
+    schemes: dict[Group, tuple[SchemeSummary, ...]]
     contexts: tuple[tuple[float, Address], ...]
     sample_labels: tuple[tuple[int, str, int], ...]
     stability: Stability | None
@@ -61,8 +64,9 @@ def gather(reader: SessionReader) -> Source:
         labels = tuple(reader.sample_labels())
         stability, effects = read_stability(reader), read_effects(reader)
     board, words = found.board, found.in_words
-    name, schemes = reference_model_name(summary.job), summarise_schemes(board)
-    return Source(name, summary, board, words, schemes, contexts, labels, stability, effects)
+    name, groups = reference_model_name(summary.job), site_groups(summary.plan)
+    schemes = {group: summarise_schemes(board, frozenset(sites)) for group, sites in groups.items()}
+    return Source(name, summary, board, words, groups, schemes, contexts, labels, stability, effects)
 
 
 def _contexts(reader: SessionReader, summary: ModelSummary) -> tuple[tuple[float, Address], ...]:

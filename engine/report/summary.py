@@ -17,7 +17,7 @@ from typing import Any, Final
 from engine.analysis.convergence import CategoryMaximum, Convergence
 from engine.analysis.maximum import Maximum
 from engine.analysis.model import Address, ModelSummary
-from engine.analysis.published import Checkpoint, Standing
+from engine.analysis.published import Checkpoint
 from engine.analysis.site import NonFinite
 from engine.naming import corpus_name, model_name
 from engine.report.headline import no_m_words
@@ -57,12 +57,13 @@ def summary_dict(summary: ModelSummary) -> dict[str, Any]:
         "emergence_compat": fields(summary.emergence_compat),
         "profile": [{"layer": layer, "magnitude": number(value)} for layer, value in summary.profile],
         "threads": fields(summary.threads),
+        "threads_known": summary.threads_are_known,
         "convergence": _convergence(summary.convergence),
         "categories": [_category(one) for one in summary.categories],
         "bootstrap": fields(summary.bootstrap),
         "structure": fields(summary.structure),
         "hot_sites": _named(names, summary.hot_sites),
-        "standing": _standing(summary.standing),
+        "standing": _standing(summary),
         "experts": fields(summary.experts),
         "nonfinite": [
             {"site": names[i], **nonfinite_dict(site.nonfinite)}
@@ -224,10 +225,12 @@ def _category(one: CategoryMaximum) -> dict[str, Any]:
     }
 
 
-def _standing(found: Standing | None) -> dict[str, Any] | None:
+def _standing(summary: ModelSummary) -> dict[str, Any] | None:
+    found = summary.standing
     if found is None:
         return None
     return {
+        "finite_only": summary.alarm is not None,
         "tier": found.tier,
         "larger": found.larger,
         "of": found.of,

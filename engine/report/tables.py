@@ -1,8 +1,8 @@
 """The tables of the readable reports: headings and rows of text, the same in every format.
 
 - `Table`   a title, headings, rows
-- `site_table`, `all_sites_table`, `layer_table`, `thread_table`, `category_table`, `token_table`, `scheme_table`,
-  `ranking_table`, `bootstrap_table`, `published_table`, `protocol_table`
+- `site_table`, `all_sites_table`, `layer_table`, `thread_table`, `category_table`, `token_table`, `scheme_tables`,
+  `ranking_tables`, `bootstrap_table`, `published_table`, `protocol_table`
 
 Cells are printable text, still to be escaped for the format.
 """
@@ -10,19 +10,24 @@ Cells are printable text, still to be escaped for the format.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from engine.analysis.published import published
 from engine.analysis.site import SiteSummary
 from engine.naming import corpus_name
-from engine.quantization.ranking import MEASURES, rank
+from engine.quantization.board import SchemeSummary
+from engine.quantization.groups import GROUPS, Group
+from engine.quantization.ranking import MEASURES, By, rank
 from engine.quantization.schemes import title_of
 from engine.report.sentences import thread_line
 from engine.report.source import Source
-from engine.report.wording import decibels, exact, printable, share, short
+from engine.report.wording import UNKNOWN, decibels, exact, printable, share, short
 
 LISTED_THREADS = 12
 HARMED = 10
+_BY: Final[dict[By, str]] = {"damage": "damage", "rel_mae": "relative MAE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,54 +160,67 @@ def bootstrap_table(source: Source) -> Table:
     return Table(title, ("Samples", "Mean", "Variation", "Range"), rows)
 
 
-def scheme_table(source: Source) -> Table:
-    """Quantisers, a line each."""
+def scheme_tables(source: Source) -> list[Table]:
+    """Quantisers, a line each; a table for each group of sites, the GEMM inputs first."""
+    return [_scheme_table(source, group, lines) for group, lines in source.schemes.items()]
+
+
+def _scheme_table(source: Source, group: Group, lines: Sequence[SchemeSummary]) -> Table:
     plan = source.summary.plan
     rows = []
-    for one in source.schemes:
+    for one in lines:
         if not one.sites or plan is None:
             continue
-        worst = plan.sites[one.worst_site].name if one.worst_site is not None else "–"
+        worst = next(iter(rank(source.board, one.scheme.name, source.groups[group])), None)
         rows.append(
             (
                 title_of(one.scheme.name) + ("" if one.is_exact else " (approx.)"),
                 decibels(one.sqnr_db),
                 short(one.rel_rmse),
                 share(one.clip_rate),
-                decibels(one.worst_sqnr_db),
-                worst,
+                plan.sites[worst.site].name if worst is not None else UNKNOWN,
+                f"{_BY[worst.by]} {share(worst.value)}" if worst is not None else UNKNOWN,
+                decibels(worst.sqnr_db) if worst is not None else UNKNOWN,
                 one.scheme.source,
             )
         )
-    headings = ("Scheme", "SQNR, dB", "rel. RMSE", "clipped", "worst, dB", "worst site", "computed")
-    return Table(f"Quantisation, mean over sites ({source.populations})", headings, tuple(rows))
+    headings = ("Scheme", "SQNR, dB", "rel. RMSE", "clipped", "worst site", "by", "its SQNR, dB", "computed")
+    return Table(f"Quantisation of {GROUPS[group]}, mean over sites ({source.populations})", headings, tuple(rows))
 
 
-def ranking_table(source: Source) -> Table:
-    """The sites that INT8 per tensor hurts most."""
-    plan, found = source.summary.plan, rank(source.board)[:HARMED]
+def ranking_tables(source: Source) -> list[Table]:
+    """The sites that INT8 per tensor hurts most, of each group, the GEMM inputs first."""
+    return [_ranking_table(source, group, sites) for group, sites in source.groups.items()]
+
+
+def _ranking_table(source: Source, group: Group, sites: Sequence[int]) -> Table:
+    plan, found = source.summary.plan, rank(source.board, sites=sites)[:HARMED]
     rows = tuple(
         (plan.sites[one.site].name, share(one.value), decibels(one.sqnr_db)) for one in found if plan is not None
     )
     measure = MEASURES[found[0].by] if found else ""
-    return Table("What INT8 per tensor hurts most", ("Site", measure, "SQNR, dB"), rows)
+    return Table(f"What INT8 per tensor hurts most of the {GROUPS[group]}", ("Site", measure, "SQNR, dB"), rows)
 
 
 def published_table(source: Source) -> Table:
     """This model among the published checkpoints, by descending M."""
     if source.summary.standing is None:  # nothing measured, or no M
         return Table("Among the published checkpoints", (), ())
-    rows = [(row.magnitude, row.name, row.location, row.tier, row.passes_layer_median) for row in published()]
+    words = {True: "yes", False: "no", None: "–"}
+    rows: list[tuple[float, str, str, str, bool | None]] = [
+        (row.magnitude, row.name, row.location, row.tier, row.passes_layer_median) for row in published()
+    ]
     if source.summary.maximum is not None and source.summary.standing is not None:
         mine = source.summary.maximum
-        name = f"→ {printable(source.name, 60)}"
-        verdict = bool(source.summary.passes_layer_median)
+        finite = ", finite elements alone" if source.summary.alarm else ""
+        name = f"→ {printable(source.name, 60)}{finite}"
+        verdict = source.summary.passes_layer_median
         rows.append((mine.magnitude, name, mine.label, source.summary.standing.tier, verdict))
     ordered = sorted(rows, key=lambda row: -row[0])
     return Table(
         "Among the published checkpoints",
         ("Checkpoint", "M", "Location", "Tier", "Massive"),
-        tuple((name, exact(m), place, tier, "yes" if massive else "no") for m, name, place, tier, massive in ordered),
+        tuple((name, exact(m), place, tier, words[massive]) for m, name, place, tier, massive in ordered),
     )
 
 

@@ -21,10 +21,17 @@ _LONGEST_NAME = 120
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file to be written; `name` has no folder."""
+    """A file to be written.
+
+    Attributes:
+        name: without a folder.
+        content: of the file.
+        warnings: what whoever uses it must know, a line each; the content says it, too, where it can.
+    """
 
     name: str
     content: bytes
+    warnings: tuple[str, ...] = ()
 
 
 def safe_name(text: str) -> str:

@@ -1,5 +1,6 @@
 """The hook plan: which tensors of which modules are measured, as plain records that travel in the session file.
 
+- `KNOWN_OFFSETS`  norms of 1 + weight that llm-compressor smooths as such
 - `COMPONENTS`   every component, in the order the heatmap shows them
 - `Site`         one measured tensor
 - `Smoothing`    a module whose output may be divided, with the linears to be multiplied
@@ -67,6 +68,10 @@ Layout = Literal["BTD", "ND", "PBTD", "expert"]
 Law = Literal["linear", "offset"]
 LINEAR: Final[Law] = "linear"
 OFFSET: Final[Law] = "offset"
+# llm-compressor 0.14, modeling/offset_norm.py; it divides the weight of any other norm as it is.
+KNOWN_OFFSETS: Final = frozenset(
+    {"GemmaRMSNorm", "Gemma2RMSNorm", "Gemma3RMSNorm", "Qwen3NextRMSNorm", "Qwen3_5RMSNorm", "Qwen3_5MoeRMSNorm"}
+)
 Residual = Literal["pre", "post", "inside", "scaled", "parallel", "special", "unknown"]
 
 

@@ -1,7 +1,7 @@
 """Which modules may be smoothed into the linears that read them, proven on the model itself.
 
 - `prove_smoothings`            pairs of a module and its readers, and why others are none
-- `READ_ELSEWHERE`              why a pair that looked right is none
+- `READ_ELSEWHERE`, `NOT_FINITE`  why a pair that looked right is none
 
 SmoothQuant (arXiv 2211.10438) divides what a module gives by s, channel by channel, and multiplies the columns of the
 weights that read it by s. The model stays what it was only if nobody else reads the module. So each block runs once
@@ -30,6 +30,7 @@ from engine.sites.modules import child, is_norm, walk
 from engine.sites.site import LINEAR, OFFSET, Law, Smoothing
 from engine.sites.trials import Call, Watched, fresh, is_same, powers_of_two, run_block
 
+NOT_FINITE: Final = "could not be tried: NaN or infinity in the self-check"
 READ_ELSEWHERE: Final = "is read by more than linears, or what lies between is not linear"
 
 
@@ -68,7 +69,9 @@ def prove_smoothings(
                 continue
             found, why = _norms(block, prefix, seen, known)
             kept, failed = _prove_block(block, call, [*found, *_gated(block, prefix, known)])
-            why |= {one.smooth: READ_ELSEWHERE for one in failed}
+            why |= dict.fromkeys(
+                (one.smooth for one in failed), READ_ELSEWHERE if _is_finite(call.output) else NOT_FINITE
+            )
             refused |= {f"{prefix.rpartition('.')[0]}.N.{path} {text}": None for path, text in why.items()}
             for one in kept:
                 balance = tuple(f"{prefix}.{path}" for path in one.balance)
@@ -124,6 +127,9 @@ def _norms(block: nn.Module, prefix: str, seen: Watched, known: _Known) -> tuple
             if one in known.others:
                 refused[path] = "is read by a router or by experts without linear modules"
             continue
+        if call is not None and isinstance(call.output, torch.Tensor) and not bool(call.output.isfinite().any()):
+            refused[path] = NOT_FINITE
+            continue
         balance = tuple(name.removeprefix(f"{prefix}.") for name in names)
         why = _unfit(block, path, balance, known)
         if known.alike[one] > 1:
@@ -161,6 +167,11 @@ def _unfit(block: nn.Module, smooth: str, balance: Sequence[str], known: _Known)
             return "shares its weight, or a reader's, with another module"
     width, reads = len(smoothed.weight), block.get_submodule(balance[0]).in_features
     return "" if width == reads else f"has {width} weights for the {reads} channels that are read"
+
+
+def _is_finite(output: object) -> bool:
+    """Whether every tensor in it is without NaN and infinity; else what was the same cannot be told."""
+    return all(bool(x.isfinite().all()) for x in tree_flatten(output)[0] if isinstance(x, torch.Tensor))
 
 
 def _is_plain(module: nn.Module) -> bool:

@@ -17,8 +17,8 @@ from engine.job import Job, Policy, SiteChoice
 
 FAIL_ON_HELP = (
     "Exit with 1, and a line for each, if one of these holds at any site: nonfinite, overflow (of fp16), massive; m,"
-    " max, crest, kurtosis or sqnr (INT8, dB) with < <= > >= and a number. With commas, quoted:"
-    " 'nonfinite,overflow,sqnr<20,m>1e4'. What was not measured fails, too."
+    " max, crest, kurtosis, sqnr (INT8, dB) or damage (INT8, a share) with < <= > >= and a number. With commas, quoted:"
+    " 'nonfinite,overflow,sqnr<20,damage>5%,m>1e4'. What was not measured fails, too."
 )
 WHAT = Group("What is measured", sort_key=1)
 HOW = Group("How the model runs", sort_key=2)

@@ -22,6 +22,7 @@ from engine.report.alarm import alarm_line, excluded_words
 from engine.report.costs import spent_words
 from engine.report.headline import input_words, massive_words
 from engine.report.quantization import ranking_line
+from engine.report.sentences import threads_words
 from engine.report.wording import counted
 from engine.report.worst import costs_in_words
 from engine.session.reader import SessionReader
@@ -106,8 +107,8 @@ def _maximum_lines(summary: ModelSummary) -> list[Text]:
     if summary.standing is not None:
         place = summary.standing
         larger = f"{place.larger} of the {place.of} published checkpoints have a larger M"
-        only = ", by its finite elements alone" if maximum.excluded_sites else ""
-        lines.append(Text(f"tier {place.tier} ({tier_range(place.tier)}{only}); {larger}"))
+        only = "; both by its finite elements alone" if maximum.excluded_sites else ""
+        lines.append(Text(f"tier {place.tier} ({tier_range(place.tier)}); {larger}{only}"))
     return lines
 
 
@@ -133,6 +134,8 @@ def _verdict_lines(summary: ModelSummary) -> list[Text]:
         largest = f"largest step x{compact(found.largest_ratio)} into L{found.largest_layer}"
         only = ", by finite elements alone" if summary.alarm else ""
         lines.append(Text(f"emergence: {found.kind}, {jump}; {largest}{only}"))
+    if not summary.threads_are_known:
+        lines.append(Text(f"threads: {threads_words(summary)}"))
     for thread in summary.threads[:LISTED_THREADS]:
         end = "to the end" if thread.death is None else f"to L{thread.death - 1}"
         lines.append(

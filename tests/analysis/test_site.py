@@ -139,7 +139,7 @@ def test_non_finite_elements_are_counted_located_and_kept_out_of_every_number() 
 def test_a_site_that_saw_nothing_has_no_numbers_and_raises_nothing() -> None:
     found = summarise(SiteTotals.empty("bfloat16", 8, 3, census=True))
     assert found.count == 0 and math.isnan(found.max) and math.isnan(found.abs_median) and not found.top
-    assert found.sun_layer.passes is False and found.channels == ()
+    assert found.sun_layer.passes is None and found.sun_token.passes is None and found.channels == ()
 
 
 def test_a_massive_channel_and_an_outlier_channel_are_told_apart() -> None:

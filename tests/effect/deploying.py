@@ -16,7 +16,8 @@ def calibrated(one: Deployment, model: torch.nn.Module, ids: torch.Tensor) -> De
     """The deployment, calibrated on all of these ids, int64 [B, T]."""
     lengths = np.full(len(ids), ids.shape[1], np.int64)
     batch = Batch(ids.numpy(), lengths, np.arange(len(ids), dtype=np.int32), padded=False)
-    with torch.inference_mode(), one.attached(batch):
-        model(input_ids=ids, use_cache=False)
-    one.prepare()
+    while one.needs_samples:
+        with torch.inference_mode(), one.attached(batch):
+            model(input_ids=ids, use_cache=False)
+        one.prepare()
     return one

@@ -9,18 +9,19 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from engine.effect.deployed import Deployment, rounded, smoothing_sets
+from engine.effect.deployed import Deployment, rounded
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Deploy, Scope
 from engine.effect.recipe import Grid, Recipe, matches, read_recipe
 from engine.effect.replacing import replaced
 from engine.effect.request import read_request
+from engine.effect.smoothed import smoothing_sets
 from engine.effect.targets import excluded_readers, find_targets
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from tests.effect.deploying import calibrated
 from tests.private import hooks_of
-from tests.sites.families import tokens
+from tests.sites.families import build, tokens
 
 INT8 = """
 default_stage:
@@ -66,32 +67,34 @@ def logits(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
 def by_hand(model: LlamaForCausalLM, ids: torch.Tensor, *, static: bool, alone: tuple[str, ...]) -> None:
     """Change the model for good: smooth its weights, round them, and round the inputs in hooks."""
     inputs: dict[str, torch.Tensor] = {}
+    outputs: dict[nn.Module, torch.Tensor] = {}
 
     def keep(name: str):
-        def hook(_module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        def hook(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             inputs[name] = args[0].detach().flatten(0, -2)
+            outputs[module] = output.detach().flatten(0, -2)
 
         return hook
 
     linears = {name: one for name, one in model.named_modules() if isinstance(one, nn.Linear) and name != "lm_head"}
-    hooks = [one.register_forward_pre_hook(keep(name)) for name, one in linears.items()]
+    norms = {f"norm {n}": block.input_layernorm for n, block in enumerate(model.model.layers)}
+    hooks = [one.register_forward_hook(keep(name)) for name, one in (linears | norms).items()]
     logits(model, ids)
     [hook.remove() for hook in hooks]
     for block in model.model.layers:
         attention, mlp = block.self_attn, block.mlp
-        first = next(name for name, one in linears.items() if one is attention.q_proj)
-        down = next(name for name, one in linears.items() if one is mlp.down_proj)
-        for smooth, balance, x in (
-            (block.input_layernorm, (attention.q_proj, attention.k_proj, attention.v_proj), inputs[first]),
-            (mlp.up_proj, (mlp.down_proj,), inputs[down]),
+        for smooth, balance in (
+            (block.input_layernorm, (attention.q_proj, attention.k_proj, attention.v_proj)),
+            (mlp.up_proj, (mlp.down_proj,)),
         ):
+            y = outputs[smooth]
             largest = torch.stack([one.weight.abs().amax(0) for one in balance]).amax(0)
-            scale = ((x.amax(0) - x.amin(0)) / (2 * largest)).sqrt()
+            scale = ((y.amax(0) - y.amin(0)) / (2 * largest)).sqrt()
             with torch.no_grad():
                 smooth.weight.div_(scale if smooth.weight.ndim == 1 else scale[:, None])
                 for one in balance:
                     one.weight.mul_(scale)
-    hooks = [one.register_forward_pre_hook(keep(name)) for name, one in linears.items()]
+    hooks = [one.register_forward_hook(keep(name)) for name, one in linears.items()]
     logits(model, ids)
     [hook.remove() for hook in hooks]
     for name, one in linears.items():
@@ -114,7 +117,7 @@ def test_a_recipe_does_what_changed_weights_and_rounded_inputs_do(model: LlamaFo
     ids, held = tokens(4, 16, seed=9), tokens(2, 12)
     before = logits(model, held)
     one = Deployment(model, read_recipe(STATIC if static else TOKEN, "r.yaml"), (), "model")
-    assert one.count == 2 * 7 - 1 and one.is_calibrated
+    assert one.count == 2 * 7 - 1 and one.needs_samples and one.rounds == "weights and inputs"
     calibrated(one, model, ids)
     with one.applied():
         found = logits(model, held)
@@ -125,6 +128,109 @@ def test_a_recipe_does_what_changed_weights_and_rounded_inputs_do(model: LlamaFo
     change = float((expected - before).norm())
     # A value in the middle between two levels may fall either way, since sums are taken in another order.
     assert float((found - expected).norm()) < 0.05 * change and change > 0
+
+
+SMOOTHED = """
+SmoothQuantModifier:
+  smoothing_strength: 0.5
+  mappings:
+  - - ["re:.*q_proj$", "re:.*k_proj$"VALUES]
+    - "re:.*input_layernorm$"
+QuantizationModifier: {scheme: W8A8, targets: ["re:.*o_proj$"], ignore: []}
+"""
+
+
+def test_a_mapping_that_forgets_a_reader_shows_the_damage_it_does(model: LlamaForCausalLM) -> None:
+    """The forgotten reader reads x / s with its old weight, and the whole one leaves the model what it was."""
+    ids, held = tokens(4, 16, seed=9), tokens(2, 12)
+    before = logits(model, held)
+    change = {}
+    for values in (', "re:.*v_proj$"', ""):
+        one = Deployment(model, read_recipe(SMOOTHED.replace("VALUES", values), "r"), (), "model")
+        with calibrated(one, model, ids).applied():
+            change[values] = logits(model, held)
+        assert torch.equal(logits(model, held), before) and one.rounds == "weights and inputs" and not one.notes
+    whole, forgetful = (float((one - before).norm() / before.norm()) for one in change.values())
+    assert whole < 0.02 and forgetful > 0.1
+    own = {name: p.data_ptr() for name, p in model.named_parameters()}
+    seen: dict[str, torch.Tensor] = {}
+    for block in model.model.layers:
+        norm, attention = block.input_layernorm, block.self_attn
+        hook = norm.register_forward_hook(lambda _m, _a, y: seen.update(y=y.detach().flatten(0, -2)))
+        logits(model, ids)
+        hook.remove()
+        largest = torch.stack([one.weight.abs().amax(0) for one in (attention.q_proj, attention.k_proj)]).amax(0)
+        block.scale = ((seen["y"].amax(0) - seen["y"].amin(0)) / (2 * largest)).sqrt().detach()
+    with torch.no_grad():
+        for block in model.model.layers:
+            block.input_layernorm.weight.div_(block.scale)
+            for reader in (block.self_attn.q_proj, block.self_attn.k_proj):
+                reader.weight.mul_(block.scale)
+    by_hand = logits(model, held)
+    assert float((change[""] - by_hand).norm()) < 0.1 * float((by_hand - before).norm())
+    assert {name: p.data_ptr() for name, p in model.named_parameters()} == own
+
+
+def test_static_scales_are_those_of_the_smoothed_model(model: LlamaForCausalLM) -> None:
+    """Also of a reader that the mapping forgets: its input is smoothed, too."""
+    text = STATIC.replace('"re:.*\\\\.k_proj$", ', "")
+    assert text != STATIC
+    one = calibrated(Deployment(model, read_recipe(text, "r"), (), "model"), model, tokens(4, 16, seed=9))
+    seen: list[torch.Tensor] = []
+    name = "model.layers.0.self_attn.k_proj"
+    with one.applied():
+        hook = model.get_submodule(name).register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
+        logits(model, tokens(4, 16, seed=9))
+        hook.remove()
+    levels = len(torch.cat([x.flatten() for x in seen]).abs().unique())
+    largest = float(torch.cat([x.flatten() for x in seen]).abs().max())
+    assert levels <= 128 and largest == pytest.approx(float(one._peaks[name].magnitude.max()) * 127 / 127.5, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ('[["re:.*nothing$"], "re:.*input_layernorm$"]', "finds no module for re:.*nothing"),
+        ('[["re:.*q_proj$"], "re:.*up_proj$"]', "has 48 weights for the 32 channels"),
+        ('[["re:.*q_proj$"], "re:.*(input|post_attention)_layernorm$"]', "for one set of linears"),
+        ('[["re:.*q_proj$"], "re:.*self_attn$"]', "has no weight in memory"),
+    ],
+)
+def test_a_mapping_that_llm_compressor_refuses_is_refused_in_one_line(
+    model: LlamaForCausalLM, pair: str, words: str
+) -> None:
+    text = f"SmoothQuantModifier: {{mappings: [{pair}]}}\nQuantizationModifier: {{scheme: W8A8, targets: Linear}}"
+    with pytest.raises(EffectError, match=words) as caught:
+        Deployment(model, read_recipe(text, "r"), (), "model")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_recipe_says_in_vain_is_told(model: LlamaForCausalLM) -> None:
+    text = """
+SmoothQuantModifier: {mappings: [[["re:.*nowhere$"], "re:.*neither$"]]}
+QuantizationModifier: {scheme: W4A16, targets: ["Linear", "re:.*conv$"], ignore: ["re:.*mlp.gate$", "re:.*o_proj$"]}
+"""
+    one = Deployment(model, read_recipe(text, "r.yaml"), (), "model")
+    assert one.rounds == "weights" and one.count == 2 * 6
+    assert one.notes == (
+        "smoothing of re:.*neither$ finds nothing, so nothing is smoothed by it",
+        "ignore: re:.*mlp.gate$ means no module of this model",
+        "targets: re:.*conv$ means no module of this model",
+        "not tested: lm_head, which it quantises, too, and which stays as it is here",
+    )
+    with pytest.raises(EffectError, match="--exclude nosuch is no module"):
+        Deployment(model, read_recipe(TOKEN, "r"), ("nosuch",), "model")
+
+
+def test_closed_experts_are_told_not_to_be_tested() -> None:
+    model = build("qwen3_moe")
+    text = 'QuantizationModifier: {scheme: W8A8, targets: Linear, ignore: ["lm_head", "EXPERTS"]}'
+    one = Deployment(model, read_recipe(text.replace(', "EXPERTS"', ""), "r"), (), "model")
+    (note,) = one.notes
+    assert note.startswith("not tested: the experts of ") and "model.layers.0.mlp.experts" in note
+    pattern = "re:model\\\\.layers\\\\.\\\\d+\\\\.mlp\\\\.experts\\\\.\\\\d+\\\\..*_proj$"
+    alone = Deployment(model, read_recipe(text.replace("EXPERTS", pattern), "r"), (), "model")
+    assert alone.notes == ()
 
 
 def test_excluded_modules_are_left_alone_besides_those_the_recipe_names(model: LlamaForCausalLM) -> None:

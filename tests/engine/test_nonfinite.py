@@ -33,7 +33,7 @@ from engine.session.requests import send_command
 from engine.session.writer import SessionWriter
 from engine.sites.site import HookPlan
 from engine.work.work import WorkContext, WorkError
-from tests.engine.running import new_session, tiny_job, write_corpus
+from tests.engine.running import new_session, tiny_job
 from tests.planting import PLANTS, POISON, planted_demo, planted_llama
 
 SCHEMA = json.loads((files("engine.report") / "data" / "report.schema.json").read_text(encoding="utf-8"))
@@ -47,29 +47,13 @@ FIRST_SITE = {
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 short texts; only number 5 has the poisoned token, in its middle."""
-    path = write_corpus(tmp_path_factory.mktemp("nonfinite") / "c.jsonl")
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    lines[5]["text"] = f"the warm sea {POISON} closes"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return path
+def corpus(planted_corpus: Path) -> Path:
+    return planted_corpus
 
 
 @pytest.fixture(scope="module")
-def sessions(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> dict[str | None, Path]:
-    """A finished run of every plant, and of the whole model."""
-    folder = tmp_path_factory.mktemp("planted")
-    found: dict[str | None, Path] = {}
-    for plant in (None, *PLANTS):
-        name = plant or "whole"
-        model = planted_llama(folder / name, plant)
-        job = tiny_job(
-            model, corpus, sites="all", quant="full", detail="compat", calibration=6, evaluation=6, batch_tokens=64
-        )
-        found[plant] = new_session(folder / f"{name}.maxact", job)
-        assert run(found[plant]) == 0
-    return found
+def sessions(planted_sessions: dict[str | None, Path]) -> dict[str | None, Path]:
+    return planted_sessions
 
 
 def summary_of(path: Path) -> ModelSummary:
@@ -122,7 +106,7 @@ def test_nothing_says_that_it_fits(sessions: dict[str | None, Path], plant: str)
         assert found is None
     else:
         assert found is not None
-        assert found.overflows_fp16 and found.overflows_e4m3 and found.fp16_headroom_bits == -np.inf
+        assert found.overflows_fp16 and found.overflows_e4m3 and np.isnan(found.fp16_headroom_bits)
         assert found.excluded_sites == len(summary.nonfinite_sites)
     assert summary.passes_layer_median is not False
     with SessionReader(sessions[plant]) as reader:
@@ -159,7 +143,7 @@ def test_the_json_says_it_at_the_top_and_keeps_to_its_schema(sessions: dict[str 
     assert (first["site"], first["kind"], first["sites"]) == (site, kind, len(brief["nonfinite"]))
     assert first["at"]["token_id"] is not None
     if plant != "everything":
-        assert brief["maximum"]["overflows_fp16"] and brief["maximum"]["fp16_headroom_bits"] == "-infinity"
+        assert brief["maximum"]["overflows_fp16"] and brief["maximum"]["fp16_headroom_bits"] is None
 
 
 @pytest.mark.parametrize("plant", PLANTS)

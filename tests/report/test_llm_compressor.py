@@ -17,9 +17,9 @@ import yaml
 from engine import runner
 from engine.effect.deployed import Deployment
 from engine.effect.recipe import read_recipe
+from engine.report.export import render
 from engine.report.losses import DEPLOYMENTS
 from engine.report.mappings import mappings
-from engine.report.recipe import llm_compressor
 from engine.session.reader import SessionReader
 from tests.effect.deploying import calibrated
 from tests.engine.running import new_session, tiny_job, write_corpus
@@ -82,7 +82,7 @@ def test_it_takes_every_recipe_and_effect_computes_what_it_does(
     session = new_session(tmp_path / "run.maxact", job)
     assert runner.run(session) == 0
     with SessionReader(session) as reader:
-        text = llm_compressor(reader, scheme)
+        text = render(reader, "llm-compressor", scheme)[0].content.decode()
     ids, held = tokens(6, 24, seed=9), tokens(2, 12)
     model = AutoModelForCausalLM.from_pretrained(tiny_model_folder, dtype=torch.float32)
     before = logits(model, held)
@@ -101,3 +101,28 @@ def test_it_takes_every_recipe_and_effect_computes_what_it_does(
     assert changed > 0 and mine_changed == pytest.approx(changed, rel=0.2)
     if scheme.startswith("fp8"):  # elsewhere the last bit of a scale decides where the largest values fall
         assert float((found - expected).norm()) < 0.15 * changed
+
+
+def test_effect_shows_the_damage_of_a_mapping_that_forgets_a_reader(tiny_model_folder: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    text = """
+SmoothQuantModifier: {smoothing_strength: 0.5, mappings: [[["re:.*q_proj$", "re:.*k_proj$"], "re:.*input_layernorm$"]]}
+QuantizationModifier: {scheme: FP8_DYNAMIC, targets: ["Linear"], ignore: ["lm_head"]}
+"""
+    ids, held = tokens(6, 24, seed=9), tokens(2, 12)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model_folder, dtype=torch.float32)
+    with torch.no_grad():
+        for one in model.modules():
+            if type(one).__name__.endswith("RMSNorm"):
+                one.weight.add_(0.5 * torch.randn(one.weight.shape))
+    before = logits(model, held)
+    found = {}
+    for name in ("whole", "forgetful"):
+        recipe = text.replace('"re:.*k_proj$"', '"re:.*k_proj$", "re:.*v_proj$"') if name == "whole" else text
+        with calibrated(Deployment(model, read_recipe(recipe, "r"), (), "model"), model, ids).applied():
+            found[name] = logits(model, held)
+    oneshot(model, yaml.safe_load(text), ids, tmp_path)
+    after = logits(model, held)
+    harm, right = (float((found[name] - before).norm()) for name in ("forgetful", "whole"))
+    assert harm > 2 * right and float((found["forgetful"] - after).norm()) < 0.1 * harm

@@ -21,7 +21,7 @@ from engine.quantization.schemes import Scheme, evaluate
 from engine.report.errors import ReportError
 from engine.report.export import render
 from engine.report.losses import DEPLOYMENTS, InputLoss, input_losses, loss_of
-from engine.report.recipe import find_deployment, judge, llm_compressor
+from engine.report.recipe import find_deployment, judge
 from engine.session.reader import SessionReader
 from engine.sites.site import Site
 from tests.engine.running import new_session, tiny_job, write_corpus
@@ -190,8 +190,7 @@ def test_a_smoothed_input_is_judged_after_its_smoothing(tmp_path: Path, tiny_mod
 
 def test_where_nothing_says_what_smoothing_does_the_recipe_says_so(run: Path) -> None:  # noqa: F811
     with SessionReader(run) as reader:
-        text = llm_compressor(reader)
-        nvfp4 = llm_compressor(reader, "nvfp4")
+        text, nvfp4 = (render(reader, "llm-compressor", name)[0].content.decode() for name in ("int8-token", "nvfp4"))
     assert "0 inputs judged after the smoothing" in text and "--quant full judges smoothed inputs" in text
     assert "12 inputs not judged, and quantised: run again with --quant full." in nvfp4
 

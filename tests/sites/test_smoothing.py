@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from engine.report.mappings import KNOWN_OFFSETS, mappings
+from engine.report.mappings import mappings
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
-from engine.sites.site import HookPlan, Smoothing
+from engine.sites.site import KNOWN_OFFSETS, HookPlan, Smoothing
 from engine.sites.trials import is_same
 from tests.sites.families import build, tokens
 from tests.sites.oddities import PackedLinear

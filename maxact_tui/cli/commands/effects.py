@@ -15,13 +15,15 @@ from pathlib import Path
 
 from rich.table import Table
 
+from engine.analysis.nonfinite import session_alarm
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Scope, parse_layers
-from engine.effect.known import check_request
+from engine.effect.known import check_finite, check_request
 from engine.effect.recipe import Recipe, read_recipe
 from engine.effect.request import Request, read_request
 from engine.effect.results import Effect, read_effects
 from engine.process import IDLE_SECONDS
+from engine.report.alarm import alarm_event
 from engine.report.effects import effect_dict, effect_notes, effect_table
 from engine.session.library import log_path
 from engine.session.patience import Patience
@@ -87,10 +89,11 @@ def _await_result(reader: SessionReader, number: int, patience: Patience) -> int
 
 
 def _refuse_unknown(request: Request, reader: SessionReader) -> None:
-    """Refuse sites, components and layers that the model cannot have, as far as the session knows it.
+    """Refuse what the model cannot have or give, as far as the session knows it; say what NaN will leave out.
 
     Raises:
-        UserError: one of them; the nearest name or the range is in it.
+        UserError: a site, component or layer that is not there, with the nearest name or the range; or a model that
+            predicts nothing finite.
     """
     plan = reader.meta().plan
     if plan is None:
@@ -99,6 +102,12 @@ def _refuse_unknown(request: Request, reader: SessionReader) -> None:
         check_request(request, plan)
     except EffectError as error:
         raise UserError(str(error), code=2) from None
+    try:
+        check_finite(reader)
+    except EffectError as error:
+        raise UserError(str(error)) from None
+    if alarm := session_alarm(reader):
+        print(f"{alarm_event(alarm, plan)}: predictions that it reaches are left out", file=sys.stderr)
 
 
 def make_request(

@@ -19,13 +19,14 @@ from engine.analysis.published import SOURCE, TIER_NAMES, Checkpoint, tier_range
 from engine.analysis.published import published as published_checkpoints
 from engine.report.comparison import comparison_documents
 from engine.report.errors import ReportError
-from engine.report.export import FORMATS, check_scheme, export_session, find_format, render
+from engine.report.export import FORMATS, check_scheme, find_format, render
 from engine.report.wording import CSV_NOTE, counted
 from engine.report.writing import Document, write_documents
 from engine.session.reader import SessionReader
 from maxact_tui.cli.output import console
 from maxact_tui.errors import UserError
 from maxact_tui.texts.numbers import compact, exact
+from maxact_tui.texts.visible import visible
 from maxact_tui.watching.finding import find_session
 
 STDOUT = "-"
@@ -60,9 +61,13 @@ def export(session: Path, formats: list[str], output: str, *, scheme: str | None
         raise UserError(f"{output} is a file; -o names a folder, or `-` for stdout", code=2)
     with SessionReader(find_session(session)) as reader:
         if output == STDOUT:
-            _to_stdout([document for name in formats for document in render(reader, name, scheme)])
+            documents = [document for name in formats for document in render(reader, name, scheme)]
+            _to_stdout(documents)
+            _warn(documents)
             return 0
-        tried = [(name, _written(reader, name, Path(output), scheme, force=force)) for name in formats]
+        warned: list[Document] = []
+        tried = [(name, _written(reader, name, Path(output), scheme, warned, force=force)) for name in formats]
+        _warn(warned)
     failed = [(name, error) for name, error in tried if error is not None]
     if failed:
         reasons = "; ".join(dict.fromkeys(str(error) for _, error in failed))
@@ -71,14 +76,24 @@ def export(session: Path, formats: list[str], output: str, *, scheme: str | None
     return 0
 
 
-def _written(reader: SessionReader, name: str, folder: Path, scheme: str | None, *, force: bool) -> ReportError | None:
+def _written(
+    reader: SessionReader, name: str, folder: Path, scheme: str | None, made: list[Document], *, force: bool
+) -> ReportError | None:
     """Write one format and print its files; why it could not be, so that the formats after it still are."""
     try:
-        for path in export_session(reader, name, folder, force=force, scheme=scheme):
+        documents = render(reader, name, scheme)
+        for path in write_documents(documents, folder, force=force):
             print(path)
+        made += documents
     except ReportError as error:
         return error
     return None
+
+
+def _warn(documents: Sequence[Document]) -> None:
+    """Say on stderr what whoever uses the files must know, each once."""
+    for line in dict.fromkeys(line for document in documents for line in document.warnings):
+        print(f"warning: {visible(line, space=' ')}", file=sys.stderr)
 
 
 def list_formats() -> int:

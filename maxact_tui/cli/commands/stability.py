@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from corpus.reading import load_corpus
 from corpus.samples import Sample
 from corpus.wording import counted
+from engine.analysis.nonfinite import session_alarm
 from engine.analysis.stability import KIND, Stability, choose_peaks, rerun_maxima
 from engine.job import Addition, Job
 from engine.process import allow_as, start_engine
@@ -70,10 +71,11 @@ def _measure(reader: SessionReader, chosen: Sequence[int], wanted: str, folder: 
     counted = (
         np.array([site.counts_for_m for site in plan.sites]) if (plan := reader.meta().plan) else np.zeros(0, bool)
     )
-    first = rerun_maxima(reader, chosen, reader)
+    first, bad = rerun_maxima(reader, chosen, reader), [_bad_sites(reader)]
     with _rerun(reader.path, base, folder / "alone.maxact", f"each sample alone, {own}: ") as again:
         _check_tokens(reader, again, chosen)
         alone = rerun_maxima(reader, chosen, again)
+        bad.append(_bad_sites(again))
     other, skipped = _other_dtype(wanted, own)
     rounded = np.full(len(alone), np.nan)
     if other:
@@ -81,6 +83,7 @@ def _measure(reader: SessionReader, chosen: Sequence[int], wanted: str, folder: 
             label = f"each sample alone, {other}: "
             with _rerun(reader.path, replace(base, dtype=other), folder / "other.maxact", label) as again:
                 rounded = rerun_maxima(reader, chosen, again)
+                bad.append(_bad_sites(again))
         except UserError as error:
             other, skipped = "", f"the rerun in {other} failed: {error}"
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -94,7 +97,14 @@ def _measure(reader: SessionReader, chosen: Sequence[int], wanted: str, folder: 
         maximum=(largest[0], largest[1], largest[2]),
         batch=np.where(np.isfinite(batch), batch, np.nan),
         rounding=np.where(np.isfinite(rounding), rounding, np.nan),
+        nonfinite=tuple(bad),
     )
+
+
+def _bad_sites(reader: SessionReader) -> int:
+    """How many sites hold NaN or infinity."""
+    alarm = session_alarm(reader)
+    return len(alarm.sites) if alarm is not None else 0
 
 
 def _other_dtype(wanted: str, own: str) -> tuple[str, str]:
@@ -188,6 +198,8 @@ def _print(found: Stability, names: Sequence[str]) -> None:
                 f" {100 * differences[worst]:+.2g} %",
                 highlight=False,
             )
+    if found.nonfinite_words:
+        out.print(found.nonfinite_words, style="bold red", highlight=False)
     if found.skipped:
         print(f"no second rerun: {found.skipped}", file=sys.stderr)
 
