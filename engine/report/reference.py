@@ -14,8 +14,8 @@ the ratios of all tokens need detail `compat`, so do float32's quantiles.
 `layer_N_moe_gate` is what the reference calls the output of a router that is `mlp.gate` or `mlp.router` (Qwen, gpt-oss,
 Ling). It holds the raw logits here, as `layer_N_router_logits` does; in the published files it holds the same for
 gpt-oss, but probabilities for Qwen (older transformers overwrote the logits by their softmax), and indices of experts
-for Ling. A file with that key says so in `notes`; so does a file of a model that holds NaN or infinity, whose numbers
-are over finite elements. Other files have no `notes`, as the published ones.
+for Ling; padding is counted in all of them. A file with that key says so in `notes`; so does a file of a model that
+holds NaN or infinity, whose numbers are over finite elements. Other files have no `notes`, as the published ones.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ POOLED_PER_SITE: Final = 5
 _MOE_GATE: Final = re.compile(r"\.mlp\.(gate|router)$")
 MOE_GATE_NOTE: Final = (
     "layer_N_moe_gate holds the router's raw logits; in the published files it holds them for gpt-oss, but"
-    " probabilities for Qwen and indices of experts for Ling, with which these numbers cannot be compared"
+    " probabilities for Qwen and indices of experts for Ling, with which these numbers cannot be compared;"
+    " the published ones count padding, too"
 )
 _OUTSIDE: Final = {"embedding": "embedding_output", "final_norm": "final_layernorm"}
 _LEVELS: Final = {
@@ -89,7 +90,7 @@ def top5_stats(reader: SessionReader) -> dict[str, Any]:
     """The content of `<model>_top5_stats.json`; the model's list pools the five largest of each site."""
     with reader.snapshot():
         meta = reader.meta()
-        head = _head(meta, len(reader.samples_done())) | _notes(reader, meta)
+        head = _head(meta, len(reader.samples_done())) | _notes(reader, meta, has_gates=False)
         tops = {
             name: totals.top["value"].tolist()
             for name, site, totals in _sites(reader, meta)
@@ -142,10 +143,11 @@ def _head(meta: SessionMeta, samples: int) -> dict[str, Any]:
     }
 
 
-def _notes(reader: SessionReader, meta: SessionMeta) -> dict[str, list[str]]:
+def _notes(reader: SessionReader, meta: SessionMeta, *, has_gates: bool = True) -> dict[str, list[str]]:
     """What must be known of the numbers, under `notes`; nothing where they mean what they mean in published files."""
     plan, alarm = meta.plan, session_alarm(reader)
-    notes = [MOE_GATE_NOTE] if plan is not None and any(moe_gate_name(site) for site in plan.sites) else []
+    routers = [site for site in plan.sites if moe_gate_name(site)] if plan is not None and has_gates else []
+    notes = [MOE_GATE_NOTE] if routers else []
     if alarm is not None and plan is not None:
         notes.append(f"not finite: {alarm_line(alarm, plan)}; every number is over finite elements")
         lost = [plan.sites[n].name for n in alarm.sites if (one := reader.totals(n)) is not None and not one.finite]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,16 @@ def test_a_site_whose_own_rerun_differed_more_has_its_own_limit(base: Path) -> N
     (_, limit) = compare([summary_of(base)] * 2, ["a", "b"], [None, one]).limits
     name = sessions.plan().sites[3].name
     assert limit.of(name) == pytest.approx(0.06) and limit.of("embedding") == pytest.approx(0.01)
+
+
+def test_nan_and_infinity_are_told() -> None:
+    batch = np.zeros(2)
+    found = Stability("float16", "float32", "", (0,), (1.0, 1.0, 1.0), batch, batch, (12, 12, 0))
+    assert found.nonfinite_words == (
+        "sites with Inf/NaN: 12 in the session, 12 alone, 0 in float32; what is compared are the finite elements"
+    )
+    assert replace(found, nonfinite=(0, 0, 0)).nonfinite_words == "" == replace(found, nonfinite=()).nonfinite_words
+    assert found.to_data()["nonfinite"] == [12, 12, 0]
 
 
 def test_what_never_moved_may_still_move_by_a_step_of_its_dtype() -> None:

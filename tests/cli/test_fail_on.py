@@ -61,8 +61,26 @@ def test_each_condition_that_holds_has_a_line(capsys: pytest.CaptureFixture[str]
     assert lines[1].startswith("maxact-tui: failed on sqnr<500: ") and lines[1].endswith(" dB")
 
 
+def test_damage_is_a_share_or_in_per_cent(capsys: pytest.CaptureFixture[str], whole: Path) -> None:
+    with SessionReader(whole) as reader:
+        from engine.quantization.populations import read_board
+        from engine.quantization.ranking import rank
+
+        plan = reader.meta().plan
+        worst = next(one for one in rank(read_board(reader)) if one.by == "damage")
+    assert plan is not None
+    below = f"{100 * worst.value / 2:.6f}%"
+    for limit in (below, f"{worst.value / 2:.8f}"):
+        code, (line,) = shown(capsys, whole, f"damage>{limit}")
+        assert code == 1 and plan.sites[worst.site].name in line and line.endswith(" %")
+    assert shown(capsys, whole, f"damage>{200 * worst.value:.6f}%") == (0, [])
+    for wrong, words in (("damage>5", "write damage>5%"), ("sqnr<20%", "only damage is a share")):
+        code, (line,) = shown(capsys, whole, wrong)
+        assert code == 2 and words in line
+
+
 def test_nan_and_infinity_are_beyond_every_limit(capsys: pytest.CaptureFixture[str], planted: Path) -> None:
-    conditions = ["nonfinite", "overflow", "m>1e30", "max<0", "sqnr<-900", "massive"]
+    conditions = ["nonfinite", "overflow", "m>1e30", "max<0", "sqnr<-900", "damage>90%", "massive"]
     code, lines = shown(capsys, planted, ",".join(conditions))
     assert code == 1 and [line.split(": ")[1] for line in lines] == [f"failed on {one}" for one in conditions]
     assert "NaN in 12 sites, first L1 mlp_output" not in lines[-1]
@@ -79,6 +97,8 @@ def test_what_was_not_measured_is_no_pass(
         1,
         ["maxact-tui: failed on sqnr<20: cannot be checked: it was not measured"],
     )
+    code, (line,) = shown(capsys, path, "damage>5%")
+    assert code == 1 and line.startswith("maxact-tui: failed on damage>5%: cannot be checked: it was not measured; run")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +113,9 @@ def test_what_is_not_known_is_refused_with_what_is(
         (line,) = said.err.splitlines()
         assert said.out == "" and not (tmp_path / "new.maxact").exists()
         if text:
-            assert "nonfinite, overflow, massive, or m, max, crest, kurtosis, sqnr" in line and "\x1b" not in line
+            assert (
+                "nonfinite, overflow, massive, or m, max, crest, kurtosis, sqnr, damage" in line and "\x1b" not in line
+            )
 
 
 def test_the_grammar() -> None:

@@ -223,9 +223,28 @@ def effect_of(path: Path, **arguments: Any) -> Any:
 def test_effects_of_a_model_that_predicts_nan_are_refused_in_one_line(
     sessions: dict[str | None, Path], plant: str
 ) -> None:
-    with pytest.raises(WorkError, match="every prediction of the unchanged model is NaN or infinite") as caught:
-        effect_of(sessions[plant])
+    said: list[str] = []
+    with (
+        pytest.raises(WorkError, match="every prediction of the unchanged model is NaN or infinite") as caught,
+        opened(sessions[plant]) as context,
+        torch.inference_mode(),
+    ):
+        said += (step.text for step in effect(context, {"samples": 2, "schemes": ["int8"]}))
     assert "\n" not in str(caught.value)
+    assert "calibrating" not in said and "int8" not in said
+
+
+def test_a_session_that_ends_in_nan_is_refused_without_an_engine(sessions: dict[str | None, Path]) -> None:
+    from engine.effect.errors import EffectError
+    from engine.effect.known import NOTHING_TO_COMPARE, check_finite
+
+    for plant in ("everything", "layer", "weight"):
+        with SessionReader(sessions[plant]) as reader, pytest.raises(EffectError) as caught:
+            check_finite(reader)
+        assert str(caught.value) == NOTHING_TO_COMPARE
+    for plant in (None, "token", "head"):
+        with SessionReader(sessions[plant]) as reader:
+            check_finite(reader)
 
 
 def test_prompts_and_samples_of_a_planted_model_are_answered(corpus: Path, tmp_path: Path) -> None:

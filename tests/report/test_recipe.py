@@ -25,9 +25,14 @@ from engine.report.recipe import find_deployment, judge
 from engine.session.reader import SessionReader
 from engine.sites.site import Site
 from tests.engine.running import new_session, tiny_job, write_corpus
+from tests.models import TINY_LLAMA, tiny_folder
 from tests.report.test_scales import run  # noqa: F401  (a fixture)
 from tests.values import some
 
+MIXTURE = {
+    **TINY_LLAMA, "num_hidden_layers": 2, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+    "shared_expert_intermediate_size": 16, "head_dim": 8,
+}  # fmt: skip
 NAMES = {"type": "array", "items": {"type": "string"}}
 # SmoothQuantModifier and QuantizationModifier as llm-compressor 0.14 documents them.
 SMOOTH = {
@@ -193,6 +198,42 @@ def test_where_nothing_says_what_smoothing_does_the_recipe_says_so(run: Path) ->
         text, nvfp4 = (render(reader, "llm-compressor", name)[0].content.decode() for name in ("int8-token", "nvfp4"))
     assert "0 inputs judged after the smoothing" in text and "--quant full judges smoothed inputs" in text
     assert "12 inputs not judged, and quantised: run again with --quant full." in nvfp4
+
+
+@pytest.mark.parametrize("name", ["Qwen3MoeConfig", "Qwen2MoeConfig"])
+def test_a_recipe_of_a_mixture_leaves_routers_alone_and_says_if_nothing_is_left(name: str, tmp_path: Path) -> None:
+    """llm-compressor's own recipes name `mlp.gate` and `shared_expert_gate`, whatever class they are."""
+    import transformers
+
+    from engine.effect.recipe import matches
+
+    folder = tiny_folder(tmp_path / "model", getattr(transformers, name)(**MIXTURE))
+    path = new_session(tmp_path / "a.maxact", tiny_job(folder, write_corpus(tmp_path / "c.jsonl", 6), sites="gemm"))
+    assert runner.run(path) == 0
+    with SessionReader(path) as reader:
+        found = judge(reader, find_deployment("int8-token"))
+        text = render(reader, "llm-compressor")[0].content.decode()
+        config = render(reader, "modelopt", "fp8")[0].content.decode()
+    ignore = yaml.safe_load(text)["default_stage"]["default_modifiers"]["QuantizationModifier"]["ignore"]
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    gates = [n for n, _ in model.named_modules() if n.endswith(("mlp.gate", "shared_expert_gate"))]
+    assert len(gates) == (2 if name == "Qwen3MoeConfig" else 4)
+    for gate in gates:
+        assert any(matches(pattern, gate) for pattern in ignore) and f"{gate}.*" in config
+    assert not {name for loss in found.losses for name in loss.modules} & set(gates)
+    whole, nothing = (
+        replace(found, losses=tuple(replace(one, damage=damage) for one in found.losses)) for damage in (0.0, 1.0)
+    )
+    assert whole.warnings == ()
+    assert nothing.warnings == ("every input is left alone, so that this recipe quantises nothing that was measured",)
+
+
+def test_damage_is_no_estimate(run: Path) -> None:  # noqa: F811
+    with SessionReader(run) as reader:
+        found = judge(reader, find_deployment("int8-token"))
+        text = render(reader, "llm-compressor")[0].content.decode()
+    assert not any(one.is_exact for one in found.losses)
+    assert ("estimated from maxima" in text) == any(math.isnan(one.damage) for one in found.losses)
 
 
 def test_an_outlier_does_not_mask_what_it_does_to_all_others() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from engine import runner
 from engine.report.reference import (
+    MOE_GATE_NOTE,
     activation_stats,
     first_maximum,
     moe_gate_name,
@@ -148,8 +149,9 @@ def test_a_routers_output_has_the_references_second_name_too(
     path = new_session(tmp_path / "r.maxact", tiny_job(folder, write_corpus(tmp_path / "c.jsonl", 4), dtype="float32"))
     assert runner.run(path) == 0
     with SessionReader(path) as opened:
-        found = activation_stats(opened)["per_layer_stats"]
-        largest = top5_stats(opened)["per_layer_stats"]
+        whole, top = activation_stats(opened), top5_stats(opened)
+    found, largest = whole["per_layer_stats"], top["per_layer_stats"]
+    assert whole["notes"] == [MOE_GATE_NOTE] and "raw logits" in MOE_GATE_NOTE and "notes" not in top
     assert {name.removeprefix("layer_2_") for name in found if name.startswith("layer_2_")} == set(keys)
     gates = [name for name in found if name.endswith("moe_gate")]
     assert gates == [f"layer_{layer}_moe_gate" for layer in range(3 - routed, 3)]
