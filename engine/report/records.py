@@ -8,6 +8,7 @@ Unknown numbers are None or NaN, infinite ones infinite. Text is as it came: hos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -206,6 +207,8 @@ def _channel_rows(reader: SessionReader) -> Iterator[Sequence[Any]]:
             order = np.argsort(-totals.channel_max, kind="stable")[:LARGEST_CHANNELS].tolist()
             for channel in (c for c in order if c not in known):
                 largest = float(totals.channel_max[channel])
+                if not largest and totals.nonfinite.any():  # what is kept of a channel without a finite element, too
+                    largest = math.nan
                 yield site.name, channel, largest, "", None, None, None, None, tokens
 
 

@@ -238,12 +238,12 @@ def test_a_session_that_ends_in_nan_is_refused_without_an_engine(sessions: dict[
     from engine.effect.errors import EffectError
     from engine.effect.known import NOTHING_TO_COMPARE, check_finite
 
-    for plant in ("everything", "layer", "weight"):
-        with SessionReader(sessions[plant]) as reader, pytest.raises(EffectError) as caught:
+    for lost in ("everything", "layer", "weight"):
+        with SessionReader(sessions[lost]) as reader, pytest.raises(EffectError) as caught:
             check_finite(reader)
         assert str(caught.value) == NOTHING_TO_COMPARE
-    for plant in (None, "token", "head"):
-        with SessionReader(sessions[plant]) as reader:
+    for going in (None, "token", "head"):
+        with SessionReader(sessions[going]) as reader:
             check_finite(reader)
 
 
