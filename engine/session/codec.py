@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from engine.stored import UnsoundError, parse
 
 SPARSE_BELOW = 0.25
-_MOST_SPARSE = 1 << 28  # elements, 2 GB: no array of ours comes near
+_MOST_BYTES = 1 << 29  # of one array: none of ours comes near
 _HEAD_BYTES = 24  # of a sparse array: how many indices there are, and how wide they and the values are
 _LEVEL = 1  # the fastest level already takes what there is to take from counts
 
@@ -49,20 +49,26 @@ def encode(array: NDArray[Any]) -> EncodedArray:
     return EncodedArray(descriptor, shape, "dense", zlib.compress(np.ascontiguousarray(array).tobytes(), _LEVEL))
 
 
-def decode(encoded: EncodedArray) -> NDArray[Any]:
+def decode(encoded: EncodedArray, most: int | None = None) -> NDArray[Any]:
     """The array that was encoded; writable, C order.
 
+    Args:
+        encoded: a row of the file.
+        most: elements that such an array has at most, None if that is not known; nothing larger is unpacked.
+
     Raises:
-        UnsoundError: the blob does not hold what its row says.
+        UnsoundError: the blob does not hold what its row says, or more than such an array has.
     """
     dtype, shape = _dtype_of(parse(encoded.dtype)), _shape_of(parse(encoded.shape))
     size = math.prod(shape)
+    if size * dtype.itemsize > _MOST_BYTES or (most is not None and size > most):
+        raise UnsoundError("they are larger than those of a run")
     if encoded.encoding == "dense":
         raw = _inflated(encoded.data, size * dtype.itemsize)
         if len(raw) != size * dtype.itemsize:
             raise UnsoundError("cut short or changed")
         return np.frombuffer(raw, dtype).reshape(shape).copy()
-    if encoded.encoding != "sparse" or dtype.kind != "i" or size > _MOST_SPARSE:
+    if encoded.encoding != "sparse" or dtype.kind != "i":
         raise UnsoundError("their encoding is not known")
     indices, values = _decode_sparse(_inflated(encoded.data, _HEAD_BYTES + 12 * size), size)
     flat = np.zeros(size, dtype)
@@ -75,13 +81,13 @@ def pack_int32(values: NDArray[Any]) -> bytes:
     return zlib.compress(np.asarray(values, "<i4").tobytes(), _LEVEL)
 
 
-def unpack_int32(blob: bytes) -> NDArray[np.int32]:
-    """What `pack_int32` packed, int32 [n].
+def unpack_int32(blob: bytes, most: int) -> NDArray[np.int32]:
+    """What `pack_int32` packed, int32 [n] with n at most `most`.
 
     Raises:
-        UnsoundError: the blob was not packed so.
+        UnsoundError: the blob was not packed so, or holds more.
     """
-    raw = _inflated(blob)
+    raw = _inflated(blob, 4 * most)
     if len(raw) % 4:
         raise UnsoundError("cut short or changed")
     return np.frombuffer(raw, "<i4").astype(np.int32)
@@ -109,16 +115,16 @@ def _shape_of(described: object) -> tuple[int, ...]:
     return tuple(described)
 
 
-def _inflated(blob: object, most: int | None = None) -> bytes:
-    """The bytes that were deflated; no more than `most` of them, whatever the blob would grow to."""
+def _inflated(blob: object, most: int) -> bytes:
+    """The bytes that were deflated, if they are no more than `most`, whatever the blob would grow to."""
     if not isinstance(blob, bytes):
         raise UnsoundError("changed")
     stream = zlib.decompressobj()
     try:
-        raw = stream.decompress(blob, 0 if most is None else most + 1)
+        raw = stream.decompress(blob, most + 1)
     except zlib.error as error:
         raise UnsoundError("cut short or changed") from error
-    if not stream.eof:
+    if not stream.eof or len(raw) > most:
         raise UnsoundError("cut short or changed")
     return raw
 

@@ -24,6 +24,8 @@ from engine.stored import UnsoundError
 class _OfAFile(Protocol):
     path: Path
 
+    def begin_reading(self) -> None: ...
+
 
 _File = TypeVar("_File", bound=_OfAFile)
 _Given = ParamSpec("_Given")
@@ -46,11 +48,13 @@ def reads(
         @wraps(method)
         def call(self: _File, *args: _Given.args, **kwargs: _Given.kwargs) -> _Read:
             with reading(self.path, what):
+                self.begin_reading()
                 return method(self, *args, **kwargs)
 
         @wraps(method)
         def step(self: _File, *args: _Given.args, **kwargs: _Given.kwargs) -> Iterator[Any]:
             with reading(self.path, what):
+                self.begin_reading()
                 yield from cast("Iterator[Any]", method(self, *args, **kwargs))
 
         return cast("Callable[Concatenate[_File, _Given], _Read]", step) if isgeneratorfunction(method) else call

@@ -57,7 +57,7 @@ def describe_session(reader: SessionReader) -> SessionInfo:
 
 def _describe(path: Path, wait_seconds: float) -> SessionInfo:
     try:
-        with SessionReader(path, wait_seconds) as reader:
+        with SessionReader(path, wait_seconds, is_glance=True) as reader:
             return describe_session(reader)
     except DamagedError as error:
         status = Status(phase="damaged", detail=error.what)

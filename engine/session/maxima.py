@@ -1,27 +1,53 @@
 """The largest |x| of each sample at each site, which the session file keeps in blocks of the samples of a checkpoint.
 
 - `SampleMaxima`  reads some sites of them: the whole table may be large (1,000 sites x 5,000 samples: 20 MB)
+- `put_block`     writes a block
+- `last_sample`   the largest number of a sample
 """
 
 from __future__ import annotations
 
-import sqlite3
+import zlib
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.session.codec import unpack_int32
+from engine.session.codec import pack_int32, unpack_int32
+from engine.session.tables import CHANGED, Tables
 from engine.stored import UnsoundError
 
-CHUNK_BYTES = 2 << 20
+CHUNK_BYTES: Final = 2 << 20
+_MOST_SAMPLES: Final = 1 << 24  # a corpus of a thousand times the usual 5,000 is far below
+_MOST_MAXIMA: Final = 1 << 29  # of all sites together, 2 GiB
+
+
+def last_sample(tables: Tables) -> int:
+    """The largest number of a sample, -1 without any.
+
+    Raises:
+        UnsoundError: no corpus has so many.
+    """
+    (last,) = tables.connection.execute("SELECT coalesce(max(sample), -1) FROM samples").fetchone()
+    if not isinstance(last, int) or last >= _MOST_SAMPLES:
+        raise UnsoundError("it names more samples than a run has")
+    return last
+
+
+def put_block(tables: Tables, samples: NDArray[np.int64], block: NDArray[np.float32]) -> None:
+    """Append the maxima of some samples, float32 [sites, samples], each site's with a checksum of its own."""
+    sums = np.array([zlib.crc32(row) for row in block], "<u4").tobytes()
+    (number,) = tables.connection.execute("SELECT coalesce(max(id), 0) + 1 FROM sample_maxima").fetchone()
+    row = (number, pack_int32(samples), len(block), *((sums,) if tables.is_checked else ()))
+    tables.put("sample_maxima", [row], separate=np.ascontiguousarray(block, "<f4").tobytes())
 
 
 class SampleMaxima:
     """The maxima as of one checkpoint.
 
     Args:
-        db: an open session file; inside a transaction all that is read is of one and the same checkpoint.
+        tables: of an open session file; inside a transaction all that is read is of one and the same checkpoint.
 
     Attributes:
         sites: that have been measured.
@@ -32,28 +58,28 @@ class SampleMaxima:
             them.
     """
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-        self._blocks: list[tuple[int, NDArray[np.int32], int]] = [
-            (number, unpack_int32(samples), sites)
-            for number, samples, sites in db.execute("SELECT id, samples, sites FROM sample_maxima ORDER BY id")
+    def __init__(self, tables: Tables) -> None:
+        self._db = tables.connection
+        self.samples = last_sample(tables) + 1
+        self._blocks: list[tuple[int, NDArray[np.int32], int, NDArray[np.uint32] | None]] = [
+            (number, unpack_int32(samples, self.samples), sites, np.frombuffer(sums[0], "<u4") if sums else None)
+            for number, samples, sites, *sums in tables.select("sample_maxima", "ORDER BY id")
         ]
-        self.sites = max((sites for _, _, sites in self._blocks), default=0)
-        self.samples = int(db.execute("SELECT coalesce(max(sample) + 1, 0) FROM samples").fetchone()[0])
-        for _, samples, sites in self._blocks:
-            if not isinstance(sites, int) or sites < 0:
+        self.sites = max((sites for _, _, sites, _ in self._blocks), default=0)
+        for _, samples, sites, sums in self._blocks:
+            if not isinstance(sites, int) or sites < 0 or (sums is not None and len(sums) != sites):
                 raise UnsoundError("changed")
             if samples.size and not 0 <= samples.min() <= samples.max() < self.samples:
                 raise UnsoundError("they are of samples that are not in it")
 
     def has(self, site: int) -> bool:
         """Whether the maxima of this site were measured for every sample that is done."""
-        return all(site < sites for _, _, sites in self._blocks)
+        return all(site < sites for _, _, sites, _ in self._blocks)
 
     def rows(self, first: int, last: int) -> NDArray[np.float32]:
         """Of the sites `first` to `last` - 1, float32 [sites, samples], NaN for samples a site has not seen."""
         found = np.full((last - first, self.samples), np.nan, np.float32)
-        for number, samples, sites in self._blocks:
+        for number, samples, sites, sums in self._blocks:
             count = min(last, sites) - first
             if count <= 0 or not samples.size:
                 continue
@@ -62,12 +88,16 @@ class SampleMaxima:
                 if len(blob) != 4 * sites * samples.size:
                     raise UnsoundError("cut short or changed")
                 blob.seek(4 * first * samples.size)
-                data = np.frombuffer(blob.read(4 * count * samples.size), "<f4")
-            found[:count, samples] = data.reshape(count, samples.size)
+                data = np.frombuffer(blob.read(4 * count * samples.size), "<f4").reshape(count, samples.size)
+            if sums is not None and [zlib.crc32(row.tobytes()) for row in data] != sums[first : first + count].tolist():
+                raise UnsoundError(CHANGED)
+            found[:count, samples] = data
         return found
 
     def whole(self) -> NDArray[np.float32]:
         """Of all sites and samples, float32 [sites, samples]."""
+        if self.sites * self.samples > _MOST_MAXIMA:
+            raise UnsoundError("there are more than a run keeps")
         found = np.full((self.sites, self.samples), np.nan, np.float32)
         for first, rows in self.chunks(self.sites):
             found[first : first + len(rows)] = rows

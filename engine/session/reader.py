@@ -19,6 +19,8 @@ from engine.session.damage import reads
 from engine.session.maxima import SampleMaxima
 from engine.session.records import FIRST_LIVE_FIELDS, LIVE_FIELDS, LiveTable
 from engine.session.rows import SessionMeta, SessionRows
+from engine.session.tables import Row
+from engine.statistics.declared import declared
 from engine.statistics.experts import ExpertTotals
 from engine.statistics.local_errors import LocalErrors
 from engine.statistics.part_totals import PartTotals
@@ -47,10 +49,10 @@ class SessionReader(SessionRows):
     @reads("its newest numbers")
     def live(self) -> LiveTable | None:
         """The newest scalars of every site; None before the first tick."""
-        row = self._db.execute("SELECT tick, sites, data FROM live").fetchone()
+        row = self._tables.one("live")
         if row is None:
             return None
-        tick, sites, data = row
+        _, tick, sites, data = row
         if not (isinstance(tick, int) and isinstance(sites, int) and isinstance(data, bytes)):
             raise UnsoundError("cut short or changed")
         fields = FIRST_LIVE_FIELDS if len(data) == 8 * sites * FIRST_LIVE_FIELDS else len(LIVE_FIELDS)
@@ -64,12 +66,10 @@ class SessionReader(SessionRows):
         """M_site of every site of the plan at the last checkpoint, float64 [sites], NaN where nothing was seen."""
         plan = self.meta().plan
         found = np.full(len(plan.sites) if plan else 0, np.nan)
-        rows = self._db.execute(
-            "SELECT site, a.dtype, shape, encoding, data FROM totals t JOIN arrays a "
-            "ON a.owner = CAST(t.site AS TEXT) AND a.name = 'extremes'"
-        )
-        for site, *encoded in rows:
-            extremes = decode(EncodedArray(*encoded))
+        for site, *_ in self._tables.select("totals"):
+            extremes = self.array(str(site), "extremes")
+            if extremes is None:
+                continue
             if not 0 <= site < len(found) or extremes.shape != (2,) or extremes.dtype.kind != "f":
                 raise UnsoundError("they are not those of its sites")
             magnitude = float(np.abs(extremes).max())
@@ -79,19 +79,20 @@ class SessionReader(SessionRows):
     @reads("the numbers of its sites")
     def saved_nonfinite_sites(self) -> int:
         """How many sites hold NaN or infinity at the last checkpoint."""
-        rows = self._db.execute("SELECT dtype, shape, encoding, data FROM arrays WHERE name = 'nonfinite'")
-        return sum(bool(decode(EncodedArray(*row)).any()) for row in rows)
+        rows = self._tables.select("arrays", "WHERE name = 'nonfinite'")
+        return sum(bool(_decoded(row).any()) for row in rows)
 
     @reads("the numbers of a site")
     def totals(self, site: int) -> SiteTotals | None:
         """Everything kept of one site at the last checkpoint; None if it has seen nothing."""
         with self.snapshot():
-            row = self._db.execute("SELECT dtype, width FROM totals WHERE site = ?", (site,)).fetchone()
+            row = self._tables.one("totals", "WHERE site = ?", (site,))
             if row is None:
                 return None
-            arrays, maxima = self.extra(str(site)), SampleMaxima(self._db)
+            maxima = SampleMaxima(self._tables)
+            arrays = self.extra(str(site), sizes=_sizes(row[2], maxima.samples))
             _require_any(arrays)
-            found = _as_totals(row[0], row[1], arrays, maxima.rows(site, site + 1)[0])
+            found = _as_totals(row[1], row[2], arrays, maxima.rows(site, site + 1)[0])
         return found if maxima.has(site) else replace(found, missing=found.missing | {"sample_max"})
 
     def all_totals(self) -> list[SiteTotals | None]:
@@ -108,12 +109,13 @@ class SessionReader(SessionRows):
         """
         plan = self.meta().plan
         sites = len(plan.sites) if plan else 0
-        shapes = {row[0]: (row[1], row[2]) for row in self._db.execute("SELECT site, dtype, width FROM totals")}
+        shapes = {row[0]: (row[1], row[2]) for row in self._tables.select("totals")}
+        samples = self._last_sample() + 1
         for site, (maxima, has_maxima) in enumerate(self._rows_of_maxima(sites, fields)):
             if site not in shapes:
                 yield None
                 continue
-            arrays = self.extra(str(site), fields)
+            arrays = self.extra(str(site), fields, _sizes(shapes[site][1], samples))
             if fields is None:
                 _require_any(arrays)
             found = _as_totals(*shapes[site], arrays, maxima)
@@ -126,35 +128,45 @@ class SessionReader(SessionRows):
         if fields is not None and "sample_max" not in fields:
             yield from [(np.zeros(0, np.float32), True)] * sites
             return
-        maxima = SampleMaxima(self._db)
+        maxima = SampleMaxima(self._tables)
         for first, rows in maxima.chunks(sites):
             for place, row in enumerate(rows):
                 yield row, maxima.has(first + place)
 
     @reads("its arrays")
-    def extra(self, owner: str, names: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
-        """Further arrays stored under `owner`, those of these names if given; empty if there are none."""
-        query = "SELECT name, dtype, shape, encoding, data FROM arrays WHERE owner = ?"
+    def extra(
+        self, owner: str, names: Collection[str] | None = None, sizes: Mapping[str, int] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Arrays stored under `owner`.
+
+        Args:
+            owner: of them.
+            names: those to read; all if None.
+            sizes: of a site, if it is the owner: an array of more elements than it can have is not unpacked.
+
+        Returns:
+            They by name, empty if there are none.
+        """
+        rest = "WHERE owner = ?"
         if names is not None:
-            query += f" AND name IN ({','.join('?' * len(names))})"
-        rows = self._db.execute(query, (owner, *(names or ())))
-        return {row[0]: decode(EncodedArray(*row[1:])) for row in rows}
+            rest += f" AND name IN ({','.join('?' * len(names))})"
+        rows = self._tables.select("arrays", rest, (owner, *(names or ())))
+        return {row[1]: _decoded(row, sizes) for row in rows}
 
     @reads("its arrays")
     def array(self, owner: str, name: str) -> NDArray[Any] | None:
         """One of the arrays stored under `owner`, without decoding the others; None if there is none."""
-        row = self._db.execute(
-            "SELECT dtype, shape, encoding, data FROM arrays WHERE owner = ? AND name = ?", (owner, name)
-        ).fetchone()
-        return decode(EncodedArray(*row)) if row else None
+        row = self._tables.one("arrays", "WHERE owner = ? AND name = ?", (owner, name))
+        return _decoded(row) if row else None
 
     @reads("the numbers of a site")
     def some_totals(self, site: int, fields: Collection[str]) -> SiteTotals | None:
         """Some arrays of one site at the last checkpoint, without its samples' maxima; None if it has seen nothing."""
-        row = self._db.execute("SELECT dtype, width FROM totals WHERE site = ?", (site,)).fetchone()
+        row = self._tables.one("totals", "WHERE site = ?", (site,))
         if row is None:
             return None
-        return _as_totals(row[0], row[1], self.extra(str(site), fields), np.zeros(0, np.float32))
+        arrays = self.extra(str(site), fields, _sizes(row[2], self._last_sample() + 1))
+        return _as_totals(row[1], row[2], arrays, np.zeros(0, np.float32))
 
     @reads("its calibration and evaluation samples")
     def part(self, owner: str, names: Collection[str] | None = None) -> PartTotals | None:
@@ -217,16 +229,16 @@ class SessionReader(SessionRows):
     def sample_maxima(self) -> NDArray[np.float32]:
         """Per-sample max|x|, float32 [sites, samples], NaN for samples not done or not seen by a site."""
         with self.snapshot():
-            return SampleMaxima(self._db).whole()
+            return SampleMaxima(self._tables).whole()
 
     @reads("its list of finished samples")
     def samples_done(self) -> NDArray[np.int32]:
         """Numbers of the samples finished by the last checkpoint, in the order they were run, int32 [n]."""
-        blocks = [unpack_int32(row[0]) for row in self._db.execute("SELECT samples FROM sample_maxima ORDER BY id")]
+        last = self._last_sample()
+        blocks = [unpack_int32(row[1], last + 1) for row in self._tables.select("sample_maxima", "ORDER BY id")]
         found = np.concatenate(blocks) if blocks else np.zeros(0, np.int32)
         if np.unique(found).size != found.size:
             raise UnsoundError("some were counted twice")
-        (last,) = self._row("SELECT coalesce(max(sample), -1) FROM samples", "there is none")
         if len(found) and not 0 <= found.min() <= found.max() <= last:
             raise UnsoundError("it names samples that are not in it")
         return found
@@ -245,14 +257,27 @@ def _as_totals(
     """The totals of a site, every address in them one of its own."""
     if dtype not in _DTYPES:
         raise UnsoundError("their dtype is not known")
-    if not isinstance(width, int) or not 0 < width <= _WIDEST:
-        raise UnsoundError("their width is not what a run writes")
+    width = _sizes(width, 0)["D"]
     found = SiteTotals.from_arrays(str(dtype), width, {**arrays, "sample_max": sample_max})
     top, samples = found.top, len(sample_max)
     for name, most in (("sample", samples), ("position", None), ("channel", width)):
         if len(top) and not (top[name].min() >= 0 and (not samples or most is None or top[name].max() < most)):
             raise UnsoundError("the largest elements are not of its samples and channels")
     return found
+
+
+def _decoded(row: Row, sizes: Mapping[str, int] | None = None) -> NDArray[Any]:
+    """The array of a row of `arrays`, if it has no more elements than one of a site of these sizes can have."""
+    _, name, *encoded = row
+    wanted = declared(SiteTotals).get(name) if sizes is not None else None
+    return decode(EncodedArray(*encoded), wanted.most(sizes or {}) if wanted is not None else None)
+
+
+def _sizes(width: object, samples: int) -> dict[str, int]:
+    """The sizes of a site's arrays."""
+    if not isinstance(width, int) or not 0 < width <= _WIDEST:
+        raise UnsoundError("their width is not what a run writes")
+    return {"D": width, "C": width, "N": samples}
 
 
 def _number_of(owner: object) -> int:

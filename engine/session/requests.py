@@ -25,6 +25,7 @@ from engine.session.liveness import SILENCE_SECONDS, why_it_ended
 from engine.session.patience import LOCKED, Patience
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED, Command, Status
+from engine.session.tables import Tables
 
 Stage = Literal[
     "sending", "locked", "loading", "batch", "turn", "working", "reading", "done", "refused", "ended", "unsent", "late"
@@ -137,8 +138,10 @@ def send_command(
 def _insert(path: Path, row: tuple[float, str, str], wait_seconds: float) -> int:
     db = schema.open_writable(path, wait_seconds=wait_seconds)
     try:
-        statement = "INSERT INTO commands (at, name, arguments, state, answer) VALUES (?, ?, ?, 'new', '{}')"
-        return int(db.execute(statement, row).lastrowid or 0)
+        db.execute("BEGIN IMMEDIATE")
+        number = Tables(db).insert("commands", *row, "new", "{}")
+        db.execute("COMMIT")
+        return number
     except sqlite3.DatabaseError as error:
         if schema.is_busy(error):
             raise schema.BusyError(path) from error

@@ -19,15 +19,19 @@ from numpy.typing import NDArray
 from engine.job import Addition, Job
 from engine.session import schema, splits
 from engine.session.codec import unpack_int32
-from engine.session.damage import reads
+from engine.session.damage import reading, reads
 from engine.session.engine_lock import Role, is_locked
 from engine.session.lastword import logged_failure
 from engine.session.liveness import is_gone
+from engine.session.maxima import last_sample
 from engine.session.records import ENDED, Command, Event, Result, SampleRecord, Status
+from engine.session.soundness import why_not_whole
 from engine.session.splits import SplitRecord
+from engine.session.tables import Row, Tables
 from engine.sites.site import HookPlan
 from engine.stored import UnsoundError, check, moment, parse
 
+_SIZE_OF_A_LOST_FILE: Final = 1 << 30
 _NUMBER = int | float
 _TEXT = str | None
 # What is read of the descriptions that the engine writes as JSON; what else is in them is only shown.
@@ -89,6 +93,7 @@ class SessionRows:
     Args:
         path: the file.
         wait_seconds: for another process that holds the file, at opening and by any method.
+        is_glance: of a file at rest it is not asked whether all of it is there, which takes as long as reading it.
 
     Raises:
         BusyError: another process held it all the time.
@@ -96,9 +101,32 @@ class SessionRows:
             hold what was written into it.
     """
 
-    def __init__(self, path: Path | str, wait_seconds: float = schema.WAIT_SECONDS) -> None:
+    def __init__(self, path: Path | str, wait_seconds: float = schema.WAIT_SECONDS, *, is_glance: bool = False) -> None:
         self.path = Path(path)
         self._db = schema.open_readonly(self.path, wait_seconds)
+        try:
+            with reading(self.path, "its database"):
+                self._tables = Tables(self._db)
+                if not is_glance and (why := why_not_whole(self.path, self._db)):
+                    raise UnsoundError(why)
+        except BaseException:
+            self._db.close()
+            raise
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether its rows have checksums; files of before schema 3 have none, and a changed bit may go unnoticed."""
+        return self._tables.is_checked
+
+    def begin_reading(self) -> None:
+        """Let SQLite take as many steps again as reading the whole file needs."""
+        schema.limit_steps(self._db, self._file_bytes())
+
+    def _file_bytes(self) -> int:
+        try:
+            return self.path.stat().st_size
+        except OSError:  # removed or renamed since; the open file goes on to be read
+            return _SIZE_OF_A_LOST_FILE
 
     def close(self) -> None:
         """Close the file."""
@@ -137,7 +165,7 @@ class SessionRows:
     @reads("what it says of its run")
     def meta(self) -> SessionMeta:
         """Job, hook plan, provenance and corpus description."""
-        raw = {name: parse(value) for name, value in self._db.execute("SELECT name, value FROM meta")}
+        raw = {name: parse(value) for name, value in self._tables.select("meta")}
         for name in ("job", "created"):
             if name not in raw:
                 raise UnsoundError(f"'{name}' is missing")
@@ -157,9 +185,10 @@ class SessionRows:
 
         One that could not write its last status (a full disk) has `failed`, for the reason its log gives.
         """
-        value, heartbeat = self._row("SELECT value, heartbeat FROM status", "there is none")
+        _, value, heartbeat = _required(self._tables.one("status"), "there is none")
         status = Status.from_json(parse(value)).changed(heartbeat=moment(heartbeat))
-        (created,) = self._row("SELECT value FROM meta WHERE name = 'created'", "when it was made is missing")
+        created = self._tables.one("meta", "WHERE name = 'created'")
+        _, created = _required(created, "when it was made is missing")
         if not is_gone(status, moment(parse(created)), locked=self._is_locked(status)):
             return status
         failure = logged_failure(self.path, status.started)
@@ -173,10 +202,10 @@ class SessionRows:
 
         None where there never was one.
         """
-        row = self._rows_if_known("service", "SELECT value, heartbeat FROM service")
-        if not row:
+        row = self._tables.one("service")
+        if row is None:
             return None
-        status = Status.from_json(parse(row[0][0])).changed(heartbeat=moment(row[0][1]))
+        status = Status.from_json(parse(row[1])).changed(heartbeat=moment(row[2]))
         locked = self._is_locked(status, "service")
         return status.changed(phase="gone") if is_gone(status, status.started, locked=locked) else status
 
@@ -187,19 +216,19 @@ class SessionRows:
     @reads("its last checkpoint")
     def checkpoint_number(self) -> int:
         """How many checkpoints were written; 0 before the first."""
-        row = self._db.execute("SELECT number FROM checkpoints").fetchone()
-        return _whole(row[0]) if row else 0
+        row = self._tables.one("checkpoints")
+        return _whole(row[1]) if row else 0
 
     @reads("its last checkpoint")
     def checkpoint_status(self) -> Status | None:
         """The status at the last checkpoint: the cursor of a resume."""
-        row = self._db.execute("SELECT status FROM checkpoints").fetchone()
-        return Status.from_json(parse(row[0])) if row else None
+        row = self._tables.one("checkpoints")
+        return Status.from_json(parse(row[3])) if row else None
 
     @reads("its results")
     def results(self, kind: str | None = None) -> list[Result]:
         """What was asked of the loaded model beside the measuring, oldest first; of one kind, if given."""
-        rows = self._rows_if_known("results", "SELECT id, at, kind, title, settings, data FROM results ORDER BY id")
+        rows = self._tables.select("results", "ORDER BY id")
         sound = (_checked(row, int, _NUMBER, str, str, str, str) for row in rows)
         found = (Result(r[0], moment(r[1]), r[2], r[3], _fields(r[4]), _fields(r[5], _DATA.get(r[2]))) for r in sound)
         return [result for result in found if kind is None or result.kind == kind]
@@ -207,19 +236,18 @@ class SessionRows:
     @reads("its samples")
     def sample(self, number: int) -> SampleRecord | None:
         """One sample with its token ids."""
-        row = self._db.execute(
-            "SELECT sample, category, language, origin, was_cut, token_ids FROM samples WHERE sample = ?", (number,)
-        ).fetchone()
+        row = self._tables.one("samples", "WHERE sample = ?", (number,))
         if row is None:
             return None
-        found, category, language, origin, was_cut, packed = _checked(row, int, str, str, str, int, bytes)
-        return SampleRecord(found, category, language, origin, bool(was_cut), unpack_int32(packed))
+        found, category, language, origin, tokens, was_cut, packed = _checked(row, int, str, str, str, int, int, bytes)
+        ids = unpack_int32(packed, tokens)
+        return SampleRecord(found, category, language, origin, bool(was_cut), ids)
 
     @reads("its samples")
     def sample_labels(self) -> list[tuple[int, str, int]]:
         """(number, category, tokens) of every sample, by number."""
-        rows = self._db.execute("SELECT sample, category, tokens FROM samples ORDER BY sample")
-        return [_checked(row, int, str, int) for row in rows]
+        rows = self._tables.select("samples", "ORDER BY sample")
+        return [_checked((number, category, tokens), int, str, int) for number, category, _, _, tokens, *_ in rows]
 
     @reads("its vocabulary")
     def pieces(self, token_ids: Iterable[int]) -> list[bytes]:
@@ -230,43 +258,39 @@ class SessionRows:
         for start in range(0, len(unique), 500):
             part = unique[start : start + 500]
             marks = ",".join("?" * len(part))
-            rows = self._db.execute(f"SELECT token_id, piece FROM vocabulary WHERE token_id IN ({marks})", part)
+            rows = self._tables.select("vocabulary", f"WHERE token_id IN ({marks})", part)
             known.update(_checked(row, int, bytes) for row in rows)
         return [known.get(i, b"") for i in wanted]
 
     @reads("its batch plan")
     def batches(self) -> list[NDArray[np.int32]]:
         """The batch plan: the sample numbers of each batch, in run order."""
-        return [unpack_int32(row[0]) for row in self._db.execute("SELECT samples FROM batches ORDER BY batch")]
+        most = self._last_sample() + 1
+        return [unpack_int32(samples, most) for _, samples in self._tables.select("batches", "ORDER BY batch")]
 
     @reads("its events")
     def events(self, after: int = 0) -> list[Event]:
         """Events with a number above `after`, oldest first."""
-        rows = self._db.execute(
-            "SELECT id, at, tokens, kind, text, site FROM events WHERE id > ? ORDER BY id", (after,)
-        )
+        rows = self._tables.select("events", "WHERE id > ? ORDER BY id", (after,))
         return [Event(*_checked(row, int, _NUMBER, int, str, str, int | None)) for row in rows]
 
     @reads("its requests")
     def commands(self, after: int = 0) -> list[Command]:
         """Commands with a number above `after`, oldest first, with the engine's answers."""
-        rows = self._db.execute(
-            "SELECT id, at, name, arguments, state, answer FROM commands WHERE id > ? ORDER BY id", (after,)
-        )
+        rows = self._tables.select("commands", "WHERE id > ? ORDER BY id", (after,))
         sound = (_checked(row, int, _NUMBER, str, str, str, str) for row in rows)
         return [Command(r[0], moment(r[1]), r[2], _fields(r[3], _REQUEST), r[4], _fields(r[5], _ANSWER)) for r in sound]
 
-    def _row(self, query: str, missing: str) -> tuple[Any, ...]:
-        """The one row that every session has of this; `missing` says in words that there is none."""
-        row: tuple[Any, ...] | None = self._db.execute(query).fetchone()
-        if row is None:
-            raise UnsoundError(missing)
-        return row
+    def _last_sample(self) -> int:
+        """The largest number of a sample, -1 without any."""
+        return last_sample(self._tables)
 
-    def _rows_if_known(self, table: str, query: str) -> list[Any]:
-        """Rows of a table that files of version 1 do not have."""
-        known = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
-        return self._db.execute(query).fetchall() if known else []
+
+def _required(row: Row | None, missing: str) -> Row:
+    """The one row that every session has of this; `missing` says in words that there is none."""
+    if row is None:
+        raise UnsoundError(missing)
+    return row
 
 
 def _whole(value: object) -> int:

@@ -1,6 +1,6 @@
-"""Tables of the session file, its version, and how it is created and opened.
+"""How a session file is created and opened, and what is said of one that cannot be used.
 
-- `SCHEMA_VERSION`, `APPLICATION_ID`  what a file must say of itself
+- `APPLICATION_ID`                    what a file must say of itself
 - `SessionError`, `DamagedError`      one line, with the user's next step
 - `BusyError`                         another process holds the file; worth trying again
 - `unreadable`                        that line for what SQLite says of a file
@@ -13,43 +13,17 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from itertools import repeat
 from pathlib import Path
 
-SCHEMA_VERSION = 2
+from engine.session.layout import MIGRATIONS, NEWEST_UNCHECKED, SCHEMA_VERSION, differs, statements
+
 APPLICATION_ID = 0x6D617861  # "maxa", so that `file` and we can tell a session from any other SQLite file
 RESULTS = "results/"  # owner of a result's arrays: this and its number
 EXPERTS = "experts/"  # owner of a MoE layer's arrays: this and the number of its first expert site
 JOURNAL_VARIABLE = "MAXACT_JOURNAL"
 
-TABLES = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE status (id INTEGER PRIMARY KEY CHECK (id = 1), value TEXT NOT NULL, heartbeat REAL NOT NULL);
-CREATE TABLE live (id INTEGER PRIMARY KEY CHECK (id = 1), tick INTEGER NOT NULL, sites INTEGER NOT NULL,
-                   data BLOB NOT NULL);
-CREATE TABLE totals (site INTEGER PRIMARY KEY, dtype TEXT NOT NULL, width INTEGER NOT NULL);
-CREATE TABLE arrays (owner TEXT NOT NULL, name TEXT NOT NULL, dtype TEXT NOT NULL, shape TEXT NOT NULL,
-                     encoding TEXT NOT NULL, data BLOB NOT NULL, UNIQUE (owner, name));
-CREATE TABLE sample_maxima (id INTEGER PRIMARY KEY, samples BLOB NOT NULL, sites INTEGER NOT NULL, data BLOB NOT NULL);
-CREATE TABLE checkpoints (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL, at REAL NOT NULL,
-                          status TEXT NOT NULL);
-CREATE TABLE samples (sample INTEGER PRIMARY KEY, category TEXT NOT NULL, language TEXT NOT NULL,
-                      origin TEXT NOT NULL, tokens INTEGER NOT NULL, was_cut INTEGER NOT NULL, token_ids BLOB NOT NULL);
-CREATE TABLE vocabulary (token_id INTEGER PRIMARY KEY, piece BLOB NOT NULL);
-CREATE TABLE batches (batch INTEGER PRIMARY KEY, samples BLOB NOT NULL);
-CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, tokens INTEGER NOT NULL,
-                     kind TEXT NOT NULL, text TEXT NOT NULL, site INTEGER);
-CREATE TABLE commands (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, name TEXT NOT NULL,
-                       arguments TEXT NOT NULL, state TEXT NOT NULL, answer TEXT NOT NULL);
-"""
-# What each version added to the one before it; a file is brought up to date when it is next opened for writing.
-ADDED = {
-    2: """
-CREATE TABLE IF NOT EXISTS results (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL,
-                                    title TEXT NOT NULL, settings TEXT NOT NULL, data TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS service (id INTEGER PRIMARY KEY CHECK (id = 1), value TEXT NOT NULL,
-                                    heartbeat REAL NOT NULL);
-""",
-}
 # Codes of errors that a file is not to blame for: somebody else holds it, its disk or its permissions are in the way.
 _NOT_ITS_FAULT = frozenset(
     {
@@ -57,7 +31,6 @@ _NOT_ITS_FAULT = frozenset(
         sqlite3.SQLITE_LOCKED,
         sqlite3.SQLITE_NOMEM,
         sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_INTERRUPT,
         sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_CANTOPEN,
@@ -70,6 +43,8 @@ _NOT_ITS_FAULT = frozenset(
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 WAIT_SECONDS = 10.0  # for another process that holds the file, before that is an error
 _LONGEST_QUOTE = 100  # characters of an error
+# A row of ten bytes takes some fifteen steps: a MiB of them 1.6 million.
+_STEPS_OF_A_TURN, _LEAST_TURNS, _TURNS_OF_A_MIB = 1_000_000, 64, 16
 _MAGIC, _ID_PLACE = b"SQLite format 3\0", slice(68, 72)  # of the first bytes of an SQLite file
 
 
@@ -110,6 +85,8 @@ def unreadable(path: Path, what: str, error: sqlite3.Error | UnicodeDecodeError)
         said = "".join(one if one.isprintable() else "?" for one in str(error))[:_LONGEST_QUOTE]
     if is_busy(error):
         return BusyError(path, f"cannot read {path}: {said}; another process is writing it, try again")
+    if _code(error) == sqlite3.SQLITE_INTERRUPT:
+        return DamagedError(path, f"{what} cannot be read (it has no end)")
     if is_blameless(error):
         return SessionError(f"cannot read {path}: {said}; try again, or see to its permissions and its disk")
     return DamagedError(path, f"{what} cannot be read ({said})")
@@ -117,17 +94,22 @@ def unreadable(path: Path, what: str, error: sqlite3.Error | UnicodeDecodeError)
 
 def is_blameless(error: Exception) -> bool:
     """Whether the file may be whole: somebody else holds it, or its disk or its permissions are in the way."""
-    return (getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF) in _NOT_ITS_FAULT
+    return _code(error) in _NOT_ITS_FAULT
 
 
 def is_busy(error: Exception) -> bool:
     """Whether another process holds the file."""
-    return (getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF) in _BUSY
+    return _code(error) in _BUSY
 
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether SQLite has found its own structures broken."""
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _code(error: Exception) -> int:
+    """SQLite's primary result code, `SQLITE_ERROR` where there is none."""
+    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & 0xFF
 
 
 def create(path: Path, fill: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
@@ -153,9 +135,10 @@ def create(path: Path, fill: Callable[[sqlite3.Connection], None]) -> sqlite3.Co
     except OSError as error:
         raise _cannot_write(path, error.strerror) from error
     try:
-        connection = _connect(path)
+        connection = _connect(path, path)
+        connection.set_progress_handler(None, 0)
         connection.execute("PRAGMA synchronous = NORMAL")
-        tables = TABLES + "".join(ADDED.values())
+        tables = statements(SCHEMA_VERSION)
         numbers = f"PRAGMA application_id = {APPLICATION_ID};PRAGMA user_version = {SCHEMA_VERSION};"
         connection.executescript(f"BEGIN IMMEDIATE;{tables};{numbers}")
         fill(connection)
@@ -193,10 +176,11 @@ def open_writable(path: Path, *, live: bool = False, wait_seconds: float = WAIT_
         connection.close()
         if is_busy(error):
             raise BusyError(path) from error
-        raise SessionError(f"cannot bring {path} to schema {SCHEMA_VERSION}: {error}") from error
+        raise SessionError(f"cannot bring {path} to schema {NEWEST_UNCHECKED}: {error}") from error
     except sqlite3.DatabaseError as error:
         connection.close()
         raise unreadable(path, "its database", error) from error
+    connection.set_progress_handler(None, 0)  # what it writes is its own, for days
     if live:
         with suppress(sqlite3.OperationalError):  # somebody reads it right now: the journal stays as it is
             _choose_journal(connection)
@@ -231,20 +215,35 @@ def open_readonly(path: Path, wait_seconds: float = WAIT_SECONDS) -> sqlite3.Con
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring a file up to date in one transaction; readers of the older tables are not disturbed."""
-    if version == SCHEMA_VERSION:
+    if version >= NEWEST_UNCHECKED:
         return
-    statements = "".join(ADDED[number] for number in range(version + 1, SCHEMA_VERSION + 1))
-    connection.executescript(f"BEGIN IMMEDIATE;{statements}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+    added = "".join(MIGRATIONS[number] for number in range(version + 1, NEWEST_UNCHECKED + 1))
+    connection.executescript(f"BEGIN IMMEDIATE;{added}PRAGMA user_version = {NEWEST_UNCHECKED};COMMIT;")
 
 
 def _cannot_write(path: Path, reason: object) -> SessionError:
     return SessionError(f"cannot write {path}: {reason}; choose another place with --session FILE")
 
 
-def _connect(place: Path | str, wait_seconds: float = WAIT_SECONDS) -> sqlite3.Connection:
-    """A connection to a file, or to the URI of one."""
+def _connect(path: Path, place: Path | str, wait_seconds: float = WAIT_SECONDS) -> sqlite3.Connection:
+    """A connection to `place`, which is the file `path` or its URI."""
     is_uri = isinstance(place, str)
-    return sqlite3.connect(place, uri=is_uri, timeout=wait_seconds, isolation_level=None, check_same_thread=False)
+    found = sqlite3.connect(place, uri=is_uri, timeout=wait_seconds, isolation_level=None, check_same_thread=False)
+    # What a stranger has put into the schema is never run, and broken pages are found before they are used.
+    found.execute("PRAGMA trusted_schema = OFF")
+    found.execute("PRAGMA cell_size_check = ON")
+    limit_steps(found, path.stat().st_size)
+    return found
+
+
+def limit_steps(connection: sqlite3.Connection, file_bytes: int) -> None:
+    """Let SQLite take no more steps from now on than reading everything in such a file needs.
+
+    Pages that point at each other in circles would be read for ever. The callback is no Python code, so that Ctrl-C is
+    not taken for an error of the file.
+    """
+    turns = _LEAST_TURNS + _TURNS_OF_A_MIB * (file_bytes >> 20)
+    connection.set_progress_handler(partial(next, repeat(0, turns), 1), _STEPS_OF_A_TURN)
 
 
 def _choose_journal(connection: sqlite3.Connection) -> None:
@@ -272,7 +271,7 @@ def _require(path: Path) -> None:
 def _checked(path: Path, place: Path | str, wait_seconds: float) -> sqlite3.Connection:
     """A connection to `place`, which is the file `path` or its URI, once it has said that it is a session."""
     try:
-        connection = _connect(place, wait_seconds)
+        connection = _connect(path, place, wait_seconds)
     except sqlite3.Error as error:
         raise unreadable(path, "its database", error) from error
     try:
@@ -285,9 +284,13 @@ def _checked(path: Path, place: Path | str, wait_seconds: float) -> sqlite3.Conn
 
 def _require_ours(path: Path, connection: sqlite3.Connection) -> None:
     try:
+        connection.execute("BEGIN")  # a writer may be bringing it up to date
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         connection.execute("SELECT count(*) FROM meta").fetchone()
+        is_ours = application == APPLICATION_ID and 1 <= version <= SCHEMA_VERSION
+        difference = differs(connection, version) if is_ours else ""
+        connection.execute("COMMIT")
     except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite's message may quote what is no text any more
         if is_blameless(error) or _says_it_is_ours(path):
             raise unreadable(path, "its database", error) from error
@@ -296,6 +299,8 @@ def _require_ours(path: Path, connection: sqlite3.Connection) -> None:
         raise SessionError(f"{path} is an SQLite file, but not a maxact-tui session")
     if version > SCHEMA_VERSION:
         raise SessionError(f"{path} was written by a newer maxact-tui (schema {version}); upgrade to read it")
+    if difference or not is_ours:
+        raise DamagedError(path, f"its database cannot be read ({difference or 'its version is not known'})")
 
 
 def _says_it_is_ours(path: Path) -> bool:

@@ -18,11 +18,15 @@ from numpy.typing import NDArray
 from engine.job import Job
 from engine.session import schema
 from engine.session.codec import encode, pack_int32
+from engine.session.damage import reading
 from engine.session.engine_lock import Role
+from engine.session.maxima import put_block
 from engine.session.records import REPLACES, Command, SampleRecord, Status
 from engine.session.schema import EXPERTS, RESULTS, SessionError
+from engine.session.tables import Tables
 from engine.statistics.experts import ExpertTotals
 from engine.statistics.totals import SiteTotals
+from engine.stored import UnsoundError
 
 # Kept apart from the totals: appended checkpoint by checkpoint instead of rewritten whole.
 _APPENDED = frozenset({"sample_max"})
@@ -46,6 +50,7 @@ class SessionWriter:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
+        self._tables = Tables(connection)
         self._lock = threading.RLock()
         self._claim: tuple[str, str] | None = None
 
@@ -92,35 +97,33 @@ class SessionWriter:
     def set_meta(self, **values: Any) -> None:
         """Store JSON values under these names (`job`, `provenance`, `plan`, `corpus`, `tokenizer`, ...)."""
         rows = [(name, json.dumps(value)) for name, value in values.items()]
-        with self._transaction() as db:
-            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+        with self._transaction():
+            self._tables.put("meta", rows)
 
     def append_meta(self, name: str, value: Any) -> None:
         """Append a JSON value to the list stored under `name`."""
-        with self._transaction() as db:
-            row = db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-            self.set_meta(**{name: [*(json.loads(row[0]) if row else []), value]})
+        with self._transaction():
+            row = self._tables.one("meta", "WHERE name = ?", (name,))
+            self.set_meta(**{name: [*(json.loads(row[1]) if row else []), value]})
 
     def set_status(self, status: Status) -> None:
         """Replace the status; its heartbeat is stored beside it so that `beat` can move it alone."""
-        with self._transaction() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO status VALUES (1, ?, ?)", (json.dumps(status.to_json()), status.heartbeat)
-            )
+        with self._transaction():
+            self._tables.put("status", [(1, json.dumps(status.to_json()), status.heartbeat)])
 
     def replace_status(self, expected: Status, status: Status) -> bool:
         """Replace the status if it still is `expected`; says whether it was."""
-        with self._transaction() as db:
-            (stored,) = db.execute("SELECT value FROM status").fetchone()
-            if json.loads(stored) != expected.to_json():
+        with self._transaction():
+            stored = self._tables.one("status")
+            if stored is None or json.loads(stored[1]) != expected.to_json():
                 return False
             self.set_status(status)
             return True
 
     def beat(self, at: float) -> None:
         """Say that the engine is alive."""
-        with self._transaction() as db:
-            db.execute("UPDATE status SET heartbeat = ? WHERE id = 1", (at,))
+        with self._transaction():
+            self._tables.change("status", "", (), heartbeat=at)
 
     def add_samples(self, samples: Iterable[SampleRecord], vocabulary: Mapping[int, bytes]) -> None:
         """Store the tokenised corpus and the bytes each token id contributes to the text."""
@@ -128,27 +131,24 @@ class SessionWriter:
             (s.number, s.category, s.language, s.origin, len(s.token_ids), s.was_cut, pack_int32(s.token_ids))
             for s in samples
         )
-        with self._transaction() as db:
-            db.executemany("INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            db.executemany("INSERT OR REPLACE INTO vocabulary VALUES (?, ?)", vocabulary.items())
+        with self._transaction():
+            self._tables.put("samples", rows)
+            self._tables.put("vocabulary", vocabulary.items())
 
     def set_batches(self, batches: Sequence[Sequence[int]]) -> None:
         """Store the batch plan: for each batch the sample numbers, in run order."""
         rows = ((number, pack_int32(np.asarray(batch))) for number, batch in enumerate(batches))
         with self._transaction() as db:
             db.execute("DELETE FROM batches")
-            db.executemany("INSERT INTO batches VALUES (?, ?)", rows)
+            self._tables.put("batches", rows)
 
     def tick(self, status: Status, live: NDArray[np.float64] | None) -> None:
         """Store the status and, if given, the newest scalars, float64 [sites, len(LIVE_FIELDS)]."""
         with self._transaction() as db:
             self.set_status(status)
             if live is not None:
-                db.execute(
-                    "INSERT INTO live VALUES (1, 1, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-                    "tick = tick + 1, sites = excluded.sites, data = excluded.data",
-                    (len(live), np.ascontiguousarray(live, "<f8").tobytes()),
-                )
+                (tick,) = db.execute("SELECT coalesce(max(tick), 0) + 1 FROM live").fetchone()
+                self._tables.put("live", [(1, tick, len(live), np.ascontiguousarray(live, "<f8").tobytes())])
 
     def checkpoint(
         self,
@@ -191,49 +191,36 @@ class SessionWriter:
         ]
         shapes = [(site, one.dtype, one.width) for site, one in enumerate(totals) if one is not None]
         with self._transaction() as db:
-            db.executemany("INSERT OR REPLACE INTO arrays VALUES (?, ?, ?, ?, ?, ?)", rows)
-            db.executemany("INSERT OR REPLACE INTO totals VALUES (?, ?, ?)", shapes)
+            self._tables.put("arrays", rows)
+            self._tables.put("totals", shapes)
             self._append_sample_maxima(totals, np.asarray(new_samples, np.int64))
-            db.execute(
-                "INSERT INTO checkpoints VALUES (1, 1, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-                "number = number + 1, at = excluded.at, status = excluded.status",
-                (time.time(), json.dumps(status.to_json())),
-            )
+            (number,) = db.execute("SELECT coalesce(max(number), 0) + 1 FROM checkpoints").fetchone()
+            self._tables.put("checkpoints", [(1, number, time.time(), json.dumps(status.to_json()))])
 
     def add_event(self, kind: str, text: str, tokens: int = 0, site: int | None = None) -> None:
         """Record something that mattered, one line of text; one that counts sites replaces the one before it."""
         with self._transaction() as db:
             for old in REPLACES.get(kind, ()):
                 db.execute("DELETE FROM events WHERE kind = ?", (old,))
-            db.execute(
-                "INSERT INTO events (at, tokens, kind, text, site) VALUES (?, ?, ?, ?, ?)",
-                (time.time(), tokens, kind, text, site),
-            )
+            self._tables.insert("events", time.time(), tokens, kind, text, site)
 
     def new_commands(self) -> list[Command]:
         """Commands no engine has answered yet, oldest first."""
-        with self._lock:
-            rows = self._connection.execute(
-                "SELECT id, at, name, arguments, state, answer FROM commands WHERE state = 'new' ORDER BY id"
-            ).fetchall()
+        with self._lock, reading(self.path, "its requests"):
+            rows = list(self._tables.select("commands", "WHERE state = 'new' ORDER BY id"))
         return [Command(r[0], r[1], r[2], json.loads(r[3]), r[4], json.loads(r[5])) for r in rows]
 
     def answer(self, command: Command, state: str, **answer: Any) -> None:
         """Answer a command: `state` is `working`, `done` or `refused`."""
-        with self._transaction() as db:
-            db.execute(
-                "UPDATE commands SET state = ?, answer = ? WHERE id = ?", (state, json.dumps(answer), command.number)
-            )
+        with self._transaction():
+            self._tables.change("commands", "WHERE id = ?", (command.number,), state=state, answer=json.dumps(answer))
 
     def refuse_unanswered(self, why: str, kept: Sequence[str] = ()) -> None:
         """Refuse every command that nobody has answered for good, but those named `kept`, in one line."""
         marks = ",".join("?" * len(kept))
-        with self._transaction() as db:
-            db.execute(
-                f"UPDATE commands SET state = 'refused', answer = ? "
-                f"WHERE state IN ('new', 'working') AND name NOT IN ({marks})",
-                (json.dumps({"text": why}), *kept),
-            )
+        with self._transaction():
+            waiting = f"WHERE state IN ('new', 'working') AND name NOT IN ({marks})"
+            self._tables.change("commands", waiting, kept, state="refused", answer=json.dumps({"text": why}))
 
     def add_result(
         self,
@@ -255,31 +242,26 @@ class SessionWriter:
         Returns:
             The result's number.
         """
-        with self._transaction() as db:
-            cursor = db.execute(
-                "INSERT INTO results (at, kind, title, settings, data) VALUES (?, ?, ?, ?, ?)",
-                (time.time(), kind, title, json.dumps(dict(settings)), json.dumps(dict(data))),
-            )
-            number = int(cursor.lastrowid or 0)
+        described = (kind, title, json.dumps(dict(settings)), json.dumps(dict(data)))
+        with self._transaction():
+            number = self._tables.insert("results", time.time(), *described)
             rows = [
                 (f"{RESULTS}{number}", name, e.dtype, e.shape, e.encoding, e.data)
                 for name, array in (arrays or {}).items()
                 for e in (encode(array),)
             ]
-            db.executemany("INSERT OR REPLACE INTO arrays VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._tables.put("arrays", rows)
         return number
 
     def set_service(self, status: Status) -> None:
         """Replace the status of the engine that answers requests about an ended run."""
-        with self._transaction() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO service VALUES (1, ?, ?)", (json.dumps(status.to_json()), status.heartbeat)
-            )
+        with self._transaction():
+            self._tables.put("service", [(1, json.dumps(status.to_json()), status.heartbeat)])
 
     def beat_service(self, at: float) -> None:
         """Say that the engine that answers requests is alive."""
-        with self._transaction() as db:
-            db.execute("UPDATE service SET heartbeat = ? WHERE id = 1", (at,))
+        with self._transaction():
+            self._tables.change("service", "", (), heartbeat=at)
 
     def close(self, *, final: bool = False) -> None:
         """Close the file; `final` folds the write-ahead log in, so that the one file can be copied."""
@@ -301,10 +283,7 @@ class SessionWriter:
         for site, one in enumerate(totals[:sites]):
             if one is not None:
                 block[site] = one.sample_max[samples]
-        self._connection.execute(
-            "INSERT INTO sample_maxima (samples, sites, data) VALUES (?, ?, ?)",
-            (pack_int32(samples), sites, block.tobytes()),
-        )
+        put_block(self._tables, samples, block)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -324,6 +303,8 @@ class SessionWriter:
                     self._connection.execute("ROLLBACK")
                 if isinstance(error, sqlite3.DatabaseError) and schema.is_damage(error):
                     raise schema.unreadable(self.path, "its database", error) from error
+                if isinstance(error, UnsoundError):
+                    raise schema.DamagedError(self.path, f"its database cannot be read ({error})") from error
                 raise
 
     def _check_claim(self) -> None:

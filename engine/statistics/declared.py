@@ -12,6 +12,7 @@ The idea is that of `add_state` in torchmetrics: reset, merge, state and synchro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -47,6 +48,11 @@ class Declared:
     meaning: str
     unit: str
     since: int
+
+    def most(self, sizes: Mapping[str, int]) -> int | None:
+        """How many elements it has at most for these sizes; None where a size is not known."""
+        known = [sizes.get(one) if isinstance(one, str) else one for one in self.shape]
+        return None if None in known else math.prod(one for one in known if one is not None)
 
     def empty(self, sizes: Mapping[str, int]) -> NDArray[Any]:
         """The identity of the merge rule, for these sizes; a size that is not known is 0."""

@@ -18,15 +18,17 @@ import pytest
 from engine import runner
 from engine.process import start_engine
 from engine.recording import RunRecorder
-from engine.session.codec import pack_int32
 from engine.session.engine_lock import EngineLock, LockedError, is_locked
 from engine.session.library import boot_identity, lock_path
 from engine.session.liveness import is_gone, own_identity
+from engine.session.maxima import put_block
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED, Status
 from engine.session.schema import DamagedError, SessionError
+from engine.session.tables import Tables
 from engine.session.writer import SessionWriter, TakenOverError
 from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
+from tests.session.stamping import stamped
 
 HOUR = 3600.0
 
@@ -134,11 +136,10 @@ def test_a_run_that_is_taken_over_ends_and_the_numbers_stay_those_of_one_engine(
 
 def test_samples_that_were_counted_twice_are_damage(session: Path) -> None:
     assert runner.run(session) == 0
-    with closing(sqlite3.connect(session)) as db, db:
-        rows = db.execute("SELECT sites, data FROM sample_maxima LIMIT 1").fetchone()
-        width = len(rows[1]) // 4 // rows[0]
-        numbers = pack_int32(np.arange(width))
-        db.execute("INSERT INTO sample_maxima (samples, sites, data) VALUES (?, ?, ?)", (numbers, *rows))
+    with stamped(session) as db:
+        sites, data = db.execute("SELECT sites, data FROM sample_maxima LIMIT 1").fetchone()
+        block = np.frombuffer(data, "<f4").reshape(sites, -1)
+        put_block(Tables(db), np.arange(block.shape[1]), block)
     with SessionReader(session) as reader, pytest.raises(DamagedError, match="counted twice"):
         reader.samples_done()
 
@@ -215,7 +216,7 @@ class TestRollbackJournal:
             db.execute("PRAGMA cache_size = 1")  # pages reach the file before the transaction ends
             db.execute("BEGIN IMMEDIATE")
             db.execute("UPDATE status SET heartbeat = 77.0")
-            db.executemany("INSERT INTO vocabulary VALUES (?, ?)", ((i, bytes(3000)) for i in range(200)))
+            db.executemany("INSERT INTO vocabulary VALUES (0, ?, ?)", ((i, bytes(3000)) for i in range(200)))
             journal = rolled.with_name(rolled.name + "-journal")
             broken.write_bytes(rolled.read_bytes())
             broken.with_name(broken.name + "-journal").write_bytes(journal.read_bytes())

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from engine.session.writer import SessionWriter
 from tests.screen import sessions
 from tests.screen.sessions import SessionScript
+from tests.session.stamping import stamped
 
 SAMPLE = 3
 CHANNEL = 50
@@ -48,7 +48,7 @@ def probed(path: Path, *, hostile: bool = False) -> SessionScript:
     short = np.array((209, 201, 202, 203), np.int32)
     _add(script, writer, {"text": "Winter is warm.", "policy": "bos", "sample": None}, short, scale=0.25)
     writer.close(final=True)
-    with sqlite3.connect(path) as db:
+    with stamped(path, "results") as db:
         db.execute("UPDATE results SET at = ? + 60 * id", (FIRST_AT,))
     return script
 

@@ -18,6 +18,7 @@ import numpy as np
 from engine.job import Job
 from engine.session.library import boot_identity
 from engine.session.records import LIVE_FIELDS, SampleRecord, Status
+from engine.session.tables import Tables
 from engine.session.writer import SessionWriter
 from engine.sites.site import HookPlan, Site
 from engine.statistics.totals import TOP_DTYPE, SiteTotals
@@ -133,10 +134,7 @@ class SessionScript:
     def event(self, kind: str, text: str, *, after: float, site: int | None = None) -> SessionScript:
         """Something happened so many seconds after the start."""
         with sqlite3.connect(self.path) as db:  # in one go, for a screen that reads at any moment
-            db.execute(
-                "INSERT INTO events (at, tokens, kind, text, site) VALUES (?, ?, ?, ?, ?)",
-                (self.status.started + after, self.status.tokens_done, kind, text, site),
-            )
+            Tables(db).insert("events", self.status.started + after, self.status.tokens_done, kind, text, site)
         return self
 
     def _plan(self) -> HookPlan:

@@ -57,6 +57,7 @@ BEGINNING: dict[str, Damage] = {
     "a job that is a list": statement("UPDATE meta SET value = '[]' WHERE name = 'job'"),
     "a job that is no text": statement("UPDATE meta SET value = CAST(x'ff00' AS TEXT) WHERE name = 'job'"),
     "a layer beyond all": statement("UPDATE meta SET value = replace(value, '\"layer\": 0', '\"layer\": 1000000000')"),
+    "no table of samples": statement("DROP TABLE samples"),
     "a plan without sites": statement("UPDATE meta SET value = '{\"sites\": [{}]}' WHERE name = 'plan'"),
 }
 NUMBERS: dict[str, Damage] = {
@@ -69,7 +70,6 @@ NUMBERS: dict[str, Damage] = {
     "widths beyond all": statement("UPDATE totals SET width = 1000000000"),
     "totals of no dtype": statement("UPDATE totals SET dtype = 'bfloat1Y'"),
     "no samples": statement("DELETE FROM samples"),
-    "no table of samples": statement("DROP TABLE samples"),
     "maxima cut short": statement("UPDATE sample_maxima SET data = substr(data, 1, 10)"),
     "a vocabulary of numbers": statement("UPDATE vocabulary SET piece = 7"),
 }

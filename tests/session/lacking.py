@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 from engine.session.schema import EXPERTS
@@ -16,6 +14,7 @@ from engine.statistics.declared import declared
 from engine.statistics.experts import ExpertTotals
 from engine.statistics.pass_sums import PassSums
 from engine.statistics.totals import SiteTotals
+from tests.session.stamping import stamped
 
 SITE = "site"
 ARRAYS: list[tuple[str, str]] = [
@@ -30,11 +29,10 @@ ARRAYS: list[tuple[str, str]] = [
 
 def remove(session: Path, kind: str, name: str) -> int:
     """Remove the array of every such owner; gives back how many there were."""
-    with closing(sqlite3.connect(session)) as db:
+    with stamped(session, "sample_maxima") as db:
         if (kind, name) == (SITE, "sample_max"):  # kept apart: blocks without a site's row
-            found = db.execute("UPDATE sample_maxima SET data = x'', sites = 0")
+            found = db.execute("UPDATE sample_maxima SET data = x'', sums = x'', sites = 0")
         else:
             owner = "[0-9]*" if kind == SITE else f"{kind}*"
             found = db.execute("DELETE FROM arrays WHERE owner GLOB ? AND name = ?", (owner, name))
-        db.commit()
         return found.rowcount

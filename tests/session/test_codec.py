@@ -57,7 +57,7 @@ def test_a_decoded_array_can_be_changed() -> None:
 
 @given(st.lists(st.integers(-(2**31), 2**31 - 1)))
 def test_int32_lists_round_trip(values: list[int]) -> None:
-    assert unpack_int32(pack_int32(np.array(values, np.int64))).tolist() == values
+    assert unpack_int32(pack_int32(np.array(values, np.int64)), len(values)).tolist() == values
 
 
 def test_a_damaged_blob_is_an_error() -> None:

@@ -70,10 +70,11 @@ def test_what_is_given_up_is_not_sent(session: Path, way: Way) -> None:
     assert commands(session) == []
 
 
+VERSION_1 = Path(__file__).parent / "data" / "version-1.maxact"
+
+
 def test_a_file_of_an_older_version_is_brought_up_to_date_with_the_same_patience(session: Path, way: Way) -> None:
-    writer = SessionWriter.open(session)
-    writer._connection.executescript("DROP TABLE results; DROP TABLE service; PRAGMA user_version = 1;")
-    writer.close()
+    session.write_bytes(VERSION_1.read_bytes())
     with held(session, way[1]) as hold:
         patience = Patience(PATIENCE_SECONDS, lambda text: hold.release())
         assert send_command(session, "pause", patience=patience) == 1

@@ -17,6 +17,7 @@ import pytest
 
 from engine.job import Job
 from engine.session import schema
+from engine.session.layout import SCHEMA_VERSION
 from engine.session.library import boot_identity, new_path
 from engine.session.listing import list_sessions
 from engine.session.liveness import SILENCE_SECONDS, is_gone
@@ -294,7 +295,7 @@ class TestRefusals:
 
     def test_newer_schema(self, session: Path) -> None:
         db = sqlite3.connect(session)
-        db.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
         db.close()
         assert "newer maxact-tui" in self.refused(session)
 
