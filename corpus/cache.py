@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from corpus.owned import open_part, owned_folder
 from corpus.samples import Corpus, Progress
 from corpus.tokenization import Policy, TokenizedCorpus, tokenize, tokenizer_hash
 
@@ -65,13 +66,20 @@ def tokenize_cached(
     names = tokenizer_hash(tokenizer)
     key = hashlib.sha256(f"{_LAYOUT}\0{corpus.content_hash}\0{names}\0{policy}\0{max_length}".encode()).hexdigest()
     path = (folder or cache_folder()) / f"{key}.npz"
-    kept = _load(path, corpus, names, policy, max_length)
-    if kept is not None:
-        return kept
+    with suppress(OSError):
+        _own(path.parent)
+        kept = _load(path, corpus, names, policy, max_length)
+        if kept is not None:
+            return kept
     tokenized = tokenize(corpus, tokenizer, policy=policy, max_length=max_length, progress=progress)
     with suppress(OSError):
         _store(path, tokenized)
     return tokenized
+
+
+def _own(folder: Path) -> None:
+    """Refuse a folder that others can write into; close ours to others who could read it: it holds texts."""
+    owned_folder(folder.parent, folder.name)
 
 
 def _load(path: Path, corpus: Corpus, names: str, policy: Policy, max_length: int) -> TokenizedCorpus | None:
@@ -106,24 +114,20 @@ def _pieces(ids: np.ndarray, ends: np.ndarray, joined: np.ndarray) -> Mapping[in
 
 
 def _store(path: Path, tokenized: TokenizedCorpus) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _own(path.parent)
     pieces = list(tokenized.vocabulary.values())
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            np.savez(
-                file,
-                ids=tokenized.ids,
-                offsets=tokenized.offsets,
-                was_cut=tokenized.was_cut,
-                dropped=np.array(tokenized.dropped, dtype=np.int64),
-                vocabulary_ids=np.array(list(tokenized.vocabulary), dtype=np.int64),
-                vocabulary_ends=np.cumsum([len(piece) for piece in pieces], dtype=np.int64),
-                vocabulary_bytes=np.frombuffer(b"".join(pieces), dtype=np.uint8),
-            )
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with open_part(path) as (part, file):
+        np.savez(
+            file,
+            ids=tokenized.ids,
+            offsets=tokenized.offsets,
+            was_cut=tokenized.was_cut,
+            dropped=np.array(tokenized.dropped, dtype=np.int64),
+            vocabulary_ids=np.array(list(tokenized.vocabulary), dtype=np.int64),
+            vocabulary_ends=np.cumsum([len(piece) for piece in pieces], dtype=np.int64),
+            vocabulary_bytes=np.frombuffer(b"".join(pieces), dtype=np.uint8),
+        )
+    part.replace(path)
     _make_room(path)
 
 

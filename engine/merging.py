@@ -39,6 +39,7 @@ from engine.statistics.part_totals import PartTotals, merge_parts
 from engine.statistics.pass_sums import PassSums, merge_sums
 from engine.statistics.totals import SiteTotals, merge
 from engine.stored import UnsoundError
+from engine.weights import comparable_weights
 
 
 class MergeError(Exception):
@@ -252,7 +253,7 @@ def _lacking(part: _Part) -> Iterator[str]:
 def _require_same(a: _Part, b: _Part) -> None:
     left, right = a.meta, b.meta
     compared = {
-        "model weights": (left.provenance.get("weight_hash"), right.provenance.get("weight_hash")),
+        "model weights": tuple(comparable_weights((left.provenance, right.provenance))),
         "dtype": (left.provenance.get("dtype"), right.provenance.get("dtype")),
         "tokenizer": (left.raw.get("tokenizer", {}).get("hash"), right.raw.get("tokenizer", {}).get("hash")),
         "token policy": (left.job.policy, right.job.policy),

@@ -18,6 +18,7 @@ from engine.session.reader import SessionReader
 from engine.session.records import SampleRecord
 from engine.session.splits import META, SplitRecord
 from engine.session.writer import SessionWriter
+from engine.weights import comparable_weights
 
 ANYWAY = "resume_anyway"
 ADDITIONS = "additions"
@@ -120,18 +121,19 @@ def check_resumable(reader: SessionReader, prepared: Prepared, job: Job) -> list
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     pairs = [
-        ("model weights", ("provenance", "weight_hash")),
         ("dtype", ("provenance", "dtype")),
         ("corpus", ("corpus", "hash")),
         ("tokenizer", ("tokenizer", "hash")),
         ("token policy", ("tokenizer", "policy")),
         ("maximum length", ("tokenizer", "max_length")),
     ]
-    found = [f"{name} changed" for name, (part, key) in pairs if before[part].get(key) != now[part].get(key)]
-    old, new = before["provenance"].get("versions", {}), now["provenance"].get("versions", {})
+    old, new = comparable_weights((before["provenance"], now["provenance"]))
+    found = ["model weights changed"] if old != new else []
+    found += [f"{name} changed" for name, (part, key) in pairs if before[part].get(key) != now[part].get(key)]
+    was, now_is = before["provenance"].get("versions", {}), now["provenance"].get("versions", {})
     found += [
-        f"{name} was {old.get(name)}, is {new.get(name)}"
+        f"{name} was {was.get(name)}, is {now_is.get(name)}"
         for name in ("torch", "transformers")
-        if old.get(name) != new.get(name)
+        if was.get(name) != now_is.get(name)
     ]
     return found

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from engine.analysis.model import ModelSummary
 from engine.naming import corpus_name, distinct_names, model_name
+from engine.weights import comparable_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ def find_differences(summaries: Sequence[ModelSummary]) -> tuple[Difference, ...
     conditions: dict[str, list[str]] = {
         **_models(summaries),
         "revision": [str(s.provenance.get("commit") or s.job.revision or "default") for s in summaries],
-        "weights": [str(s.provenance.get("weight_hash", "unknown")) for s in summaries],
+        "weights": [one or "unknown" for one in comparable_weights([s.provenance for s in summaries])],
         "checkpoint's quantisation": [str(s.provenance.get("quantization") or "none") for s in summaries],
         "dtype": [dtype_of(s) or "unknown" for s in summaries],
         "sites": [s.job.sites for s in summaries],
@@ -58,7 +59,7 @@ def find_differences(summaries: Sequence[ModelSummary]) -> tuple[Difference, ...
 def _models(summaries: Sequence[ModelSummary]) -> dict[str, list[str]]:
     """Which models they are; the same weights are one model, in whatever folder it lies."""
     models = [s.job.model for s in summaries]
-    weights = {s.provenance.get("weight_hash") for s in summaries}
+    weights = set(comparable_weights([s.provenance for s in summaries]))
     if len(weights) == 1 and all(weights):
         return {"model (same weights)": [model_name(model) for model in models]}
     return {"model": distinct_names(models)}

@@ -1,7 +1,9 @@
-"""The cache folder, and file hashes remembered by size and modification time.
+"""The cache folder, and whole-file hashes remembered as long as a file's inode says it was not touched.
 
-- `cache_dir`    the folder of everything that can be made again
-- `file_sha256`  the sha256 of a file; instant the second time
+- `cache_dir`       the folder of everything that can be made again
+- `file_sha256`     the sha256 of a file; instant the second time
+- `whole_identity`  the same of several files, as one
+- `Hashing`         the same in a thread, beside a load that reads the same files
 """
 
 from __future__ import annotations
@@ -10,10 +12,20 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYetError
 from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from corpus.owned import open_part, owned_folder
+from engine.weights import WHOLE
 
 _CHUNK_BYTES = 1 << 22
+_LOOK_SECONDS: Final = 0.1
+Report = Callable[[int, int], None]
 
 
 def cache_dir() -> Path:
@@ -29,8 +41,10 @@ def cache_dir() -> Path:
     return user_cache_path("maxact-tui", appauthor=False)
 
 
-def file_sha256(path: Path, report: Callable[[int, int], None] | None = None) -> str:
-    """The sha256 of a file in hexadecimal, read once per (path, size, modification time, inode).
+def file_sha256(path: Path, report: Report | None = None) -> str:
+    """The sha256 of a file in hexadecimal, read once per (path, device, inode, size, times of content and inode).
+
+    The time of the inode cannot be set back: who changes bytes and then sets the modification time is found out.
 
     Args:
         path: the file.
@@ -40,41 +54,108 @@ def file_sha256(path: Path, report: Callable[[int, int], None] | None = None) ->
         OSError: the file cannot be read. A cache that cannot be written is not an error.
     """
     path = path.resolve()
-    stat = path.stat()
-    key = [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino]
-    name = hashlib.sha256(str(path).encode()).hexdigest()[:24]
-    note = cache_dir() / "hashes" / f"{name}.json"
-    remembered = _read_note(note)
-    if remembered is not None and remembered.get("key") == key:
-        return str(remembered["sha256"])
-    digest = hashlib.sha256()
-    done = 0
     with path.open("rb") as stream:
+        stat = os.fstat(stream.fileno())
+        key = [str(path), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        name = f"{hashlib.sha256(str(path).encode()).hexdigest()[:24]}.json"
+        remembered = _read_note(name)
+        if remembered is not None and remembered.get("key") == key:
+            return str(remembered["sha256"])
+        digest = hashlib.sha256()
+        done = 0
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
             done += len(chunk)
             if report is not None:
                 report(done, stat.st_size)
     sha256 = digest.hexdigest()
-    _write_note(note, {"key": key, "sha256": sha256})
+    _write_note(name, {"key": key, "sha256": sha256})
     return sha256
 
 
-def _read_note(note: Path) -> dict[str, object] | None:
+def whole_identity(files: Sequence[Path], report: Report | None = None) -> str:
+    """A sha256 over names, sizes and sha256s of files; their folder does not matter.
+
+    Args:
+        files: in any order.
+        report: called with (bytes hashed, bytes in all).
+
+    Returns:
+        `sha256:` and 64 hexadecimal digits.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    sizes = {path: path.stat().st_size for path in files}
+    before, total = 0, sum(sizes.values())
+    for path in sorted(files, key=lambda path: path.name):
+
+        def told(done: int, _: int, before: int = before) -> None:
+            if report is not None:
+                report(before + done, total)
+
+        digest.update(f"{path.name}\0{sizes[path]}\0{file_sha256(path, told)}\0".encode())
+        before += sizes[path]
+    return f"{WHOLE}{digest.hexdigest()}"
+
+
+class Hashing:
+    """`whole_identity` in a thread: what a load reads from the disk is hashed while it is in memory.
+
+    Use as a context manager; leaving it by an error ends the thread within a chunk.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+        self._given_up = threading.Event()
+        self._done = (0, 0)
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hashing")
+        self._future: Future[str] | None = None
+
+    def __enter__(self) -> Self:
+        self._future = self._pool.submit(whole_identity, self._files, self._note)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._given_up.set()
+        self._pool.shutdown()
+
+    def result(self, report: Report) -> str:
+        """The identity, waited for.
+
+        Args:
+            report: called with (bytes hashed, bytes in all) meanwhile; what it raises comes out.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        assert self._future is not None
+        while True:
+            try:
+                return self._future.result(_LOOK_SECONDS)
+            except NotYetError:
+                report(*self._done)
+
+    def _note(self, done: int, total: int) -> None:
+        self._done = (done, total)
+        if self._given_up.is_set():
+            raise OSError("given up")
+
+
+def _read_note(name: str) -> dict[str, object] | None:
     try:
+        note = owned_folder(cache_dir(), "hashes") / name
         data = json.loads(note.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) and isinstance(data.get("sha256"), str) else None
 
 
-def _write_note(note: Path, data: dict[str, object]) -> None:
-    temporary = note.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(data), encoding="utf-8")
-        temporary.replace(note)
-    except OSError:
-        # A read-only or full cache costs time at the next start, never the run.
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+def _write_note(name: str, data: dict[str, object]) -> None:
+    # A read-only or full cache, or one of others, costs time at the next start, never the run.
+    with contextlib.suppress(OSError):
+        note = owned_folder(cache_dir(), "hashes") / name
+        with open_part(note) as (part, stream):
+            stream.write(json.dumps(data).encode())
+        part.replace(note)

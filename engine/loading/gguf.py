@@ -5,7 +5,8 @@
 
 The copy's folder is named after the file's identity, the type of its weights, and the versions of what converts. A copy
 is written under another name and renamed when it is complete, so that converters running at the same time, or killed,
-leave either a whole copy or none. A copy whose files changed in size, time or (sampled) content is made again.
+leave either a whole copy or none, on the disk, too. A copy whose files are not, byte for byte, what was written is made
+again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -23,15 +25,15 @@ from typing import Any
 
 import torch
 
-from engine.loading.cache import cache_dir
-from engine.loading.checkpoint import sampled_identity
+from corpus.owned import owned_folder, sync_folder
+from engine.loading.cache import cache_dir, whole_identity
 from engine.loading.device import free_bytes
 from engine.loading.environment import hub_offline
 from engine.loading.errors import LoadError
 from engine.loading.gguf_header import GgufFacts
 from engine.loading.progress import LoadProgress, ProgressBar, Reporter, bars_reported
 
-CONVERTER_VERSION = 1
+CONVERTER_VERSION = 2
 
 _MANIFEST = "maxact.json"
 _STALE_SECONDS = 24 * 3600
@@ -67,7 +69,7 @@ def convert_gguf(path: Path, dtype: str, facts: GgufFacts, identity: str, report
         LoadError: the file lacks weights of its architecture, or there is no room for the copy, in memory or anywhere.
     """
     final = cache_dir() / "gguf" / f"{path.stem[:40]}-{_key(identity, dtype)}"
-    manifest = _whole(final)
+    manifest = _whole(final, reporter)
     if manifest is not None:
         return Conversion(final, notes=tuple(manifest["notes"]))
     needed_bytes = int(facts.elements * getattr(torch, dtype).itemsize * _OVERHEAD)
@@ -80,12 +82,12 @@ def convert_gguf(path: Path, dtype: str, facts: GgufFacts, identity: str, report
             kind="memory",
         )
     try:
-        building = _new_folder(final.parent, needed_bytes)
+        building = _new_folder(owned_folder(cache_dir(), "gguf"), needed_bytes)
     except OSError as problem:
         return _convert_aside(path, dtype, facts, needed_bytes, problem, reporter)
     try:
         notes = _convert(path, dtype, facts, building, reporter)
-        return Conversion(_publish(building, final), notes=notes)
+        return Conversion(_publish(building, final, reporter), notes=notes)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
@@ -98,13 +100,17 @@ def _key(identity: str, dtype: str) -> str:
     return hashlib.sha256(f"{identity} {dtype} {versions}".encode()).hexdigest()[:32]
 
 
-def _whole(folder: Path) -> dict[str, Any] | None:
+def _whole(folder: Path, reporter: Reporter) -> dict[str, Any] | None:
     """The manifest of a copy whose files are as it says; None when there is none, or they are not."""
     try:
+
+        def report(done: int, total: int) -> None:
+            reporter(LoadProgress("checking the converted copy", done, total, "bytes"))
+
         manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         files = [folder / name for name in manifest["files"]]
         stats = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
-        same = stats == manifest["files"] and sampled_identity(files) == manifest["identity"]
+        same = stats == manifest["files"] and whole_identity(files, report) == manifest["identity"]
         return manifest if same and isinstance(manifest["notes"], list) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -112,7 +118,6 @@ def _whole(folder: Path) -> dict[str, Any] | None:
 
 def _new_folder(parent: Path, needed_bytes: int) -> Path:
     """An empty folder to convert into; OSError if it cannot be made or there is too little room."""
-    parent.mkdir(parents=True, exist_ok=True)
     for left in parent.glob("building-*"):
         if time.time() - left.stat().st_mtime > _STALE_SECONDS:
             shutil.rmtree(left, ignore_errors=True)
@@ -171,7 +176,7 @@ def _convert(path: Path, dtype: str, facts: GgufFacts, folder: Path, reporter: R
     manifest = {
         "source": str(path),
         "notes": notes,
-        "identity": sampled_identity(files),
+        "identity": whole_identity(files),
         "files": {entry.name: [entry.stat().st_size, entry.stat().st_mtime_ns] for entry in files},
     }
     (folder / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
@@ -211,18 +216,23 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _publish(building: Path, final: Path) -> Path:
-    """Give a finished copy its name; when somebody else was quicker, theirs is used."""
+def _publish(building: Path, final: Path, reporter: Reporter) -> Path:
+    """Give a finished copy its name once it is on the disk; when somebody else was quicker, theirs is used."""
+    for file in building.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    sync_folder(building)
     for _attempt in range(3):
         try:
             building.rename(final)
         except OSError:
-            if _whole(final) is not None:
+            if _whole(final, reporter) is not None:
                 return final
             aside = Path(tempfile.mkdtemp(prefix="building-", dir=final.parent))
             with contextlib.suppress(FileNotFoundError):
                 final.rename(aside / "broken")
             shutil.rmtree(aside, ignore_errors=True)
         else:
+            sync_folder(final.parent)
             return final
     raise LoadError(f"{final} cannot be replaced", hint="delete it, or point MAXACT_CACHE elsewhere", kind="storage")

@@ -17,12 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.loading.cache import file_sha256
-from engine.loading.checkpoint import sampled_identity
 from engine.loading.errors import LoadError
 from engine.loading.gguf_types import needs_older_loader, packed_name
 from engine.loading.progress import LoadProgress, Reporter
 
-_WHOLE_HASH_BYTES = 1 << 30  # hashing a larger file would take longer than reading its samples is worth
 _SPLIT_NAME = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
 _BROKEN = (ValueError, struct.error, KeyError, IndexError, OverflowError, MemoryError)
 
@@ -133,9 +131,7 @@ def _architectures(legacy: Sequence[str]) -> set[str]:
 
 
 def gguf_identity(path: Path, reporter: Reporter) -> str:
-    """`sha256:` of the whole file up to 1 GiB (remembered by size and time), `sampled-sha256:` of a larger one."""
-    if path.stat().st_size > _WHOLE_HASH_BYTES:
-        return sampled_identity([path])
+    """`sha256:` and the sha256 of the file."""
 
     def hashed(done: int, total: int) -> None:
         reporter(LoadProgress("hashing", done, total, "bytes"))

@@ -22,6 +22,7 @@ import torch  # noqa: E402  # the switches above are read when transformers is i
 from engine.computing import SUMMED_NOTE, sums_in_float32  # noqa: E402
 from engine.job import Job  # noqa: E402
 from engine.loading.architecture import auto_class, read_config, read_tokenizer  # noqa: E402
+from engine.loading.cache import Hashing  # noqa: E402
 from engine.loading.checkpoint import Checkpoint, read_checkpoint, sampled_identity  # noqa: E402
 from engine.loading.device import check_device, place  # noqa: E402
 from engine.loading.errors import LoadError, classify  # noqa: E402
@@ -93,6 +94,7 @@ def _load(job: Job, reporter: Reporter) -> LoadedModel:
         checkpoint_dtype=None,
         quantization=None,
         weight_hash="",
+        weight_sample="",
         notes=source.notes,
     )
     if source.kind == "folder":
@@ -121,6 +123,7 @@ def _converted(job: Job, source: Source, origin: Origin, reporter: Reporter) -> 
                 checkpoint_dtype=facts.stored,
                 quantization=f"gguf {packed}" if packed else None,
                 weight_hash=identity,
+                weight_sample=sampled_identity([source.path]),
                 notes=tuple(notes),
             ),
         )
@@ -145,8 +148,9 @@ def _load_folder(job: Job, folder: Path, origin: Origin, reporter: Reporter) -> 
         reporter(LoadProgress("reading tokenizer"))
         tokenizer = read_tokenizer(folder, job)
         reporter(LoadProgress("loading weights"))
+        hashing_beside = Hashing(() if origin.weight_hash else checkpoint.files)
         options: dict[str, Any] = {} if plan.config is None else {"quantization_config": plan.config}
-        with bars_reported(reporter, "loading weights"):
+        with bars_reported(reporter, "loading weights"), hashing_beside as hashing:
             model, info = loader.from_pretrained(
                 folder,
                 config=config,
@@ -158,13 +162,15 @@ def _load_folder(job: Job, folder: Path, origin: Origin, reporter: Reporter) -> 
                 output_loading_info=True,
                 **options,
             )
+            identity = hashing.result(lambda d, n: reporter(LoadProgress("hashing weights", d, n, "bytes")))
     _refuse_incomplete(info, job.model)
     model.eval().requires_grad_(False)
     known = replace(
         origin,
         checkpoint_dtype=origin.checkpoint_dtype or checkpoint.dtype,
         quantization=origin.quantization or plan.method,
-        weight_hash=origin.weight_hash or sampled_identity(checkpoint.files),
+        weight_hash=origin.weight_hash or identity,
+        weight_sample=origin.weight_sample or sampled_identity(checkpoint.files),
     )
     notes = [*plan.notes, *dtype_notes, *_notes(model, tokenizer, info)]
     return LoadedModel(model, tokenizer, describe(model, tokenizer, known, notes))

@@ -38,7 +38,8 @@ class Provenance:
         checkpoint_dtype: the type most elements have in the files; None when it cannot be told (pickles).
         quantization: the checkpoint's original method (`mxfp4`, `gguf Q4_1`, ...); None for none.
         device_map: module prefix to device; the empty prefix is the whole model.
-        weight_hash: identity of the weight files, `sha256:` (whole) or `sampled-sha256:` (see `sampled_identity`).
+        weight_hash: identity of the weight files: `sha256:` over every byte of them.
+        weight_sample: `sampled-sha256:` of them (see `sampled_identity`), by which earlier sessions know them.
         tokenizer: the class of the tokenizer.
         tokenizer_hash: sha256 of what decides how text becomes tokens.
         context_window: positions the model was made for; None if its configuration does not say.
@@ -59,6 +60,7 @@ class Provenance:
     quantization: str | None
     device_map: dict[str, str]
     weight_hash: str
+    weight_sample: str
     tokenizer: str
     tokenizer_hash: str
     context_window: int | None
@@ -82,6 +84,7 @@ class Origin:
     checkpoint_dtype: str | None
     quantization: str | None
     weight_hash: str
+    weight_sample: str
     notes: tuple[str, ...]
 
 
@@ -108,6 +111,7 @@ def describe(model: Any, tokenizer: Any, origin: Origin, notes: Sequence[str]) -
         quantization=origin.quantization,
         device_map=device_map(model),
         weight_hash=origin.weight_hash,
+        weight_sample=origin.weight_sample,
         tokenizer=type(tokenizer).__name__,
         tokenizer_hash=tokenizer_hash(tokenizer),
         context_window=context_window(config),

@@ -19,7 +19,7 @@ from engine.report.complete import complete_dict
 from engine.report.summary import summary_dict
 from engine.session.listing import list_sessions
 from engine.session.reader import SessionReader
-from engine.session.schema import SessionError
+from engine.session.schema import DamagedError, SessionError
 from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.models import tiny_llama_folder
 from tests.torture.tally import Tally
@@ -77,6 +77,8 @@ def shown(session: Path) -> str:
     with SessionReader(session) as reader:
         said = [summary_dict(analyse(reader)), complete_dict(reader)]
     (listed,) = list_sessions(session.parent)
+    if listed.status.phase == "damaged":
+        raise DamagedError(session, listed.status.detail)
     about = [listed.model, listed.status.to_json(), listed.magnitude, listed.created, listed.nonfinite_sites]
     return json.dumps([*said, about], sort_keys=True, default=str)
 

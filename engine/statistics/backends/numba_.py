@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from corpus.owned import owned_folder
 from engine.loading.cache import cache_dir
 from engine.statistics import state as state_module
 from engine.statistics import totals as totals_module
@@ -244,9 +245,8 @@ def keep_compiled_code() -> None:
         Path(totals_module.__file__),
     ]
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
-    folder = cache_dir() / "numba" / digest
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = owned_folder(cache_dir(), "numba", digest)  # it holds pickles
         tempfile.TemporaryFile(dir=folder).close()
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="maxact-numba-"))
