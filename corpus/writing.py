@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from corpus.owned import part_of, remove_parts
 from corpus.samples import CorpusError, Sample
 
 FORMATS = (".jsonl", ".parquet")
@@ -71,7 +72,9 @@ def write_corpus(out: Path, samples: Sequence[Sample], manifest: Callable[[str],
 
 @contextmanager
 def _temporary(final: Path) -> Iterator[Path]:
-    path = final.with_name(f".{final.name}.{os.getpid()}.part")
+    remove_parts(final)
+    path = part_of(final)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o666))
     try:
         yield path
     finally:

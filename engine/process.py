@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.job import Job
+from engine.session.consent import FOREIGN, is_noted
 from engine.session.engine_lock import EngineLock, Role
 from engine.session.library import boot_identity
 from engine.session.logfile import open_log, read_end
@@ -61,12 +62,15 @@ def start_engine(session: Path, patience: Patience | None = None) -> int:
         SessionError: session or log cannot be written; no engine was started.
     """
     patience = patience or Patience()
-    job, given = _allowed(session, patience)
+    job, given, name = _allowed(session, patience)
     with _handing_over(session, "run") as lock:
         starting = _starting_status(lock, job)
 
         def announce(writer: SessionWriter) -> None:
             writer.refuse_unanswered(TOO_LATE, kept=("add",))
+            for command in writer.new_commands():
+                if not is_noted(name, command.at, command.name, command.arguments):
+                    writer.answer(command, "refused", text=FOREIGN)
             writer.set_status(starting)
 
         write(session, announce, patience)
@@ -83,7 +87,7 @@ def start_service(session: Path, patience: Patience | None = None) -> int:
     Arguments, return value and errors are those of `start_engine`.
     """
     patience = patience or Patience()
-    job, given = _allowed(session, patience)
+    job, given, _ = _allowed(session, patience)
     with _handing_over(session, "service") as lock:
 
         def announce(writer: SessionWriter) -> None:
@@ -117,8 +121,8 @@ def allow_as(session: Path, other: Path) -> None:
     allow(session, remembered(meta.session_id, meta.job))
 
 
-def _allowed(session: Path, patience: Patience) -> tuple[Job, Rights]:
-    """The job of a session, and what it may do on this machine.
+def _allowed(session: Path, patience: Patience) -> tuple[Job, Rights, str]:
+    """The job of a session, what it may do on this machine, and the session's name of its own.
 
     Raises:
         RightsError: it asks for more.
@@ -131,7 +135,7 @@ def _allowed(session: Path, patience: Patience) -> tuple[Job, Rights]:
     meta = patience.wait_for(look)
     rights = remembered(meta.session_id, meta.job)
     require(meta.job, rights, session)
-    return meta.job, rights
+    return meta.job, rights, meta.session_id
 
 
 @contextmanager

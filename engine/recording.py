@@ -2,17 +2,22 @@
 
 - `RunRecorder`  keeps the status and decides when something is due
 - `StorageError` what was measured could not be saved
+- `MovedError`   the session file was moved, removed or replaced while it was written
+- `disk_trouble` why a file cannot be written, and what to do about it
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import sqlite3
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +28,7 @@ from engine.loading.progress import LoadProgress
 from engine.report.wording import counted
 from engine.session.liveness import own_identity
 from engine.session.records import Phase, Status
+from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
 from engine.statistics.experts import ExpertTotals
 from engine.statistics.totals import SiteTotals
@@ -44,6 +50,41 @@ class StorageError(Exception):
     """What was measured could not be saved; one line with the next step."""
 
 
+class MovedError(Exception):
+    """The session file has not the name any more that it had; the message says where its content is.
+
+    Attributes:
+        beside: the file that holds it; None where it could not be saved.
+    """
+
+    def __init__(self, message: str, beside: Path | None = None) -> None:
+        super().__init__(message)
+        self.beside = beside
+
+
+def disk_trouble(error: sqlite3.Error) -> str:
+    """What keeps a session from being written, with the next step."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    steps = {
+        sqlite3.SQLITE_FULL: "free some space",
+        sqlite3.SQLITE_IOERR: "its disk fails: see to it, or copy the session to another one",
+        sqlite3.SQLITE_READONLY: "make it and its folder writable again",
+        sqlite3.SQLITE_CANTOPEN: "make its folder writable again",
+        sqlite3.SQLITE_BUSY: "another process holds it: close what reads it",
+    }
+    return f"{error}; {steps.get(code, 'see to its disk')}"
+
+
+def free_name(path: Path) -> Path:
+    """A name beside a session's that nothing has."""
+    number = 1
+    while True:
+        found = path.with_name(f"{path.stem}-saved{f'-{number}' if number > 1 else ''}{path.suffix}")
+        if not os.path.lexists(found):
+            return found
+        number += 1
+
+
 class RunRecorder:
     """The run's side of the session file. All times are wall clock, all rates monotonic clock."""
 
@@ -58,6 +99,7 @@ class RunRecorder:
         """Processor time of the checkpoints' thread."""
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[str] | None = None
+        self._is_lost = False  # whether the file has lost its name
         self.status = Status(
             phase="loading",
             started=now,
@@ -147,6 +189,7 @@ class RunRecorder:
     def tick(self, live: NDArray[np.float64] | None) -> None:
         """Write status and scalars; a full disk is logged, not fatal: the last checkpoint is safe."""
         self.status = self.status.changed(heartbeat=time.time())
+        self._is_lost = not self._writer.has_its_name()
         try:
             self._writer.tick(self.status, live)
         except sqlite3.OperationalError as error:
@@ -159,6 +202,8 @@ class RunRecorder:
         """
         if not self._checkpoint_seconds:
             return True
+        if self._is_lost:
+            return self._pending is None or self._pending.done()
         gentle = min(self._checkpoint_cost / CHECKPOINT_SHARE, LONGEST_INTERVAL_SECONDS)
         interval = max(self._checkpoint_seconds, gentle)
         free = self._pending is None or self._pending.done()
@@ -189,7 +234,7 @@ class RunRecorder:
             return False
         problem = pending.result()
         if problem:
-            self.status = self.status.changed(detail=f"{NOT_WRITTEN}: {problem}; free some space")
+            self.status = self.status.changed(detail=f"{NOT_WRITTEN}: {problem}")
         elif self.status.detail.startswith(NOT_WRITTEN):
             self.status = self.status.changed(detail="")
         return not problem
@@ -202,16 +247,42 @@ class RunRecorder:
     ) -> str:
         started, worked = time.monotonic(), time.thread_time()
         totals, experts, further = collect()
-        if not self._writer.path.exists():
-            return f"the session file {self._writer.path} was removed"
         try:
             self._writer.checkpoint(status, totals, samples, experts, further)
         except sqlite3.OperationalError as error:
-            _log.warning("checkpoint not written: %s", error)
-            return str(error)
+            if self._writer.has_its_name():
+                _log.warning("checkpoint not written: %s", error)
+                return disk_trouble(error)
+        if not self._writer.has_its_name():
+            self._save_beside(status, totals, samples, experts, further)
         self._checkpoint_cost = time.monotonic() - started
         self.thread_seconds += time.thread_time() - worked
         return ""
+
+    def _save_beside(
+        self,
+        status: Status,
+        totals: Sequence[SiteTotals | None],
+        samples: NDArray[np.int64],
+        experts: Mapping[int, ExpertTotals | None],
+        further: Further,
+    ) -> None:
+        """The session file was moved, removed or replaced: keep what was measured under a name of our own.
+
+        Raises:
+            MovedError: always; it names the file.
+        """
+        path = self._writer.path
+        beside = free_name(path)
+        try:
+            with closing(self._writer.copy(beside)) as copy:
+                if not set(samples.tolist()) <= set(copy.samples_done()):
+                    copy.checkpoint(status, totals, samples, experts, further)
+                copy.set_status(self.status.changed(phase="stopped", detail=f"{path.name} was moved while it ran"))
+        except (sqlite3.Error, OSError, SessionError) as error:
+            _log.exception("not saved beside")
+            raise MovedError(f"{path} was moved or replaced while it ran, and could not be saved: {error}") from error
+        raise MovedError(f"{path} was moved or replaced while it ran; what was measured is in {beside}", beside)
 
     def note(self, **values: Any) -> None:
         """Keep JSON values among the session's meta entries; a full disk is logged, as with a tick."""

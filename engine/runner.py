@@ -26,7 +26,7 @@ from engine.loading.progress import LoadProgress
 from engine.measuring import Measurement
 from engine.memory import is_out_of_memory, split_batches
 from engine.preparation import Prepared, extend, prepare
-from engine.recording import RunRecorder, StorageError
+from engine.recording import MovedError, RunRecorder, StorageError
 from engine.report.costs import choice_words
 from engine.report.wording import counted
 from engine.restoring import (
@@ -103,6 +103,10 @@ def _run_safely(
         return 0 if recorder.end("stopped", f"stopped; continue with: maxact-tui resume {path}") else 1
     except TakenOverError:
         raise
+    except MovedError as error:
+        _log.exception("the session file was moved")
+        step = f"; continue with: maxact-tui resume {error.beside}" if error.beside else ""
+        recorder.end("failed", f"{error}{step}")
     except StorageError as error:
         _log.exception("what was measured could not be saved")
         recorder.end("failed", f"{error}, then continue with: maxact-tui resume {path}")

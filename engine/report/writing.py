@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from corpus.owned import open_part
 from engine.report.errors import ReportError
 
 _LONGEST_NAME = 120
@@ -65,13 +66,9 @@ def write_documents(documents: Sequence[Document], folder: Path, *, force: bool)
 
 
 def _write(content: bytes, path: Path, *, force: bool) -> None:
-    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.part")
+    with open_part(path, 0o666) as (temporary, stream):
+        stream.write(content)
     try:
-        handle = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o666)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
         if force:
             temporary.replace(path)
         else:

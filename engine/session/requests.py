@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.session import schema
+from engine.session.consent import note
 from engine.session.liveness import SILENCE_SECONDS, why_it_ended
 from engine.session.patience import LOCKED, Patience
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED, Command, Status
 from engine.session.tables import Tables
+from engine.stored import UnsoundError, parse
 
 Stage = Literal[
     "sending", "locked", "loading", "batch", "turn", "working", "reading", "done", "refused", "ended", "unsent", "late"
@@ -139,9 +141,14 @@ def _insert(path: Path, row: tuple[float, str, str], wait_seconds: float) -> int
     db = schema.open_writable(path, wait_seconds=wait_seconds)
     try:
         db.execute("BEGIN IMMEDIATE")
-        number = Tables(db).insert("commands", *row, "new", "{}")
+        tables = Tables(db)
+        number = tables.insert("commands", *row, "new", "{}")
+        named = tables.one("meta", "WHERE name = 'id'")
+        note(str(parse(named[1])) if named else "", row[0], row[1], parse(row[2]))
         db.execute("COMMIT")
         return number
+    except UnsoundError as error:
+        raise schema.DamagedError(path, f"its requests cannot be read ({error})") from error
     except sqlite3.DatabaseError as error:
         if schema.is_busy(error):
             raise schema.BusyError(path) from error

@@ -103,7 +103,7 @@ def remember(session_id: str, job: Job, rights: Rights) -> None:
         temporary.replace(path)
     except OSError as error:
         raise RightsError(f"cannot remember what you allow in {path.parent}: {error}; set {STATE_VARIABLE}") from error
-    if not _is_private(path):
+    if not is_private(path):
         raise RightsError(
             f"others can write into {path.parent}; close it to them (chmod go-w), or set {STATE_VARIABLE}"
         )
@@ -112,7 +112,7 @@ def remember(session_id: str, job: Job, rights: Rights) -> None:
 def remembered(session_id: str, job: Job) -> Rights:
     """What this user has allowed a session whose model is still the one it was allowed for."""
     path = _path(session_id) if session_id else None
-    if path is None or not _is_private(path):
+    if path is None or not is_private(path):
         return Rights()
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -150,7 +150,7 @@ def _path(session_id: str) -> Path:
     return state_folder() / "rights" / f"{hashlib.sha256(session_id.encode()).hexdigest()[:32]}.json"
 
 
-def _is_private(path: Path) -> bool:
+def is_private(path: Path) -> bool:
     """Whether nobody else can have written the file: a plain file of this user in a folder of this user."""
     try:
         file, folder = path.lstat(), path.parent.stat()

@@ -107,7 +107,7 @@ class SessionRows:
         try:
             with reading(self.path, "its database"):
                 self._tables = Tables(self._db)
-                if not is_glance and (why := why_not_whole(self.path, self._db)):
+                if not is_glance and (why := why_not_whole(self.path, self._tables)):
                     raise UnsoundError(why)
         except BaseException:
             self._db.close()
@@ -260,6 +260,8 @@ class SessionRows:
             marks = ",".join("?" * len(part))
             rows = self._tables.select("vocabulary", f"WHERE token_id IN ({marks})", part)
             known.update(_checked(row, int, bytes) for row in rows)
+        if self.is_checked and len(known) < len(unique):
+            self._tables.verify("vocabulary")  # it was never stored, or is stored under another number now
         return [known.get(i, b"") for i in wanted]
 
     @reads("its batch plan")

@@ -4,7 +4,7 @@
 - `SessionError`, `DamagedError`      one line, with the user's next step
 - `BusyError`                         another process holds the file; worth trying again
 - `unreadable`                        that line for what SQLite says of a file
-- `create`, `open_writable`, `open_readonly`  connections
+- `create`, `copy`, `open_writable`, `open_readonly`  connections
 """
 
 from __future__ import annotations
@@ -211,6 +211,23 @@ def open_readonly(path: Path, wait_seconds: float = WAIT_SECONDS) -> sqlite3.Con
             raise
     _checked(path, path, wait_seconds).close()  # a writer was killed: only another one may roll back what it left
     return _checked(path, uri, wait_seconds)
+
+
+def copy(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    """A new session file, readable by its owner only, with all that another one holds.
+
+    Raises:
+        SessionError: there is such a file, or it cannot be written.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o600))
+        found = _connect(path, path)
+        found.set_progress_handler(None, 0)
+        connection.backup(found)
+        _choose_journal(found)
+    except (OSError, sqlite3.Error) as error:
+        raise _cannot_write(path, error) from error
+    return found
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:

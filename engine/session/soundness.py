@@ -7,23 +7,26 @@ Checksums tell that what is read is what was written; that nothing is missing, o
 
 from __future__ import annotations
 
-import sqlite3
 from collections import OrderedDict
 from pathlib import Path
 from typing import Final
 
 from engine.session.engine_lock import is_locked
 from engine.session.library import files_of
+from engine.session.tables import Tables
 
 _KEPT: Final = 256
 # Files that were found whole by this process, as (device, inode, size, time) of the file and its log.
 _whole: OrderedDict[tuple[tuple[int, int, int, int], ...], None] = OrderedDict()
 
 
-def why_not_whole(path: Path, connection: sqlite3.Connection) -> str:
+def why_not_whole(path: Path, tables: Tables) -> str:
     """What is wrong with the file; empty if nothing is, if an engine is at work on it, or if that was asked before.
 
+    Arrays are looked up by their names: one that has another name now would seem not to have been measured.
+
     Raises:
+        UnsoundError: an array is not what was written.
         sqlite3.DatabaseError: it cannot be read.
     """
     if is_locked(path):
@@ -31,6 +34,7 @@ def why_not_whole(path: Path, connection: sqlite3.Connection) -> str:
     key = _identity(path)
     if key in _whole:
         return ""
+    connection = tables.connection
     (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if said != "ok":
         return "its pages do not fit together"
@@ -39,6 +43,9 @@ def why_not_whole(path: Path, connection: sqlite3.Connection) -> str:
     ).fetchone()
     if first != 0 or last + 1 != count:
         return "samples are missing"
+    if tables.is_checked:
+        tables.verify("totals")
+        tables.verify("arrays")
     _whole[key] = None
     while len(_whole) > _KEPT:
         _whole.popitem(last=False)

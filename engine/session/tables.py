@@ -1,6 +1,6 @@
 """Rows of a session file with their checksums: every row is written and read here.
 
-- `Tables`    the tables of an open file: select, put, insert, change
+- `Tables`    the tables of an open file: select, verify, put, insert, change
 - `checksum`  of a row
 
 A checksum is a CRC-32: it finds every single changed bit and every run of up to 32 changed bits (Peterson and Brown
@@ -81,6 +81,11 @@ class Tables:
             if checksum(table, values) != found:
                 raise UnsoundError(CHANGED)
             yield tuple(values)
+
+    def verify(self, table: str) -> None:
+        """Read every row; raises as `select` does."""
+        for _ in self.select(table):
+            pass
 
     def one(self, table: str, rest: str = "", given: Sequence[object] = ()) -> Row | None:
         """The first of the rows that `select` gives; None if there is none."""

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from engine.job import Job
 from engine.session import schema
-from engine.session.codec import encode, pack_int32
+from engine.session.codec import encode, pack_int32, unpack_int32
 from engine.session.damage import reading
 from engine.session.engine_lock import Role
-from engine.session.maxima import put_block
+from engine.session.maxima import last_sample, put_block
 from engine.session.records import REPLACES, Command, SampleRecord, Status
 from engine.session.schema import EXPERTS, RESULTS, SessionError
 from engine.session.tables import Tables
@@ -34,6 +34,14 @@ _APPENDED = frozenset({"sample_max"})
 
 class TakenOverError(SessionError):
     """Another engine has begun to work on the session; this one must not write into it any more."""
+
+
+def _inode_of(path: Path) -> tuple[int, int] | None:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino
 
 
 class SessionWriter:
@@ -51,6 +59,7 @@ class SessionWriter:
         self.path = path
         self._connection = connection
         self._tables = Tables(connection)
+        self._inode = _inode_of(path)
         self._lock = threading.RLock()
         self._claim: tuple[str, str] | None = None
 
@@ -262,6 +271,26 @@ class SessionWriter:
         """Say that the engine that answers requests is alive."""
         with self._transaction():
             self._tables.change("service", "", (), heartbeat=at)
+
+    def has_its_name(self) -> bool:
+        """Whether the file that is written is the one that has the session's name."""
+        return _inode_of(self.path) == self._inode
+
+    def copy(self, path: Path) -> SessionWriter:
+        """A new session file with all that was committed into this one, whatever has become of its name.
+
+        Raises:
+            SessionError: there is such a file, or it cannot be written.
+        """
+        with self._lock:
+            return SessionWriter(path, schema.copy(self._connection, path))
+
+    def samples_done(self) -> list[int]:
+        """Numbers of the samples that are in the last checkpoint."""
+        with self._lock:
+            most = last_sample(self._tables) + 1
+            blocks = [unpack_int32(row[1], most) for row in self._tables.select("sample_maxima", "ORDER BY id")]
+        return [int(number) for block in blocks for number in block]
 
     def close(self, *, final: bool = False) -> None:
         """Close the file; `final` folds the write-ahead log in, so that the one file can be copied."""

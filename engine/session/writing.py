@@ -1,19 +1,25 @@
 """Writing into a session as somebody else than its engine, with patience.
 
 - `write`
+- `fold`   have an ended session be one file
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from engine.session import schema
+from engine.session.engine_lock import is_locked
 from engine.session.patience import Patience
 from engine.session.writer import SessionWriter
 
+FOLD_SECONDS = 10.0
+_STEP_SECONDS = 0.05
 _Made = TypeVar("_Made")
 
 
@@ -43,3 +49,18 @@ def write(path: Path, act: Callable[[SessionWriter], _Made], patience: Patience,
             writer.close(final=final)
 
     return patience.wait_for(once)
+
+
+def fold(session: Path, seconds: float = FOLD_SECONDS) -> None:
+    """Have an ended session be one file again: whoever watched its end kept its engine from folding its log in.
+
+    Args:
+        session: whose reader here is closed.
+        seconds: how long its engine may take to let go of it; then, and where others read it, it is left as it is.
+    """
+    end, log = time.monotonic() + seconds, session.with_name(session.name + "-wal")
+    while log.exists() and is_locked(session) and time.monotonic() < end:
+        time.sleep(_STEP_SECONDS)
+    if log.exists():
+        with suppress(schema.SessionError):
+            SessionWriter.open(session, wait_seconds=_STEP_SECONDS).close(final=True)

@@ -25,6 +25,7 @@ from engine.session.liveness import why_it_ended
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED, Status
 from engine.session.requests import send_command
+from engine.session.writing import fold
 from maxact_tui.cli.awaiting import patience_of
 from maxact_tui.cli.bar import Bar
 from maxact_tui.cli.output import console, drop_unwritten, reader_may_leave
@@ -81,10 +82,11 @@ def follow(
             with reader_may_leave():
                 _print_summary(reader, as_json=as_json)
         found = _failures(reader, fail_on) if measured and fail_on else []
-    if not path.exists():
-        raise UserError(f"the session file {path} was removed while it ran; nothing was kept")
+    fold(path)
     if status.phase in ("failed", "gone"):
         _fail(path, status, debug=debug, remove=disposable and not measured)
+    if not path.exists():
+        raise UserError(f"the session file {path} was removed while it ran; nothing was kept")
     if status.phase == "stopped" and not interrupted:
         raise UserError(_stopped(path, status))
     print(f"session: {path}", file=sys.stderr)
