@@ -67,10 +67,7 @@ def start_engine(session: Path, patience: Patience | None = None) -> int:
         starting = _starting_status(lock, job)
 
         def announce(writer: SessionWriter) -> None:
-            writer.refuse_unanswered(TOO_LATE, kept=("add",))
-            for command in writer.new_commands():
-                if not is_noted(name, command.at, command.name, command.arguments):
-                    writer.answer(command, "refused", text=FOREIGN)
+            refuse_foreign(writer, name)
             writer.set_status(starting)
 
         write(session, announce, patience)
@@ -96,6 +93,14 @@ def start_service(session: Path, patience: Patience | None = None) -> int:
 
         write(session, announce, patience)
         return _spawn(session, lock, given, "--serve").pid
+
+
+def refuse_foreign(writer: SessionWriter, session_id: str) -> None:
+    """Refuse what waits in a session, but texts to add that this user has asked for on this machine."""
+    writer.refuse_unanswered(TOO_LATE, kept=("add",))
+    for command in writer.new_commands():
+        if not is_noted(session_id, command.at, command.name, command.arguments):
+            writer.answer(command, "refused", text=FOREIGN)
 
 
 def allow(session: Path, rights: Rights) -> None:

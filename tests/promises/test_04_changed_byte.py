@@ -15,6 +15,7 @@ from engine.session.schema import SessionError
 from engine.session.tables import checksum
 from tests.screen.probed import probed
 from tests.torture import flips
+from tests.torture.tally import Tally
 
 TABLES = (
     "meta", "status", "live", "totals", "arrays", "sample_maxima", "checkpoints", "samples", "vocabulary", "batches",
@@ -62,7 +63,7 @@ def test_a_bit_of_any_column_is_noticed(whole: Path, said: str, table: str, tmp_
 
 
 def test_bits_anywhere_in_the_file_are_noticed(whole: Path) -> None:
-    tally = sum((flips.flip_once(whole, 15, number) for number in range(12)), start=flips.Tally())
+    tally = sum((flips.flip_once(whole, 15, number) for number in range(12)), start=Tally())
     assert tally.rounds == 12
     assert tally.is_clean
 

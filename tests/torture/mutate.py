@@ -10,16 +10,17 @@ import json
 import random
 import shutil
 import signal
+import sqlite3
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from engine.merging import MergeError, merge_sessions
 from engine.report.errors import ReportError
-from engine.report.export import FORMATS, export_session
+from engine.report.export import FORMATS, render
 from engine.session.layout import SCHEMA_VERSION, columns
 from engine.session.reader import SessionReader
 from engine.session.schema import SessionError
@@ -51,11 +52,16 @@ def _merge(session: Path) -> None:
 
 
 def _export(session: Path) -> None:
-    out = session.with_name("out")
-    for kind in FORMATS:
-        with SessionReader(session) as reader:
-            export_session(reader, out, kind, force=True)
-    shutil.rmtree(out)
+    """What can be exported in one form and not in another is tried in all of them."""
+    refused: list[SessionError | ReportError] = []
+    with SessionReader(session) as reader:
+        for kind in FORMATS:
+            try:
+                render(reader, kind)
+            except (SessionError, ReportError) as error:
+                refused.append(error)
+    if refused:
+        raise refused[0]
 
 
 READERS: tuple[Callable[[Path], None], ...] = (_complete, _merge, _export)
@@ -116,7 +122,8 @@ def _mutate(session: Path, chance: random.Random) -> str:
         changed = _inside(value, chance) if chance.random() < 0.7 else chance.choice(_VALUES)
         if changed is None:
             changed = 0
-        db.execute(f"UPDATE OR REPLACE {table} SET {name} = ? WHERE {key} = ?", (changed, row))
+        with suppress(sqlite3.IntegrityError):  # no file can hold such a value there
+            db.execute(f"UPDATE OR REPLACE {table} SET {name} = ? WHERE {key} = ?", (changed, row))
     return f"{table}.{name} of {row} became {str(changed)[:60]!r}"
 
 
