@@ -98,6 +98,16 @@ def spoil_content(copy):
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
+def spoil_a_middle(copy):
+    """Blocks that were lost in the middle of a file, whose start, end, length and time are as they were."""
+    path = copy / "model.safetensors"
+    stat = path.stat()
+    with path.open("r+b") as stream:
+        stream.seek(stat.st_size * 2 // 3 + 5)
+        stream.write(bytes(100))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
 def spoil_time(copy):
     later = (copy / "config.json").stat().st_mtime_ns + 10**9  # the clock of a file system may be coarse
     os.utime(copy / "config.json", ns=(later, later))
@@ -111,7 +121,10 @@ def lose_tokenizer(copy):
     (copy / "tokenizer.json").unlink()
 
 
-@pytest.mark.parametrize("spoil", [spoil_length, spoil_content, spoil_time, spoil_manifest, lose_tokenizer])
+SPOILS = [spoil_length, spoil_content, spoil_a_middle, spoil_time, spoil_manifest, lose_tokenizer]
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
 def test_a_spoilt_copy_is_made_again(tiny_gguf, own_cache, spoil):
     first, _ = load(tiny_gguf)
     # On the CPU the weights are the mapped file itself.

@@ -1,6 +1,7 @@
 """A folder is loaded as it says, with everything about it on record."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from engine.job import Job
 from engine.loading.load import load_model
+from engine.weights import comparable_weights
 from tests import models
 
 
@@ -81,6 +83,24 @@ def test_the_weight_hash_is_the_contents_not_the_places(tmp_path):
     other = load(models.tiny_llama_folder(tmp_path / "other", seed=2)).provenance
     assert one.weight_hash == same.weight_hash != other.weight_hash
     assert one.tokenizer_hash == same.tokenizer_hash == other.tokenizer_hash
+
+
+def test_the_weight_hash_is_of_every_byte(tmp_path, own_cache):
+    """Samples of a file can be the same where the rest of it is lost, and its time can be set back."""
+    folder = models.tiny_llama_folder(tmp_path / "m")
+    before, file = load(folder).provenance, folder / "model.safetensors"
+    stat, content = file.stat(), bytearray(file.read_bytes())
+    step = (len(content) - 4096) / 64
+    place = next(int(step * n) + 4096 for n in range(60, 0, -1) if step > 4096) if step > 4096 else len(content) - 1
+    content[place] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    after = load(folder).provenance
+    assert before.weight_hash != after.weight_hash
+    assert before.weight_hash.startswith("sha256:")
+    older = {"weight_hash": after.weight_sample}
+    assert len(set(comparable_weights([older, after.to_json()]))) == 1
+    assert comparable_weights([before.to_json(), after.to_json()]) == [before.weight_hash, after.weight_hash]
 
 
 def test_the_tokenizer_hash_changes_with_the_chat_template(tmp_path):

@@ -29,6 +29,8 @@ from maxact_tui.watching.finding import find_session
 MODEL_CELLS = 24
 WIDE_CELLS = 110
 
+UNCHECKED = "written by an earlier version, without checksums: a bit that has changed since may go unnoticed"
+
 
 def browse() -> int:
     """The session browser in a terminal, the list elsewhere."""
@@ -96,6 +98,8 @@ def show(session: Path, *, as_json: bool, fail_on: str | None = None) -> int:
             why = visible(why_it_ended(summary.status), space=" ")
             console().print(Text(f"why it ended: {why}"), soft_wrap=True)
         print_costs(reader, summary, console())
+        if not reader.is_checked:
+            console().print(Text(UNCHECKED, "yellow"), soft_wrap=True)
     from engine.report.sentences import robustness
     from maxact_tui.cli.commands.effects import print_effects
 
