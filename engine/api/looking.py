@@ -91,6 +91,7 @@ def provenance_of(model: nn.Module, tokenizer: Any, name: str) -> Provenance:
         quantization=None,
         device_map=device_map(model),
         weight_hash="",
+        weight_sample="",
         tokenizer=type(tokenizer).__name__ if tokenizer is not None else "",
         tokenizer_hash="",
         context_window=context_window(config) if config is not None else None,
