@@ -32,12 +32,14 @@ def patience_of(path: Path) -> Patience:
 
 
 def opened(path: Path, patience: Patience) -> SessionReader:
-    """A reader of a session; as it waits only a moment for whoever writes, its methods are called with patience.
+    """A reader of a session's state, of which not all has to be whole.
+
+    As it waits only a moment for whoever writes, its methods are called with patience.
 
     Raises:
         SessionError: the file cannot be read.
     """
-    return patience.wait_for(lambda wait_seconds: SessionReader(path, wait_seconds))
+    return patience.wait_for(lambda wait_seconds: SessionReader(path, wait_seconds, is_glance=True))
 
 
 def await_answer(reader: SessionReader, number: int, seconds: float | None = None) -> Standing:

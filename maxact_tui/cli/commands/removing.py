@@ -47,7 +47,7 @@ def remove(sessions: Sequence[Path], *, yes: bool) -> int:
 def _is_in_use(path: Path) -> bool:
     """Whether an engine runs for a session; of one that cannot tell any more nobody waits for the numbers."""
     try:
-        with SessionReader(path) as reader:
+        with SessionReader(path, is_glance=True) as reader:
             return is_alive(reader)
     except DamagedError:
         return False
@@ -72,7 +72,7 @@ def _confirm(paths: Sequence[Path]) -> None:
 
 def _content(path: Path) -> str:
     try:
-        with SessionReader(path) as reader:
+        with SessionReader(path, is_glance=True) as reader:
             describe_session(reader)  # what the list calls damaged is called so here, too
             return counted(len(reader.samples_done()), "sample")
     except DamagedError:
