@@ -69,7 +69,7 @@ def test_no_damage_is_told_in_words_of_python(whole: bytes, session: Path, raw: 
         ("no meta", UnsoundError),
         ("an empty job", UnsoundError),
         ("a job cut short", UnsoundError),
-        ("pages from 2", sqlite3.DatabaseError),
+        ("a job that is no text", sqlite3.DatabaseError),
         ("pages from 20", UnsoundError),
         ("arrays cut short", UnsoundError),
     ],
