@@ -18,7 +18,9 @@ def main() -> None:
     open_closed()
     stray = stray_room()
     if stray:
-        print(stray, file=sys.stderr)
+        from maxact_tui.terminal.printing import note
+
+        note(stray)
         sys.exit(2)
     from maxact_tui.cli.main import main as command_line
 

@@ -10,10 +10,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from html import escape
 from typing import Any, Final
 
 from engine.analysis.compare import Comparison, Limit, SiteRow, compare
@@ -25,13 +23,13 @@ from engine.report.alarm import alarm_line
 from engine.report.errors import ReportError
 from engine.report.html import ALL_SITES, figure_html, page, table_html
 from engine.report.markdown import table_markdown
-from engine.report.plain import fields
+from engine.report.plain import fields, json_text
 from engine.report.quantization import site_errors
 from engine.report.sentences import largest_step, verdict
 from engine.report.source import Source, gather
 from engine.report.svg import drawing
 from engine.report.tables import Table
-from engine.report.wording import counted, cut_middle, decibels, exact, in_markdown, printable, share, short
+from engine.report.wording import counted, cut_middle, decibels, exact, in_html, in_markdown, printable, share, short
 from engine.report.writing import Document, safe_name
 from engine.session.library import SUFFIX
 from engine.session.reader import SessionReader
@@ -74,7 +72,7 @@ def comparison_documents(readers: Sequence[SessionReader], name: str, *, all_sit
     found, sources = gather_sides(readers)
     stem = safe_name("-vs-".join(found.names))
     if name == "json":
-        text = json.dumps(comparison_dict(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json_text(comparison_dict(found))
     else:
         text = (
             comparison_html(found, sources)
@@ -115,7 +113,7 @@ def comparison_html(found: Comparison, sources: Sequence[Source]) -> str:
     body = [table_html(table) for table in (first, found_out) if table.rows]
     body.append(figure_html(_profile_svg(found), "Largest |x| of the hidden state after each block."))
     body += [table_html(table) for table in (*rest, site_table(found), every_site_table(found)) if table.rows]
-    body += [f'<p class="note">{escape(text)}</p>' for text in (sites_note(found), note(found)) if text]
+    body += [f'<p class="note">{in_html(text)}</p>' for text in (sites_note(found), note(found)) if text]
     return page(_title(found), body)
 
 

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from engine.report.html import html
 from engine.report.losses import DEPLOYMENTS
 from engine.report.markdown import markdown, model_card
 from engine.report.needs import Missing, missing_nothing
+from engine.report.plain import json_text
 from engine.report.reference import activation_stats, missing_fields, reference_model_name, top5_stats
 from engine.report.scales import act_scales, amax
 from engine.report.source import gather
@@ -122,9 +122,7 @@ def _stem(reader: SessionReader) -> str:
 
 
 def _json(name: str, data: dict[str, Any]) -> Document:
-    content = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    # A lone surrogate (a file name that is not UTF-8) becomes the JSON escape of the same code point.
-    return Document(name, content.encode("utf-8", "backslashreplace"))
+    return Document(name, json_text(data).encode("utf-8"))
 
 
 def _summary(reader: SessionReader) -> list[Document]:

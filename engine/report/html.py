@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from importlib.resources import files
 
 from engine.report.charts import charts, heatmaps
@@ -30,7 +29,7 @@ from engine.report.tables import (
     thread_table,
     token_table,
 )
-from engine.report.wording import printable
+from engine.report.wording import in_html
 
 # Nothing may be loaded or run, whatever a token looks like.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -44,7 +43,7 @@ def html(source: Source) -> str:
     Raises:
         ReportError: matplotlib is not installed.
     """
-    return page(f"Maximum activations of {printable(source.name)}", _body(source))
+    return page(f"Maximum activations of {source.name}", _body(source))
 
 
 def fragment(source: Source) -> str:
@@ -68,11 +67,11 @@ def page(title: str, body: Sequence[str]) -> str:
             '<meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title>",
+            f"<title>{in_html(title)}</title>",
             f"<style>\n{style}</style>",
             "</head>",
             "<body><main>",
-            f"<h1>{escape(title)}</h1>",
+            f"<h1>{in_html(title)}</h1>",
             *body,
             "</main></body>",
             "</html>",
@@ -83,13 +82,13 @@ def page(title: str, body: Sequence[str]) -> str:
 
 def _body(source: Source) -> list[str]:
     warnings = caveats(source)
-    parts = [f'<p class="partial">{escape(warnings[0])}</p>'] if source.summary.is_partial else []
-    parts += [f'<p class="alarm">{escape(text)}</p>' for text in (nonfinite(source.summary),) if text]
-    parts.append(f'<p class="lead">{escape(paragraph(source))}</p>')
+    parts = [f'<p class="partial">{in_html(warnings[0])}</p>'] if source.summary.is_partial else []
+    parts += [f'<p class="alarm">{in_html(text)}</p>' for text in (nonfinite(source.summary),) if text]
+    parts.append(f'<p class="lead">{in_html(paragraph(source))}</p>')
     if source.has_numbers:
         parts += ["<h2>Findings</h2>", _facts(source)]
         for chart in charts(source):
-            parts += [f"<h2>{escape(chart.title)}</h2>", figure_html(chart.svg, chart.caption)]
+            parts += [f"<h2>{in_html(chart.title)}</h2>", figure_html(chart.svg, chart.caption)]
         tables = (
             token_table(source), site_table(source), *scheme_tables(source), *ranking_tables(source),
             thread_table(source), category_table(source), bootstrap_table(source), layer_table(source),
@@ -97,40 +96,40 @@ def _body(source: Source) -> list[str]:
         )  # fmt: skip
         parts += [table_html(table) for table in tables if table.rows]
         for effect in source.effects:
-            notes = "".join(f"<li>{escape(line)}</li>" for line in effect_notes(effect))
+            notes = "".join(f"<li>{in_html(line)}</li>" for line in effect_notes(effect))
             parts += [table_html(effect_table(effect)), f'<ul class="note">{notes}</ul>']
     parts += [table_html(protocol_table(source)), "<h2>Before quoting a number</h2>"]
-    parts.append("<ul>" + "".join(f"<li>{escape(line)}</li>" for line in warnings) + "</ul>")
-    links = ", ".join(f'<a href="{address}" rel="noreferrer">{escape(title)}</a>' for title, address in DEFINITIONS)
+    parts.append("<ul>" + "".join(f"<li>{in_html(line)}</li>" for line in warnings) + "</ul>")
+    links = ", ".join(f'<a href="{address}" rel="noreferrer">{in_html(title)}</a>' for title, address in DEFINITIONS)
     parts.append(f'<p class="note">Definitions: {links}. Measured with maxact-tui.</p>')
     return parts
 
 
 def _facts(source: Source) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{escape(label)}</th><td>{escape(text)}</td></tr>' for label, text in facts(source)
+        f'<tr><th scope="row">{in_html(label)}</th><td>{in_html(text)}</td></tr>' for label, text in facts(source)
     )
     return f'<table class="facts"><tbody>{rows}</tbody></table>'
 
 
 def figure_html(svg: str, caption: str) -> str:
     """A figure; `svg` is an element, `caption` plain text."""
-    return f"<figure><div>{svg}</div><figcaption>{escape(caption)}</figcaption></figure>"
+    return f"<figure><div>{svg}</div><figcaption>{in_html(caption)}</figcaption></figure>"
 
 
 def table_html(table: Table) -> str:
     """A table under its title, folded away if it is long."""
-    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in table.headings)
+    head = "".join(f'<th scope="col">{in_html(heading)}</th>' for heading in table.headings)
     rows = "".join(_row(row) for row in table.rows)
     kind = "numbers" if table.numeric else "words"
     body = (
         f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
     if table.title in FOLDED:
-        return f"<details><summary>{escape(table.title)} ({len(table.rows)} rows)</summary>{body}</details>"
-    return f"<h2>{escape(table.title)}</h2>{body}"
+        return f"<details><summary>{in_html(table.title)} ({len(table.rows)} rows)</summary>{body}</details>"
+    return f"<h2>{in_html(table.title)}</h2>{body}"
 
 
 def _row(row: tuple[str, ...]) -> str:
     mark = ' class="mine"' if row[0].startswith("→") else ""
-    return f"<tr{mark}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+    return f"<tr{mark}>" + "".join(f"<td>{in_html(cell)}</td>" for cell in row) + "</tr>"

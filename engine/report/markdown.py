@@ -125,7 +125,7 @@ def _card_yaml(source: Source) -> list[str]:
     fields += [
         ("sites", summary.job.sites),
         ("dtype", summary.dtype),
-        ("corpus", printable(corpus_name(summary.job.corpus))),
+        ("corpus", corpus_name(summary.job.corpus)),
         ("special_tokens", summary.job.policy),
         ("samples", summary.samples),
         ("tokens", summary.tokens),
@@ -142,6 +142,7 @@ def _scalar(value: object) -> str:
     """A YAML scalar; a JSON string is one, in double quotes."""
     if isinstance(value, float) and not math.isfinite(value):
         return "null" if math.isnan(value) else (".inf" if value > 0 else "-.inf")
+    value = printable(value) if isinstance(value, str) else value
     # Three backticks would end the block that the YAML stands in.
     return json.dumps(value, ensure_ascii=False).replace("`", "\\x60")
 

@@ -2,18 +2,22 @@ r"""Numbers and texts as strict JSON can carry them.
 
 - `number`  NaN becomes null, infinity the string `infinity`
 - `text`    a token's bytes as text; bytes that are not UTF-8 become `\xNN`
+- `json_text`  a document, in which nothing stands that does not print
 - `fields`  a frozen record as a dict, recursively
 """
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from typing import Any
 
 INFINITY = "infinity"
+_BEYOND_ASCII = re.compile(r"[^\n -~]")
 
 
 def number(value: float) -> float | str | None:
@@ -28,6 +32,19 @@ def number(value: float) -> float | str | None:
 def text(raw: bytes) -> str:
     r"""The bytes as UTF-8; what is not UTF-8 (a part of a character) as `\xNN`."""
     return raw.decode("utf-8", "backslashreplace")
+
+
+def json_text(data: Any) -> str:
+    """The data as JSON whose strings are as they were: what does not print is escaped, so that the file can be shown.
+
+    A lone surrogate (of a file name that is not UTF-8) becomes the escape of its code point.
+    """
+    plain = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return _BEYOND_ASCII.sub(lambda found: _escaped(found.group()), plain)
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else json.dumps(character)[1:-1]
 
 
 def fields(record: Any) -> Any:

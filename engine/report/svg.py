@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.report.errors import ReportError
+from engine.report.wording import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,7 +99,8 @@ def inline_svg(made: Figure, title: str) -> str:
 
 def _embed(document: str, title: str) -> str:
     """Strip what belongs to a file of its own: prolog, style sheet, sizes, fonts, unreferenced ids."""
-    svg = document[document.index("<svg") :]
+    # A name in a label may hold what XML and terminals do not take.
+    svg = "\n".join(printable(line) for line in document[document.index("<svg") :].split("\n"))
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r" font-family: [^;\"]*;?", "", svg)

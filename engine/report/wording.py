@@ -6,7 +6,7 @@ r"""Numbers and foreign text as the reports print them.
 - `cut_middle`        the beginning and the end of a long text
 - `printable`         foreign text with everything that does not print as `\xNN` or `\u{N}`
 - `CSV_NOTE`          what `in_csv` does, for whoever reads the files
-- `in_markdown`, `in_csv`  that text where it cannot be taken for markup, a link, a mention or a formula
+- `in_markdown`, `in_csv`, `in_html`  that text where it cannot be taken for markup, a link, a mention or a formula
 
 Tokens, categories and model names come from corpora and users: they are hostile until they went through here.
 """
@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
+from html import escape
 
 from corpus.wording import counted
 
@@ -26,6 +28,7 @@ __all__ = [
     "decibels",
     "exact",
     "in_csv",
+    "in_html",
     "in_markdown",
     "printable",
     "share",
@@ -39,7 +42,10 @@ _MARKUP = re.compile(r"[\\`*{}\[\]<>|&~!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _REFERENCES = re.compile(r"\$|:(?=//)|(?<=www)\.", re.IGNORECASE)
 _MENTIONS = re.compile(r"[@#]")
 _FORMULA = ("=", "+", "-", "@")  # tabs and returns, which also begin one, do not print and are gone by then
-CSV_NOTE = f"in CSV a ' stands before texts that begin with {' '.join(_FORMULA)}, so that no spreadsheet computes them"
+CSV_NOTE = (
+    f"in CSV a ' stands before texts that begin with {' '.join(_FORMULA)} (wide ones and after spaces, too), so that no"
+    " spreadsheet computes them"
+)
 
 
 def exact(value: float) -> str:
@@ -103,7 +109,14 @@ def in_markdown(foreign: str | bytes, limit: int | None = None) -> str:
 def in_csv(foreign: str | bytes) -> str:
     """Printable text as a CSV cell that no spreadsheet takes for a formula."""
     text = printable(foreign)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    # Spreadsheets skip spaces, and some read the wide forms of these characters, which NFKC makes plain, as well.
+    first = unicodedata.normalize("NFKC", text.lstrip()[:1])
+    return f"'{text}" if first.startswith(_FORMULA) else text
+
+
+def in_html(foreign: str | bytes) -> str:
+    """Printable text as the content of an HTML element or of a quoted attribute."""
+    return escape(printable(foreign))
 
 
 def _one(character: str) -> str:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from maxact_tui.terminal.printing import error_console
 
 _BAR_CELLS = 28
 
@@ -25,7 +26,7 @@ class Bar:
             TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=error_console(),
             transient=True,
         )
         self._task = self._progress.add_task(step, total=None, note="")

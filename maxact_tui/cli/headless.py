@@ -10,7 +10,6 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,16 +21,18 @@ from engine.report.alarm import excluded_words
 from engine.report.wording import counted
 from engine.session.library import log_path
 from engine.session.liveness import why_it_ended
+from engine.session.logfile import read_end
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED, Status
 from engine.session.requests import send_command
 from engine.session.writing import fold
 from maxact_tui.cli.awaiting import patience_of
 from maxact_tui.cli.bar import Bar
-from maxact_tui.cli.output import console, drop_unwritten, reader_may_leave
+from maxact_tui.cli.output import drop_unwritten, reader_may_leave
 from maxact_tui.cli.pace import Pace
 from maxact_tui.errors import UserError
 from maxact_tui.terminal.ending import EXIT_DETACHED
+from maxact_tui.terminal.printing import console, note, say
 from maxact_tui.texts.numbers import compact, exact, percent
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.finding import short_name
@@ -89,7 +90,7 @@ def follow(
         raise UserError(f"the session file {path} was removed while it ran; nothing was kept")
     if status.phase == "stopped" and not interrupted:
         raise UserError(_stopped(path, status))
-    print(f"session: {path}", file=sys.stderr)
+    note(f"session: {path}")
     failed = tell_failures(found)
     return 130 if interrupted else failed
 
@@ -97,7 +98,7 @@ def follow(
 def tell_failures(failed: Sequence[str]) -> int:
     """A line on stderr for each condition of `--fail-on` that holds; 1 if there is any, else 0."""
     for text in failed:
-        print(f"maxact-tui: failed on {visible(text, space=' ')}", file=sys.stderr)
+        note(f"maxact-tui: failed on {text}")
     return int(bool(failed))
 
 
@@ -110,12 +111,12 @@ def _await_end(reader: SessionReader) -> tuple[Status | None, bool]:
     try:
         return watch(reader), False
     except KeyboardInterrupt:
-        print("stopping after this batch; ctrl+c again leaves it running in the background", file=sys.stderr)
+        note("stopping after this batch; ctrl+c again leaves it running in the background")
     try:
         send_command(reader.path, "stop", patience=patience_of(reader.path))
         return watch(reader), True
     except KeyboardInterrupt:
-        print(f"left running; come back with: maxact-tui open {short_name(reader.path)}", file=sys.stderr)
+        note(f"left running; come back with: maxact-tui open {short_name(reader.path)}")
         return None, True
 
 
@@ -139,7 +140,7 @@ def _print_summary(reader: SessionReader, *, as_json: bool) -> None:
     if as_json:
         from engine.report.worst import summary_document
 
-        print(json.dumps(summary_document(reader, summary), allow_nan=False))
+        say(json.dumps(summary_document(reader, summary), allow_nan=False))
         return
     from maxact_tui.cli.summary_view import print_costs, print_summary
 
@@ -151,8 +152,7 @@ def _fail(path: Path, status: Status, *, debug: bool, remove: bool) -> None:
     """Raise the run's failure as one line; a session that holds nothing is not left lying about."""
     log = log_path(path)
     if debug:
-        with suppress(OSError):
-            print(log.read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
+        note(*read_end(path).splitlines())
     reason = why_it_ended(status)
     if status.phase == "gone":
         word = _last_word(path)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 import traceback
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,6 +23,7 @@ from maxact_tui.cli.output import drop_unwritten, reader_may_leave
 from maxact_tui.cli.sessions import register
 from maxact_tui.cli.trust import Trust, give
 from maxact_tui.errors import UserError
+from maxact_tui.terminal.printing import DoorConsole, guard_logs, note
 
 USAGE = """\
 Usage: maxact-tui MODEL [OPTIONS]
@@ -57,6 +57,8 @@ app = App(
     usage=USAGE,
     help_format="plaintext",
     version=_version,
+    console=DoorConsole(),
+    error_console=DoorConsole(stderr=True),
 )
 _run_options = Parameter(name="*")
 _NO_TRUST = Trust()
@@ -252,6 +254,7 @@ def main(arguments: list[str]) -> int:
         0 done, 1 failed, 2 usage, 3 detached, 130 interrupted. Output that nobody reads to its end (`| head`) is no
         failure: the code is that of the work, whichever command printed it, and its help, too.
     """
+    guard_logs()
     code = 0
     if "effect" in arguments and not HELP_FLAGS.isdisjoint(arguments):
         cli_effect.name_schemes(app)
@@ -266,10 +269,10 @@ def main(arguments: list[str]) -> int:
         found = explain(error)
         if found is None:
             if "--debug" in arguments:
-                traceback.print_exc()
+                note(*traceback.format_exc().splitlines())
             found = report_bug(error), 1
         drop_unwritten()
-        print(f"maxact-tui: {found[0]}", file=sys.stderr)
+        note(f"maxact-tui: {found[0]}")
         return found[1]
 
 

@@ -1,6 +1,5 @@
-"""Where commands print.
+"""What becomes of output that nobody reads to its end. Commands print through `maxact_tui.terminal.printing`.
 
-- `console`           stdout as wide as the terminal, and as wide as it takes where there is none
 - `reader_may_leave`  nobody needs to read our output to its end
 - `drop_unwritten`    what a stream cannot write any more is dropped
 """
@@ -11,17 +10,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
-
-UNLIMITED_CELLS = 400
-
-
-def console() -> Console:
-    """A console on stdout; in a pipe nothing is cut to a width nobody has."""
-    if sys.stdout.isatty() or "COLUMNS" in os.environ:
-        return Console()
-    return Console(width=UNLIMITED_CELLS)
 
 
 @contextmanager

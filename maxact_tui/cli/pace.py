@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
 
+from maxact_tui.terminal.printing import note
 from maxact_tui.texts.numbers import duration
 
 LINE_SECONDS = 10.0
@@ -21,14 +20,14 @@ class Pace:
 
     Args:
         label: stands before every line.
-        stream: where they go; stderr if None.
+        write: takes a line; stderr by default.
         clock: monotonic seconds.
     """
 
     def __init__(
-        self, label: str = "", *, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+        self, label: str = "", *, write: Callable[[str], None] = note, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._label, self._stream, self._clock = label, stream, clock
+        self._label, self._write, self._clock = label, write, clock
         self._step, self._text = "", ""
         self._said_at = self._news_at = self._began = clock()
         self._timed, self._first = "", 0.0
@@ -65,4 +64,4 @@ class Pace:
         return gone / moved * (total - done) if moved > 0 and total > done else None
 
     def _print(self, text: str) -> None:
-        print(self._label + text, file=self._stream or sys.stderr, flush=True)
+        self._write(self._label + text)

@@ -9,12 +9,9 @@ happen, any session can be followed, and ctrl+c leaves the run going.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-from rich.console import Console
 
 from engine.report.alarm import alarm_line
 from engine.report.wording import counted
@@ -23,6 +20,7 @@ from engine.session.schema import SessionError
 from maxact_tui.pages.header import fp16_verdict, progress_share, progress_words
 from maxact_tui.terminal.ending import EXIT_DETACHED, exit_code
 from maxact_tui.terminal.preparing import wants_ascii
+from maxact_tui.terminal.printing import console, note, say
 from maxact_tui.texts.numbers import duration, exact
 from maxact_tui.texts.pieces import token_name
 from maxact_tui.texts.visible import visible
@@ -127,9 +125,9 @@ def tell(path: Path) -> int:
                 continue
             snapshot = newer
             for text in narrator.lines(snapshot):
-                print(text, flush=True)
+                say(text, flush=True)
     except KeyboardInterrupt:
-        print(f"left running; come back with: maxact-tui open {path.stem}", file=sys.stderr)
+        note(f"left running; come back with: maxact-tui open {path.stem}")
         return EXIT_DETACHED
     finally:
         look.close()
@@ -149,12 +147,12 @@ def _summary(path: Path) -> None:
     from engine.session.reader import SessionReader
     from maxact_tui.cli.summary_view import print_summary
 
-    print()
+    say("")
     try:
         with SessionReader(path) as reader:
-            print_summary(analyse(reader), Console(width=WIDTH_CELLS, color_system=None, highlight=False))
+            print_summary(analyse(reader), console(WIDTH_CELLS, colors=False))
     except SessionError as error:
-        print(f"no summary: {visible(str(error), space=' ')}")
+        say(f"no summary: {error}")
 
 
 def _event(event: Event, started: float) -> str:

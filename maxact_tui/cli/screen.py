@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +13,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Group, Parameter
 
 from maxact_tui.errors import UserError
+from maxact_tui.terminal.printing import note, say, say_path
 
 SCREEN = Group("The screen (any command)", sort_key=9)
 
@@ -72,8 +72,8 @@ def settings(
             path.write_text(template(), encoding="utf-8")
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror}") from error
-        print(path)
+        say_path(path)
         return 0
-    print(f"# {path}{'' if path.exists() else '  (not there; maxact-tui settings --init writes it)'}", file=sys.stderr)
-    print(describe(load_settings()), end="")
+    note(f"# {path}{'' if path.exists() else '  (not there; maxact-tui settings --init writes it)'}")
+    say(*describe(load_settings()).splitlines())
     return 0

@@ -15,6 +15,7 @@ from cyclopts import App, Parameter, validators
 
 from maxact_tui.cli.options import FAIL_ON_HELP
 from maxact_tui.cli.trust import Trust, give
+from maxact_tui.terminal.printing import note
 
 Session = Annotated[Path, Parameter(help="A session file, or the start of its name.")]
 Running = Annotated[Path | None, Parameter(help="A session file, or the start of its name. [default: the newest run]")]
@@ -164,5 +165,5 @@ def _told(debug: bool) -> Iterator[None]:
         yield
     except SessionError:
         if debug:
-            traceback.print_exc()
+            note(*traceback.format_exc().splitlines())
         raise

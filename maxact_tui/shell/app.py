@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from engine.session.patience import LOCKED
 from engine.session.requests import title_of
 from maxact_tui.keymap.settings import load_settings
 from maxact_tui.terminal.preparing import prepare_terminal, wants_ascii
+from maxact_tui.terminal.printing import note
 from maxact_tui.terminal.splash import show_splash, take_back
 from maxact_tui.watching.memory import loading_modules
 
@@ -83,11 +83,11 @@ def send_rest(app: LeavingApp) -> None:
     unsent = [request for request in unsent if not request.is_sent]
     if unsent and app.sending_seconds:
         names = ", ".join(title_of(request.name, request.arguments) for request in unsent)
-        print(f"maxact-tui: {names}: {LOCKED}; ctrl+c gives it up", file=sys.stderr, flush=True)
+        note(f"maxact-tui: {names}: {LOCKED}; ctrl+c gives it up")
         with suppress(KeyboardInterrupt):
             app.settle(app.sending_seconds)
     if unsent:
         app.give_up()
     for request in unsent:
         said = "sent" if request.is_sent else request.sending.text if request.sending.has_failed else "not sent"
-        print(f"maxact-tui: {title_of(request.name, request.arguments)}: {said}", file=sys.stderr)
+        note(f"maxact-tui: {title_of(request.name, request.arguments)}: {said}")

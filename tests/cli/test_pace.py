@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
-
 from maxact_tui.cli.pace import Pace
 
 
 def test_a_line_is_printed_for_a_step_for_news_and_for_a_long_silence() -> None:
-    out, now = io.StringIO(), [0.0]
-    pace = Pace("a: ", stream=out, clock=lambda: now[0])
+    out: list[str] = []
+    now = [0.0]
+    pace = Pace("a: ", write=out.append, clock=lambda: now[0])
 
     def lines(seconds: float, step: str, text: str, left: float | None = None) -> list[str]:
-        now[0], before = seconds, len(out.getvalue())
+        now[0], before = seconds, len(out)
         pace.say(step, text, left)
-        return out.getvalue()[before:].splitlines()
+        return out[before:]
 
     assert lines(0, "loading", "loading 0/9") == ["a: loading 0/9"]
     assert lines(5, "loading", "loading 4/9") == []
@@ -29,7 +28,7 @@ def test_a_line_is_printed_for_a_step_for_news_and_for_a_long_silence() -> None:
 
 def test_what_is_left_follows_from_the_rate_of_the_step() -> None:
     now = [0.0]
-    pace = Pace(stream=io.StringIO(), clock=lambda: now[0])
+    pace = Pace(clock=lambda: now[0])
     assert pace.seconds_left("loading", 0, 0) is None
     assert pace.seconds_left("working", 2, 10) is None
     now[0] = 4.0

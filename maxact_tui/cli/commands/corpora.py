@@ -26,8 +26,8 @@ from corpus.recipe import load_recipe, parse_source
 from corpus.summary import CategorySummary, CorpusSummary, summarise
 from corpus.wording import counted
 from maxact_tui.cli.bar import Bar
-from maxact_tui.cli.output import console
 from maxact_tui.errors import UserError
+from maxact_tui.terminal.printing import console, note, say, say_path
 from maxact_tui.texts.numbers import grouped, size
 from maxact_tui.texts.visible import visible
 from maxact_tui.widgets.plot import Series, draw
@@ -65,7 +65,7 @@ def build(recipe: str, output: Path | None, sources: Sequence[str]) -> int:
             wanted, target.expanduser().absolute(), [parse_source(one) for one in sources], progress.show
         )
     _print_manifest(manifest, console())
-    print(target)
+    say_path(target)
     return 0
 
 
@@ -150,7 +150,7 @@ def _plot_lengths(summary: CorpusSummary) -> None:
     ticks = [(float(power), grouped(2**power)) for power in range(int(edges[0]), int(edges[-1]) + 2)]
     most = int(summary.histogram_counts.max())
     lines = draw([steps], *PLOT_SIZE, x_ticks=ticks, y_ticks=[(0, "0"), (most, grouped(most))], y_range=(0, most))
-    print("\n".join(["", f"samples by length in {summary.unit}", *lines]))
+    say("", f"samples by length in {summary.unit}", *lines)
 
 
 def _print_manifest(manifest: Manifest, out: Console) -> None:
@@ -202,4 +202,4 @@ class _Progress:
         share = done / total if total else 0.0
         if label != self._said[0] or share >= self._said[1] + QUIET_EVERY:
             self._said = (label, share)
-            print(f"{label}: {100 * share:.0f} %", file=sys.stderr, flush=True)
+            note(f"{label}: {100 * share:.0f} %")

@@ -16,11 +16,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
-from rich.console import Console
 from rich.text import Text
 
 from engine.loading.demo import demo_wheel_file
 from engine.session.library import sessions_folder
+from maxact_tui.terminal.printing import console
 
 REQUIRED = ("torch", "transformers", "accelerate", "numpy", "textual", "rich", "plotext", "cyclopts", "gguf")
 OPTIONAL = {
@@ -50,11 +50,11 @@ class Check:
 
 def doctor() -> int:
     """Check packages, devices, terminal and folders."""
-    console = Console()
+    out = console()
     worst = 0
     for check in _checks():
         style = {"good": "green", "note": "yellow", "bad": "red"}[check.mark]
-        console.print(Text(f"{check.mark:5}", style), Text(f"{check.name:14}"), Text(check.text), soft_wrap=True)
+        out.print(Text(f"{check.mark:5}", style), Text(f"{check.name:14}"), Text(check.text), soft_wrap=True)
         worst = max(worst, int(check.mark == "bad"))
     return worst
 

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,8 +30,8 @@ from engine.session.reader import SessionReader
 from engine.session.records import ENDED
 from engine.session.requests import send_command
 from maxact_tui.cli.awaiting import await_answer, await_end, opened, patience_of
-from maxact_tui.cli.output import console
 from maxact_tui.errors import UserError
+from maxact_tui.terminal.printing import console, note, say
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.asking import ask, is_alive
 from maxact_tui.watching.finding import find_session, short_name
@@ -59,11 +58,11 @@ def effect(session: Path, request: Request, *, as_json: bool) -> int:
         try:
             result = _await_result(reader, number, patience)
         finally:
-            print(_leave(reader, number, patience, was_alive=was_alive), file=sys.stderr)
+            note(_leave(reader, number, patience, was_alive=was_alive))
         effects = patience.wait_for(lambda _: read_effects(reader))
     found = next(one for one in effects if one.number == result)
     if as_json:
-        print(json.dumps(effect_dict(found), allow_nan=False))
+        say(json.dumps(effect_dict(found), allow_nan=False))
     else:
         print_effects([found])
     return 0
@@ -166,7 +165,7 @@ def list_effects(session: Path, *, as_json: bool) -> int:
     if not found and not as_json:
         raise UserError(f"no effect was measured yet; measure one with: maxact-tui effect {path.stem}")
     if as_json:
-        print(json.dumps([effect_dict(one) for one in found], allow_nan=False))
+        say(json.dumps([effect_dict(one) for one in found], allow_nan=False))
     else:
         print_effects(found)
     return 0
@@ -206,4 +205,4 @@ def print_effects(found: Sequence[Effect]) -> None:
             table.add_row(*row)
         out.print(table)
         for line in effect_notes(one):
-            out.print(line, highlight=False, markup=False)
+            out.print(line)

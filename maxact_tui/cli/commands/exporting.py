@@ -23,8 +23,8 @@ from engine.report.export import FORMATS, check_scheme, find_format, render
 from engine.report.wording import CSV_NOTE, counted
 from engine.report.writing import Document, write_documents
 from engine.session.reader import SessionReader
-from maxact_tui.cli.output import console
 from maxact_tui.errors import UserError
+from maxact_tui.terminal.printing import console, say_document, say_path
 from maxact_tui.texts.numbers import compact, exact
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.finding import find_session
@@ -83,7 +83,7 @@ def _written(
     try:
         documents = render(reader, name, scheme)
         for path in write_documents(documents, folder, force=force):
-            print(path)
+            say_path(path)
         made += documents
     except ReportError as error:
         return error
@@ -106,9 +106,9 @@ def list_formats() -> int:
     for one in FORMATS.values():
         if one.schemes:
             schemes = f"{one.name} takes --scheme {', '.join(one.schemes)}"
-            out.print(schemes, highlight=False, soft_wrap=True)
-    out.print(f"\n{CSV_NOTE}; Parquet has them as they are.", highlight=False, soft_wrap=True)
-    out.print("maxact-tui export SESSION --format html,csv -o FOLDER writes them.", highlight=False, soft_wrap=True)
+            out.print(schemes, soft_wrap=True)
+    out.print(f"\n{CSV_NOTE}; Parquet has them as they are.", soft_wrap=True)
+    out.print("maxact-tui export SESSION --format html,csv -o FOLDER writes them.", soft_wrap=True)
     return 0
 
 
@@ -130,7 +130,7 @@ def compare(sessions: Sequence[Path], form: str | None, output: str, *, all_site
         _to_stdout(documents)
         return 0
     for path in write_documents(documents, Path(output), force=force):
-        print(path)
+        say_path(path)
     return 0
 
 
@@ -158,10 +158,9 @@ def published(filter_text: str, sort: str) -> int:
     out.print(
         f"{counted(len(rows), 'checkpoint')} of {SOURCE}; massive: by layer median / by token median;"
         " M / median: the largest of a site over its median",
-        highlight=False,
         soft_wrap=True,
     )
-    out.print("tiers: " + "; ".join(f"{name} {tier_range(name)}" for name in TIER_NAMES), highlight=False)
+    out.print("tiers: " + "; ".join(f"{name} {tier_range(name)}" for name in TIER_NAMES))
     return 0
 
 
@@ -196,5 +195,4 @@ def _to_stdout(documents: Sequence[Document]) -> None:
     if len(documents) > 1:
         names = ", ".join(document.name for document in documents)
         raise UserError(f"this gives several files ({names}); name a folder with -o", code=2)
-    sys.stdout.buffer.write(documents[0].content)
-    sys.stdout.buffer.flush()
+    say_document(documents[0].content)

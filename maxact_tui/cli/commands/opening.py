@@ -12,8 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from engine.session.library import log_path, sessions_folder
+from engine.session.logfile import read_end
 from maxact_tui.keymap.settings import load_settings
 from maxact_tui.terminal.preparing import prepare_terminal, wants_ascii
+from maxact_tui.terminal.printing import note
 from maxact_tui.terminal.splash import show_splash, take_back
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.finding import find_session, short_name
@@ -87,13 +89,12 @@ def say_goodbye(path: Path, *, debug: bool = False) -> None:
     with opened(path, patience) as reader:
         status = patience.wait_for(lambda _: reader.status())
     if status.phase == "failed":
-        print(f"maxact-tui: {visible(status.detail, space=' ')}", file=sys.stderr)
-        print(f"log: {log_path(path)}", file=sys.stderr)
+        note(f"maxact-tui: {visible(status.detail, space=' ')}")
+        note(f"log: {log_path(path)}")
         if debug:
-            with suppress(OSError):
-                print(log_path(path).read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
+            note(*read_end(path).splitlines())
     elif status.phase in ENDED:
-        print(f"session: {path}  (maxact-tui open {short_name(path)})", file=sys.stderr)
+        note(f"session: {path}  (maxact-tui open {short_name(path)})")
     else:
         back = "attach" if path.parent == sessions_folder() else f"open {short_name(path)}"
-        print(f"still running in the background; come back with: maxact-tui {back}", file=sys.stderr)
+        note(f"still running in the background; come back with: maxact-tui {back}")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from maxact_tui.cli.arguments import check_model
+from maxact_tui.terminal.printing import note, say_document
 
 
 def plan(model: str, *, sites: str, vision: bool, trust_remote_code: bool) -> int:
@@ -21,6 +22,7 @@ def plan(model: str, *, sites: str, vision: bool, trust_remote_code: bool) -> in
     flags = ["--sites", sites, *(["--vision"] if vision else [])]
     flags += ["--trust-remote-code"] if trust_remote_code else []
     command = [sys.executable, "-P", "-m", "engine.sites", model, *flags]
-    found = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    sys.stdout.buffer.write(found.stdout)  # here, where a reader that has gone is no failure
+    found = subprocess.run(command, capture_output=True, check=False)
+    note(*found.stderr.splitlines())
+    say_document(found.stdout)  # here, where a reader that has gone is no failure
     return found.returncode

@@ -15,8 +15,8 @@ from engine.session.listing import describe_session
 from engine.session.reader import SessionReader
 from engine.session.schema import DamagedError
 from maxact_tui.errors import UserError
+from maxact_tui.terminal.printing import ask, note, say
 from maxact_tui.texts.numbers import size
-from maxact_tui.texts.visible import visible
 from maxact_tui.watching.asking import is_alive
 from maxact_tui.watching.finding import find_session, short_name
 
@@ -40,7 +40,7 @@ def remove(sessions: Sequence[Path], *, yes: bool) -> int:
     for path in paths:
         for file in (*files_of(path), log_path(path)):
             _unlink(file)
-        print(f"removed {path}")
+        say(f"removed {path}")
     return 0
 
 
@@ -64,8 +64,8 @@ def _confirm(paths: Sequence[Path]) -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UserError("nobody is here to ask; to remove without asking add --yes", code=2)
     for path in paths:
-        print(f"{visible(str(path), space=' ')}  {_content(path)}, {size(size_of(path))}", file=sys.stderr)
-    print(f"remove {counted(len(paths), 'session')} for good? [y/N] ", end="", file=sys.stderr, flush=True)
+        note(f"{path}  {_content(path)}, {size(size_of(path))}")
+    ask(f"remove {counted(len(paths), 'session')} for good? [y/N] ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UserError("nothing was removed")
 

@@ -31,6 +31,7 @@ from maxact_tui.cli.commands.steering import go_on, newest
 from maxact_tui.cli.options import RunOptions
 from maxact_tui.errors import UserError
 from maxact_tui.keymap.settings import load_settings
+from maxact_tui.terminal.printing import note, say_document
 from maxact_tui.watching.finding import find_session, short_name
 
 if TYPE_CHECKING:
@@ -119,10 +120,10 @@ def add(
     if status.phase in ENDED:
         return _launch(path, way, as_json=as_json, debug=debug, disposable=False, fail_on=conditions)
     if status.phase == "paused":
-        print(f"{name} takes the texts up and stays paused; go on with: maxact-tui resume {name}", file=sys.stderr)
+        note(f"{name} takes the texts up and stays paused; go on with: maxact-tui resume {name}")
         return 0
     when = "once its model is loaded" if status.phase in ("starting", "loading") else "after its present batch"
-    print(f"{name} takes the texts up {when}; see its progress with: maxact-tui open {name}", file=sys.stderr)
+    note(f"{name} takes the texts up {when}; see its progress with: maxact-tui open {name}")
     return 0
 
 
@@ -172,8 +173,8 @@ def _run_pair(path: Path, options: RunOptions, conditions: Sequence[Condition]) 
     if code:
         return code
     (report,) = write_pair(path, partner, "json" if options.json else "markdown")
-    sys.stdout.write(report.read_text(encoding="utf-8"))
-    print(f"comparison: {report}", file=sys.stderr)
+    say_document(report.read_bytes())
+    note(f"comparison: {report}")
     return _judge_pair((path, partner), conditions)
 
 

@@ -19,9 +19,9 @@ from engine.session.listing import list_sessions
 from engine.session.liveness import why_it_ended
 from engine.session.reader import SessionReader
 from engine.session.records import BROKEN_OFF, SessionInfo, Status
-from maxact_tui.cli.output import console
 from maxact_tui.errors import UserError
 from maxact_tui.keymap.settings import load_settings
+from maxact_tui.terminal.printing import console, say, say_path
 from maxact_tui.texts.numbers import compact, duration, size
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.finding import find_session
@@ -49,7 +49,7 @@ def list_all() -> int:
     """Print every session, newest first."""
     found = list_sessions()
     if not found:
-        print(f"no sessions yet in {sessions_folder()}; make one with: maxact-tui demo")
+        say(f"no sessions yet in {sessions_folder()}; make one with: maxact-tui demo")
         return 0
     out = console()
     wide = out.width >= WIDE_CELLS
@@ -91,7 +91,7 @@ def show(session: Path, *, as_json: bool, fail_on: str | None = None) -> int:
         summary, effects, stability = analyse(reader), read_effects(reader), read_stability(reader)
         failed = failures(conditions, reader, summary)
         if as_json:
-            print(json.dumps(summary_document(reader, summary), allow_nan=False))
+            say(json.dumps(summary_document(reader, summary), allow_nan=False))
             return tell_failures(failed)
         print_summary(summary, console())
         if summary.status.phase in BROKEN_OFF:
@@ -106,7 +106,7 @@ def show(session: Path, *, as_json: bool, fail_on: str | None = None) -> int:
     if stability is not None:
         console().print(Text(f"robustness: {robustness(stability)}"), soft_wrap=True)
     if effects:
-        print()
+        say("")
         print_effects(effects)
     return tell_failures(failed)
 
@@ -124,7 +124,7 @@ def merge(sessions: list[Path], output: Path) -> int:
         raise UserError("merge needs at least two sessions: maxact-tui merge A B -o C", code=2)
     target = output.expanduser().absolute()
     merge_sessions([find_session(session) for session in sessions], target)
-    print(target)
+    say_path(target)
     return 0
 
 

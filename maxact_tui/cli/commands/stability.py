@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,8 +29,8 @@ from engine.session.writer import SessionWriter
 from engine.session.writing import write
 from maxact_tui.cli.awaiting import patience_of
 from maxact_tui.cli.headless import watch
-from maxact_tui.cli.output import console
 from maxact_tui.errors import UserError
+from maxact_tui.terminal.printing import console, note
 from maxact_tui.texts.numbers import exact
 from maxact_tui.watching.finding import find_session
 
@@ -183,10 +182,10 @@ def _print(found: Stability, names: Sequence[str]) -> None:
     out = console()
     first, alone, other = found.maximum
     peaks = f"where the peaks of {found.sites} of {counted(len(names), 'site')} lie"
-    out.print(f"{counted(len(found.samples), 'sample')} run again, {peaks}", highlight=False)
+    out.print(f"{counted(len(found.samples), 'sample')} run again, {peaks}")
     if not np.isnan(first):  # no site of a run over GEMM inputs counts for M
         line = f"M        {exact(first)} in its batch, {exact(alone)} alone"
-        out.print(line + (f", {exact(other)} in {found.other_dtype}" if found.other_dtype else ""), highlight=False)
+        out.print(line + (f", {exact(other)} in {found.other_dtype}" if found.other_dtype else ""))
     for title, differences, limit in (
         ("batch", found.batch, found.batch_limit),
         (found.other_dtype, found.rounding, found.dtype_limit),
@@ -196,12 +195,11 @@ def _print(found: Stability, names: Sequence[str]) -> None:
             out.print(
                 f"{title:<8} 95 % of the sites within {100 * limit:.2g} %; most at {names[worst]},"
                 f" {100 * differences[worst]:+.2g} %",
-                highlight=False,
             )
     if found.nonfinite_words:
         out.print(found.nonfinite_words, style="bold red", highlight=False)
     if found.skipped:
-        print(f"no second rerun: {found.skipped}", file=sys.stderr)
+        note(f"no second rerun: {found.skipped}")
 
 
 def _largest(values: NDArray[np.float64]) -> float:

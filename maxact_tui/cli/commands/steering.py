@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from engine.session.records import ENDED, Status
 from engine.session.requests import send_command, why_late
 from maxact_tui.cli.awaiting import await_answer, await_end, opened, patience_of
 from maxact_tui.errors import UserError
+from maxact_tui.terminal.printing import note, say
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.asking import is_alive
 from maxact_tui.watching.finding import find_session, short_name
@@ -46,9 +46,9 @@ def stop(session: Path | None) -> int:
         status = patience.wait_for(lambda _: reader.status())
     if before.phase not in ENDED or status.phase == "stopped":
         done = f"{status.samples_done} of {counted(status.samples_total, 'sample')}"
-        print(f"{short_name(path)}: stopped after {done}; continue with: maxact-tui resume {short_name(path)}")
+        say(f"{short_name(path)}: stopped after {done}; continue with: maxact-tui resume {short_name(path)}")
     else:
-        print(f"{short_name(path)}: the engine that answered questions about it has ended")
+        say(f"{short_name(path)}: the engine that answered questions about it has ended")
     return 0
 
 
@@ -65,7 +65,7 @@ def pause(session: Path | None) -> int:
         if status.phase in ENDED:
             raise UserError(f"{short_name(path)} is {status.phase}; there is no run to pause")
         said = _answer(reader, send_command(path, "pause", patience=patience), "pause")
-    print(f"{short_name(path)}: {said}; go on with: maxact-tui resume {short_name(path)}")
+    say(f"{short_name(path)}: {said}; go on with: maxact-tui resume {short_name(path)}")
     return 0
 
 
@@ -78,7 +78,7 @@ def go_on(path: Path) -> None:
     patience = patience_of(path)
     with opened(path, patience) as reader:
         said = _answer(reader, send_command(path, "resume", patience=patience), "resume")
-    print(f"{short_name(path)}: {said}", file=sys.stderr)
+    note(f"{short_name(path)}: {said}")
 
 
 def newest(phases: Collection[str]) -> Path:
