@@ -37,10 +37,10 @@ def main() -> int:
             if options.serve:
                 from engine.serving import serve
 
-                return serve(session, rights, is_locked=lock.is_held)
+                return serve(session, rights, is_locked=lock.is_held, own_process=True)
             from engine.runner import run
 
-            return run(session, rights, is_locked=lock.is_held)
+            return run(session, rights, is_locked=lock.is_held, own_process=True)
     except SessionError as error:
         logging.getLogger("engine").error("%s", error)
         return 1

@@ -26,6 +26,8 @@ from engine.session.writer import SessionWriter
 from engine.work.queue import WorkQueue
 
 POLL_SECONDS = 0.1
+TURN_SECONDS = 0.25
+"""For answering between two batches: a queue of thousands must not keep the run from its work."""
 _log = logging.getLogger(__name__)
 
 
@@ -54,17 +56,24 @@ class CommandDesk:
         self.stop_wished = False
         self.handlers: dict[str, Callable[[Mapping[str, Any]], str]] = {}
         self.works: WorkQueue | None = None
+        self._looking = threading.Lock()
 
     def look_for_stop(self) -> None:
         """While a model loads: take a `stop`, and leave everything else until it can be answered."""
-        for command in self._writer.new_commands():
-            if command.name == "stop":
-                self._reply(command, *self._answer(command))
+        with self._looking:
+            for command in self._writer.new_commands():
+                if command.name == "stop":
+                    self._reply(command, *self._answer(command))
 
     def answer_new(self) -> int:
-        """Answer what was asked since the last time, or put it into the queue of works; says how much that was."""
-        commands = self._writer.new_commands()
-        for command in commands:
+        """Answer what was asked since the last time, or put it into the queue of works; says how much that was.
+
+        What takes longer than a turn waits for the next one; a stop comes first (`SessionWriter.new_commands`).
+        """
+        end, commands = time.monotonic() + TURN_SECONDS, self._writer.new_commands()
+        for count, command in enumerate(commands):
+            if count and time.monotonic() >= end:
+                return count
             if self.works is not None and self.works.knows(command.name):
                 self.works.put(command)
             else:

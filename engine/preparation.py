@@ -90,6 +90,7 @@ def prepare(
     loaded = loaded or load_model(job, report)
     report(LoadProgress("finding the sites"))
     plan = self_check(loaded.model, find_sites(loaded.model, widest(job.sites), vision=job.vision))
+    report(LoadProgress("tokenising", unit="samples"))
     tokenized = tokenize_cached(
         corpus,
         loaded.tokenizer,

@@ -3,6 +3,7 @@
 - `start_engine`    run `python -P -m engine SESSION`, out of reach of the terminal
 - `start_service`   the same for an engine that answers requests about an ended run
 - `allow`, `allow_as`  give the engines of a session rights on this machine
+- `end_by_force`    end an engine that loads and does not obey
 - `describe_death`  the last lines of an engine's log
 - `IDLE_SECONDS`    how long an engine that only answers stays when nobody asks
 """
@@ -10,6 +11,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,9 +21,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.job import Job
+from engine.session.children import adopt
 from engine.session.consent import FOREIGN, is_noted
 from engine.session.engine_lock import EngineLock, Role
 from engine.session.library import boot_identity
+from engine.session.liveness import is_running, own_identity
 from engine.session.logfile import open_log, read_end
 from engine.session.patience import Patience
 from engine.session.reader import SessionMeta, SessionReader
@@ -32,6 +36,8 @@ from engine.session.writer import SessionWriter
 from engine.session.writing import write
 
 IDLE_SECONDS = 600.0
+FORCE_SECONDS = 10.0
+END_POLL_SECONDS = 0.1
 TOO_LATE = "the engine it was meant for has ended"
 # Folders that may be given relative to where the user is.
 _FOLDER_VARIABLES = frozenset(
@@ -165,7 +171,7 @@ def _starting_status(lock: EngineLock, job: Job) -> Status:
 def _spawn(session: Path, lock: EngineLock, rights: Rights, *options: str) -> subprocess.Popen[bytes]:
     flags = [*options, *rights.flags(), f"--lock-descriptor={lock.descriptor}"]
     with os.fdopen(open_log(session), "ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "engine", *flags, str(session.absolute())],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -175,6 +181,8 @@ def _spawn(session: Path, lock: EngineLock, rights: Rights, *options: str) -> su
             cwd="/",
             env=_environment(),
         )
+    adopt(process)
+    return process
 
 
 def _environment() -> dict[str, str]:
@@ -188,6 +196,52 @@ def _environment() -> dict[str, str]:
         parts = environment[name].split(os.pathsep)
         environment[name] = os.pathsep.join(str(Path(part).absolute()) for part in parts if part)
     return environment
+
+
+def end_by_force(session: Path, status: Status, patience: Patience | None = None) -> bool:
+    """End the run's engine that loads and answers to nothing: a library may hold the interpreter for hours.
+
+    It is asked by SIGTERM first, and killed when it is there after `FORCE_SECONDS`; its session then says `stopped`.
+
+    Args:
+        session: the session file.
+        status: its last one, which names the process.
+        patience: with another process that writes into the file.
+
+    Returns:
+        Whether it has ended; False where it is no process of this machine, or not ours.
+
+    Raises:
+        SessionError: the session cannot be written.
+    """
+    own = own_identity()
+    if not status.pid or any(getattr(status, name) != own[name] for name in ("host", "boot", "namespace")):
+        return False
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            if is_running(status.pid, status.started, status.start_ticks):
+                os.kill(status.pid, number)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            return False
+        end = time.monotonic() + FORCE_SECONDS
+        while is_running(status.pid, status.started, status.start_ticks) and time.monotonic() < end:
+            time.sleep(END_POLL_SECONDS)
+    if is_running(status.pid, status.started, status.start_ticks):
+        return False
+
+    def tell(writer: SessionWriter) -> None:
+        detail = f"stopped while it loaded; continue with: maxact-tui resume {session}"
+        writer.set_status(status.changed(phase="stopped", detail=detail, ended=time.time()))
+        writer.refuse_unanswered(TOO_LATE)
+
+    with SessionReader(session) as reader:
+        has_said = reader.status().phase == "stopped"
+    if not has_said:
+        with EngineLock.take(session):
+            write(session, tell, patience or Patience(), final=True)
+    return True
 
 
 def describe_death(session: Path, lines: int = 5) -> list[str]:

@@ -9,6 +9,7 @@ import gc
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ import torch
 from corpus.samples import CorpusError
 from engine.choosing import choose_sites
 from engine.commands import RunDesk, StopRequested, refuse_the_rest, signals_as_stop
+from engine.ending import LoadGuard
 from engine.heartbeat import Heartbeat
 from engine.job import Addition, Job
-from engine.loading.errors import LoadError, classify, first_line
+from engine.loading.errors import LoadError, classify, first_line, is_panic
 from engine.loading.load import LoadedModel
 from engine.loading.progress import LoadProgress
 from engine.measuring import Measurement
@@ -51,7 +53,14 @@ from engine.work.work import WorkContext
 _log = logging.getLogger(__name__)
 
 
-def run(path: Path, rights: Rights | None = None, *, is_locked: bool = False, loaded: LoadedModel | None = None) -> int:
+def run(
+    path: Path,
+    rights: Rights | None = None,
+    *,
+    is_locked: bool = False,
+    loaded: LoadedModel | None = None,
+    own_process: bool = False,
+) -> int:
     """Run the job of a session file, from its last checkpoint if it has one.
 
     Args:
@@ -60,6 +69,7 @@ def run(path: Path, rights: Rights | None = None, *, is_locked: bool = False, lo
             for a caller who wrote the job himself.
         is_locked: the caller holds the session's `EngineLock` as long as this runs.
         loaded: the model, if the caller has it already; None loads what the job names.
+        own_process: this process is there for the run alone, and may be ended with a load that does not end.
 
     Returns:
         0 when the run finished or was stopped, 1 when it failed; the reason is in the session's status.
@@ -71,7 +81,7 @@ def run(path: Path, rights: Rights | None = None, *, is_locked: bool = False, lo
             job = reader.meta().job
             recorder = RunRecorder(writer, job.checkpoint_seconds, is_locked=is_locked)
             with Heartbeat(writer.beat):
-                code = _run_safely(path, job, rights, reader, writer, recorder, loaded)
+                code = _run_safely(path, job, rights, reader, writer, recorder, loaded, own_process=own_process)
         refuse_the_rest(writer, "the run had ended")
     except TakenOverError:
         _log.exception("another engine works on the session now")
@@ -88,13 +98,17 @@ def _run_safely(
     writer: SessionWriter,
     recorder: RunRecorder,
     loaded: LoadedModel | None,
+    *,
+    own_process: bool,
 ) -> int:
     """Leave the session in an ended phase whatever happens."""
     desk = RunDesk(writer, recorder)
     try:
         require(job, asked_rights(job) if rights is None else rights, path)
         with signals_as_stop(desk):
-            prepared = _prepare(job, reader, recorder, desk, loaded)
+            guard = LoadGuard(desk, lambda: _leave_loading(path, writer, recorder)) if own_process else nullcontext()
+            with guard:
+                prepared = _prepare(job, reader, recorder, desk, loaded)
             if job.sites == "auto":
                 prepared, job = _choose_sites(prepared, job, recorder, desk)
             _Loop(job, prepared, reader, writer, recorder, desk).run()
@@ -114,7 +128,7 @@ def _run_safely(
         _log.exception("the run ended early")
         is_ours = not (isinstance(error, LoadError) and error.kind == "internal")
         recorder.end("failed", str(error) if is_ours else f"{error} (log: {log_path(path)})")
-    except Exception as error:  # noqa: BLE001  # the last boundary: the cause must reach the session file
+    except BaseException as error:  # noqa: BLE001  # the last boundary (a panic of Rust is no Exception)
         _log.exception("the run failed")
         recorder.end("failed", f"the run failed: {first_line(error)}; what was measured is saved; see {log_path(path)}")
     return 1
@@ -129,8 +143,16 @@ def _prepare(
         return prepare(job, _reporting(recorder, desk), additions, loaded=loaded)
     except (LoadError, SiteError, CorpusError, BackendError, StopRequested, TakenOverError):
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         raise classify(error, job.model) from error
+
+
+def _leave_loading(path: Path, writer: SessionWriter, recorder: RunRecorder) -> None:
+    recorder.end("stopped", f"stopped while it loaded; continue with: maxact-tui resume {path}")
+    refuse_the_rest(writer, "the run had ended")
+    writer.close(final=True)
 
 
 def _choose_sites(prepared: Prepared, job: Job, recorder: RunRecorder, desk: RunDesk) -> tuple[Prepared, Job]:

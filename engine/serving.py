@@ -9,13 +9,15 @@ import logging
 import os
 import sqlite3
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from corpus.samples import CorpusError
 from engine.commands import POLL_SECONDS, CommandDesk, StopRequested, refuse_the_rest, signals_as_stop
+from engine.ending import LoadGuard
 from engine.heartbeat import Heartbeat
 from engine.job import Addition
-from engine.loading.errors import LoadError, classify, first_line
+from engine.loading.errors import LoadError, classify, first_line, is_panic
 from engine.loading.progress import LoadProgress
 from engine.preparation import Prepared, prepare
 from engine.process import IDLE_SECONDS
@@ -36,7 +38,12 @@ _log = logging.getLogger(__name__)
 
 
 def serve(
-    path: Path, rights: Rights | None = None, *, is_locked: bool = False, idle_seconds: float = IDLE_SECONDS
+    path: Path,
+    rights: Rights | None = None,
+    *,
+    is_locked: bool = False,
+    idle_seconds: float = IDLE_SECONDS,
+    own_process: bool = False,
 ) -> int:
     """Answer the requests about an ended run until there are none for `idle_seconds`, or its run goes on.
 
@@ -45,6 +52,7 @@ def serve(
         rights: what the user has allowed, as for `engine.runner.run`.
         is_locked: the caller holds the session's lock for a service as long as this runs.
         idle_seconds: it leaves when nobody has asked for so long.
+        own_process: as for `engine.runner.run`.
 
     Returns:
         0 when it left in order, 1 when the model could not be loaded; the reason is in the service's status.
@@ -59,7 +67,7 @@ def serve(
         try:
             service = _Service(reader, writer, rights, is_locked=is_locked)
             with Heartbeat(writer.beat_service):
-                code = service.run(idle_seconds)
+                code = service.run(idle_seconds, own_process=own_process)
             refuse_the_rest(writer, "the engine had ended; ask again")
         except TakenOverError:
             _log.exception("another engine serves the session now")
@@ -82,11 +90,13 @@ class _Service:
         self._desk = CommandDesk(writer, lambda text: writer.add_event("command", text))
         self._desk.stop_words = "the engine that answered requests ends; the run stays as it is"
 
-    def run(self, idle_seconds: float) -> int:
+    def run(self, idle_seconds: float, *, own_process: bool) -> int:
         """Load and answer; leaves an ended status whatever happens."""
         try:
             with signals_as_stop(self._desk):
-                self._answer_requests(self._prepare(), idle_seconds)
+                with LoadGuard(self._desk, self._leave_loading) if own_process else nullcontext():
+                    prepared = self._prepare()
+                self._answer_requests(prepared, idle_seconds)
             self._say("finished")
             return 0
         except StopRequested:
@@ -97,7 +107,7 @@ class _Service:
         except (LoadError, SiteError, CorpusError, ResumeError, RightsError) as error:
             _log.exception("the model cannot be served")
             self._say("failed", str(error))
-        except Exception as error:  # noqa: BLE001  # the last boundary: the cause must reach the session file
+        except BaseException as error:  # noqa: BLE001  # the last boundary (a panic of Rust is no Exception)
             _log.exception("the service failed")
             self._say("failed", f"the engine failed: {first_line(error)}; see {log_path(self._writer.path)}")
         return 1
@@ -110,11 +120,18 @@ class _Service:
             prepared = prepare(meta.job, self._report, additions, measures=False)
         except (LoadError, SiteError, CorpusError, StopRequested, TakenOverError):
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not isinstance(error, Exception) and not is_panic(error):
+                raise
             raise classify(error, meta.job.model) from error
         for difference in check_resumable(self._reader, prepared, meta.job):
             self._writer.add_event("warning", f"answers come although {difference}")
         return prepared
+
+    def _leave_loading(self) -> None:
+        self._say("stopped")
+        refuse_the_rest(self._writer, "the engine had ended; ask again")
+        self._writer.close(final=True)
 
     def _report(self, progress: LoadProgress) -> None:
         if time.monotonic() - self._written >= TICK_SECONDS or progress.phase != self._status.detail:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from engine.report.wording import printable
 from engine.session.reader import SessionReader
 from engine.session.schema import SessionError
 
@@ -35,7 +36,12 @@ def shown_progress(session: Path, *, wanted: bool) -> Iterator[None]:
 
 
 def _follow(session: Path, done: threading.Event) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, transient=True) as bar, SessionReader(session) as reader:
         task = bar.add_task("starting", total=None, rate="")
         while not done.wait(LOOK_SECONDS):
@@ -46,7 +52,7 @@ def _follow(session: Path, done: threading.Event) -> None:
             rate = f"{status.tokens_per_second:,.0f} tokens/s" if status.tokens_per_second else ""
             bar.update(
                 task,
-                description=status.detail or status.phase,
+                description=printable(status.detail or status.phase),
                 completed=status.tokens_done,
                 total=status.tokens_total or None,
                 rate=rate,

@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.job import Job
 from engine.loading.errors import LoadError, classify, first_line
+from engine.loading.hostile import check_config, check_files, check_tokenizer
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "*.tiktoken")
 
@@ -21,15 +22,17 @@ def read_config(folder: Path, job: Job) -> Any:
     """The configuration of a model folder, as transformers' own class.
 
     Raises:
-        LoadError: config.json is not a JSON object or names no model_type.
+        LoadError: config.json is not a JSON object or names no model_type, asks for too much or for foreign code; a
+            file of the folder is none.
         Exception: whatever transformers raises about it; `classify` knows.
     """
     from transformers import AutoConfig
 
     path = folder / "config.json"
+    check_files(folder)
     try:
         declared = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LoadError(f"{path} is not valid JSON ({error})", hint="fetch the model again", kind="format") from error
     if not isinstance(declared, dict):
         raise LoadError(f"{path} is not a JSON object", hint="fetch the model again", kind="format")
@@ -40,6 +43,7 @@ def read_config(folder: Path, job: Job) -> Any:
             hint="give a transformers model folder, or add the model_type of its family",
             kind="format",
         )
+    check_config(declared, job.model, trust_remote_code=job.trust_remote_code)
     return AutoConfig.from_pretrained(folder, trust_remote_code=job.trust_remote_code, local_files_only=True)
 
 
@@ -51,6 +55,8 @@ def read_tokenizer(folder: Path, job: Job) -> Any:
     """
     from transformers import AutoTokenizer
 
+    check_files(folder)
+    check_tokenizer(folder, job.model)
     files = [path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)]
     if not files and not job.trust_remote_code:
         raise LoadError(

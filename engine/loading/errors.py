@@ -6,6 +6,7 @@ a bare OSError whose `__cause__` says which. So every exception of the chain is 
 - `LoadError`  the only exception of this room
 - `ErrorKind`  the kinds it distinguishes
 - `classify`   the `LoadError` of any exception
+- `is_panic`   whether an exception is a panic of a Rust library
 - `first_line` what an exception says, in one line
 - `RULES`      what is known about, first match first
 """
@@ -213,6 +214,11 @@ def _fill(rule: Rule, error: BaseException, found: re.Match[str], fields: dict[s
     return LoadError(
         rule.message.format(*found.groups(), **known), hint=rule.hint.format(*found.groups(), **known), kind=rule.kind
     )
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether a Rust library (tokenizers, safetensors) panicked: pyo3 raises that as a `BaseException`."""
+    return type(error).__name__ == "PanicException"
 
 
 def first_line(error: BaseException) -> str:

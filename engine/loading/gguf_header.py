@@ -19,6 +19,7 @@ from typing import Any
 from engine.loading.cache import file_sha256
 from engine.loading.errors import LoadError
 from engine.loading.gguf_types import needs_older_loader, packed_name
+from engine.loading.hostile import check_blocks, check_files
 from engine.loading.progress import LoadProgress, Reporter
 
 _SPLIT_NAME = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
@@ -54,12 +55,13 @@ def inspect_gguf(path: Path) -> GgufFacts:
     Raises:
         LoadError: not a GGUF file, cut off, one part of several, or of a type that cannot be converted.
     """
-    from transformers.integrations.gguf.reader import GgufHeader
+    from transformers.integrations.gguf.reader import GgufHeader, read_gguf_metadata
     from transformers.integrations.gguf.utils import is_gguf_arch_supported
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
     from engine.loading.gguf_patches import every_type_sized
 
+    check_files(path)
     part = _SPLIT_NAME.search(path.name)
     if part is not None and part.group(2) != "00001":
         raise LoadError(
@@ -73,6 +75,7 @@ def inspect_gguf(path: Path) -> GgufFacts:
     try:
         with every_type_sized():
             header = GgufHeader.from_file(str(path))
+            metadata, _names = read_gguf_metadata(str(path))
         needed = header.data_start + max((info.offset + info.nbytes for info in header.tensors), default=0)
     except _BROKEN as error:
         if "not supported yet" in str(error):
@@ -87,6 +90,7 @@ def inspect_gguf(path: Path) -> GgufFacts:
         raise LoadError(
             f"{path} is cut off: {size:,} bytes, and its header says {needed:,}", hint="fetch it again", kind="format"
         )
+    check_blocks(metadata.get(f"{header.architecture}.block_count"), str(path))
     facts = _facts(header)
     by_older = header.architecture in _architectures(GGUF_SUPPORTED_ARCHITECTURES)
     by_newer = is_gguf_arch_supported(header.architecture)

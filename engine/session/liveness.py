@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from engine.session.children import signal_words
 from engine.session.library import boot_identity
 from engine.session.records import ENDED, Status
 
@@ -80,6 +81,8 @@ def why_it_ended(status: Status) -> str:
     if status.phase != "gone":
         return status.detail or "it gave no reason; the last lines of its log may"
     step = f" while {status.detail}" if status.detail and not status.samples_total else ""
+    if ended := signal_words(status.pid):
+        return f"{ended}{step} (out of memory?)" if "SIGKILL" in ended else f"{ended}{step}"
     return f"the engine is gone{step} and gave no reason (killed? out of memory?)"
 
 

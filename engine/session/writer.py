@@ -30,6 +30,7 @@ from engine.stored import UnsoundError
 
 # Kept apart from the totals: appended checkpoint by checkpoint instead of rewritten whole.
 _APPENDED = frozenset({"sample_max"})
+COMMANDS_AT_ONCE = 256
 
 
 class TakenOverError(SessionError):
@@ -214,9 +215,10 @@ class SessionWriter:
             self._tables.insert("events", time.time(), tokens, kind, text, site)
 
     def new_commands(self) -> list[Command]:
-        """Commands no engine has answered yet, oldest first."""
+        """Commands no engine has answered yet, the oldest `COMMANDS_AT_ONCE`; a stop goes before all others."""
         with self._lock, reading(self.path, "its requests"):
-            rows = list(self._tables.select("commands", "WHERE state = 'new' ORDER BY id"))
+            wanted = f"WHERE state = 'new' ORDER BY name != 'stop', id LIMIT {COMMANDS_AT_ONCE}"
+            rows = list(self._tables.select("commands", wanted))
         return [Command(r[0], r[1], r[2], json.loads(r[3]), r[4], json.loads(r[5])) for r in rows]
 
     def answer(self, command: Command, state: str, **answer: Any) -> None:

@@ -73,8 +73,10 @@ def _read(job: Job) -> Any:
             return read_config(source.path, job)
         from transformers import AutoConfig
 
+        from engine.loading.gguf_header import inspect_gguf
         from engine.loading.gguf_patches import fast_gguf
 
+        inspect_gguf(source.path)
         with fast_gguf(lambda iterable, **_: iterable):
             return AutoConfig.from_pretrained(source.path.parent, gguf_file=source.path.name, trust_remote_code=False)
 

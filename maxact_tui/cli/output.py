@@ -1,6 +1,7 @@
 """What becomes of output that nobody reads to its end. Commands print through `maxact_tui.terminal.printing`.
 
 - `reader_may_leave`  nobody needs to read our output to its end
+- `last_words`        why a process that was started here ended
 - `drop_unwritten`    what a stream cannot write any more is dropped
 """
 
@@ -8,8 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+from engine.session.children import name_of_signal
 
 
 @contextmanager
@@ -24,6 +27,19 @@ def reader_may_leave() -> Iterator[None]:
         if not isinstance(end.__context__, BrokenPipeError):  # which rich makes a SystemExit of
             raise
         drop_unwritten()
+
+
+def last_words(code: int, errors: Sequence[bytes]) -> str:
+    """Why a process that was started here ended: by which signal, else the last line of its stderr.
+
+    Args:
+        code: its return code, negative for a signal.
+        errors: the lines of its stderr.
+    """
+    if code < 0:
+        return f"the process was ended by {name_of_signal(-code)}"
+    last = next((line for line in reversed(errors) if line.strip()), b"no message")
+    return last.decode("utf-8", "replace").removeprefix("maxact-tui: ")
 
 
 def drop_unwritten() -> None:

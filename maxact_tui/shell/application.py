@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.events import CursorPosition, Event, Key
 from textual.message import Message
@@ -25,7 +26,7 @@ from maxact_tui.shell.resultsapp import ResultsApp
 from maxact_tui.shell.taking import TakingApp
 from maxact_tui.terminal.forgetting import ForgettingPool
 from maxact_tui.terminal.pacing import Pacer
-from maxact_tui.terminal.private import send
+from maxact_tui.terminal.private import returning_driver, send
 from maxact_tui.terminal.thrift import Shadow, thrifty_driver
 from maxact_tui.terminal.typing import reading_driver
 from maxact_tui.texts.visible import cell_width, visible
@@ -48,7 +49,10 @@ class MaxactApp(TakingApp, ResultsApp):
 
     # Textual loads a screen's own file when the screen is pushed, which the one at the bottom never is.
     CSS_PATH: ClassVar = ["../screens/application.tcss", "../screens/monitor.tcss"]
-    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("app")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *actions.bindings("app"),
+        Binding("ctrl+z", "suspend_process", show=False),  # as everywhere in a shell; back with fg
+    ]
     ALLOW_SELECT: ClassVar[bool] = False
     ENABLE_COMMAND_PALETTE: ClassVar[bool] = False
 
@@ -78,7 +82,8 @@ class MaxactApp(TakingApp, ResultsApp):
     def get_driver_class(self) -> type[Driver]:
         """The platform's driver, writing in fewer bytes."""
         self._shadow = Shadow()
-        return reading_driver(thrifty_driver(super().get_driver_class(), self._shadow))
+        driver = reading_driver(thrifty_driver(super().get_driver_class(), self._shadow))
+        return returning_driver(driver, self._come_back)
 
     def on_mount(self) -> None:
         """Start watching; the first frame does not wait for it."""
@@ -109,6 +114,11 @@ class MaxactApp(TakingApp, ResultsApp):
     def on_resize(self) -> None:
         """What the terminal keeps of its picture when its size changes is its own affair."""
         self._shadow.forget()
+
+    def _come_back(self) -> None:
+        """The process was stopped and goes on; called by a signal handler, which must not draw itself."""
+        with suppress(RuntimeError):  # while the program ends there is no loop to draw in
+            asyncio.get_running_loop().call_soon_threadsafe(self.action_repaint)
 
     def action_repaint(self) -> None:
         """Write everything again, after something else has written to the terminal."""

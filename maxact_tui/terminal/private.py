@@ -12,6 +12,7 @@ were last looked at in 8.2.8. Where 8.2.8 has a public way, that is used instead
 - `App._driver`: bytes of ours to the terminal, in the order of Textual's own (`send`, `driver_of`)
 - `App._next_callbacks`, `_flush_next_callbacks`: what closing a screen has left to do comes before the next key
   (`settle_callbacks`)
+- `LinuxDriver._key_thread`: whether the terminal was taken again after a stop (`returning_driver`)
 - `App._fatal_error`, `_exception`, `_exit_renderables`, `_close_messages_no_wait`: a mistake of ours ends the program
   with one line instead of a traceback (`HonestApp`, `failure_of`)
 """
@@ -27,6 +28,7 @@ from textual._styles_cache import StylesCache
 from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Key
 from textual.message_pump import _MessagePumpMeta as MessagePumpMeta
 from textual.screen import Screen
@@ -46,6 +48,7 @@ __all__ = [
     "forget_calls",
     "forget_drawn",
     "keys_of",
+    "returning_driver",
     "rows_of",
     "send",
     "settle_callbacks",
@@ -82,6 +85,37 @@ def send(app: App[Any], text: str) -> None:
     if app._driver is not None:
         app._driver.write(text)
         app._driver.flush()
+
+
+def returning_driver(driver: type[Driver], back: Callable[[], None]) -> type[Driver]:
+    """A driver class that gives the terminal back once when it is stopped and takes it again once; others as they are.
+
+    Textual's takes the terminal at every SIGCONT, also after a stop that nobody could handle (SIGSTOP): two threads
+    would read the keys, and the terminal's own settings would be forgotten.
+
+    Args:
+        driver: the class.
+        back: called after every SIGCONT, perhaps inside a signal handler.
+    """
+    if not issubclass(driver, LinuxDriver):
+        return driver
+
+    class Returning:
+        _is_away = False
+
+        def suspend_application_mode(self) -> None:
+            if not self._is_away:
+                super().suspend_application_mode()  # type: ignore[misc]  # the driver class comes after this one
+                self._is_away = True
+
+        def resume_application_mode(self) -> None:
+            if self._is_away:
+                super().resume_application_mode()  # type: ignore[misc]
+                thread = self._key_thread  # type: ignore[attr-defined]
+                self._is_away = thread is None or not thread.is_alive()  # in the background it waits for its turn
+            back()
+
+    return type(f"Returning{driver.__name__}", (Returning, driver), {})
 
 
 async def settle_callbacks(app: App[Any]) -> None:

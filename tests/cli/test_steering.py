@@ -117,7 +117,7 @@ def test_a_killed_engine_is_named_with_the_way_on(tmp_path: Path, tiny_model_fol
     error = said.splitlines()[-1]
     assert follower.returncode == 1
     assert error == (
-        "maxact-tui: the engine is gone and gave no reason (killed? out of memory?), dmesg may tell"
+        "maxact-tui: the engine was ended by signal 9 (SIGKILL) (out of memory?), dmesg may tell"
         f" (log: {log_path(path)}); continue with: maxact-tui resume {path} (session: {path})"
     )
     assert log_path(path).stat().st_mode & 0o777 == 0o600

@@ -26,6 +26,7 @@ from corpus.recipe import load_recipe, parse_source
 from corpus.summary import CategorySummary, CorpusSummary, summarise
 from corpus.wording import counted
 from maxact_tui.cli.bar import Bar
+from maxact_tui.cli.output import last_words
 from maxact_tui.errors import UserError
 from maxact_tui.terminal.printing import console, note, say, say_path
 from maxact_tui.texts.numbers import grouped, size
@@ -114,8 +115,7 @@ def _counted(file: str, tokenizer: str, policy: str, max_length: int) -> CorpusS
         check=False,
     )
     if result.returncode:
-        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(last.removeprefix("maxact-tui: "))
+        raise UserError(last_words(result.returncode, result.stderr.encode().splitlines()))
     data = json.loads(result.stdout)
     data["overall"] = CategorySummary(**data["overall"])
     data["categories"] = tuple(CategorySummary(**one) for one in data["categories"])

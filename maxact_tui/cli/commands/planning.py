@@ -9,6 +9,8 @@ import subprocess
 import sys
 
 from maxact_tui.cli.arguments import check_model
+from maxact_tui.cli.output import last_words
+from maxact_tui.errors import UserError
 from maxact_tui.terminal.printing import note, say_document
 
 
@@ -16,13 +18,16 @@ def plan(model: str, *, sites: str, vision: bool, trust_remote_code: bool) -> in
     """Print the hook plan; the engine's package does it, so that this process stays without torch.
 
     Raises:
-        UserError: a path where there is no model.
+        UserError: a path where there is no model, or one whose reading ended without a word.
     """
     check_model(model)
     flags = ["--sites", sites, *(["--vision"] if vision else [])]
     flags += ["--trust-remote-code"] if trust_remote_code else []
     command = [sys.executable, "-P", "-m", "engine.sites", model, *flags]
     found = subprocess.run(command, capture_output=True, check=False)
-    note(*found.stderr.splitlines())
+    said = found.stderr.splitlines()
+    if found.returncode and not any(line.startswith((b"maxact-tui", b"usage")) for line in said):
+        raise UserError(f"the plan could not be made: {last_words(found.returncode, said)}")
+    note(*said)
     say_document(found.stdout)  # here, where a reader that has gone is no failure
     return found.returncode

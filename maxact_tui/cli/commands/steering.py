@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from engine.process import end_by_force
 from engine.report.wording import counted
 from engine.session.library import log_path, sessions_folder
 from engine.session.listing import list_sessions
@@ -40,7 +41,13 @@ def stop(session: Path | None) -> int:
     patience = patience_of(path)
     with opened(path, patience) as reader:
         before = patience.wait_for(lambda _: _require_engine(reader))
-        _answer(reader, send_command(path, "stop", patience=patience), "stop")
+        number = send_command(path, "stop", patience=patience)
+        if _answers_to_nothing(reader, number, patience):
+            note(f"{short_name(path)} loads and does not answer; its engine is ended")
+            if not end_by_force(path, patience.wait_for(lambda _: reader.status()), patience):
+                raise _late(reader, f"{short_name(path)} is stopping", patience)
+        else:
+            _answer(reader, number, "stop")
         if not await_end(reader, ANSWER_SECONDS):
             raise _late(reader, f"{short_name(path)} is stopping", patience)
         status = patience.wait_for(lambda _: reader.status())
@@ -111,6 +118,14 @@ def _require_engine(reader: SessionReader) -> Status:
         raise UserError(f"{name} is finished; no engine runs for it")
     words = "its engine is gone" if status.phase == "gone" else f"it is {status.phase}"
     raise UserError(f"no engine runs for {name}, {words}; continue with: maxact-tui resume {name}")
+
+
+def _answers_to_nothing(reader: SessionReader, number: int, patience: Patience) -> bool:
+    """Whether an engine that loads has not even taken a request in time."""
+    status = patience.wait_for(lambda _: reader.status())
+    if status.phase not in ("starting", "loading"):
+        return False
+    return await_answer(reader, number, ANSWER_SECONDS).stage == "late"
 
 
 def _answer(reader: SessionReader, number: int, name: str) -> str:
