@@ -7,7 +7,7 @@ RECIPES := .venv-recipes
 COMPRESSOR := llmcompressor==0.14.0.1 compressed-tensors==0.20.1 loguru==0.7.3
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt Makefile | cksum | cut -d' ' -f1)
 
-.PHONY: demo test test-cpus test-recipes test-versions setup lint bench sbom clean
+.PHONY: demo test test-cpus test-recipes test-versions torture setup lint bench sbom clean
 
 demo: $(READY)
 	$(BIN)/maxact-tui demo
@@ -24,6 +24,10 @@ test-versions: $(READY)
 # The numbers again, as on a CPU with AVX2 alone, with AVX-512, and as this one is; each with one thread and with two.
 test-cpus: $(READY)
 	$(BIN)/python -m tests.cpus
+
+# Tries to break the promises of docs/promises.md: hours, or a part with MINUTES=10; goes on where it was broken off.
+torture: $(READY)
+	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),0)
 
 # llm-compressor asks for an older transformers than ours: it is put beside our packages, in an environment of its own.
 test-recipes: $(READY)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import time
 from collections import Counter
@@ -18,9 +19,10 @@ from engine.session.writer import SessionWriter
 from tests.engine.running import assert_equal_parts, assert_equal_totals, new_session, read_totals, tiny_job
 
 
-def _run(path: str) -> None:
+def _run(path: str, journal: str) -> None:
     from engine.runner import run
 
+    os.environ["MAXACT_JOURNAL"] = journal
     run(Path(path))
 
 
@@ -36,10 +38,18 @@ class Round:
 
 
 class Killer:
-    """Runs one job again and again, killing it; every end is compared with an uninterrupted run."""
+    """Runs one job again and again, killing it; every end is compared with an uninterrupted run.
 
-    def __init__(self, folder: Path, model: Path, corpus: Path, seed: int) -> None:
-        self._folder = folder
+    Args:
+        folder: for the sessions.
+        model: a folder.
+        corpus: a file.
+        seed: of the moments.
+        journal: the sessions' mode, `wal` or `delete`.
+    """
+
+    def __init__(self, folder: Path, model: Path, corpus: Path, seed: int, journal: str = "wal") -> None:
+        self._folder, self._journal = folder, journal
         self._job = tiny_job(model, corpus, checkpoint_seconds=0.0, batch_tokens=256, quant="full")
         self._random = random.Random(seed)
         self._context = multiprocessing.get_context("forkserver")
@@ -79,14 +89,14 @@ class Killer:
         return Round(moment, phase, lost, done, kills)
 
     def _kill_after(self, path: Path, seconds: float) -> None:
-        process = self._context.Process(target=_run, args=(str(path),))
+        process = self._context.Process(target=_run, args=(str(path), self._journal))
         process.start()
         process.join(seconds)
         process.kill()
         process.join()
 
     def _finish(self, path: Path) -> None:
-        process = self._context.Process(target=_run, args=(str(path),))
+        process = self._context.Process(target=_run, args=(str(path), self._journal))
         process.start()
         process.join()
         with SessionReader(path) as reader:
