@@ -74,6 +74,7 @@ def settings(
             raise UserError(f"cannot write {path}: {error.strerror}") from error
         say_path(path)
         return 0
+    described = describe(load_settings())
     note(f"# {path}{'' if path.exists() else '  (not there; maxact-tui settings --init writes it)'}")
-    say(*describe(load_settings()).splitlines())
+    say(*described.splitlines())
     return 0

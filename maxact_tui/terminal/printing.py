@@ -58,6 +58,8 @@ def say_path(path: Path) -> None:
 
 def say_document(content: bytes) -> None:
     """Write a document on stdout: its very bytes, but to a terminal the lines made visible."""
+    if not content:
+        return
     if sys.stdout.isatty():
         say(*content.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n"))
     else:
