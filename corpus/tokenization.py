@@ -29,6 +29,10 @@ Policy = Literal["raw", "bos", "chat"]
 _TEXTS_AT_ONCE = 64
 # No tokenizer averages more characters per token over a text; beyond this nothing can be kept anyway.
 _CHARACTERS_PER_TOKEN = 64
+# A template is a program of strangers: whatever it does, it is the template that fails. RuntimeError is of recursion, too.
+_FAILURES = (
+    TemplateError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError, RuntimeError, MemoryError,
+)  # fmt: skip
 # Some templates write today's date into the prompt; with a fixed one the same text gives the same ids every day.
 _DATE_PARTS = {"%Y": "2026", "%y": "26", "%m": "01", "%d": "01", "%-d": "1", "%B": "January", "%b": "Jan"}
 _FIXED_DATE = "".join(
@@ -227,6 +231,6 @@ def _render(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
         return str(
             tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False, add_generation_prompt=True)
         )
-    except (TemplateError, TypeError, ValueError, OverflowError) as error:
+    except _FAILURES as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise PolicyError(f"the chat template fails: {why}", "chat") from error

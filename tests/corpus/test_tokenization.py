@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
 from corpus.reading import content_hash
-from corpus.samples import Corpus, CorpusError, Sample
+from corpus.samples import Corpus, CorpusError, PolicyError, Sample
 from corpus.tokenization import tokenize, tokenizer_hash
+from tests.models import tiny_tokenizer
 
 HARD_TEXTS = (
     "春眠不觉晓 — 你好，世界！",
@@ -172,3 +175,24 @@ def test_a_tokenizer_written_in_python_works_too() -> None:
     assert not slow.is_fast and tokenized.cut == (0, 1)
     assert b"".join(tokenized.pieces(0)) == b"plain"
     assert tokenizer_hash(slow) == tokenizer_hash(ByT5Tokenizer())
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{{ 1 / 0 }}",
+        "{{ x.y.z }}",
+        "{{ messages[7].content }}",
+        "{% include '/etc/passwd' %}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ raise_exception('no') }}",
+        "{%",
+    ],
+)
+def test_whatever_a_template_does_it_is_the_template_that_fails(template: str) -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer())
+    tokenizer.chat_template = template
+    with pytest.raises(PolicyError, match="the chat template fails: ") as caught:
+        tokenize(corpus_of("a text"), tokenizer, policy="chat", max_length=32)
+    assert "\n" not in str(caught.value)
