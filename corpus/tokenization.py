@@ -29,7 +29,7 @@ Policy = Literal["raw", "bos", "chat"]
 _TEXTS_AT_ONCE = 64
 # No tokenizer averages more characters per token over a text; beyond this nothing can be kept anyway.
 _CHARACTERS_PER_TOKEN = 64
-# A template is a program of strangers: whatever it does, it is the template that fails. RuntimeError is of recursion, too.
+# A template is a program of strangers: whatever it does, it is the template that fails (RuntimeError: recursion, too).
 _FAILURES = (
     TemplateError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError, RuntimeError, MemoryError,
 )  # fmt: skip

@@ -50,8 +50,8 @@ def fragment(source: Source) -> str:
     """M, the facts and the heatmap as HTML without a page around them, for notebooks."""
     style = (files("engine.report") / "data" / "report.css").read_text(encoding="utf-8")
     alarm = nonfinite(source.summary)
-    parts = [f'<p class="alarm">{escape(alarm)}</p>'] if alarm else []
-    parts += [f"<p>{escape(paragraph(source))}</p>", _facts(source) if source.has_numbers else ""]
+    parts = [f'<p class="alarm">{in_html(alarm)}</p>'] if alarm else []
+    parts += [f"<p>{in_html(paragraph(source))}</p>", _facts(source) if source.has_numbers else ""]
     parts += [figure_html(chart.svg, chart.caption) for chart in heatmaps(source)]
     return f"<div><style>@scope {{ {style} }}</style>{''.join(parts)}</div>"
 

@@ -41,7 +41,7 @@ class Place:
             tiny_llama_folder(self.model)
         self.corpus = write_corpus(folder / "texts.jsonl", 60)
         self.more = write_corpus(folder / "more.jsonl", 8)
-        self.killers = {name: Killer(_made(folder / name), self.model, self.corpus, seed, name) for name in JOURNALS}
+        self.killers = {name: Killer(_empty(folder / name), self.model, self.corpus, seed, name) for name in JOURNALS}
         if not self.whole.exists():
             unfinished = folder / "unfinished.maxact"
             unfinished.unlink(missing_ok=True)
@@ -181,6 +181,11 @@ def kill_engine(session: Path) -> None:
             end = time.monotonic() + LONGEST_SECONDS
             while Path(f"/proc/{status.pid}").exists() and time.monotonic() < end:
                 time.sleep(0.02)
+
+
+def _empty(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    return _made(folder)
 
 
 def _made(folder: Path) -> Path:
