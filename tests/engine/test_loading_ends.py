@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,9 +93,13 @@ class TestGuard:
 @pytest.mark.slow
 def test_a_template_that_loops_ends_by_a_stop(looping: Path) -> None:
     pid = start_engine(looping)
-    until(lambda: status_of(looping).detail == "tokenising")
-    os.kill(pid, signal.SIGTERM)
-    until(lambda: status_of(looping).phase in ENDED, lambda: status_of(looping))
+    try:
+        until(lambda: status_of(looping).detail == "tokenising")
+        os.kill(pid, signal.SIGTERM)
+        until(lambda: status_of(looping).phase in ENDED, lambda: status_of(looping))
+    finally:  # or it would loop for ever
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     found = status_of(looping)
     assert (found.phase, found.detail) == (
         "stopped", f"stopped while it loaded; continue with: maxact-tui resume {looping}",
@@ -129,7 +134,7 @@ class PanicException(BaseException):
 
 
 def test_a_panic_of_rust_is_a_failure_in_one_line(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def panic(*_: object) -> None:
+    def panic(*_: object, **__: object) -> None:
         raise PanicException("index out of bounds: the len is 3 but the index is 7")
 
     monkeypatch.setattr(runner, "prepare", panic)
@@ -141,7 +146,7 @@ def test_a_panic_of_rust_is_a_failure_in_one_line(session: Path, monkeypatch: py
 
 
 def test_what_is_no_panic_is_not_taken_for_one(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def leave(*_: object) -> None:
+    def leave(*_: object, **__: object) -> None:
         raise SystemExit(3)
 
     monkeypatch.setattr(runner, "prepare", leave)
