@@ -101,18 +101,18 @@ def returning_driver(driver: type[Driver], back: Callable[[], None]) -> type[Dri
         return driver
 
     class Returning:
-        _is_away = False
+        is_away = False
 
         def suspend_application_mode(self) -> None:
-            if not self._is_away:
+            if not self.is_away:
                 super().suspend_application_mode()  # type: ignore[misc]  # the driver class comes after this one
-                self._is_away = True
+                self.is_away = True
 
         def resume_application_mode(self) -> None:
-            if self._is_away:
+            if self.is_away:
                 super().resume_application_mode()  # type: ignore[misc]
                 thread = self._key_thread  # type: ignore[attr-defined]
-                self._is_away = thread is None or not thread.is_alive()  # in the background it waits for its turn
+                self.is_away = thread is None or not thread.is_alive()  # in the background it waits for its turn
             back()
 
     return type(f"Returning{driver.__name__}", (Returning, driver), {})
