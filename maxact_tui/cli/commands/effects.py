@@ -106,7 +106,7 @@ def _refuse_unknown(request: Request, reader: SessionReader) -> None:
     except EffectError as error:
         raise UserError(str(error)) from None
     if alarm := session_alarm(reader):
-        print(f"{alarm_event(alarm, plan)}: predictions that it reaches are left out", file=sys.stderr)
+        note(f"{alarm_event(alarm, plan)}: predictions that it reaches are left out")
 
 
 def make_request(

@@ -24,9 +24,8 @@ from engine.report.wording import CSV_NOTE, counted
 from engine.report.writing import Document, write_documents
 from engine.session.reader import SessionReader
 from maxact_tui.errors import UserError
-from maxact_tui.terminal.printing import console, say_document, say_path
+from maxact_tui.terminal.printing import console, note, say_document, say_path
 from maxact_tui.texts.numbers import compact, exact
-from maxact_tui.texts.visible import visible
 from maxact_tui.watching.finding import find_session
 
 STDOUT = "-"
@@ -93,7 +92,7 @@ def _written(
 def _warn(documents: Sequence[Document]) -> None:
     """Say on stderr what whoever uses the files must know, each once."""
     for line in dict.fromkeys(line for document in documents for line in document.warnings):
-        print(f"warning: {visible(line, space=' ')}", file=sys.stderr)
+        note(f"warning: {line}")
 
 
 def list_formats() -> int:
