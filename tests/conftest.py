@@ -34,6 +34,12 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test allows anything on behalf of the user who runs them."""
+    os.environ["MAXACT_STATE"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture(scope="session")
 def demo_gguf() -> Path:
     """The demo model's GGUF file (real, 98 MB); the test is skipped without its wheel."""
