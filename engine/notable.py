@@ -18,13 +18,13 @@ from engine.analysis.convergence import has_converged, running_maximum
 from engine.analysis.emergence import find_emergence, hidden_profile
 from engine.analysis.maximum import headline_sites, place_label
 from engine.analysis.nonfinite import live_alarm
+from engine.formats import FP16_LIMIT
 from engine.report.alarm import alarm_event
 from engine.report.wording import counted
 from engine.session.records import LIVE_FIELDS, REPLACES, Event, LiveTable
 from engine.sites.site import HookPlan
 from engine.statistics.totals import SiteTotals
 
-FP16_MAX = 65_504.0
 NOTABLE_GROWTH = 1.01  # a new M within one bf16 step of the old one is not news
 _GREW = re.compile(r"new (?:maximum|largest GEMM input) (\S+) at ")
 _CONVERGED = re.compile(r"converged: (?:M|largest GEMM input) = (\S+) since ")
@@ -118,7 +118,7 @@ class NotableWatch:
         if alarm is not None:
             found.append(Notable("nonfinite", alarm_event(alarm, self._plan), alarm.site))
         places = self._plan.places
-        over = sorted(np.flatnonzero(magnitude > FP16_MAX).tolist(), key=lambda site: places[site])
+        over = sorted(np.flatnonzero(magnitude > FP16_LIMIT).tolist(), key=lambda site: places[site])
         if over:
             text = f"fp16 exceeded at {counted(len(over), 'site')}, first {place_label(self._plan, over[:1])}"
             found.append(Notable("fp16", text, over[0]))

@@ -1,6 +1,5 @@
 """M, the largest |x| of a model: all sites that share it, and how far it is from overflowing smaller formats.
 
-- `FP16_LIMIT`, `E4M3_LIMIT`  largest finite magnitudes
 - `Maximum`       M with its plateau and headroom
 - `find_maximum`  from per-site magnitudes, final or live
 - `headline_sites`  the sites it is taken over
@@ -16,16 +15,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.formats import E4M3_LIMIT, FP16_LIMIT, find_float
 from engine.sites.site import HookPlan
-
-FP16_LIMIT: Final = 65_504.0
-E4M3_LIMIT: Final = 448.0
-_BF16_FRACTION_BITS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +34,11 @@ class Maximum:
         label: the plateau in words, `L11-L28 hidden`.
         step: that step.
         dtype: activation dtype the magnitudes were measured in.
-        fp16_headroom_bits: log2(65504 / M); negative when M overflows float16. NaN with NaN or infinity anywhere, which
+        fp16_headroom_bits: log2(FP16_LIMIT / M); negative when M overflows float16. NaN with NaN or infinity anywhere, which
             no number of bits would be room for.
-        e4m3_headroom_bits: log2(448 / M), and the same.
-        overflows_fp16: M > 65,504, or some site holds NaN or infinity: those count as beyond every limit.
-        overflows_e4m3: M > 448, or the same: an unscaled e4m3 cast saturates.
+        e4m3_headroom_bits: log2(E4M3_LIMIT / M), and the same.
+        overflows_fp16: M > FP16_LIMIT, or some site holds NaN or infinity: those count as beyond every limit.
+        overflows_e4m3: M > E4M3_LIMIT, or the same: an unscaled e4m3 cast saturates.
         excluded_sites: how many sites of the plan hold NaN or infinity; `magnitude` is over the finite elements.
         is_m: False for the largest GEMM input, which is no M.
     """
@@ -140,8 +135,8 @@ def bf16_step(magnitude: float) -> float:
     """Distance between neighbouring bfloat16 numbers at this magnitude, 0 for 0."""
     if magnitude <= 0:
         return 0.0
-    exponent = math.frexp(magnitude)[1] - 1
-    return math.ldexp(1.0, max(exponent, -126) - _BF16_FRACTION_BITS)
+    bf16, exponent = find_float("bf16"), math.frexp(magnitude)[1] - 1
+    return math.ldexp(1.0, max(exponent, bf16.smallest_exponent) - bf16.fraction_bits)
 
 
 def place_label(plan: HookPlan, sites: Iterable[int]) -> str:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Quantise
-from engine.effect.rounding import FORMATS, group_peaks, round_asymmetric, round_floats, token_peaks
+from engine.effect.rounding import group_peaks, round_asymmetric, round_floats, token_peaks
+from engine.formats import FORMATS, find_integer
 from engine.quantization.distribution import Distribution
 from engine.quantization.schemes import Scheme
 from engine.statistics.pass_sums import PassScheme
@@ -94,7 +95,7 @@ class Quantiser:
         threshold = self._threshold(x, ready)
         if scheme.kind != "int":
             return round_floats(x, threshold, scheme.kind)
-        level = 2 ** (scheme.bits - 1) - 1
+        level = find_integer(scheme.bits).level
         return round_integers(x, threshold / level, level)
 
     def _threshold(self, x: torch.Tensor, ready: _Ready) -> torch.Tensor:

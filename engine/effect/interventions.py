@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 
 from engine.effect.errors import EffectError
 from engine.effect.recipe import Recipe, check_pattern
-from engine.quantization.errors import QuantizationError
+from engine.formats import QuantizationError
 from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, parse_scheme
 from engine.statistics.pass_sums import SMOOTH_SCHEMES, TENSOR_SCHEMES, PassScheme, find_scheme
 

@@ -10,19 +10,15 @@ numbers is `engine.quantization.schemes.fake_quantise`. A scale of 0 makes every
 
 from __future__ import annotations
 
-from typing import Final
-
 import torch
 
-from engine.quantization.floating import E4M3, E5M2, FloatFormat
+from engine.formats import FORMATS, find_integer
 from engine.statistics.quantisers import round_to
-
-FORMATS: Final[dict[str, FloatFormat]] = {"e4m3": E4M3, "e5m2": E5M2}
 
 
 def round_asymmetric(x: torch.Tensor, low: float, high: float, bits: int) -> torch.Tensor:
     """The values on 2^bits levels over [-low, high], zero being one of them; `low` is a magnitude."""
-    levels = 2**bits - 1
+    levels = find_integer(bits, is_symmetric=False).level
     scale = (high + low) / levels
     if scale == 0:
         return torch.zeros_like(x)

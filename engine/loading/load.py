@@ -20,6 +20,7 @@ prepare_environment()
 import torch  # noqa: E402  # the switches above are read when transformers is imported
 
 from engine.computing import SUMMED_NOTE, sums_in_float32  # noqa: E402
+from engine.formats import FP16_LIMIT  # noqa: E402
 from engine.job import Job  # noqa: E402
 from engine.loading.architecture import auto_class, read_config, read_tokenizer  # noqa: E402
 from engine.loading.cache import Hashing  # noqa: E402
@@ -227,7 +228,8 @@ def _notes(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, info: Map
     if sums_in_float32(model):
         notes.append(SUMMED_NOTE)
     if model.dtype == torch.float16:
-        notes.append("float16 cannot hold activations above 65504: use --dtype bfloat16 if some are not finite")
+        limit = f"float16 cannot hold activations above {FP16_LIMIT:.0f}"
+        notes.append(f"{limit}: use --dtype bfloat16 if some are not finite")
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         notes.append(f"the tokenizer knows {len(tokenizer)} tokens and the model {rows}: is it this model's?")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from engine.formats import FP16_LIMIT
 from engine.loading.errors import LoadError
 
 # Their native kernels bypass the modules that are hooked, or compute with activations quantised on the way.
@@ -16,7 +17,7 @@ _DEQUANTISED = ("mxfp4", "fp8", "mxfp8", "compressed-tensors")
 
 _RUN_NATIVELY = {
     "bitsandbytes_8bit": "bitsandbytes int8 casts every activation to float16 inside its matrix products, "
-    "so values above 65504 overflow there",
+    f"so values above {FP16_LIMIT:.0f} overflow there",
     "bitsandbytes_4bit": "the weights stay 4-bit; activations are computed in the compute dtype",
     "gptq": "the weights stay quantised; activations are not",
     "awq": "the weights stay quantised; activations are not",

@@ -18,6 +18,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.formats import E4M3_LIMIT, FP16_LIMIT
 from engine.quantization.distribution import Distribution
 from engine.quantization.metrics import QuantError
 from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, evaluate
@@ -28,7 +29,7 @@ Column = Scheme | PassScheme
 Row = tuple[QuantError | None, ...]
 Population = Literal["evaluation", "all"]
 
-LIMITS: Final = (("fp16", 65_504.0), ("e4m3", 448.0))
+LIMITS: Final = (("fp16", FP16_LIMIT), ("e4m3", E4M3_LIMIT))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,15 +17,14 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.formats import QuantizationError, find_float, find_integer, round_to
 from engine.quantization.distribution import Distribution
-from engine.quantization.errors import QuantizationError
-from engine.quantization.floating import E4M3, E5M2, FloatFormat, floating, round_to
+from engine.quantization.floating import floating
 from engine.quantization.metrics import QuantError
 from engine.quantization.thresholds import check_level, max_abs, mse_optimal, quantile, reference_quantile
 from engine.quantization.uniform import (
     asymmetric,
     asymmetric_squares,
-    check_bits,
     check_threshold,
     symmetric,
     symmetric_squares,
@@ -35,7 +34,6 @@ from engine.statistics.totals import TOP_K
 Kind = Literal["int", "e4m3", "e5m2"]
 Policy = Literal["max_abs", "quantile", "reference_quantile", "mse", "value", "unscaled"]
 
-_FLOATS: Final[dict[str, FloatFormat]] = {"e4m3": E4M3, "e5m2": E5M2}
 _NAME: Final = re.compile(
     r"(?:int(?P<bits>\d+)(?P<asym>-asym)?|(?P<float>e4m3|e5m2))"
     r"(?:-(?:(?P<word>mse|unscaled)|(?P<policy>q|paper|t)(?P<value>[0-9.]+(?:e[+-]?[0-9]+)?)))?"
@@ -69,7 +67,7 @@ class Scheme:
         Raises:
             QuantizationError: bits, level or threshold out of range, or a policy the kind does not have.
         """
-        check_bits(self.bits)
+        find_integer(self.bits)
         if self.policy in ("quantile", "reference_quantile"):
             check_level(self.value)
         if self.policy == "value":
@@ -105,7 +103,7 @@ class Scheme:
         if self.policy == "value":
             return self.value
         if self.policy == "unscaled":
-            return _FLOATS[self.kind].largest
+            return find_float(self.kind).largest
         if self.policy == "mse":
             return mse_optimal(distribution, self.bits, lambda threshold: self._squared_error(distribution, threshold))
         return max_abs(distribution)
@@ -121,7 +119,7 @@ class Scheme:
             calibration: the elements whose extremes are the range of asymmetric schemes; the same if None.
         """
         if self.kind != "int":
-            return floating(distribution, threshold, _FLOATS[self.kind])
+            return floating(distribution, threshold, find_float(self.kind))
         if self.is_symmetric:
             return symmetric(distribution, threshold, self.bits)
         return asymmetric(distribution, threshold, self.bits, calibration)
@@ -232,21 +230,22 @@ def fake_quantise(
     """
     x = np.asarray(values, np.float64)
     if scheme.kind != "int":
-        form = _FLOATS[scheme.kind]
+        form = find_float(scheme.kind)
         scale = threshold / form.largest
         if scale == 0:
             return np.zeros_like(x)
         rounded: NDArray[np.float64] = np.copysign(round_to(np.abs(x) / scale, form) * scale, x)
         return rounded
     if scheme.is_symmetric:
-        level = 2 ** (scheme.bits - 1) - 1
+        level = find_integer(scheme.bits).level
         scale = threshold / level
         return np.clip(np.rint(x / scale), -level, level) * scale if scale > 0 else np.zeros_like(x)
     high, low = (min(side.largest, threshold) for side in distribution.by_sign)
-    scale = (high + low) / (2**scheme.bits - 1)
+    highest = find_integer(scheme.bits, is_symmetric=False).level
+    scale = (high + low) / highest
     if scale == 0:
         return np.zeros_like(x)
     zero_point = round(low / scale)
-    levels: NDArray[np.float64] = np.clip(np.rint(x / scale) + zero_point, 0, 2**scheme.bits - 1)
+    levels: NDArray[np.float64] = np.clip(np.rint(x / scale) + zero_point, 0, highest)
     dequantised: NDArray[np.float64] = (levels - zero_point) * scale
     return dequantised

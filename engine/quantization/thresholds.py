@@ -17,9 +17,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.formats import QuantizationError, find_integer
 from engine.quantization.distribution import Distribution
-from engine.quantization.errors import QuantizationError
-from engine.quantization.uniform import check_bits
 
 REFERENCE_BINS: Final = 2_048
 _CANDIDATES: Final = 128
@@ -91,7 +90,7 @@ def mse_optimal(distribution: Distribution, bits: int, squared_error: SquaredErr
     top = distribution.largest
     if top == 0:
         return 0.0
-    coarse = int(check_bits(bits) < 4)
+    coarse = int(bits < 4)
     grid = top * _GRID
     order = np.argsort(_estimate(distribution, grid, bits), kind="stable").tolist()
     errors = {i: squared_error(float(grid[i])) for i in {*order[: _EXACT_CANDIDATES[coarse]], _CANDIDATES - 1}}
@@ -109,7 +108,7 @@ def mse_optimal(distribution: Distribution, bits: int, squared_error: SquaredErr
 def _estimate(distribution: Distribution, thresholds: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
     """Estimated sum of squared errors at each threshold."""
     side = distribution.folded
-    scale = thresholds / (2 ** (bits - 1) - 1)
+    scale = thresholds / find_integer(bits).level
     counts = side.running_count
     small, large = side.magnitudes.searchsorted(scale / 2, "right"), side.magnitudes.searchsorted(thresholds, "right")
     small = np.minimum(small, large)

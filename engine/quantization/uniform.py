@@ -1,6 +1,5 @@
 """Integer quantisers per tensor: q = clamp(round_half_even(x / scale)), x' = q * scale.
 
-- `check_bits`  2 to 8
 - `symmetric`   scale = T / (2^(bits-1) - 1), q within +-(2^(bits-1) - 1)
 - `asymmetric`  the range [max(min, -T), min(max, T)] over all 2^bits levels, zero exactly representable
 - `symmetric_squares`, `asymmetric_squares`  their sums of squared errors alone, for searches
@@ -15,22 +14,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.formats import QuantizationError, find_integer
 from engine.quantization.distribution import Distribution, Side
-from engine.quantization.errors import QuantizationError
 from engine.quantization.metrics import ErrorSums, QuantError
-
-BITS = range(2, 9)
-
-
-def check_bits(bits: int) -> int:
-    """The bits themselves.
-
-    Raises:
-        QuantizationError: not 2 to 8.
-    """
-    if bits not in BITS:
-        raise QuantizationError(f"{bits} bits: integer quantisers have {BITS[0]} to {BITS[-1]}")
-    return bits
 
 
 def check_threshold(threshold: float) -> float:
@@ -46,7 +32,7 @@ def check_threshold(threshold: float) -> float:
 
 def symmetric(distribution: Distribution, threshold: float, bits: int = 8) -> QuantError:
     """The error of the symmetric quantiser with this threshold."""
-    level = 2 ** (check_bits(bits) - 1) - 1
+    level = find_integer(bits).level
     scale = check_threshold(threshold) / level
     sums = one_sided(distribution.folded, scale, level, threshold)
     return QuantError.of(distribution, sums, threshold, scale)
@@ -64,7 +50,7 @@ def asymmetric(
 
 def symmetric_squares(distribution: Distribution, threshold: float, bits: int) -> float:
     """Sum of squared errors of `symmetric`."""
-    level = 2 ** (bits - 1) - 1
+    level = find_integer(bits).level
     return squared_error(distribution.folded, threshold / level, level, threshold)
 
 
@@ -79,7 +65,7 @@ def _asymmetric_sides(
     distribution: Distribution, threshold: float, bits: int
 ) -> tuple[float, tuple[int, float], tuple[int, float]]:
     """The scale, and for the positive and the negative side the number of levels and the limit."""
-    levels = 2 ** check_bits(bits) - 1
+    levels = find_integer(bits, is_symmetric=False).level
     high, low = (min(side.largest, check_threshold(threshold)) for side in distribution.by_sign)
     scale = (high + low) / levels
     zero_point = round(low / scale) if scale > 0 else 0  # Python rounds half to even, too

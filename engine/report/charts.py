@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.analysis.maximum import FP16_LIMIT
 from engine.analysis.published import published
 from engine.analysis.site import SiteSummary
+from engine.formats import FP16_LIMIT
 from engine.quantization.schemes import title_of
 from engine.report.source import Source
 from engine.report.svg import INK, MARK, drawing, figure, inline_svg, series

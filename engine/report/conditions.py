@@ -21,8 +21,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from engine.analysis.maximum import FP16_LIMIT
 from engine.analysis.model import ModelSummary, analyse
+from engine.formats import FP16_LIMIT
 from engine.quantization.populations import read_board
 from engine.quantization.ranking import damage_of
 from engine.report.alarm import alarm_event
@@ -33,7 +33,7 @@ from engine.session.reader import SessionReader
 
 WORDS: Final[Mapping[str, str]] = {
     "nonfinite": "NaN or infinity anywhere",
-    "overflow": "more than fp16's 65,504, or NaN or infinity, anywhere",
+    "overflow": f"more than fp16's {FP16_LIMIT:,.0f}, or NaN or infinity, anywhere",
     "massive": "a hidden state with massive activations, by the layer median",
 }
 QUANTITIES: Final[Mapping[str, str]] = {

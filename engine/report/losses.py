@@ -18,6 +18,7 @@ from typing import Final, Literal
 import numpy as np
 
 from engine.analysis.lacking import not_measured
+from engine.formats import find_integer
 from engine.quantization.board import pass_error
 from engine.quantization.distribution import Distribution
 from engine.quantization.metrics import QuantError
@@ -36,7 +37,7 @@ from engine.statistics.smoothing import smoothing_divisors
 from engine.statistics.totals import SiteTotals
 
 SMOOTHING_STRENGTH: Final = 0.5
-_LEVELS: Final = 127
+_LEVELS: Final = find_integer(8).level
 _NEEDED: Final = frozenset({"histogram", "token_maxima"})
 _NO_INPUTS: Final = (
     "no inputs of matrix products were measured, or without histograms; run again with --sites gemm --detail standard"

@@ -24,6 +24,7 @@ from engine.analysis.model import ModelSummary
 from engine.analysis.published import tier_range
 from engine.analysis.stability import Stability
 from engine.analysis.threads import Thread
+from engine.formats import E4M3_LIMIT, FP16_LIMIT
 from engine.report.alarm import alarm_line, excluded_words
 from engine.report.costs import spent_words
 from engine.report.headline import input_words, massive_words, no_m_words, title_of_maximum
@@ -55,8 +56,8 @@ def facts(source: Source) -> list[tuple[str, str]]:
             massive_words(summary, summary.passes_token_median, summary.token_median_sites),
         ),
         ("Emergence", f"{emergence(summary.emergence)}{_of_finite(summary)}"),
-        ("float16", headroom(found, 65_504)),
-        ("FP8 e4m3, unscaled", headroom(found, 448)),
+        ("float16", headroom(found, FP16_LIMIT)),
+        ("FP8 e4m3, unscaled", headroom(found, E4M3_LIMIT)),
         ("Channels", channels(summary, found)),
         ("Threads", f"{threads_words(summary)} (one token and channel massive through consecutive layers)"),
         ("Convergence", convergence(summary)),
@@ -133,7 +134,7 @@ def paragraph(source: Source) -> str:
             massive,
             f"Emergence over the depth: {emergence(summary.emergence)}{_of_finite(summary)}.",
             f"It does not stay finite in {summary.dtype}: {begin}. M is over the finite elements." if begin else "",
-            f"Against float16: {headroom(found, 65_504)}.",
+            f"Against float16: {headroom(found, FP16_LIMIT)}.",
             f"Measured in {summary.dtype} on {_amount(summary)}, special tokens: {printable(summary.job.policy)}.",
             lacking(summary) if summary.not_measured else "",
         )

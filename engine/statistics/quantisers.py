@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.formats import E4M3_LIMIT, FORMATS, find_float, find_integer
 from engine.statistics.pass_sums import SMOOTH_SCHEMES, SUM_FIELDS, TENSOR_SCHEMES, PassScheme
 from engine.statistics.smoothing import smoothing_divisors
 
@@ -37,17 +38,7 @@ _SQUARED, _ABSOLUTE, _SIGNAL_SQUARES, _SIGNAL, _CLIPPED_SQUARES, _CLIPPED, _ELEM
 _EXPONENT: Final = 0x7F80_0000
 
 
-@dataclass(frozen=True, slots=True)
-class _Format:
-    """A small float: explicit fraction bits, exponents of the smallest normal and of the largest number, the latter."""
-
-    fraction_bits: int
-    smallest: int
-    emax: int
-    largest: float
-
-
-_FORMATS: Final = {"e4m3": _Format(3, -6, 8, 448.0), "e5m2": _Format(2, -14, 15, 57_344.0), "e2m1": _Format(1, 0, 2, 6)}
+_INT8: Final = find_integer(8).level
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +63,7 @@ class Calibration:
     ) -> Calibration:
         """From per-channel maxima, float32 [D], of the activation and of the weights that read it (if known)."""
         largest = np.asarray(channel_max, np.float32)
-        tensor_scale = np.float32(largest.max(initial=0) / np.float32(6 * 448))
+        tensor_scale = np.float32(largest.max(initial=0) / np.float32(FORMATS["e2m1"].largest * E4M3_LIMIT))
         divisors = np.zeros((0, len(largest)), np.float32)
         if weight_max is not None:
             divisors = np.stack([smoothing_divisors(largest, weight_max, s.alpha or 0.0) for s in SMOOTH_SCHEMES])
@@ -131,14 +122,14 @@ def quantise(x: torch.Tensor, scheme: PassScheme, calibration: Calibration) -> t
     if scheme.scale_of == "token":
         return round_integers(x, _token_scale(x)), None
     if scheme.scale_of == "channel":
-        return round_integers(x, calibration.channel_max / 127), calibration.channel_max
+        return round_integers(x, calibration.channel_max / _INT8), calibration.channel_max
     return _blocks(x, scheme, calibration.tensor_scale)
 
 
 def round_to(y: torch.Tensor, element: str) -> torch.Tensor:
     """Float32 numbers rounded to `e4m3`, `e5m2` or `e2m1`, half to even, saturated; subnormals included."""
-    form = _FORMATS[element]
-    power = _power_of_two(y).clamp_(min=2.0**form.smallest)
+    form = find_float(element)
+    power = _power_of_two(y).clamp_(min=2.0**form.smallest_exponent)
     step = power * 2.0**-form.fraction_bits
     return (torch.round(y / step) * step).clamp_(-form.largest, form.largest)
 
@@ -151,26 +142,28 @@ def _blocks(
     padded = torch.nn.functional.pad(x, (0, -width % scheme.block)).view(len(x), -1, scheme.block)
     largest = padded.abs().amax(-1, keepdim=True)
     if scheme.element == "int8":
-        return round_integers(padded, largest / 127).view(len(x), -1)[:, :width], None
-    form = _FORMATS[scheme.element]
+        return round_integers(padded, largest / _INT8).view(len(x), -1)[:, :width], None
+    form = find_float(scheme.element)
     if scheme.name == "nvfp4":
-        share = torch.where(tensor_scale > 0, largest / 6 / tensor_scale, 0.0)
+        share = torch.where(tensor_scale > 0, largest / form.largest / tensor_scale, 0.0)
         scale = round_to(share, "e4m3") * tensor_scale
     else:
         # E8M0 holds 2^-127 and up; below, every element is far under what a scale can reach.
-        scale = torch.where(largest > 0, (_power_of_two(largest) * 2.0**-form.emax).clamp(min=2.0**-127), 0.0)
+        scale = torch.where(
+            largest > 0, (_power_of_two(largest) * 2.0**-form.largest_exponent).clamp(min=2.0**-127), 0.0
+        )
     quantised = round_to(padded / _divisible(scale), scheme.element) * scale
     limit = (form.largest * scale).expand_as(padded)
     return quantised.reshape(len(x), -1)[:, :width], limit.reshape(len(x), -1)[:, :width]
 
 
-def round_integers(x: torch.Tensor, scale: torch.Tensor, level: int = 127) -> torch.Tensor:
+def round_integers(x: torch.Tensor, scale: torch.Tensor, level: int = _INT8) -> torch.Tensor:
     """`clamp(round(x / scale), -level, level) * scale`, ties to even; 0 where the scale is 0. Scales broadcast."""
     return torch.round(x / _divisible(scale)).clamp_(-level, level) * scale
 
 
 def _token_scale(x: torch.Tensor) -> torch.Tensor:
-    return x.abs().amax(-1, keepdim=True) / 127
+    return x.abs().amax(-1, keepdim=True) / _INT8
 
 
 def _divisible(scale: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ from engine.analysis.maximum import without_m
 from engine.analysis.model import Address, ModelSummary
 from engine.analysis.published import tier_range
 from engine.analysis.site import SiteSummary
+from engine.formats import FP16_LIMIT
 from engine.naming import model_name
 from engine.quantization.populations import read_session_board
 from engine.report.alarm import alarm_line, excluded_words
@@ -94,9 +95,8 @@ def _maximum_lines(summary: ModelSummary) -> list[Text]:
     if maximum.excluded_sites:
         line.append(f"; {excluded_words(maximum.excluded_sites)}", "bold red")
     else:
-        line.append(
-            f"; overflows fp16 by {headroom}" if maximum.overflows_fp16 else f"; {headroom} below fp16's 65,504"
-        )
+        limit = f"; {headroom} below fp16's {FP16_LIMIT:,.0f}"
+        line.append(f"; overflows fp16 by {headroom}" if maximum.overflows_fp16 else limit)
     lines = [line]
     if summary.peak is not None:
         lines.append(_where(summary.peak, summary.signed_maximum))

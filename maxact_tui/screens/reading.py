@@ -16,6 +16,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.strip import Strip
 
+from engine.formats import FP16_LIMIT
 from maxact_tui.keymap import actions
 from maxact_tui.keymap.actions import Place, help_sections, key_of
 from maxact_tui.pages.measures import MEASURES
@@ -133,7 +134,7 @@ _SIGNS = (
     ("*", "A site that reaches M within one bfloat16 step: all of them are tied."),
     ("!", "A site with NaN or infinite values."),
     ("embed, norm", "Embedding and final norm stand in the column of the residual stream."),
-    ("fits fp16", "M is below 65,504; so many bits (doublings) are left."),
+    ("fits fp16", f"M is below {FP16_LIMIT:,.0f}; so many bits (doublings) are left."),
     ("massive", "|x| > 100 and > 1000 x the median of |x|: over the layer (default) or over the token's own values."),
     ("sample 60", "Samples, positions, channels and layers count from 0; entries of a file from 1."),
 )

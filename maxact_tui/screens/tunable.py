@@ -12,8 +12,8 @@ from typing import cast
 import numpy as np
 from textual.strip import Strip
 
+from engine.formats import QuantizationError
 from engine.quantization.board import Column
-from engine.quantization.errors import QuantizationError
 from maxact_tui.pages.int8page import int8_page
 from maxact_tui.pages.tuning import FINE, MOST_CHANNELS, Tuner, Tuning, make_tuner
 from maxact_tui.screens.watched import WatchedScreen, needing_rows

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from engine.effect.changes import Ablation, Quantiser, SiteNumbers
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Quantise, parse_intervention
+from engine.formats import find_float, round_to
 from engine.quantization.distribution import Distribution
-from engine.quantization.floating import E4M3, round_to
 from engine.quantization.schemes import Scheme, fake_quantise
 from engine.statistics.quantisers import Calibration, quantised_rows
 
@@ -98,8 +98,8 @@ def test_a_scale_per_token_group_and_channel_comes_from_just_those_elements() ->
         by_group[..., start : start + 16] = rounded(part, np.abs(part).max(axis=-1, keepdims=True), 7)
     assert_same_but_for_ties(changed("int4-g16", x), by_group)
     peak = magnitudes.max(axis=-1, keepdims=True)
-    scale = np.where(peak > 0, peak, 1.0) / E4M3.largest
-    by_float = np.copysign(round_to(magnitudes / scale, E4M3) * scale, values)
+    scale = np.where(peak > 0, peak, 1.0) / find_float("e4m3").largest
+    by_float = np.copysign(round_to(magnitudes / scale, find_float("e4m3")) * scale, values)
     assert_same_but_for_ties(changed("e4m3-token", x), by_float)
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from engine.formats import QuantizationError, find_float, round_to
 from engine.quantization.distribution import Distribution
-from engine.quantization.errors import QuantizationError
-from engine.quantization.floating import E4M3, E5M2, round_to
 from engine.quantization.metrics import QuantError
 from engine.quantization.schemes import Scheme, evaluate, fake_quantise, parse_scheme
 from engine.quantization.uniform import asymmetric, symmetric
@@ -81,8 +80,9 @@ def test_asymmetric_errors_are_those_of_torchs_affine_quantiser(bits: int, share
     assert_same(asymmetric(distribution(x), threshold, bits), x, quantised, threshold)
 
 
-@pytest.mark.parametrize(("form", "theirs"), [(E4M3, torch.float8_e4m3fn), (E5M2, torch.float8_e5m2)])
-def test_fp8_rounding_is_torchs_for_every_bfloat16_number(form, theirs) -> None:
+@pytest.mark.parametrize(("name", "theirs"), [("e4m3", torch.float8_e4m3fn), ("e5m2", torch.float8_e5m2)])
+def test_fp8_rounding_is_torchs_for_every_bfloat16_number(name: str, theirs: torch.dtype) -> None:
+    form = find_float(name)
     every = torch.arange(0, 0x7F80, dtype=torch.int16).view(torch.bfloat16)
     every = every[every.float() <= form.largest]
     expected = every.float().to(theirs).double().numpy()

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from engine.formats import QuantizationError
 from engine.quantization.board import best_within, compute_board, find_overflows, summarise_schemes
 from engine.quantization.distribution import Distribution
-from engine.quantization.errors import QuantizationError
 from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, evaluate, parse_scheme, title_of
 from engine.quantization.thresholds import mse_optimal, quantile, reference_quantile
 from engine.quantization.uniform import symmetric, symmetric_squares

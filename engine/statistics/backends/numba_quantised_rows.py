@@ -20,15 +20,19 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from engine.formats import find_float, find_integer
+
 SQUARED, ABSOLUTE, CLIPPED_SQUARED, CLIPPED = range(4)
 NARROW = 16
 SIGNLESS, EXPONENT, ONE = np.int32(0x7FFFFFFF), np.int32(0x7F800000), np.int32(1 << 23)
 INVERSE = np.int32(254 << 23)  # less an exponent field, the field of the reciprocal
-LEAST_NORMAL = np.int32(127 << 23)  # of E2M1, 1.0
 TINY_FIELD = np.int32((127 - 80) << 23)
 NEGLIGIBLE = np.float32(1e-30)  # beside a row's largest; as if it were zero
-ZERO, LEVELS = np.float32(0), np.float32(127)
-SIX = np.float32(6)  # the largest E2M1
+ZERO, LEVELS = np.float32(0), np.float32(find_integer(8).level)
+E2M1, E4M3 = find_float("e2m1"), find_float("e4m3")
+LARGEST_ELEMENT, LARGEST_SCALE = np.float32(E2M1.largest), np.float32(E4M3.largest)
+LEAST_ELEMENT, LEAST_SCALE = (np.int32((127 + form.smallest_exponent) << 23) for form in (E2M1, E4M3))
+ELEMENT_FRACTION, SCALE_FRACTION = (np.int32(form.fraction_bits << 23) for form in (E2M1, E4M3))
 ONE_ELEMENT = np.float32(1)
 # Sums in any order, products and sums fused, no NaN expected: rows that hold any are left to others.
 SUMS = {"reassoc", "contract", "nsz", "nnan"}
@@ -187,12 +191,11 @@ def scaled_float(row, patterns, largest, depth, fraction_bits, top, out):
 @njit(nogil=True, cache=True, fastmath=SUMS, error_model="numpy")
 def narrow_scales(maxima, tensor_scale, scales, inverses):
     """The E4M3 scales of NVFP4's blocks times that of the tensor, and their reciprocals."""
-    largest, least = np.float32(448), np.int32((127 - 6) << 23)
     for b in range(maxima.size):
-        share = np.float32(np.float32(maxima[b] / SIX) / tensor_scale)
-        wanted = np.float32(share if share < largest else largest)
+        share = np.float32(np.float32(maxima[b] / LARGEST_ELEMENT) / tensor_scale)
+        wanted = np.float32(share if share < LARGEST_SCALE else LARGEST_SCALE)
         own = wanted.view(np.int32) & EXPONENT
-        field = np.int32((own if own > least else least) - np.int32(3 << 23))
+        field = np.int32((own if own > LEAST_SCALE else LEAST_SCALE) - SCALE_FRACTION)
         step, finer = field.view(np.float32), np.int32(INVERSE - field).view(np.float32)
         scale = np.float32(np.rint(wanted * finer) * step * tensor_scale)
         scales[b] = scale
@@ -217,14 +220,14 @@ def four_bits(row, scales, inverses, out):
     squares, total, clipped_squares, clipped = ZERO, ZERO, ZERO, ZERO
     for b in range(row.size // NARROW):
         scale, inverse = scales[b], inverses[b]
-        part, limit = row[b * NARROW : (b + 1) * NARROW], SIX * scale
+        part, limit = row[b * NARROW : (b + 1) * NARROW], LARGEST_ELEMENT * scale
         part_squares, part_total, beyond_squares, beyond_count = ZERO, ZERO, ZERO, ZERO
         for c in range(NARROW):
             magnitude = abs(part[c])
             wanted = np.float32(magnitude * inverse)
-            y = np.float32(wanted if wanted < SIX else SIX)
+            y = np.float32(wanted if wanted < LARGEST_ELEMENT else LARGEST_ELEMENT)
             own = y.view(np.int32) & EXPONENT
-            field = np.int32((own if own > LEAST_NORMAL else LEAST_NORMAL) - ONE)
+            field = np.int32((own if own > LEAST_ELEMENT else LEAST_ELEMENT) - ELEMENT_FRACTION)
             step, finer = field.view(np.float32), np.int32(INVERSE - field).view(np.float32)
             error = np.rint(y * finer) * step * scale - magnitude
             square, beyond = error * error, magnitude > limit

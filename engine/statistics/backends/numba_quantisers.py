@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from engine.formats import find_float
 from engine.statistics.backends.numba_quantised_rows import (
     LEVELS,
     NARROW,
@@ -39,6 +40,10 @@ from engine.statistics.backends.numba_quantised_rows import (
 
 # Order of the schemes in a table of errors, as in `engine.statistics.pass_sums`.
 TOKEN, CHANNEL, GROUP32, GROUP64, GROUP128, E4M3, E5M2, MXFP4, NVFP4, SMOOTH = range(10)
+_FORMS = tuple(find_float(name) for name in ("e4m3", "e5m2", "e2m1"))
+DEPTH = tuple(form.largest_exponent - form.smallest_exponent for form in _FORMS)
+FRACTION = tuple(form.fraction_bits for form in _FORMS)
+TOP = tuple(np.float32(form.largest / 2.0**form.largest_exponent) for form in _FORMS)
 PAD = 128
 # Within these bounds of a row's largest |x| no float32 sum of squares overflows and none that matters underflows.
 LEAST, MOST = np.float32(1e-12), np.float32(1e15)
@@ -125,9 +130,9 @@ def sweep_rows(
         narrow_float(row, maxima, tensor_scale, blocks[1], blocks[2], errors[NVFP4])
         halve(maxima, maxima.size // 2)
         per_group32(row, maxima, errors[GROUP32])
-        scaled_float(row, patterns, largest, 14, 3, np.float32(1.75), errors[E4M3])
-        scaled_float(row, patterns, largest, 29, 2, np.float32(1.75), errors[E5M2])
-        scaled_float(row, patterns, largest, 2, 1, np.float32(1.5), errors[MXFP4])
+        scaled_float(row, patterns, largest, DEPTH[0], FRACTION[0], TOP[0], errors[E4M3])
+        scaled_float(row, patterns, largest, DEPTH[1], FRACTION[1], TOP[1], errors[E5M2])
+        scaled_float(row, patterns, largest, DEPTH[2], FRACTION[2], TOP[2], errors[MXFP4])
         halve(maxima, maxima.size // 4)
         per_group64(row, maxima, errors[GROUP64])
         halve(maxima, maxima.size // 8)
