@@ -3,7 +3,8 @@
 One straight line, each step a module a newcomer can read in a sitting:
 
 - `engine.job`          what to run, frozen, stored in the session file
-- `engine.formats`      number formats                                                       (numpy)
+- `engine.formats`      number formats, each in one row                                      (numpy)
+- `engine.schemes`      quantisers: a format and a rule for its scales; `engine.scheme_names` reads their names
 - `engine.loading`      a model and its tokenizer, from the hub, a folder or a GGUF file   (torch)
 - `engine.sites`        where to look: the hook plan                                       (torch)
 - `engine.hooks`        attach to the sites, as a context manager                          (torch)

@@ -1,6 +1,6 @@
 """Number formats: what is known of each stands here once, for histograms, torch, compiled code, effects and reports.
 
-- `FloatFormat`, `IntegerFormat`, `CodeBook`  the kinds; `Format`, any of them
+- `FloatFormat`, `IntegerFormat`  the kinds; `Format`, any of them
 - `FORMATS`       every format by name; `find_float`, `find_integer` give those of one kind
 - `ELEMENTS`      those that quantisers round to
 - `round_to`      magnitudes rounded to a small float, in numpy
@@ -106,40 +106,7 @@ class IntegerFormat:
         return f"INT{self.bits}" + ("" if self.is_symmetric else " asymmetric")
 
 
-@dataclass(frozen=True, slots=True)
-class CodeBook:
-    """A list of levels; a number becomes the nearest, the lower one half-way between two.
-
-    Attributes:
-        name: of the format.
-        levels: ascending, with zero among them and 1 as the largest magnitude.
-    """
-
-    name: str
-    levels: tuple[float, ...]
-
-    @property
-    def bits(self) -> int:
-        """Of an element."""
-        return (len(self.levels) - 1).bit_length()
-
-    @property
-    def largest(self) -> float:
-        """What the threshold becomes."""
-        return max(map(abs, self.levels))
-
-    @property
-    def boundaries(self) -> tuple[float, ...]:
-        """Half-way between neighbouring levels."""
-        return tuple((low + high) / 2 for low, high in zip(self.levels, self.levels[1:], strict=False))
-
-    @property
-    def title(self) -> str:
-        """`NF4`."""
-        return self.name.upper()
-
-
-Format = FloatFormat | IntegerFormat | CodeBook
+Format = FloatFormat | IntegerFormat
 
 _TABLE: Final[tuple[Format, ...]] = (
     *(IntegerFormat(bits, is_symmetric) for is_symmetric in (True, False) for bits in INTEGER_BITS),
@@ -169,8 +136,13 @@ def find_integer(bits: int, *, is_symmetric: bool = True) -> IntegerFormat:
     """
     found = FORMATS.get(IntegerFormat(bits, is_symmetric).name) if bits in INTEGER_BITS else None
     if not isinstance(found, IntegerFormat):
-        raise QuantizationError(f"{bits} bits: integer quantisers have {INTEGER_BITS[0]} to {INTEGER_BITS[-1]}")
+        raise QuantizationError(no_integer(bits))
     return found
+
+
+def no_integer(bits: int) -> str:
+    """One line for integers that do not exist."""
+    return f"{bits} bits: integer quantisers have {INTEGER_BITS[0]} to {INTEGER_BITS[-1]}"
 
 
 FP16_LIMIT: Final = FORMATS["fp16"].largest

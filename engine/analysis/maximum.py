@@ -34,8 +34,8 @@ class Maximum:
         label: the plateau in words, `L11-L28 hidden`.
         step: that step.
         dtype: activation dtype the magnitudes were measured in.
-        fp16_headroom_bits: log2(FP16_LIMIT / M); negative when M overflows float16. NaN with NaN or infinity anywhere, which
-            no number of bits would be room for.
+        fp16_headroom_bits: log2(FP16_LIMIT / M); negative when M overflows float16. NaN with NaN or infinity anywhere,
+            which no number of bits would be room for.
         e4m3_headroom_bits: log2(E4M3_LIMIT / M), and the same.
         overflows_fp16: M > FP16_LIMIT, or some site holds NaN or infinity: those count as beyond every limit.
         overflows_e4m3: M > E4M3_LIMIT, or the same: an unscaled e4m3 cast saturates.

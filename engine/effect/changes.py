@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Quantise
-from engine.effect.rounding import group_peaks, round_asymmetric, round_floats, token_peaks
-from engine.formats import FORMATS, find_integer
+from engine.effect.rounding import round_asymmetric
 from engine.quantization.distribution import Distribution
-from engine.quantization.schemes import Scheme
-from engine.statistics.pass_sums import PassScheme
-from engine.statistics.quantisers import Calibration, quantise, round_integers
+from engine.quantization.schemes import threshold_of
+from engine.schemes import Scheme
+from engine.statistics.quantisers import Calibration, quantise, round_under
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,18 +46,16 @@ class _Ready:
     """One site's quantiser.
 
     Attributes:
-        threshold: T of grain `tensor`.
+        threshold: T of a quantiser with one scale.
         limits: (largest negative magnitude, largest positive value) of an asymmetric one.
-        channels: float32 [D], T of each channel, for grain `channel`.
         kept: bool [D], channels that are left as they are; None for none.
-        blocks: of a quantiser with blocks or smoothing of its own.
+        calibration: of a quantiser with scales inside the tensor.
     """
 
     threshold: float = 0.0
     limits: tuple[float, float] | None = None
-    channels: torch.Tensor | None = None
     kept: torch.Tensor | None = None
-    blocks: Calibration | None = None
+    calibration: Calibration | None = None
 
 
 class Quantiser:
@@ -81,32 +78,16 @@ class Quantiser:
             return x
         wide = x.to(torch.float32)
         ready = self._on(site, x)
-        if isinstance(scheme, PassScheme):
-            assert ready.blocks is not None
-            changed, _ = quantise(wide.reshape(-1, x.shape[-1]), scheme, ready.blocks)
-            return changed.reshape(x.shape).to(x.dtype)
         kept = ready.kept
         changed = self._rounded(scheme, wide if kept is None else wide.masked_fill(kept, 0.0), ready)
         return (changed if kept is None else torch.where(kept, wide, changed)).to(x.dtype)
 
     def _rounded(self, scheme: Scheme, x: torch.Tensor, ready: _Ready) -> torch.Tensor:
+        if ready.calibration is not None:
+            return quantise(x.reshape(-1, x.shape[-1]), scheme, ready.calibration)[0].reshape(x.shape)
         if ready.limits is not None:
             return round_asymmetric(x, *ready.limits, scheme.bits)
-        threshold = self._threshold(x, ready)
-        if scheme.kind != "int":
-            return round_floats(x, threshold, scheme.kind)
-        level = find_integer(scheme.bits).level
-        return round_integers(x, threshold / level, level)
-
-    def _threshold(self, x: torch.Tensor, ready: _Ready) -> torch.Tensor:
-        """The |x| that becomes the largest level; broadcasts against `x`."""
-        if self._intervention.grain == "token":
-            return token_peaks(x)
-        if self._intervention.grain == "group":
-            return group_peaks(x, self._intervention.group)
-        if ready.channels is not None:
-            return ready.channels
-        return x.new_full((), ready.threshold)
+        return round_under(x, x.new_full((), ready.threshold), scheme.form)
 
     def _on(self, site: int, x: torch.Tensor) -> _Ready:
         """The site's numbers on a device, made ready and uploaded once."""
@@ -167,44 +148,40 @@ def _ready(intervention: Quantise, found: SiteNumbers | None, width: int, device
     scheme = intervention.scheme
     if intervention.is_calibrated and found is None:
         raise EffectError(f"{intervention.name}: a site saw none of the calibration samples; take int8-token")
-    if isinstance(scheme, PassScheme):
-        return _Ready(blocks=_blocks(found, width, device))
-    if scheme is None or found is None:
-        return _Ready(threshold=_named_threshold(scheme))
-    largest, mask = found.channel_max.astype(np.float64), None
+    largest = found.channel_max if found is not None else np.zeros(width, np.float32)
+    mask = None
     if intervention.keep:
         kept = np.zeros(len(largest), bool)
         kept[np.argsort(-largest, kind="stable")[: intervention.keep]] = True
-        largest, mask = np.where(kept, 0.0, largest), torch.from_numpy(kept).to(device)
-    if intervention.grain == "channel":
-        return _Ready(channels=torch.from_numpy(largest.astype(np.float32)).to(device), kept=mask)
-    if intervention.grain != "tensor":
-        return _Ready(kept=mask)
-    distribution = found.distribution
-    if distribution is None or scheme.policy in ("value", "unscaled"):
+        largest, mask = np.where(kept, np.float32(0), largest), torch.from_numpy(kept).to(device)
+    if scheme is not None and scheme.is_in_pass:
+        return _Ready(kept=mask, calibration=_calibration(scheme, largest, found, device))
+    distribution = found.distribution if found is not None else None
+    if scheme is None or distribution is None or scheme.policy in ("value", "unscaled"):
         return _Ready(threshold=_named_threshold(scheme), kept=mask)
     if mask is not None:
         return _Ready(threshold=float(largest.max()), kept=mask)
-    threshold = scheme.threshold(distribution)
+    threshold = threshold_of(scheme, distribution)
     if scheme.is_symmetric:
         return _Ready(threshold)
     high, low = (min(side.largest, threshold) for side in distribution.by_sign)
     return _Ready(threshold, (low, high))
 
 
-def _blocks(found: SiteNumbers | None, width: int, device: torch.device) -> Calibration:
-    """What a quantiser with blocks or smoothing knows; without weights the smoothing does nothing."""
-    largest = found.channel_max if found is not None else np.zeros(width, np.float32)
+def _calibration(
+    scheme: Scheme, largest: NDArray[np.float32], found: SiteNumbers | None, device: torch.device
+) -> Calibration:
+    """What a quantiser with scales inside the tensor knows; without weights the smoothing does nothing."""
     weights = found.weight_max if found is not None else None
-    if weights is None or len(weights) != width:
-        weights = np.zeros(width, np.float32)
-    return Calibration.of(largest, weights, device)
+    if weights is None or len(weights) != len(largest):
+        weights = np.zeros(len(largest), np.float32)
+    return Calibration.of(largest, weights, device, (scheme,))
 
 
 def _named_threshold(scheme: Scheme | None) -> float:
     """The threshold that a scheme's name gives, 0 if it gives none."""
     if scheme is not None and scheme.policy == "unscaled":
-        return FORMATS[scheme.kind].largest
+        return scheme.form.largest
     return scheme.value if scheme is not None and scheme.policy == "value" else 0.0
 
 

@@ -23,13 +23,14 @@ from corpus.batching import Batch
 from engine.effect.calibration import places_of
 from engine.effect.errors import EffectError
 from engine.effect.recipe import Grid, Group, Recipe, matches
-from engine.effect.rounding import group_peaks, round_floats, token_peaks
+from engine.effect.rounding import group_peaks, token_peaks
 from engine.effect.smoothed import Peaks, Smoother
 from engine.effect.untested import untested
+from engine.formats import FORMATS
 from engine.private import own_parameter, use_parameter
+from engine.schemes import NVFP4
 from engine.sites.placement import is_offloaded
-from engine.statistics.pass_sums import find_scheme
-from engine.statistics.quantisers import Calibration, quantise
+from engine.statistics.quantisers import Calibration, quantise, round_under
 
 _PARTS = ("weight", "bias")
 
@@ -176,11 +177,9 @@ def rounded(x: torch.Tensor, grid: Grid, peak: torch.Tensor | None) -> torch.Ten
         peak: float32 [D], the largest |x| of each channel at calibration; None to take it from x.
     """
     if grid.strategy == "tensor_group":
-        scheme = find_scheme("nvfp4")
-        assert scheme is not None
         rows = x.reshape(-1, x.shape[-1])
         largest = (rows.abs().amax(0) if peak is None else peak).detach().cpu().numpy()
-        return quantise(rows, scheme, Calibration.of(largest, None, x.device))[0].reshape(x.shape)
+        return quantise(rows, NVFP4, Calibration.of(largest, None, x.device, (NVFP4,)))[0].reshape(x.shape)
     if grid.strategy in ("token", "channel"):
         threshold = token_peaks(x)
     elif grid.strategy == "group":
@@ -188,7 +187,7 @@ def rounded(x: torch.Tensor, grid: Grid, peak: torch.Tensor | None) -> torch.Ten
     else:
         threshold = (x.abs() if peak is None else peak).amax()
     if grid.is_float:
-        return round_floats(x, threshold, "e4m3")
+        return round_under(x, threshold, FORMATS["e4m3"])
     levels = 2 ** (grid.bits - 1)
     scale = threshold / (levels - 0.5)
     return (x / scale.where(scale > 0, torch.inf)).round().clamp(1 - levels, levels - 1) * scale

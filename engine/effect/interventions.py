@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -23,10 +22,9 @@ from typing import Any, Final, Literal
 from engine.effect.errors import EffectError
 from engine.effect.recipe import Recipe, check_pattern
 from engine.formats import QuantizationError
-from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, parse_scheme
-from engine.statistics.pass_sums import SMOOTH_SCHEMES, TENSOR_SCHEMES, PassScheme, find_scheme
+from engine.scheme_names import UnknownNameError, nearest_name, parse_scheme
+from engine.schemes import DEFAULT_SCHEMES, FULL_SCHEMES, Scheme
 
-Grain = Literal["tensor", "channel", "token", "group"]
 Substitute = Literal["zero", "mean"]
 
 DEFAULT_NAMES: Final = ("int8", "int8-token", "ablate-zero", "ablate-mean")
@@ -35,12 +33,10 @@ _FINE: Final = ("int8-keep2", "int8-token-keep2", "int6-token", "int4-token", "i
 _VALUED: Final = ("int8-t12.5", "e4m3-unscaled")
 _ABLATIONS: Final = ("ablate-zero", "ablate-mean")
 PER_SITE: Final = tuple(scheme.name for scheme in DEFAULT_SCHEMES)
-IN_BLOCKS: Final = tuple(scheme.name for scheme in (*TENSOR_SCHEMES, *SMOOTH_SCHEMES))
+IN_BLOCKS: Final = tuple(scheme.name for scheme in FULL_SCHEMES)
 EXAMPLES: Final = ("none", *PER_SITE, *_VALUED, *IN_BLOCKS, *_FINE, *_ABLATIONS)
 
 _KEEP: Final = re.compile(r"(?P<head>.+)-keep(?P<channels>\d+)")
-_GRAIN: Final = re.compile(r"(?P<head>.+?)-(?P<grain>token|channel|g(?:roup)?(?P<size>\d+))")
-_GRAINS: Final[dict[str, Grain]] = {"token": "token", "channel": "channel"}
 _ABLATE: Final = re.compile(r"ablate-(?P<substitute>zero|mean)(?:@l?(?P<layer>\d+))?")
 
 
@@ -49,55 +45,39 @@ class Quantise:
     """Quantise and dequantise every tensor of the scope.
 
     Attributes:
-        scheme: the quantiser; its policy chooses the threshold of grain `tensor`. One with blocks or smoothing of its
-            own says everything itself, and grain, group and keep are not used. None changes nothing.
-        grain: what shares a scale: the whole site and each channel (static, calibrated), each token and each group
-            of a token (dynamic, from the values themselves).
-        group: channels per group, 0 for other grains.
+        scheme: the quantiser. None changes nothing.
         keep: this many channels of a site, those with the largest |x| at calibration, are left as they are.
     """
 
-    scheme: Scheme | PassScheme | None = None
-    grain: Grain = "tensor"
-    group: int = 0
+    scheme: Scheme | None = None
     keep: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be computed.
 
         Raises:
-            EffectError: a threshold policy where the scale follows from the values, asymmetric grains other than
-                the tensor, kept channels under a policy that needs all of them, an empty group.
+            EffectError: kept channels under a policy that needs all of them.
         """
-        if not isinstance(self.scheme, Scheme):
+        one = self.scheme
+        if one is None or one.is_in_pass or not self.keep:
             return
-        if self.grain != "tensor" and (self.scheme.policy != "max_abs" or not self.scheme.is_symmetric):
-            raise EffectError(f"{self.name}: per {self.grain} the scale is the largest |x|, symmetric; drop the rest")
-        if self.keep and (self.scheme.policy not in ("max_abs", "value") or not self.scheme.is_symmetric):
+        if one.policy not in ("max_abs", "value") or not one.is_symmetric:
             raise EffectError(f"{self.name}: channels can be kept under a max_abs or given threshold, as in int8-keep2")
-        if self.grain == "group" and self.group < 2:
-            raise EffectError(f"{self.name}: a group has at least 2 channels, as in int8-g32")
 
     @property
     def name(self) -> str:
         """The name `parse_intervention` reads."""
-        if not isinstance(self.scheme, Scheme):
-            return "none" if self.scheme is None else self.scheme.name
-        grain = {"tensor": "", "group": f"-g{self.group}"}.get(self.grain, f"-{self.grain}")
-        return self.scheme.name + grain + (f"-keep{self.keep}" if self.keep else "")
+        return "none" if self.scheme is None else self.scheme.name + (f"-keep{self.keep}" if self.keep else "")
 
     @property
     def smooths(self) -> bool:
         """Whether it needs to know the weights that read its sites."""
-        return isinstance(self.scheme, PassScheme) and self.scheme.alpha is not None
+        return self.scheme is not None and self.scheme.alpha is not None
 
     @property
     def is_calibrated(self) -> bool:
         """Whether it needs numbers of other samples."""
-        if not isinstance(self.scheme, Scheme):
-            return self.scheme is not None and (self.smooths or self.scheme.name == "nvfp4")
-        static = self.grain == "channel" or (self.grain == "tensor" and self.scheme.policy not in ("value", "unscaled"))
-        return static or self.keep > 0 or not self.scheme.is_symmetric
+        return self.scheme is not None and (self.scheme.needs_calibration or self.keep > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,27 +135,20 @@ def parse_intervention(name: str) -> Intervention:
     if ablation is not None:
         substitute: Substitute = "zero" if ablation["substitute"] == "zero" else "mean"
         return Ablate(substitute, None if ablation["layer"] is None else int(ablation["layer"]))
-    blocks = find_scheme(text)
-    if blocks is not None and (blocks.element != "int8" or blocks.alpha is not None):
-        return Quantise(blocks)
-    head, keep, group = text, 0, 0
-    grain: Grain = "tensor"
-    if (kept := _KEEP.fullmatch(head)) is not None:
-        head, keep = kept["head"], int(kept["channels"])
-    if (fine := _GRAIN.fullmatch(head)) is not None:
-        head, grain = fine["head"], _GRAINS.get(fine["grain"], "group")
-        group = int(fine["size"] or 0)
+    kept = _KEEP.fullmatch(text)
     try:
-        scheme = parse_scheme(head)
-    except QuantizationError as error:
+        scheme = parse_scheme(kept["head"] if kept is not None else text)
+    except UnknownNameError as error:
         raise EffectError(_unknown(text, error)) from None
-    return Quantise(scheme, grain, group, keep)
+    except QuantizationError as error:
+        raise EffectError(str(error)) from None
+    return Quantise(scheme, int(kept["channels"]) if kept is not None else 0)
 
 
-def _unknown(text: str, error: QuantizationError) -> str:
-    nearest = difflib.get_close_matches(text, EXAMPLES, n=1, cutoff=0.5)
-    if nearest and nearest[0] != text:
-        return f"there is no scheme '{text}'; did you mean {nearest[0]}?"
+def _unknown(text: str, error: UnknownNameError) -> str:
+    nearest = nearest_name(text, EXAMPLES)
+    if nearest is not None:
+        return f"there is no scheme '{text}'; did you mean {nearest}?"
     return f"{error}; maxact-tui effect --help lists all, such as {', '.join(_ABLATIONS)}"
 
 

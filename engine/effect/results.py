@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Scope
-from engine.quantization.schemes import title_of
+from engine.scheme_names import title_of
 from engine.session.damage import reading
 from engine.session.reader import SessionReader
 from engine.session.records import Result

@@ -1,10 +1,9 @@
 """Fake quantisation in torch: values rounded to a format and back, in float32.
 
 - `round_asymmetric`  all levels between two limits, zero exactly representable
-- `round_floats`      FP8, saturating
 - `token_peaks`, `group_peaks`  the largest |x| that dynamic scales come from
 
-Symmetric integers, blocks and smoothing are those of `engine.statistics.quantisers`. The numpy counterpart for single
+Everything symmetric, blocks and smoothing are those of `engine.statistics.quantisers`. The numpy counterpart for single
 numbers is `engine.quantization.schemes.fake_quantise`. A scale of 0 makes everything 0, never NaN.
 """
 
@@ -12,8 +11,7 @@ from __future__ import annotations
 
 import torch
 
-from engine.formats import FORMATS, find_integer
-from engine.statistics.quantisers import round_to
+from engine.formats import find_integer
 
 
 def round_asymmetric(x: torch.Tensor, low: float, high: float, bits: int) -> torch.Tensor:
@@ -24,12 +22,6 @@ def round_asymmetric(x: torch.Tensor, low: float, high: float, bits: int) -> tor
         return torch.zeros_like(x)
     zero_point = round(low / scale)  # half to even, as the others
     return torch.div(x, scale).round_().add_(zero_point).clamp_(0, levels).sub_(zero_point).mul_(scale)
-
-
-def round_floats(x: torch.Tensor, threshold: torch.Tensor, name: str) -> torch.Tensor:
-    """Round to the format `name` (`e4m3`, `e5m2`), scaled so that the threshold becomes its largest number."""
-    scale = threshold / FORMATS[name].largest
-    return round_to(x / scale.where(scale > 0, torch.inf), name) * scale
 
 
 def token_peaks(x: torch.Tensor) -> torch.Tensor:

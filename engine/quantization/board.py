@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from engine.formats import E4M3_LIMIT, FP16_LIMIT
 from engine.quantization.distribution import Distribution
 from engine.quantization.metrics import QuantError
-from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, evaluate
+from engine.quantization.schemes import evaluate
+from engine.scheme_names import find_scheme
+from engine.schemes import DEFAULT_SCHEMES, Column, Scheme, UnknownScheme
 from engine.statistics.local_errors import LocalErrors, LocalNumbers
-from engine.statistics.pass_sums import PassScheme, PassSums, find_scheme
+from engine.statistics.pass_sums import PassSums
 
-Column = Scheme | PassScheme
 Row = tuple[QuantError | None, ...]
 Population = Literal["evaluation", "all"]
 
@@ -149,7 +150,7 @@ def assemble_board(
         is_split: thresholds are from calibration samples, errors over evaluation samples.
     """
     names = dict.fromkeys(name for one in in_pass if one is not None for name in one.names)
-    further = tuple(scheme for scheme in map(find_scheme, names) if scheme is not None)
+    further = tuple(find_scheme(name) or UnknownScheme(name) for name in names)
     unknown = (None,) * len(schemes)
     whole = tuple(
         None
@@ -166,7 +167,7 @@ def assemble_board(
     )
 
 
-def pass_error(sums: PassSums | None, scheme: PassScheme) -> QuantError | None:
+def pass_error(sums: PassSums | None, scheme: Column) -> QuantError | None:
     """The error of a scheme that was applied in the pass; None where it was not, or saw no element."""
     row = None if sums is None else sums.row(scheme.name)
     return None if row is None or not row[-2:].any() else QuantError.of_sums(row)
@@ -182,7 +183,7 @@ def best_within(board: Board, row: int, bits: int) -> tuple[Column, QuantError] 
     errors = board.rows[row]
     if errors is None:
         return None
-    allowed = [(s, e) for s, e in zip(board.schemes, errors, strict=True) if e is not None and s.bits <= bits]
+    allowed = [(s, e) for s, e in zip(board.schemes, errors, strict=True) if e is not None and 0 < s.bits <= bits]
     return max(allowed, key=lambda pair: pair[1].sqnr_db, default=None)
 
 

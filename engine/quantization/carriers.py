@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.quantization.distribution import Distribution
-from engine.quantization.schemes import Scheme, fake_quantise
+from engine.quantization.schemes import error_of, fake_quantise
+from engine.schemes import Scheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def error_carriers(
         threshold: T.
         most: how many of either are given.
     """
-    total = scheme.error(distribution, threshold).rmse ** 2 * distribution.count
+    total = error_of(scheme, distribution, threshold).rmse ** 2 * distribution.count
     if total == 0 or not len(top):
         return Carriers(len(top), 0.0, (), ())
     values = top["value"].astype(np.float64)

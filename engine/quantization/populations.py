@@ -17,7 +17,7 @@ import numpy as np
 
 from engine.quantization.board import Board, Population, Row, assemble_board, compute_board, histogram_row
 from engine.quantization.distribution import Distribution
-from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme
+from engine.schemes import DEFAULT_SCHEMES, Scheme
 from engine.session.reader import SessionReader
 from engine.session.splits import CALIBRATION, EVALUATION, META, SplitRecord
 from engine.statistics.local_errors import LocalErrors

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from engine.quantization.distribution import Distribution
 from engine.quantization.metrics import QuantError
-from engine.quantization.schemes import Scheme, fake_quantise
+from engine.quantization.schemes import error_of, fake_quantise
+from engine.schemes import Scheme
 from engine.statistics.patterns import SIGN_BIT, magnitude_values
 from engine.statistics.totals import MAGNITUDES, TOP_K, SiteTotals
 
@@ -105,7 +106,7 @@ def remainder_error(remainder: Remainder, scheme: Scheme, threshold: float) -> B
     The bounds are the least and the largest SQNR that any choice of the uncertain elements leaves.
     """
     distribution = remainder.distribution
-    error = scheme.error(distribution, threshold)
+    error = error_of(scheme, distribution, threshold)
     if not remainder.uncertain or error.is_zero or error.rmse == 0:
         return Bounded(error, error.sqnr_db, error.sqnr_db)
     values, counts = _signed(distribution)

@@ -18,7 +18,6 @@ from engine.analysis.compare import Comparison, Limit, SiteRow, compare
 from engine.analysis.maximum import Maximum
 from engine.analysis.model import ModelSummary
 from engine.quantization.groups import GROUPS, SHORT, Group, group_of
-from engine.quantization.schemes import title_of
 from engine.report.alarm import alarm_line
 from engine.report.errors import ReportError
 from engine.report.html import ALL_SITES, figure_html, page, table_html
@@ -31,6 +30,7 @@ from engine.report.svg import drawing
 from engine.report.tables import Table
 from engine.report.wording import counted, cut_middle, decibels, exact, in_html, in_markdown, printable, share, short
 from engine.report.writing import Document, safe_name
+from engine.scheme_names import title_of
 from engine.session.library import SUFFIX
 from engine.session.reader import SessionReader
 

@@ -11,10 +11,10 @@ import math
 from typing import Any
 
 from engine.effect.results import Effect, Outcome, percent_change, read_effects
-from engine.quantization.schemes import title_of
 from engine.report.plain import fields
 from engine.report.tables import Table
 from engine.report.wording import UNKNOWN, counted, exact, printable, short
+from engine.scheme_names import title_of
 from engine.session.reader import SessionReader
 
 HEADINGS = ("Activations", "Perplexity", "Change", "KL mean", "KL 95 %", "KL max", "Same top token")

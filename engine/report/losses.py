@@ -24,14 +24,15 @@ from engine.quantization.distribution import Distribution
 from engine.quantization.metrics import QuantError
 from engine.quantization.populations import SiteReader
 from engine.quantization.ranking import DAMAGE_LIMIT
-from engine.quantization.schemes import Scheme, evaluate
+from engine.quantization.schemes import evaluate
 from engine.report.errors import ReportError
 from engine.report.needs import Missing
 from engine.report.scales import modules_reading
+from engine.scheme_names import find_scheme
+from engine.schemes import Scheme
 from engine.session.reader import SessionMeta, SessionReader
 from engine.session.splits import CALIBRATION
 from engine.sites.site import Site
-from engine.statistics.pass_sums import find_scheme
 from engine.statistics.patterns import magnitude_values
 from engine.statistics.smoothing import smoothing_divisors
 from engine.statistics.totals import SiteTotals
@@ -196,7 +197,7 @@ def _loss(
             return InputLoss(site, modules, *estimate, judged="smoothed", is_exact=False)
     if in_pass is None or deployment.scheme == "int8":
         errors, thresholds = populations.site(number, totals)
-        scheme = Scheme(kind="e4m3") if deployment.scheme == "e4m3" else Scheme()
+        scheme = Scheme("e4m3") if deployment.scheme == "e4m3" else Scheme()
         if errors is not None:
             return _exact(site, modules, evaluate(errors, scheme, thresholds), "as it is")
     elif (error := pass_error(sums, in_pass)) is not None:

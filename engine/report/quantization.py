@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.quantization.board import Board, Column, SchemeSummary, summarise_schemes
+from engine.quantization.board import Board, SchemeSummary, summarise_schemes
 from engine.quantization.groups import Group, site_groups
 from engine.quantization.metrics import QuantError
 from engine.quantization.populations import SessionBoard
 from engine.quantization.ranking import MEASURES, Ranked, damage_of, rank
 from engine.report.plain import number
+from engine.schemes import Column
 from engine.sites.site import HookPlan, Site
 from engine.statistics.local_errors import LocalNumbers
 

@@ -20,10 +20,10 @@ from engine.naming import corpus_name
 from engine.quantization.board import SchemeSummary
 from engine.quantization.groups import GROUPS, Group
 from engine.quantization.ranking import MEASURES, By, rank
-from engine.quantization.schemes import title_of
 from engine.report.sentences import thread_line
 from engine.report.source import Source
 from engine.report.wording import UNKNOWN, decibels, exact, printable, share, short
+from engine.scheme_names import title_of
 
 LISTED_THREADS = 12
 HARMED = 10

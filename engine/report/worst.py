@@ -21,9 +21,9 @@ from engine.report.plain import number
 from engine.report.quantization import quantization_summary
 from engine.report.summary import summary_dict
 from engine.report.wording import counted
+from engine.schemes import SMOOTH_SCHEMES
 from engine.session.reader import SessionReader
 from engine.sites.site import HookPlan
-from engine.statistics.pass_sums import SMOOTH_SCHEMES
 
 WORST: Final = 5
 # What INT8, FP8 and FP4 kernels do; those that no session of this kind knows are left out.

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.statistics.pass_sums import SMOOTH_SCHEMES, SUM_FIELDS, TENSOR_SCHEMES, PassSums, merge_sums
+from engine.schemes import FULL_SCHEMES, Scheme
+from engine.statistics.pass_sums import SUM_FIELDS, PassSums, merge_sums
 from engine.statistics.quantisers import Calibration, add_errors
 from engine.statistics.rows import Rows
 
@@ -27,9 +28,11 @@ class PassMeter:
     Args:
         sites: how many sites the hook plan has; they are numbered from 0.
         backend: `auto`, `torch`, `numba` or `triton`; compiled code is there for the CPU.
+        schemes: what is summed; those with smoothing at sites whose weights are known.
     """
 
-    def __init__(self, sites: int, backend: str) -> None:
+    def __init__(self, sites: int, backend: str, schemes: tuple[Scheme, ...] = FULL_SCHEMES) -> None:
+        self._schemes = schemes
         self._compiled = backend in _COMPILED and find_spec("numba") is not None
         self._maxima: list[tuple[NDArray[np.float32], NDArray[np.float32] | None] | None] = [None] * sites
         self._calibrations: dict[tuple[int, torch.device], Calibration] = {}
@@ -99,9 +102,9 @@ class PassMeter:
         if (site, device) not in self._calibrations:
             # Tensors made under inference mode could not be reset outside of it.
             with torch.inference_mode(False):
-                self._calibrations[site, device] = Calibration.of(*maxima, device)
+                self._calibrations[site, device] = Calibration.of(*maxima, device, self._schemes)
                 if device not in self._tables:
-                    shape = (len(self._sums), len(TENSOR_SCHEMES) + len(SMOOTH_SCHEMES), len(SUM_FIELDS))
+                    shape = (len(self._sums), len(self._schemes), len(SUM_FIELDS))
                     self._tables[device] = torch.zeros(shape, dtype=torch.float64, device=device)
         return self._calibrations[site, device]
 

@@ -1,28 +1,24 @@
-"""What quantisers cost that no histogram can tell, because their scales change within a tensor: schemes and sums.
+"""What quantisers cost that no histogram can tell, because their scales change within a tensor: sums.
 
-numpy only. The sums are taken in the pass (`engine.statistics.quant_meter`) over evaluation samples.
+numpy only. The sums are taken in the pass (`engine.statistics.pass_meter`) over evaluation samples.
 
-- `PassScheme`      one such quantiser, by name
-- `TENSOR_SCHEMES`  those of every site; `SMOOTH_SCHEMES`, those of inputs of matrix products
-- `find_scheme`     a name -> scheme
-- `SUM_FIELDS`      what is summed for each scheme
-- `PassSums`        the sums of one site, plain additions of float64
-- `merge_sums`      two of them as one
+- `SUM_FIELDS`  what is summed for each scheme
+- `PassSums`    the sums of one site, plain additions of float64
+- `merge_sums`  two of them as one
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.schemes import Scheme
 from engine.statistics.declared import array, read_arrays
 from engine.stored import UnsoundError
-
-ScaleOf = Literal["token", "channel", "block"]
 
 SUM_FIELDS: Final = (
     "squared_error",
@@ -34,73 +30,6 @@ SUM_FIELDS: Final = (
     "elements",
     "nonfinite",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PassScheme:
-    """A quantiser with a scale for each token, channel or block.
-
-    Attributes:
-        name: `int8-token`, `mxfp4`, `int8-token-smooth0.5`.
-        label: one line that says what it does.
-        bits: of an element, scales not counted.
-        element: `int8`, or the element format `e4m3`, `e5m2`, `e2m1`.
-        scale_of: what shares a scale: a token (taken from itself), a channel (taken from the calibration samples), or
-            a block of neighbouring channels of one token (taken from itself).
-        block: channels of a block, 0 without blocks; the last block of a token may be shorter.
-        scale_bits: of a stored scale, 0 where there are too few scales to matter.
-        alpha: SmoothQuant's migration strength; None without smoothing.
-    """
-
-    name: str
-    label: str
-    bits: int
-    element: str
-    scale_of: ScaleOf
-    block: int = 0
-    scale_bits: int = 0
-    alpha: float | None = None
-
-    @property
-    def source(self) -> str:
-        """How its errors came to be known: summed while the model ran."""
-        return "in pass"
-
-    @property
-    def bits_with_scales(self) -> float:
-        """Bits an element takes with its share of its block's scale."""
-        return self.bits + (self.scale_bits / self.block if self.block else 0.0)
-
-
-TENSOR_SCHEMES: Final = (
-    PassScheme("int8-token", "INT8, a scale per token, taken from the token", 8, "int8", "token"),
-    PassScheme("int8-channel", "INT8, a scale per channel, from the calibration samples", 8, "int8", "channel"),
-    PassScheme("int8-g32", "INT8, a scale per 32 channels of a token", 8, "int8", "block", 32, 16),
-    PassScheme("int8-g64", "INT8, a scale per 64 channels of a token", 8, "int8", "block", 64, 16),
-    PassScheme("int8-g128", "INT8, a scale per 128 channels of a token", 8, "int8", "block", 128, 16),
-    PassScheme("mxfp8-e4m3", "OCP MXFP8 E4M3, a power of two per 32 channels", 8, "e4m3", "block", 32, 8),
-    PassScheme("mxfp8-e5m2", "OCP MXFP8 E5M2, a power of two per 32 channels", 8, "e5m2", "block", 32, 8),
-    PassScheme("mxfp4", "OCP MXFP4, a power of two per 32 channels", 4, "e2m1", "block", 32, 8),
-    PassScheme("nvfp4", "NVFP4, an E4M3 scale per 16 channels and one per tensor", 4, "e2m1", "block", 16, 8),
-)
-SMOOTH_ALPHAS: Final = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-SMOOTH_SCHEMES: Final = tuple(
-    PassScheme(
-        f"int8-token-smooth{alpha:g}",
-        f"INT8 per token after SmoothQuant with alpha {alpha:g}; what it does to the weights is not counted",
-        8,
-        "int8",
-        "token",
-        alpha=alpha,
-    )
-    for alpha in SMOOTH_ALPHAS
-)
-_BY_NAME: Final = {scheme.name: scheme for scheme in (*TENSOR_SCHEMES, *SMOOTH_SCHEMES)}
-
-
-def find_scheme(name: str) -> PassScheme | None:
-    """The scheme of that name, or of the shorter one it is shown by (`int8-smooth0.5`); None for an unknown one."""
-    return _BY_NAME.get(name.replace("int8-smooth", "int8-token-smooth"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +51,7 @@ class PassSums:
     )
 
     @classmethod
-    def empty(cls, schemes: Iterable[PassScheme]) -> PassSums:
+    def empty(cls, schemes: Iterable[Scheme]) -> PassSums:
         """Nothing summed yet for these schemes."""
         names = tuple(scheme.name for scheme in schemes)
         return cls(names, np.zeros((len(names), len(SUM_FIELDS))))

@@ -3,23 +3,23 @@
 - `Calibration`     what a site's quantisers know beforehand, on its device
 - `add_errors`      all schemes on some rows, summed in float64
 - `quantised_rows`  x' of every scheme, one by one; `quantise`, of one
-- `round_to`        numbers rounded to a small float format
-- `round_integers`  numbers rounded to symmetric integers and back
+- `round_under`     numbers rounded to a format under a scale; `round_to_format`, as they are
 
-INT8: x' = s clamp(round(x / s), -127, 127), s = max|x| / 127 of what shares the scale.
-MXFP8, MXFP4: OCP Microscaling Formats (MX) Specification v1.0, sections 5 and 6.3: blocks of 32 share an E8M0 scale
-X = 2^(floor(log2 max|x|) - emax), emax being the exponent of the element format's largest number (8, 15, 2); elements
-are rounded to nearest even and saturate.
+Per token, channel and group: x' = s round(x / s), s = max|x| / L of what shares the scale, L being the format's largest
+number (127 of INT8).
+MX: OCP Microscaling Formats (MX) Specification v1.0, sections 5 and 6.3: blocks of 32 share an E8M0 scale
+X = 2^(floor(log2 max|x|) - emax), emax being the exponent of L; elements are rounded to nearest even and saturate.
 NVFP4: NVIDIA's two levels ("Introducing NVFP4 for Efficient and Accurate Low-Precision Inference", 2025; Transformer
-Engine): a float32 scale of the tensor, g = M / (6 * 448), M taken from the calibration samples, and for each 16
-elements an E4M3 scale max|x| / 6 / g, rounded to nearest even; E2M1 elements saturate at 6.
+Engine): a float32 scale of the tensor, g = M / (L * L'), L' being E4M3's largest number and M taken from the
+calibration samples, and for each 16 elements an E4M3 scale max|x| / L / g, rounded to nearest even; E2M1 elements
+saturate.
 SmoothQuant (arXiv 2211.10438): x_j / s_j is quantised, s_j = max|x_j|^alpha / max|w_j|^(1 - alpha).
 Nothing here waits for the device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,8 +27,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.formats import E4M3_LIMIT, FORMATS, find_float, find_integer
-from engine.statistics.pass_sums import SMOOTH_SCHEMES, SUM_FIELDS, TENSOR_SCHEMES, PassScheme
+from engine.formats import E4M3_LIMIT, ELEMENTS, FloatFormat, Format
+from engine.schemes import FULL_SCHEMES, NVFP4, Scheme
+from engine.statistics.pass_sums import SUM_FIELDS
 from engine.statistics.smoothing import smoothing_divisors
 
 CHUNK: Final = 1 << 22  # elements widened to float32 at a time
@@ -36,9 +37,6 @@ _SQUARED, _ABSOLUTE, _SIGNAL_SQUARES, _SIGNAL, _CLIPPED_SQUARES, _CLIPPED, _ELEM
     len(SUM_FIELDS)
 )
 _EXPONENT: Final = 0x7F80_0000
-
-
-_INT8: Final = find_integer(8).level
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,30 +47,54 @@ class Calibration:
         schemes: those that apply to the site, in the order of their sums.
         channel_max: [D], largest |x| of each channel over the calibration samples.
         tensor_scale: scalar, NVFP4's scale of the tensor.
-        smoothing: [alphas, D], SmoothQuant's divisors; [0, D] for a site that is no input of a matrix product.
+        smoothing: [S, D], SmoothQuant's divisors, a row for each of `schemes` that smooths, in their order.
     """
 
-    schemes: tuple[PassScheme, ...]
+    schemes: tuple[Scheme, ...]
     channel_max: torch.Tensor
     tensor_scale: torch.Tensor
     smoothing: torch.Tensor
 
     @classmethod
     def of(
-        cls, channel_max: NDArray[np.float32], weight_max: NDArray[np.float32] | None, device: torch.device
+        cls,
+        channel_max: NDArray[np.float32],
+        weight_max: NDArray[np.float32] | None,
+        device: torch.device,
+        schemes: Iterable[Scheme] = FULL_SCHEMES,
     ) -> Calibration:
-        """From per-channel maxima, float32 [D], of the activation and of the weights that read it (if known)."""
+        """What these schemes need to know of a site.
+
+        Args:
+            channel_max: float32 [D], largest |x| of each channel.
+            weight_max: float32 [D], largest |w| of each input column of the weights that read the site; None where
+                there are none: then no scheme with smoothing applies.
+            device: where the site's tensors are.
+            schemes: what is applied.
+        """
         largest = np.asarray(channel_max, np.float32)
-        tensor_scale = np.float32(largest.max(initial=0) / np.float32(FORMATS["e2m1"].largest * E4M3_LIMIT))
+        tensor_scale = np.float32(largest.max(initial=0) / np.float32(NVFP4.form.largest * E4M3_LIMIT))
+        usable = tuple(one for one in schemes if one.alpha is None or weight_max is not None)
         divisors = np.zeros((0, len(largest)), np.float32)
-        if weight_max is not None:
-            divisors = np.stack([smoothing_divisors(largest, weight_max, s.alpha or 0.0) for s in SMOOTH_SCHEMES])
+        strengths = [one.alpha for one in usable if one.alpha is not None]
+        if weight_max is not None and strengths:
+            divisors = np.stack([smoothing_divisors(largest, weight_max, alpha) for alpha in strengths])
         return cls(
-            TENSOR_SCHEMES + (SMOOTH_SCHEMES if len(divisors) else ()),
+            usable,
             torch.from_numpy(largest.copy()).to(device),
             torch.tensor(tensor_scale).to(device),
             torch.from_numpy(divisors).to(device),
         )
+
+    def divisor(self, scheme: Scheme) -> torch.Tensor:
+        """SmoothQuant's divisors of one of `schemes`, [D]."""
+        return self.smoothing[[one for one in self.schemes if one.alpha is not None].index(scheme)]
+
+    def only(self, schemes: tuple[Scheme, ...]) -> Calibration:
+        """The same for some of the schemes."""
+        smooths = [one for one in self.schemes if one.alpha is not None]
+        rows = [number for number, one in enumerate(smooths) if one in schemes]
+        return Calibration(schemes, self.channel_max, self.tensor_scale, self.smoothing[rows])
 
 
 def add_errors(table: torch.Tensor, x: torch.Tensor, calibration: Calibration) -> None:
@@ -114,56 +136,56 @@ def quantised_rows(x: torch.Tensor, calibration: Calibration) -> Iterator[tuple[
         yield quantise(x, scheme, calibration)
 
 
-def quantise(x: torch.Tensor, scheme: PassScheme, calibration: Calibration) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """What one scheme makes of x, and its limit; as `quantised_rows`."""
+def quantise(x: torch.Tensor, scheme: Scheme, calibration: Calibration) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """What one scheme with scales inside the tensor makes of x, and its limit; as `quantised_rows`."""
+    form = scheme.form
     if scheme.alpha is not None:
-        smooth = x / (divisor := calibration.smoothing[SMOOTH_SCHEMES.index(scheme)])
-        return round_integers(smooth, _token_scale(smooth)) * divisor, None
-    if scheme.scale_of == "token":
-        return round_integers(x, _token_scale(x)), None
-    if scheme.scale_of == "channel":
-        return round_integers(x, calibration.channel_max / _INT8), calibration.channel_max
-    return _blocks(x, scheme, calibration.tensor_scale)
-
-
-def round_to(y: torch.Tensor, element: str) -> torch.Tensor:
-    """Float32 numbers rounded to `e4m3`, `e5m2` or `e2m1`, half to even, saturated; subnormals included."""
-    form = find_float(element)
-    power = _power_of_two(y).clamp_(min=2.0**form.smallest_exponent)
-    step = power * 2.0**-form.fraction_bits
-    return (torch.round(y / step) * step).clamp_(-form.largest, form.largest)
-
-
-def _blocks(
-    x: torch.Tensor, scheme: PassScheme, tensor_scale: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """What a scheme with a scale per block makes of x, and its limits, both [R, D]."""
+        smooth = x / (divisor := calibration.divisor(scheme))
+        return round_under(smooth, _peaks(smooth), form) * divisor, None
+    if scheme.scale == "token":
+        return round_under(x, _peaks(x), form), None
+    if scheme.scale == "channel":
+        return round_under(x, calibration.channel_max, form), calibration.channel_max
     width = x.shape[1]
-    padded = torch.nn.functional.pad(x, (0, -width % scheme.block)).view(len(x), -1, scheme.block)
-    largest = padded.abs().amax(-1, keepdim=True)
-    if scheme.element == "int8":
-        return round_integers(padded, largest / _INT8).view(len(x), -1)[:, :width], None
-    form = find_float(scheme.element)
-    if scheme.name == "nvfp4":
-        share = torch.where(tensor_scale > 0, largest / form.largest / tensor_scale, 0.0)
-        scale = round_to(share, "e4m3") * tensor_scale
-    else:
-        # E8M0 holds 2^-127 and up; below, every element is far under what a scale can reach.
-        scale = torch.where(
-            largest > 0, (_power_of_two(largest) * 2.0**-form.largest_exponent).clamp(min=2.0**-127), 0.0
-        )
-    quantised = round_to(padded / _divisible(scale), scheme.element) * scale
-    limit = (form.largest * scale).expand_as(padded)
+    blocks = torch.nn.functional.pad(x, (0, -width % scheme.block)).view(len(x), -1, scheme.block)
+    if scheme.scale == "group":
+        return round_under(blocks, _peaks(blocks), form).view(len(x), -1)[:, :width], None
+    scale = _block_scales(_peaks(blocks), scheme, calibration.tensor_scale)
+    quantised = round_to_format(blocks / _divisible(scale), form) * scale
+    limit = (form.largest * scale).expand_as(blocks)
     return quantised.reshape(len(x), -1)[:, :width], limit.reshape(len(x), -1)[:, :width]
 
 
-def round_integers(x: torch.Tensor, scale: torch.Tensor, level: int = _INT8) -> torch.Tensor:
-    """`clamp(round(x / scale), -level, level) * scale`, ties to even; 0 where the scale is 0. Scales broadcast."""
-    return torch.round(x / _divisible(scale)).clamp_(-level, level) * scale
+def round_under(x: torch.Tensor, threshold: torch.Tensor, form: Format) -> torch.Tensor:
+    """Rounded to a format, scaled so that the threshold, which broadcasts, becomes its largest number; 0 under 0."""
+    scale = threshold / form.largest
+    return round_to_format(x / _divisible(scale), form) * scale
 
 
-def _token_scale(x: torch.Tensor) -> torch.Tensor:
-    return x.abs().amax(-1, keepdim=True) / _INT8
+def round_to_format(y: torch.Tensor, form: Format) -> torch.Tensor:
+    """Float32 numbers rounded to a symmetric format as it is, half to even, saturated."""
+    if isinstance(form, FloatFormat):
+        power = _power_of_two(y).clamp_(min=2.0**form.smallest_exponent)
+        step = power * 2.0**-form.fraction_bits
+        return (torch.round(y / step) * step).clamp_(-form.largest, form.largest)
+    return torch.round(y).clamp_(-form.level, form.level)
+
+
+def _block_scales(largest: torch.Tensor, scheme: Scheme, tensor_scale: torch.Tensor) -> torch.Tensor:
+    """The stored scale of each block, from its largest |x|."""
+    form = scheme.form
+    if scheme.scale == "block-e4m3":
+        share = torch.where(tensor_scale > 0, largest / form.largest / tensor_scale, 0.0)
+        return round_to_format(share, ELEMENTS["e4m3"]) * tensor_scale
+    assert isinstance(form, FloatFormat)
+    # E8M0 holds 2^-127 and up; below, every element is far under what a scale can reach.
+    power = _power_of_two(largest) * 2.0**-form.largest_exponent
+    return torch.where(largest > 0, power.clamp(min=2.0**-127), 0.0)
+
+
+def _peaks(x: torch.Tensor) -> torch.Tensor:
+    """The largest |x| of each row or block, [..., 1]."""
+    return x.abs().amax(-1, keepdim=True)
 
 
 def _divisible(scale: torch.Tensor) -> torch.Tensor:

@@ -295,7 +295,7 @@ def _worst(view: BoardView, column: int, plan: HookPlan, look: Look) -> str:
         worst = int(np.nanargmax(inputs if np.isfinite(inputs).any() else damage))
         return f"worst under {short_name(one.scheme)}: {plan.sites[worst].name}, damage {share_text(damage[worst])}"
     if one.worst_site is None:
-        return f"{one.scheme.name}: no site has a number"
+        return f"{short_name(one.scheme)}: no site has a number"
     text = f"worst under {short_name(one.scheme)}: {plan.sites[one.worst_site].name}"
     text += f", {decibel_text(one.worst_sqnr_db, look)} dB"
     if one.infinite_sites:

@@ -20,11 +20,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.quantization.board import LIMITS, Column
+from engine.quantization.board import LIMITS
 from engine.quantization.metrics import QuantError
 from engine.quantization.ranking import rank
-from engine.quantization.schemes import title_of
 from engine.report.wording import counted
+from engine.scheme_names import title_of
+from engine.schemes import Column
 from engine.sites.site import HookPlan, Site
 from maxact_tui.pages.cells import decibel_text
 from maxact_tui.pages.measures import DAMAGE_SCALE, MAE_SCALE, board_values, damage_values

@@ -19,9 +19,9 @@ from textual.strip import Strip
 from engine.effect.interventions import DEFAULT_NAMES, Scope, parse_intervention
 from engine.effect.request import Request, read_request
 from engine.effect.results import KIND, Effect
-from engine.quantization.board import Column
-from engine.quantization.schemes import Scheme, title_of
 from engine.report.effects import effect_notes, effect_table
+from engine.scheme_names import title_of
+from engine.schemes import Column, Scheme
 from engine.sites.site import Site
 from maxact_tui.pages.standings import standing_words
 from maxact_tui.pages.tuning import Tuning

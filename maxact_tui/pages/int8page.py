@@ -14,11 +14,12 @@ import textwrap
 from textual.strip import Strip
 
 from corpus.wording import counted, noun
-from engine.quantization.board import Board, Column, best_within
+from engine.quantization.board import Board, best_within
 from engine.quantization.carriers import Carrier
 from engine.quantization.metrics import QuantError
 from engine.quantization.removal import Bounded
-from engine.quantization.schemes import title_of
+from engine.scheme_names import title_of
+from engine.schemes import Column
 from maxact_tui.pages.cells import decibel_text
 from maxact_tui.pages.tuning import LOWEST, Tuned, Tuner, Tuning, WhatIf
 from maxact_tui.terminal.palette import Look
@@ -161,8 +162,7 @@ def _measured(board: Board, column: int, look: Look) -> list[list[Part]]:
     """A scheme that was applied in the pass: it has no threshold to move."""
     scheme, row = board.schemes[column], board.rows[0]
     error = row[column] if row is not None else None
-    label = getattr(scheme, "label", scheme.name)
-    lines: list[list[Part]] = [[(short_name(scheme), "title"), f"  {label}"], [("measured in the pass", "dim")]]
+    lines: list[list[Part]] = [[(short_name(scheme), "title"), f"  {scheme.label}"], [("measured in the pass", "dim")]]
     if error is None:
         return [*lines, [("not applied at this site", "dim")]]
     lines.append([(f"SQNR {error_text(error, look)} dB", "value"), f"   rel. rmse {share_text(error.rel_rmse)}"])

@@ -19,7 +19,8 @@ from engine.quantization.carriers import Carriers, error_carriers
 from engine.quantization.distribution import Distribution
 from engine.quantization.metrics import QuantError
 from engine.quantization.removal import Bounded, Remainder, largest_channels, remainder_error, remove
-from engine.quantization.schemes import Scheme
+from engine.quantization.schemes import error_of, threshold_of
+from engine.schemes import Scheme
 from maxact_tui.texts.numbers import exact_short, read_number
 from maxact_tui.watching.snapshot import SiteView, Snapshot
 
@@ -117,7 +118,7 @@ class Tuner:
         """The scheme of a column if its threshold can be moved; None for those measured in the pass."""
         schemes = self.view.quant.board.schemes
         found = schemes[column] if column < len(schemes) else None
-        return found if isinstance(found, Scheme) else None
+        return found if isinstance(found, Scheme) and not found.is_in_pass else None
 
     def moved(self, tuning: Tuning, factor: float) -> Tuning:
         """The tuning with its threshold moved by a factor of a fine step or more, within the slider's range."""
@@ -136,14 +137,14 @@ class Tuner:
         errors, thresholds = quant.errors, quant.thresholds
         if scheme is None or errors is None or thresholds is None or self._whole is None:
             return None
-        policy = scheme.threshold(thresholds)
+        policy = threshold_of(scheme, thresholds)
         threshold = policy if tuning.threshold is None else tuning.threshold
         split = thresholds if thresholds is not errors else None
         return Tuned(
             scheme=scheme,
             policy_threshold=policy,
             threshold=threshold,
-            error=scheme.error(errors, threshold, split),
+            error=error_of(scheme, errors, threshold, split),
             carriers=error_carriers(self.view.totals.top, self._whole, scheme, threshold),
             what_if=self._what_if(tuning, scheme, threshold),
         )
@@ -159,7 +160,7 @@ class Tuner:
         left = self._remainders[key]
         if left is None or self._whole is None:
             return None
-        own = scheme.threshold(left.distribution) if tuning.threshold is None else threshold
+        own = threshold_of(scheme, left.distribution) if tuning.threshold is None else threshold
         after = remainder_error(left, scheme, own)
         squares = after.error.rmse**2 * after.error.count
         whole = 10 * math.log10(self._whole.sum_squares / squares) if squares > 0 else math.inf

@@ -13,7 +13,7 @@ import numpy as np
 from textual.strip import Strip
 
 from engine.formats import QuantizationError
-from engine.quantization.board import Column
+from engine.schemes import Column
 from maxact_tui.pages.int8page import int8_page
 from maxact_tui.pages.tuning import FINE, MOST_CHANNELS, Tuner, Tuning, make_tuner
 from maxact_tui.screens.watched import WatchedScreen, needing_rows

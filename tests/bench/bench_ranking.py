@@ -39,7 +39,7 @@ from engine.effect.targets import INPUTS
 from engine.preparation import Prepared, prepare
 from engine.quantization.populations import read_board
 from engine.quantization.ranking import rank
-from engine.quantization.schemes import Scheme
+from engine.schemes import Scheme
 from engine.session.reader import SessionReader
 from engine.session.splits import META, SplitRecord
 from engine.sites.backbone import find_backbone

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from engine.effect.interventions import DEFAULT_NAMES, accepted_names, parse_intervention
-from engine.quantization.schemes import DEFAULT_SCHEMES
+from engine.schemes import DEFAULT_SCHEMES, FULL_SCHEMES
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED
-from engine.statistics.pass_sums import SMOOTH_SCHEMES, TENSOR_SCHEMES
 from tests.cli.conftest import Here
 from tests.cli.running import assert_one_line_error, maxact
 from tests.engine.running import write_corpus
@@ -122,7 +121,7 @@ def test_a_recipe_is_exported_tested_and_reported(tmp_path: Path, tiny_model_fol
 
 def test_the_help_names_every_scheme_the_registries_know(here: Here) -> None:
     shown = here("effect", "--help", home=Path("unused")).stdout
-    names = [one.name for one in DEFAULT_SCHEMES] + [one.name for one in (*TENSOR_SCHEMES, *SMOOTH_SCHEMES)]
+    names = [one.name for one in DEFAULT_SCHEMES] + [one.name for one in FULL_SCHEMES]
     for name in names:
         assert f" {name}" in shown
     listed = [name for _, names in accepted_names() for name in names.split(", ")]

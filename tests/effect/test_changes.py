@@ -14,7 +14,8 @@ from engine.effect.errors import EffectError
 from engine.effect.interventions import Quantise, parse_intervention
 from engine.formats import find_float, round_to
 from engine.quantization.distribution import Distribution
-from engine.quantization.schemes import Scheme, fake_quantise
+from engine.quantization.schemes import fake_quantise, threshold_of
+from engine.schemes import Scheme
 from engine.statistics.quantisers import Calibration, quantised_rows
 
 ROWS, WIDTH = 40, 50
@@ -74,7 +75,7 @@ def test_a_scale_per_tensor_is_that_of_the_board(name: str) -> None:
     assert isinstance(intervention.scheme, Scheme)
     distribution = calibrated(x).distribution
     assert distribution is not None
-    threshold = intervention.scheme.threshold(distribution)
+    threshold = threshold_of(intervention.scheme, distribution)
     expected = fake_quantise(x.double().numpy(), intervention.scheme, threshold, distribution)
     np.testing.assert_allclose(changed(name, x.double()).numpy(), expected, rtol=1e-6, atol=1e-12)
     # In the model's own dtype a tie may go to the other side, and the result is rounded to the dtype.

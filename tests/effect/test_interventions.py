@@ -15,7 +15,7 @@ from engine.effect.interventions import (
     parse_layers,
 )
 from engine.effect.request import CALIBRATION, SAMPLES, read_request
-from engine.quantization.schemes import Scheme
+from engine.schemes import Scheme
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -24,8 +24,8 @@ def test_every_name_offered_is_read_and_given_back(name: str) -> None:
 
 
 def test_names_say_what_is_done() -> None:
-    assert parse_intervention("int4-group32") == Quantise(Scheme(bits=4), "group", 32)
-    assert parse_intervention("int8-token-keep2") == Quantise(Scheme(), "token", 0, 2)
+    assert parse_intervention("int4-group32") == Quantise(Scheme("int4", "group", 32))
+    assert parse_intervention("int8-token-keep2") == Quantise(Scheme("int8", "token"), 2)
     assert parse_intervention("e4m3-q0.999") == Quantise(Scheme("e4m3", policy="quantile", value=0.999))
     assert parse_intervention("ablate-mean@L11") == parse_intervention("ablate-mean@11") == Ablate("mean", 11)
     assert parse_intervention("none") == Quantise()

@@ -27,7 +27,9 @@ from engine.job import Job
 from engine.preparation import Prepared
 from engine.preparation import prepare as plain_prepare
 from engine.quantization.populations import Populations
-from engine.quantization.schemes import Scheme, parse_scheme
+from engine.quantization.schemes import error_of, threshold_of
+from engine.scheme_names import parse_scheme
+from engine.schemes import Scheme
 from engine.session.reader import SessionReader
 from tests.engine.running import new_session
 from tests.quantization.at_once import read_populations
@@ -164,15 +166,15 @@ def lines(path: Path, captured: Captured) -> Iterator[Line]:
         assert errors is not None
         assert calibration is not None
         theirs = expected["thresholds"][policy][name]
-        result = Scheme().error(errors, theirs)
+        result = error_of(Scheme(), errors, theirs)
         assert result.count == row["count"]
         yield Line(
             name,
             policy,
-            schemes[policy].threshold(calibration),
+            threshold_of(schemes[policy], calibration),
             theirs,
             expected["thresholds"]["max_abs"][name] / 2047,
-            parse_scheme("int8-q0.999" if policy != "max_abs" else "int8").threshold(calibration),
+            threshold_of(parse_scheme("int8-q0.999" if policy != "max_abs" else "int8"), calibration),
             {metric: getattr(result, metric) for metric in METRICS},
             by_element(captured.elements(name)[1], theirs),
             {metric: row[metric] for metric in METRICS},

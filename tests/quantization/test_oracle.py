@@ -11,8 +11,10 @@ import torch
 
 from engine.computing import computing
 from engine.quantization.distribution import Distribution
-from engine.quantization.schemes import Scheme, parse_scheme
+from engine.quantization.schemes import error_of, threshold_of
 from engine.quantization.thresholds import reference_quantile
+from engine.scheme_names import parse_scheme
+from engine.schemes import Scheme
 from tests.quantization.oracle_run import ORACLES, by_element, oracle
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ def sites(activations) -> dict[str, tuple[Distribution, Distribution]]:
 def test_with_the_references_thresholds_the_histogram_gives_every_metric_of_the_elements(activations, sites) -> None:
     for thresholds in oracle()["thresholds"].values():
         for name, threshold in thresholds.items():
-            found = Scheme().error(sites[name][1], threshold)
+            found = error_of(Scheme(), sites[name][1], threshold)
             for metric, value in by_element(activations[name][1], threshold).items():
                 tolerance = 1e-5 if metric == "sqnr_db" else 1e-9
                 assert getattr(found, metric) == pytest.approx(value, rel=2e-6, abs=tolerance), (name, metric)
@@ -80,7 +82,7 @@ def test_with_the_references_thresholds_its_own_metrics_come_out(sites) -> None:
     thresholds = oracle()["thresholds"]
     for row in oracle()["metrics"]:
         threshold = thresholds[row["policy"]][row["layer"]]
-        found = Scheme().error(sites[row["layer"]][1], threshold)
+        found = error_of(Scheme(), sites[row["layer"]][1], threshold)
         assert found.count == row["count"]
         for metric in ("mae", "rmse", "rel_mae", "rel_rmse"):
             assert getattr(found, metric) == pytest.approx(row[metric], rel=1e-2), (row["layer"], metric)
@@ -97,4 +99,4 @@ def test_the_papers_thresholds_come_out_within_one_of_its_bins(sites) -> None:
         assert reference_quantile(calibration, 0.999) == pytest.approx(
             theirs, abs=1.01 * largest / 2047 + 0.02 * theirs
         )
-        assert parse_scheme("int8-paper0.999").threshold(calibration) == reference_quantile(calibration, 0.999)
+        assert threshold_of(parse_scheme("int8-paper0.999"), calibration) == reference_quantile(calibration, 0.999)

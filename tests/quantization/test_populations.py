@@ -10,8 +10,11 @@ import pytest
 from engine.quantization.board import best_within, compute_board, pass_error, summarise_schemes
 from engine.quantization.distribution import Distribution
 from engine.quantization.metrics import QuantError
-from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, evaluate
-from engine.statistics.pass_sums import SMOOTH_SCHEMES, SUM_FIELDS, TENSOR_SCHEMES, PassSums, find_scheme
+from engine.quantization.schemes import evaluate
+from engine.scheme_names import find_scheme, title_of
+from engine.schemes import DEFAULT_SCHEMES, FULL_SCHEMES, Scheme, UnknownScheme
+from engine.statistics.pass_sums import SUM_FIELDS, PassSums
+from tests.values import some
 
 
 def bfloat16(x: np.ndarray) -> tuple[np.ndarray, Distribution]:
@@ -34,7 +37,7 @@ def test_the_asymmetric_range_is_that_of_the_calibration() -> None:
     scale = (low + high) / 255
     zero = np.round(low / scale)
     error = (np.clip(np.rint(x / scale) + zero, 0, 255) - zero) * scale - x
-    found = evaluate(second, Scheme(is_symmetric=False), first)
+    found = evaluate(second, Scheme("int8-asym"), first)
     assert found.scale == pytest.approx(scale)
     assert found.rmse == pytest.approx(math.sqrt((error**2).mean()), rel=1e-9)
     assert found.clip_rate == pytest.approx(((x > high) | (x < -low)).mean())
@@ -80,14 +83,19 @@ def test_zero_sites_and_perfect_ones_are_named_and_out_of_the_means() -> None:
 
 def test_columns_say_how_they_were_computed_and_compete_for_the_budget() -> None:
     _, site = bfloat16(np.random.default_rng(2).standard_normal(1_000))
-    names = tuple(s.name for s in (*TENSOR_SCHEMES, *SMOOTH_SCHEMES))
+    names = tuple(s.name for s in FULL_SCHEMES)
     table = np.tile([1.0, 10, 1e6, 1e4, 0, 0, 1_000, 0], (len(names), 1))
     table[names.index("nvfp4"), 0] = 0.1
-    unknown = PassSums(("of-a-later-version",), table[:1])
+    unknown = PassSums(("of-a-\x1blater-version",), table[:1])
     board = compute_board([site, site, None], DEFAULT_SCHEMES, None, [PassSums(names, table), None, unknown])
-    assert [s.source for s in board.schemes] == ["from histogram"] * 12 + ["in pass"] * 15
+    assert [s.source for s in board.schemes] == ["from histogram"] * 12 + ["in pass"] * 16
     assert board.rows[1] is not None
-    assert board.rows[1][12:] == (None,) * 15
+    assert board.rows[1][12:] == (None,) * 16
+    # A name that this version does not know is shown with its numbers, and competes for nothing.
+    assert board.schemes[-1] == UnknownScheme("of-a-\x1blater-version")
+    assert title_of(board.schemes[-1].name) == "of-a-?later-version"
+    assert some(some(board.rows[2])[-1]).sqnr_db == pytest.approx(60)
+    assert best_within(board, 2, 8) is None
     assert (board.errors_over, board.thresholds_from) == ("all", "all")
     best = {bits: best_within(board, 0, bits) for bits in (4, 8)}
     assert best[4] is not None

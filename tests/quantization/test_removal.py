@@ -10,7 +10,8 @@ import pytest
 from engine.quantization.carriers import error_carriers
 from engine.quantization.distribution import Distribution
 from engine.quantization.removal import largest_channels, remainder_error, remove
-from engine.quantization.schemes import evaluate, fake_quantise, parse_scheme
+from engine.quantization.schemes import evaluate, fake_quantise, threshold_of
+from engine.scheme_names import parse_scheme
 from engine.statistics.totals import TOP_DTYPE, SiteTotals, order_top
 from tests.values import some
 
@@ -56,7 +57,7 @@ def test_the_true_error_lies_within_the_bounds(
     assert left.distribution.largest >= np.abs(true).max()
     if left.is_largest_exact:
         assert left.distribution.largest == np.abs(true).max()
-    threshold = parse_scheme(scheme).threshold(left.distribution)
+    threshold = threshold_of(parse_scheme(scheme), left.distribution)
     found = remainder_error(left, parse_scheme(scheme), threshold)
     assert found.lowest_db <= found.error.sqnr_db + 1e-9 and found.error.sqnr_db <= found.highest_db + 1e-9
     assert found.lowest_db <= sqnr(true, scheme, threshold, left.distribution) <= found.highest_db
@@ -96,7 +97,7 @@ def test_the_carriers_of_the_error_are_those_of_the_elements() -> None:
     x, totals = measured(2000.0)
     whole, scheme = Distribution.of(totals), parse_scheme("int8-q0.99")
     assert whole is not None
-    threshold = scheme.threshold(whole)
+    threshold = threshold_of(scheme, whole)
     squares = (fake_quantise(x, scheme, threshold, whole) - x) ** 2
     found = error_carriers(totals.top, whole, scheme, threshold)
     assert found.elements == 100 and found.listed <= 1

@@ -10,10 +10,11 @@ import pytest
 from engine.formats import QuantizationError
 from engine.quantization.board import best_within, compute_board, find_overflows, summarise_schemes
 from engine.quantization.distribution import Distribution
-from engine.quantization.schemes import DEFAULT_SCHEMES, Scheme, evaluate, parse_scheme, title_of
+from engine.quantization.schemes import evaluate
 from engine.quantization.thresholds import mse_optimal, quantile, reference_quantile
 from engine.quantization.uniform import symmetric, symmetric_squares
-from engine.statistics.pass_sums import SMOOTH_SCHEMES, find_scheme
+from engine.scheme_names import find_scheme, parse_scheme, title_of
+from engine.schemes import DEFAULT_SCHEMES, SMOOTH_SCHEMES, Scheme
 from tests.analysis.sessions import to_bits
 from tests.statistics.judge import decode
 from tests.values import some

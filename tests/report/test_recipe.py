@@ -17,11 +17,12 @@ from transformers import AutoModelForCausalLM
 from engine import runner
 from engine.quantization.distribution import Distribution
 from engine.quantization.ranking import DAMAGE_LIMIT
-from engine.quantization.schemes import Scheme, evaluate
+from engine.quantization.schemes import evaluate
 from engine.report.errors import ReportError
 from engine.report.export import render
 from engine.report.losses import DEPLOYMENTS, InputLoss, input_losses, loss_of
 from engine.report.recipe import find_deployment, judge
+from engine.schemes import Scheme
 from engine.session.reader import SessionReader
 from engine.sites.site import Site
 from tests.engine.running import new_session, tiny_job, write_corpus

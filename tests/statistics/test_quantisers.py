@@ -16,9 +16,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.formats import FORMATS
+from engine.schemes import FULL_SCHEMES
 from engine.statistics.pass_meter import PassMeter
-from engine.statistics.pass_sums import SMOOTH_SCHEMES, SUM_FIELDS, TENSOR_SCHEMES, PassSums, merge_sums
-from engine.statistics.quantisers import Calibration, add_errors, quantised_rows, round_to
+from engine.statistics.pass_sums import SUM_FIELDS, PassSums, merge_sums
+from engine.statistics.quantisers import Calibration, add_errors, quantised_rows, round_to_format
 from engine.statistics.rows import Rows
 from engine.statistics.smoothing import smoothing_divisors
 from tests.values import some
@@ -64,14 +66,14 @@ def test_every_bfloat16_number_is_rounded_as_ml_dtypes_rounds_it(element: str) -
     patterns = torch.arange(65_536, dtype=torch.int32).to(torch.int16)
     x = patterns.view(torch.bfloat16).float()
     x = x[x.isfinite()]
-    np.testing.assert_array_equal(round_to(x, element).numpy(), cast(x.numpy(), element))
+    np.testing.assert_array_equal(round_to_format(x, FORMATS[element]).numpy(), cast(x.numpy(), element))
 
 
 @pytest.mark.parametrize("element", SMALL)
 def test_numbers_between_two_of_a_format_are_rounded_as_ml_dtypes_rounds_them(element: str) -> None:
     random = np.random.default_rng(3)
     x = (random.standard_normal(50_000) * np.exp(4 * random.standard_normal(50_000))).astype(np.float32)
-    np.testing.assert_array_equal(round_to(torch.from_numpy(x), element).numpy(), cast(x, element))
+    np.testing.assert_array_equal(round_to_format(torch.from_numpy(x), FORMATS[element]).numpy(), cast(x, element))
 
 
 def blocks_by_the_documents(x: np.ndarray, name: str, tensor_max: float) -> np.ndarray:
@@ -156,7 +158,7 @@ def test_compiled_sums_are_those_of_torch(dtype: torch.dtype, width: int) -> Non
         x[9], x[10], x[11] = x[9] * 1e-30, x[10] * 1e18, x[11] * 1e-13
     index = torch.tensor([0, 1, 2, 4, *range(5, 40)])
     judge, found = (sums_of(x, x[:20], backend, index) for backend in ("torch", "numba"))
-    assert found.names == judge.names == tuple(s.name for s in (*TENSOR_SCHEMES, *SMOOTH_SCHEMES))
+    assert found.names == judge.names == tuple(s.name for s in FULL_SCHEMES)
     exact = [SUM_FIELDS.index(name) for name in ("clipped", "elements", "nonfinite")]
     np.testing.assert_array_equal(found.table[:, exact], judge.table[:, exact])
     # The last bit of a float32 is some 3e-5 of an INT8 step of its row.
@@ -228,7 +230,7 @@ def test_what_was_not_drained_can_be_taken_back() -> None:
     np.testing.assert_array_equal(some(PassSums.from_arrays(after.to_arrays())).table, after.table)
 
 
-names = st.lists(st.sampled_from([s.name for s in (*TENSOR_SCHEMES, *SMOOTH_SCHEMES)]), unique=True, max_size=4)
+names = st.lists(st.sampled_from([s.name for s in FULL_SCHEMES]), unique=True, max_size=4)
 
 
 @st.composite

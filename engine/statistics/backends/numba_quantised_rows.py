@@ -2,8 +2,8 @@
 
 - `widen`, `block_maxima`, `halve`, `largest_of`   a row as float32 patterns, and the largest |x| of its blocks
 - `add_signal`                       sums of x^2 and |x|
-- `per_token`, `per_channel`, `per_group32`, `64` and `128`, `smoothed`   INT8
-- `scaled_float`                     MXFP8 and MXFP4
+- `per_token`, `per_channel`, `per_group32`, `64` and `128`, `smoothed`   integers
+- `scaled_float`                     MX
 - `narrow_float`                     NVFP4
 
 A loop over a block is vectorised where its length is written in the code and its sums are its own, hence a function
@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from engine.formats import find_float, find_integer
+from engine.formats import find_float
 
 SQUARED, ABSOLUTE, CLIPPED_SQUARED, CLIPPED = range(4)
 NARROW = 16
@@ -28,7 +28,7 @@ SIGNLESS, EXPONENT, ONE = np.int32(0x7FFFFFFF), np.int32(0x7F800000), np.int32(1
 INVERSE = np.int32(254 << 23)  # less an exponent field, the field of the reciprocal
 TINY_FIELD = np.int32((127 - 80) << 23)
 NEGLIGIBLE = np.float32(1e-30)  # beside a row's largest; as if it were zero
-ZERO, LEVELS = np.float32(0), np.float32(find_integer(8).level)
+ZERO = np.float32(0)
 E2M1, E4M3 = find_float("e2m1"), find_float("e4m3")
 LARGEST_ELEMENT, LARGEST_SCALE = np.float32(E2M1.largest), np.float32(E4M3.largest)
 LEAST_ELEMENT, LEAST_SCALE = (np.int32((127 + form.smallest_exponent) << 23) for form in (E2M1, E4M3))
@@ -58,11 +58,11 @@ def block_maxima(patterns, largest):
 
 
 @njit(nogil=True, cache=True)
-def halve(maxima, count):
-    """In place, the maxima of blocks twice as wide, of which there are `count`."""
-    for b in range(count):
+def halve(maxima, wider):
+    """The maxima of blocks twice as wide."""
+    for b in range(maxima.size // 2):
         one, other = maxima[2 * b], maxima[2 * b + 1]
-        maxima[b] = one if one > other else other
+        wider[b] = one if one > other else other
 
 
 @njit(nogil=True, cache=True)
@@ -86,9 +86,9 @@ def add_signal(x, signal):
 
 
 @njit(nogil=True, cache=True, fastmath=SUMS)
-def per_token(x, peak, out):
-    """One scale for the row, from its own maximum: nothing is clipped."""
-    scale, inverse = np.float32(peak / LEVELS), np.float32(LEVELS / peak)
+def per_token(x, peak, level, out):
+    """One scale for the row, from its own maximum, which becomes `level`: nothing is clipped."""
+    scale, inverse = np.float32(peak / level), np.float32(level / peak)
     squares, total = ZERO, ZERO
     for c in range(x.size):
         error = np.rint(x[c] * inverse) * scale - x[c]
@@ -99,14 +99,14 @@ def per_token(x, peak, out):
 
 
 @njit(nogil=True, cache=True, fastmath=SUMS)
-def per_channel(x, channel, out):
+def per_channel(x, channel, most, out):
     """A scale for each channel, known beforehand: what exceeds its threshold is clipped."""
     inverse, scale, limit = channel[0], channel[1], channel[2]
     squares, total, clipped_squares, clipped = ZERO, ZERO, ZERO, ZERO
     for c in range(x.size):
         magnitude = abs(x[c])
         level = np.rint(magnitude * inverse[c])
-        level = level if level < LEVELS else LEVELS
+        level = level if level < most else most
         error = level * scale[c] - magnitude
         square = error * error
         beyond = magnitude > limit[c]
@@ -121,15 +121,15 @@ def per_channel(x, channel, out):
 
 
 def group_quantiser(block):
-    """INT8 with a scale for each `block` channels of a row, from their own maximum: nothing is clipped."""
+    """Integers with a scale for each `block` channels of a row, from their own maximum: nothing is clipped."""
 
     @njit(nogil=True, cache=True, fastmath=SUMS, error_model="numpy")
-    def per_group(row, maxima, out):  # noqa: ANN202
+    def per_group(row, maxima, level, out):  # noqa: ANN202
         squares, total = ZERO, ZERO
         for b in range(row.size // block):
             most = maxima[b]
-            scale = np.float32(most / LEVELS)
-            inverse = np.float32(LEVELS / most) if most > NEGLIGIBLE else ZERO
+            scale = np.float32(most / level)
+            inverse = np.float32(level / most) if most > NEGLIGIBLE else ZERO
             part = row[b * block : (b + 1) * block]
             part_squares, part_total = ZERO, ZERO
             for c in range(block):
@@ -149,7 +149,7 @@ per_group32, per_group64, per_group128 = (group_quantiser(block) for block in (3
 
 @njit(nogil=True, cache=True, fastmath=SUMS)
 def scaled_float(row, patterns, largest, depth, fraction_bits, top, out):
-    """A small float under a power of two per 32 channels (MXFP8, MXFP4), which saturates.
+    """A small float under a power of two per 32 channels (MX), which saturates.
 
     Args:
         row: float32, a whole number of blocks.
@@ -246,8 +246,8 @@ def four_bits(row, scales, inverses, out):
 
 
 @njit(nogil=True, cache=True, fastmath=SUMS)
-def smoothed(x, reciprocal, divisor, smooth, out):
-    """SmoothQuant: channels divided by their factors, INT8 per token, and multiplied again."""
+def smoothed(x, reciprocal, divisor, level, smooth, out):
+    """SmoothQuant: channels divided by their factors, integers per token, and multiplied again."""
     peak = ZERO
     for c in range(x.size):
         smooth[c] = x[c] * reciprocal[c]
@@ -256,7 +256,7 @@ def smoothed(x, reciprocal, divisor, smooth, out):
         peak = magnitude if magnitude > peak else peak
     if peak == ZERO:
         peak = ONE_ELEMENT
-    scale, inverse = np.float32(peak / LEVELS), np.float32(LEVELS / peak)
+    scale, inverse = np.float32(peak / level), np.float32(level / peak)
     squares, total = ZERO, ZERO
     for c in range(x.size):
         error = (np.rint(smooth[c] * inverse) * scale - smooth[c]) * divisor[c]

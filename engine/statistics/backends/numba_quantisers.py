@@ -1,8 +1,8 @@
 """Quantiser errors compiled for the CPU: a row is widened once, then every scheme reads it from the first cache.
 
-- `prepare_scales`  what a site's calibration means for the kernels, as arrays
-- `sweep_rows`      all schemes over some rows; rows that need float64 are left and named
-- `Workspace`       a thread's buffers
+- `Program`     a site's schemes as the kernels take them; `step_of`, one of them
+- `sweep_rows`  a program over some rows; rows that need float64 are left and named
+- `Workspace`   a thread's buffers
 """
 
 # numba takes the types of these functions from each call.
@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +19,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from engine.formats import find_float
+from engine.formats import FloatFormat, IntegerFormat
+from engine.schemes import Scheme
 from engine.statistics.backends.numba_quantised_rows import (
-    LEVELS,
     NARROW,
     ZERO,
     add_signal,
@@ -38,15 +39,101 @@ from engine.statistics.backends.numba_quantised_rows import (
     widen,
 )
 
-# Order of the schemes in a table of errors, as in `engine.statistics.pass_sums`.
-TOKEN, CHANNEL, GROUP32, GROUP64, GROUP128, E4M3, E5M2, MXFP4, NVFP4, SMOOTH = range(10)
-_FORMS = tuple(find_float(name) for name in ("e4m3", "e5m2", "e2m1"))
-DEPTH = tuple(form.largest_exponent - form.smallest_exponent for form in _FORMS)
-FRACTION = tuple(form.fraction_bits for form in _FORMS)
-TOP = tuple(np.float32(form.largest / 2.0**form.largest_exponent) for form in _FORMS)
-PAD = 128
+# What `sweep_rows` can do with a row, and the blocks whose maxima it knows.
+TOKEN, CHANNEL, GROUP, MICROSCALED, TWO_LEVELS, SMOOTHED = range(6)
+BLOCKS = (16, 32, 64, 128)
+PAD = BLOCKS[-1]
 # Within these bounds of a row's largest |x| no float32 sum of squares overflows and none that matters underflows.
 LEAST, MOST = np.float32(1e-12), np.float32(1e15)
+_INTEGERS = {"token": TOKEN, "channel": CHANNEL, "group": GROUP}
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The schemes of a site as the kernels take them.
+
+    Attributes:
+        places: which of the site's schemes are compiled; the others are left to torch.
+        steps: int64 [steps, 5]: what is done, row of the errors, place of the block among `BLOCKS`, and two numbers:
+            octaves below the largest power of two and fraction bits (MX), or which of the arrays below.
+        largest: float32 [steps], the largest number of the format; over its largest power of two for MX.
+        channels: float32 [schemes per channel, 3, D] of `prepare_scales`.
+        smoothing: float32 [smoothing schemes, 2, D], reciprocals of the divisors and the divisors.
+        tensor_scale: of NVFP4.
+    """
+
+    places: tuple[int, ...]
+    steps: NDArray[np.int64]
+    largest: NDArray[np.float32]
+    channels: NDArray[np.float32]
+    smoothing: NDArray[np.float32]
+    tensor_scale: np.float32
+
+    @classmethod
+    def of(
+        cls,
+        schemes: Sequence[Scheme],
+        channel_max: NDArray[np.float32],
+        divisors: NDArray[np.float32],
+        tensor_scale: np.float32,
+    ) -> Program:
+        """What there are kernels for.
+
+        Args:
+            schemes: of the site.
+            channel_max: float32 [D].
+            divisors: float32 [smoothing schemes, D], in the order of `schemes`.
+            tensor_scale: of NVFP4.
+        """
+        places, steps, largest = [], [], []
+        channels: list[NDArray[np.float32]] = []
+        smoothing: list[NDArray[np.float32]] = []
+        rows = iter(divisors)
+        for place, scheme in enumerate(schemes):
+            divisor = next(rows) if scheme.alpha is not None else None
+            found = step_of(scheme)
+            if found is None:
+                continue
+            step, number = found
+            if step[0] == CHANNEL:
+                step = (*step[:2], len(channels), 0)
+                channels.append(prepare_scales(channel_max, number))
+            if divisor is not None:
+                step = (*step[:2], len(smoothing), 0)
+                smoothing.append(np.stack([1 / divisor, divisor]))
+            places.append(place)
+            steps.append((step[0], place, *step[1:]))
+            largest.append(number)
+        width = len(channel_max)
+        return cls(
+            tuple(places),
+            np.array(steps, np.int64).reshape(-1, 5),
+            np.array(largest, np.float32),
+            np.array(channels, np.float32).reshape(-1, 3, width),
+            np.array(smoothing, np.float32).reshape(-1, 2, width),
+            tensor_scale,
+        )
+
+    def arguments(self) -> tuple[Any, ...]:
+        """The arrays in the order `sweep_rows` takes them."""
+        return self.steps, self.largest, self.channels, self.smoothing, self.tensor_scale
+
+
+def step_of(scheme: Scheme) -> tuple[tuple[int, ...], np.float32] | None:
+    """(what is done, place of the block, two numbers), and the largest number; None where there is no kernel."""
+    form, place = scheme.form, BLOCKS.index(scheme.block) if scheme.block in BLOCKS else 0
+    if isinstance(form, FloatFormat):
+        if scheme.scale == "block-e4m3":
+            return (TWO_LEVELS, place, 0, 0), np.float32(form.largest)
+        if scheme.scale == "block-power-of-two":
+            depth = form.largest_exponent - form.smallest_exponent
+            top = np.float32(form.largest / 2.0**form.largest_exponent)
+            return (MICROSCALED, place, depth, form.fraction_bits), top
+        return None
+    if not isinstance(form, IntegerFormat) or (scheme.scale == "group" and not place):
+        return None
+    kind = SMOOTHED if scheme.alpha is not None else _INTEGERS[scheme.scale]
+    return (kind, place, 0, 0), np.float32(form.largest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +142,7 @@ class Workspace:
 
     Attributes:
         row, scratch: float32 [D rounded up to 128].
-        blocks: float32 [3, the same / 16].
+        blocks: float32 [len(BLOCKS) + 2, the same / 16]: maxima of blocks, scales, and their reciprocals.
         errors: float64 [schemes, 4]; signal: float64 [2], sums of x^2 and |x|.
     """
 
@@ -70,7 +157,7 @@ class Workspace:
         """Empty buffers."""
         size = -(-width // PAD) * PAD
         row, scratch = np.zeros(size, np.float32), np.zeros(size, np.float32)
-        blocks = np.zeros((3, size // NARROW), np.float32)
+        blocks = np.zeros((len(BLOCKS) + 2, size // NARROW), np.float32)
         return cls(row, scratch, blocks, np.zeros((schemes, 4)), np.zeros(2))
 
     def buffers(self) -> tuple[Any, ...]:
@@ -78,9 +165,9 @@ class Workspace:
         return self.row, self.scratch, self.blocks, self.errors, self.signal
 
 
-def prepare_scales(channel_max: NDArray[np.float32]) -> NDArray[np.float32]:
+def prepare_scales(channel_max: NDArray[np.float32], level: np.float32) -> NDArray[np.float32]:
     """Float32 [3, D]: reciprocal scale, scale and threshold of each channel; a channel of zeros has scale 0."""
-    scale = (channel_max / LEVELS).astype(np.float32)
+    scale = (channel_max / level).astype(np.float32)
     with np.errstate(divide="ignore", over="ignore"):
         inverse = np.float32(1) / scale
     # A reciprocal beyond float32 belongs to numbers too small to matter: they become 0.
@@ -90,9 +177,11 @@ def prepare_scales(channel_max: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @njit(nogil=True, cache=True)
 def sweep_rows(
-    first, last, bits, index, shift, channel, tensor_scale, smooth, left, row, scratch, blocks, errors, signal
-):
-    """All schemes over the rows from `first` to before `last`.
+    first, last, bits, index, shift,
+    steps, most, channels, smooth, tensor_scale,
+    left, row, scratch, blocks, errors, signal,
+):  # fmt: skip
+    """All steps of a program over the rows from `first` to before `last`.
 
     Args:
         first: number of a row that counts.
@@ -100,42 +189,49 @@ def sweep_rows(
         bits: int16 or int32 [R, D].
         index: int64 rows that count, empty if all R do.
         shift: 16 for bfloat16, 0 for float32.
-        channel: float32 [3, D] of `prepare_scales`.
+        steps: int64 [steps, 5], as the following arrays of a `Program`.
+        most: float32 [steps].
+        channels: float32 [., 3, D].
+        smooth: float32 [., 2, D].
         tensor_scale: NVFP4's scale of the tensor.
-        smooth: float32 [alphas, 2, D], each channel's divisor's reciprocal and the divisor; empty without smoothing.
         left: bool [n], set for rows that must be swept elsewhere.
         row: float32 [P], as the following arrays of a `Workspace`; zeros from D on.
         scratch: float32 [P].
-        blocks: float32 [3, P / 16].
+        blocks: float32 [len(BLOCKS) + 2, P / 16].
         errors: float64 [schemes, 4], raised.
         signal: float64 [2], raised.
     """
     width = bits.shape[1]
-    patterns = row.view(np.int32)
-    maxima = blocks[0]
-    largest = maxima.view(np.int32)
-    x = row[:width]
+    patterns, keys = row.view(np.int32), blocks.view(np.int32)
+    x, count = row[:width], blocks.shape[1]
     for r in range(first, last):
         widen(bits[index[r] if index.size else r], shift, patterns)
-        block_maxima(patterns, largest)
-        peak = largest_of(largest)
+        block_maxima(patterns, keys[0])
+        peak = largest_of(keys[0])
         if peak == ZERO:
             continue
         if not LEAST <= peak <= MOST:
             left[r] = True
             continue
+        for wider in range(1, 4):
+            halve(blocks[wider - 1, : count >> (wider - 1)], blocks[wider])
         add_signal(x, signal)
-        per_token(x, peak, errors[TOKEN])
-        per_channel(x, channel, errors[CHANNEL])
-        narrow_float(row, maxima, tensor_scale, blocks[1], blocks[2], errors[NVFP4])
-        halve(maxima, maxima.size // 2)
-        per_group32(row, maxima, errors[GROUP32])
-        scaled_float(row, patterns, largest, DEPTH[0], FRACTION[0], TOP[0], errors[E4M3])
-        scaled_float(row, patterns, largest, DEPTH[1], FRACTION[1], TOP[1], errors[E5M2])
-        scaled_float(row, patterns, largest, DEPTH[2], FRACTION[2], TOP[2], errors[MXFP4])
-        halve(maxima, maxima.size // 4)
-        per_group64(row, maxima, errors[GROUP64])
-        halve(maxima, maxima.size // 8)
-        per_group128(row, maxima, errors[GROUP128])
-        for number in range(smooth.shape[0]):
-            smoothed(x, smooth[number, 0], smooth[number, 1], scratch, errors[SMOOTH + number])
+        for s in range(steps.shape[0]):
+            kind, out, place = steps[s, 0], errors[steps[s, 1]], steps[s, 2]
+            if kind == TOKEN:
+                per_token(x, peak, most[s], out)
+            elif kind == CHANNEL:
+                per_channel(x, channels[steps[s, 3]], most[s], out)
+            elif kind == GROUP:
+                if place == 1:
+                    per_group32(row, blocks[1], most[s], out)
+                elif place == 2:
+                    per_group64(row, blocks[2], most[s], out)
+                else:
+                    per_group128(row, blocks[3], most[s], out)
+            elif kind == MICROSCALED:
+                scaled_float(row, patterns, keys[1], steps[s, 3], steps[s, 4], most[s], out)
+            elif kind == TWO_LEVELS:
+                narrow_float(row, blocks[0], tensor_scale, blocks[4], blocks[5], out)
+            else:
+                smoothed(x, smooth[steps[s, 3], 0], smooth[steps[s, 3], 1], most[s], scratch, out)
