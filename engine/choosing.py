@@ -28,7 +28,7 @@ from engine.preparation import Prepared
 from engine.session.costs import SitesChoice, Trial, decide
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
-from engine.statistics.local_errors import REPLAYED, REPLAYED_FULL
+from engine.statistics.local_errors import replayed
 from engine.statistics.meter import Meter
 
 TRIAL_TOKENS: Final = {"cpu": 256, "cuda": 16_384}
@@ -87,7 +87,7 @@ def _damage_tokens(prepared: Prepared, job: Job) -> float:
     split = prepared.split.record
     if split is None:
         return 0.0
-    schemes = REPLAYED_FULL if job.quant == "full" else REPLAYED
+    schemes = replayed(job.quant, job.schemes)
     inside = sum(site.layer is not None for site in prepared.plan.sites)
     stretches = choose_stretches(prepared.tokenized, split.evaluation, job.seed)
     return inside * len(schemes) / max(prepared.plan.layers, 1) * sum(one.size for one in stretches)

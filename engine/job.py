@@ -55,6 +55,7 @@ class Job:
         quant: `basic` keeps calibration and evaluation samples apart, so that quantisers are judged on other samples
             than their thresholds come from; `full` also sums, over the evaluation samples, the errors of quantisers
             with scales per token, channel or block; `off` does neither.
+        schemes: further quantisers by name: columns of the board, or summed in the pass whatever `quant` says.
         protocol: `exact`, or `paper`: the first samples calibrate, and the reference's quantile is taken.
         calibration: samples that thresholds come from.
         evaluation: samples that errors are taken over.
@@ -79,6 +80,7 @@ class Job:
     vision: bool = False
     detail: Detail = "standard"
     quant: Quant = "basic"
+    schemes: tuple[str, ...] = ()
     protocol: Protocol = "exact"
     calibration: int = 128
     evaluation: int = 256
@@ -90,7 +92,10 @@ class Job:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict; `from_json` reads it back."""
-        return asdict(self)
+        data = asdict(self)
+        if not self.schemes:
+            del data["schemes"]  # as in sessions of before there was a choice
+        return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Job:

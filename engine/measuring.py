@@ -34,7 +34,7 @@ from engine.session.splits import SplitRecord
 from engine.sites.experts import ExpertRows
 from engine.splitting import REST
 from engine.statistics.expert_meter import ExpertMeter
-from engine.statistics.local_errors import REPLAYED, REPLAYED_FULL
+from engine.statistics.local_errors import replayed
 from engine.statistics.meter import Meter
 from engine.statistics.totals import SiteTotals
 from engine.stopwatch import Stopwatch
@@ -99,7 +99,7 @@ class Measurement:
         assert self._split is not None
         started, job = time.monotonic(), self._job
         stretches = choose_stretches(self.prepared.tokenized, self._split.evaluation, job.seed)
-        schemes = REPLAYED_FULL if job.quant == "full" else REPLAYED
+        schemes = replayed(job.quant, job.schemes)
         with self.set_aside():
             numbers = partial(stored_site, self._reader)
             found = replay(self.prepared, numbers, schemes, stretches, self._report_problem)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine.job import Job
 from engine.preparation import Prepared
+from engine.scheme_names import schemes_in_pass
 from engine.session.reader import SessionReader
 from engine.session.splits import CALIBRATION as CALIBRATION_OWNER
 from engine.session.splits import CLOSED, CLOSED_OWNER, IN_PASS, LOCAL, SplitRecord
@@ -50,7 +51,8 @@ class Parts:
         self._problem = problem
         self._first: list[_Sparse | None] = [None] * sites
         self._unsaved: dict[str, dict[str, NDArray[Any]]] = {}
-        self._meter = PassMeter(sites, job.backend) if split is not None and job.quant == "full" else None
+        schemes = schemes_in_pass(job.quant, job.schemes) if split is not None else ()
+        self._meter = PassMeter(sites, job.backend, schemes) if schemes else None
         self._sums_saved: dict[int, PassSums] = {}
         # What a session lacks of its own is not measured by what is left of the run.
         self._unknown: set[int] = set()  # sites whose calibration samples' histogram it lacks

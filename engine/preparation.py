@@ -22,6 +22,7 @@ from corpus.tokenization import TokenizedCorpus
 from engine.job import Addition, Job, widest
 from engine.loading.load import LoadedModel, load_model
 from engine.loading.progress import LoadProgress
+from engine.scheme_names import schemes_in_pass
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from engine.sites.placement import input_device
@@ -81,7 +82,7 @@ def prepare(
     _limit_threads(job.threads)
     if measures:
         warm_up(job.backend, _likely_device(job.device))
-    if job.quant == "full":
+    if schemes_in_pass(job.quant, job.schemes):
         warm_up_quantisers(job.backend, _likely_device(job.device))
     report(LoadProgress("reading the corpus"))
     corpus = load_corpus(job.corpus, limit=job.samples, seed=job.seed)

@@ -2,6 +2,8 @@
 
 - `parse_scheme`  a name -> scheme
 - `find_scheme`   the same for a quantiser that is applied in the pass; None for any other name
+- `read_choice`   names a user chose -> names as they are stored
+- `schemes_in_pass`, `schemes_of_tensors`  what a run's `--quant` and `--schemes` come to
 - `title_of`      a name as people read it: `int8-q99.9`, `int8-smooth0.5`
 - `nearest_name`  the known name that was meant
 - `UnknownNameError`  what `parse_scheme` raises for a name that means nothing
@@ -16,7 +18,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from engine.formats import ELEMENTS, INTEGER_BITS, FloatFormat, QuantizationError, no_integer
-from engine.schemes import MICROSCALED_BLOCK, NVFP4, POLICY_LETTERS, Scheme
+from engine.schemes import DEFAULT_SCHEMES, FULL_SCHEMES, MICROSCALED_BLOCK, NVFP4, POLICY_LETTERS, Scheme
 
 _NUMBER: Final = r"[0-9.]+(?:e[+-]?[0-9]+)?"
 _NAMED: Final = {
@@ -27,12 +29,17 @@ _NAMED: Final = {
         if isinstance(one, FloatFormat) and one.microscaled
     },
 }
-_OTHERS: Final = tuple(name for name in ELEMENTS if not name.startswith("int"))
-_HEAD: Final = re.compile(rf"int(?P<bits>\d+)|(?P<other>{'|'.join(map(re.escape, _OTHERS))})")
+# Element formats that are no integers.
+OTHERS: Final = tuple(name for name in ELEMENTS if not name.startswith("int"))
+_HEAD: Final = re.compile(rf"int(?P<bits>\d+)|(?P<other>{'|'.join(map(re.escape, OTHERS))})")
 _PART: Final = re.compile(
     r"-(?:(?P<asym>asym)|(?P<rule>token|channel)|g(?:roup)?(?P<block>\d+)|(?P<word>mse|unscaled)"
     rf"|smooth(?P<alpha>{_NUMBER})|(?P<letter>{'|'.join(POLICY_LETTERS.values())})(?P<value>{_NUMBER}))(?=-|$)"
 )
+LONGEST_NAME: Final = 32  # of a scheme in a session
+FURTHER: Final = ("int4-token", "int4-g32", "int4-g128", "e4m3-token", "e5m2-token")
+OFFERED: Final = (*(one.name for one in (*DEFAULT_SCHEMES, *FULL_SCHEMES)), *FURTHER)
+"""Names that help and errors offer; many more are read."""
 _LEAST_PERCENT: Final = 50  # below it a level in per cent could be meant as anything
 _QUANTILE: Final = re.compile(r"-q(0\.[0-9]+)")
 
@@ -58,6 +65,54 @@ def find_scheme(name: str) -> Scheme | None:
     except QuantizationError:
         return None
     return found if found.is_in_pass else None
+
+
+def read_choice(texts: Iterable[str]) -> tuple[str, ...]:
+    """The names of quantisers in texts such as `mxfp4,nf4-g64`, as they are stored, each once.
+
+    Raises:
+        QuantizationError: one of them is none, or too long to be stored; the nearest is named.
+    """
+    found: dict[str, None] = {}
+    for text in (part.strip() for one in texts for part in one.split(",")):
+        if not text:
+            continue
+        try:
+            name = parse_scheme(text).name
+        except UnknownNameError as error:
+            nearest = nearest_name(text, OFFERED)
+            words = f"there is no scheme '{text}'; did you mean {nearest}?" if nearest else str(error)
+            raise QuantizationError(words) from None
+        if len(name) > LONGEST_NAME:
+            rule = f"a name of at most {LONGEST_NAME} letters can be stored"
+            raise QuantizationError(f"{name}: {rule}; give fewer digits")
+        found[name] = None
+    return tuple(found)
+
+
+def schemes_in_pass(quant: str, chosen: Iterable[str]) -> tuple[Scheme, ...]:
+    """What a run sums in the pass: all of `--quant full`, and what was chosen besides.
+
+    Args:
+        quant: as of `engine.job.Job`.
+        chosen: names, `--schemes`; one that this version does not know is passed over.
+    """
+    usual = FULL_SCHEMES if quant == "full" else ()
+    more = (find_scheme(name) for name in chosen)
+    return tuple(dict.fromkeys((*usual, *(one for one in more if one is not None))))
+
+
+def schemes_of_tensors(chosen: Iterable[str]) -> tuple[Scheme, ...]:
+    """What was chosen besides the usual columns from histograms; a name this version does not know is passed over."""
+    found = []
+    for name in chosen:
+        try:
+            scheme = parse_scheme(name)
+        except QuantizationError:
+            continue
+        if not scheme.is_in_pass and scheme not in DEFAULT_SCHEMES:
+            found.append(scheme)
+    return tuple(found)
 
 
 def title_of(name: str) -> str:
@@ -131,7 +186,7 @@ def _number(text: str, name: str) -> float:
 
 def _unknown(name: str) -> str:
     return (
-        f"there is no scheme {name!r}; there are int{INTEGER_BITS[0]} to int{INTEGER_BITS[-1]}, {', '.join(_OTHERS)}, "
+        f"there is no scheme {name!r}; there are int{INTEGER_BITS[0]} to int{INTEGER_BITS[-1]}, {', '.join(OTHERS)}, "
         "each with -mse, -q0.999, -paper0.999 or -t12.5 behind it, with -token, -channel or -g32, "
         f"int8-asym, e4m3-unscaled, int8-token-smooth0.5, and {', '.join(_NAMED)}"
     )

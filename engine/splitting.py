@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from corpus.batching import BatchPlan, plan_batches
 from corpus.sampling import choose_samples, split_samples
 from engine.job import Job
+from engine.scheme_names import schemes_in_pass
 from engine.session.splits import SplitRecord
 
 CALIBRATION, EVALUATION, REST = range(3)
@@ -51,7 +52,7 @@ def choose_split(job: Job, lengths: NDArray[np.int64], categories: Sequence[str]
         categories: of each sample.
     """
     # Lean detail counts no patterns, so there is nothing to keep of a part but for the sums of the pass.
-    if job.quant == "off" or (job.detail == "lean" and job.quant != "full"):
+    if job.quant == "off" or (job.detail == "lean" and not schemes_in_pass(job.quant, job.schemes)):
         return NO_SPLIT
     usable = [number for number in range(len(lengths)) if lengths[number] > 0]
     wanted, note = (job.calibration, job.evaluation), ""

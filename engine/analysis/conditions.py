@@ -43,7 +43,7 @@ def find_differences(summaries: Sequence[ModelSummary]) -> tuple[Difference, ...
         "special tokens": [s.job.policy for s in summaries],
         "tokens per sample at most": [str(s.job.max_length or "default") for s in summaries],
         "detail": [s.job.detail for s in summaries],
-        "quant": [s.job.quant for s in summaries],
+        "quant": [", ".join((s.job.quant, *s.job.schemes)) for s in summaries],
         "protocol": [s.job.protocol for s in summaries],
         "calibration samples at most": [_part(s, s.job.calibration) for s in summaries],
         "evaluation samples at most": [_part(s, s.job.evaluation) for s in summaries],

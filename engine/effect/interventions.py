@@ -22,14 +22,14 @@ from typing import Any, Final, Literal
 from engine.effect.errors import EffectError
 from engine.effect.recipe import Recipe, check_pattern
 from engine.formats import QuantizationError
-from engine.scheme_names import UnknownNameError, nearest_name, parse_scheme
+from engine.scheme_names import FURTHER, OTHERS, UnknownNameError, nearest_name, parse_scheme
 from engine.schemes import DEFAULT_SCHEMES, FULL_SCHEMES, Scheme
 
 Substitute = Literal["zero", "mean"]
 
 DEFAULT_NAMES: Final = ("int8", "int8-token", "ablate-zero", "ablate-mean")
-_FINE: Final = ("int8-keep2", "int8-token-keep2", "int6-token", "int4-token", "int4-g32", "int4-g128", "e4m3-token",
-                "e5m2-token")  # fmt: skip
+_FINE: Final = ("int8-keep2", "int8-token-keep2", "int6-token", *FURTHER)
+_PARTS: Final = "-token, -channel, -gN, -keepN, -qQ, -mse, -tT"
 _VALUED: Final = ("int8-t12.5", "e4m3-unscaled")
 _ABLATIONS: Final = ("ablate-zero", "ablate-mean")
 PER_SITE: Final = tuple(scheme.name for scheme in DEFAULT_SCHEMES)
@@ -157,7 +157,7 @@ def accepted_names() -> list[tuple[str, str]]:
     return [
         ("one scale per site, from the calibration samples", ", ".join(PER_SITE)),
         ("scales per token, channel, group or block; SmoothQuant", ", ".join(IN_BLOCKS)),
-        ("int2 to int8, e4m3 and e5m2 combine with -token, -channel, -gN, -keepN, -qQ, -mse, -tT", ", ".join(_FINE)),
+        (f"int2 to int8, {', '.join(OTHERS)} combine with {_PARTS}", ", ".join(_FINE)),
         ("a threshold as given, and a plain cast", ", ".join(_VALUED)),
         ("massive activations replaced (@LAYER chooses where)", ", ".join((*_ABLATIONS, f"{_ABLATIONS[1]}@11"))),
         ("nothing changed, as a check", "none"),

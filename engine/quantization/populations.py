@@ -17,6 +17,7 @@ import numpy as np
 
 from engine.quantization.board import Board, Population, Row, assemble_board, compute_board, histogram_row
 from engine.quantization.distribution import Distribution
+from engine.scheme_names import schemes_of_tensors
 from engine.schemes import DEFAULT_SCHEMES, Scheme
 from engine.session.reader import SessionReader
 from engine.session.splits import CALIBRATION, EVALUATION, META, SplitRecord
@@ -39,6 +40,7 @@ class Populations:
         local: of each site, what quantising it alone does to a few tokens.
         split: the samples; None for a session without a split, or none of whose evaluation samples is done yet.
         is_complete: all evaluation samples were measured; True without a split.
+        chosen: the session's own columns from histograms, besides the usual ones.
     """
 
     errors: tuple[Distribution | None, ...]
@@ -47,6 +49,7 @@ class Populations:
     local: tuple[LocalErrors | None, ...]
     split: SplitRecord | None
     is_complete: bool
+    chosen: tuple[Scheme, ...] = ()
 
     @property
     def errors_over(self) -> Population:
@@ -89,7 +92,9 @@ class SiteReader:
 
     def __init__(self, reader: SessionReader) -> None:
         self._reader = reader
-        recorded = reader.meta().raw.get(META)
+        meta = reader.meta()
+        recorded = meta.raw.get(META)
+        self.chosen = schemes_of_tensors(meta.job.schemes)
         self.split = SplitRecord.from_json(recorded) if recorded else None
         self.closed = reader.parts_closed() if self.split is not None else 0
 
@@ -131,23 +136,25 @@ class SiteReader:
         """The populations of all sites; of the whole, as long as no evaluation sample is done."""
         if self.closed and any(errors is not None for errors, _ in parts):
             errors, thresholds = (tuple(column) for column in zip(*parts, strict=True))
-            return Populations(errors, thresholds, tuple(in_pass), tuple(local), self.split, self.closed > 1)
-        return Populations(tuple(wholes), None, tuple(in_pass), tuple(local), None, True)
+            is_complete = self.closed > 1
+            return Populations(errors, thresholds, tuple(in_pass), tuple(local), self.split, is_complete, self.chosen)
+        return Populations(tuple(wholes), None, tuple(in_pass), tuple(local), None, True, self.chosen)
 
 
-def board_schemes(split: SplitRecord | None) -> tuple[Scheme, ...]:
+def board_schemes(split: SplitRecord | None, chosen: Sequence[Scheme] = ()) -> tuple[Scheme, ...]:
     """The board's columns from histograms: the paper's protocol takes the reference's quantile for the exact one."""
     if split is None or split.protocol != "paper":
-        return DEFAULT_SCHEMES
-    return tuple(
+        return (*DEFAULT_SCHEMES, *chosen)
+    usual = (
         replace(scheme, policy="reference_quantile") if scheme.policy == "quantile" else scheme
         for scheme in DEFAULT_SCHEMES
     )
+    return tuple(dict.fromkeys((*usual, *chosen)))
 
 
 def board_of(populations: Populations) -> Board:
     """The board of what was read."""
-    columns = board_schemes(populations.split)
+    columns = board_schemes(populations.split, populations.chosen)
     return compute_board(populations.errors, columns, populations.thresholds, populations.in_pass, populations.local)
 
 
@@ -160,7 +167,7 @@ class BoardBuilder:
 
     def __init__(self, reader: SessionReader) -> None:
         self._reader, self._sites = reader, SiteReader(reader)
-        self._schemes = board_schemes(self._sites.split if self._sites.closed else None)
+        self._schemes = board_schemes(self._sites.split if self._sites.closed else None, self._sites.chosen)
         self._rows: dict[int, Row] = {}
 
     def add(self, number: int, totals: SiteTotals) -> None:
@@ -173,7 +180,7 @@ class BoardBuilder:
         is_split = bool(self._sites.closed and self._rows)
         if self._sites.closed and not is_split:
             # Calibration is over, but no evaluation sample is done.
-            self._schemes = board_schemes(None)
+            self._schemes = board_schemes(None, self._sites.chosen)
             for number, totals in enumerate(self._reader.iter_totals(BOARD_FIELDS)):
                 self._take(number, None if totals is None else Distribution.of(totals), None)
         board = assemble_board(

@@ -5,7 +5,7 @@ numpy only. The sums are taken by `engine.effect.replay`, over a few hundred tok
 - `LocalErrors`     the sums of one site, by scheme
 - `LocalNumbers`    what they say of one scheme
 - `merge_local`     two of them as one
-- `REPLAYED`, `REPLAYED_FULL`   the schemes of a run by its `--quant`
+- `replayed`        the schemes of a run by its `--quant` and `--schemes`
 - `SUMS`, `BINS`, `bin_of`      the layout of the arrays
 
 Damage: for each token t the block is computed again with this one site quantised, everything else as it was, and
@@ -17,19 +17,20 @@ Of all measures tried it ranks sites most like the KL divergence of the whole mo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.scheme_names import schemes_in_pass, schemes_of_tensors
 from engine.statistics.declared import array, read_arrays
 from engine.stored import UnsoundError
 
-REPLAYED: Final = ("int8", "int8-token")
-REPLAYED_FULL: Final = (
-    *REPLAYED, "int8-q0.999", "int8-token-smooth0.5", "e4m3", "mxfp8-e4m3", "mxfp4", "nvfp4"
+_REPLAYED: Final = ("int8", "int8-token")
+_REPLAYED_FULL: Final = (
+    *_REPLAYED, "int8-q0.999", "int8-token-smooth0.5", "e4m3", "mxfp8-e4m3", "mxfp4", "nvfp4"
 )  # fmt: skip
 
 SUMS: Final = (
@@ -146,6 +147,18 @@ class LocalErrors:
             bulk_db=10 * math.log10(bulk / bulk_error) if bulk > 0 and bulk_error > 0 else math.inf,
             rel_mae=float(sums[_ERROR] / sums[_SIGNAL]) if sums[_SIGNAL] else 0.0,
         )
+
+
+def replayed(quant: str, chosen: Iterable[str]) -> tuple[str, ...]:
+    """The schemes whose damage a run measures.
+
+    Args:
+        quant: as of `engine.job.Job`.
+        chosen: names, `--schemes`; one that this version does not know is passed over.
+    """
+    known = (*schemes_in_pass("", chosen), *schemes_of_tensors(chosen))
+    usual = _REPLAYED_FULL if quant == "full" else _REPLAYED
+    return tuple(dict.fromkeys((*usual, *(scheme.name for scheme in known))))
 
 
 def merge_local(a: LocalErrors, b: LocalErrors) -> LocalErrors:

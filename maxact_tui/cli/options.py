@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from cyclopts import Group, Parameter, validators
 
 from engine.job import Job, Policy, SiteChoice
+from maxact_tui.errors import UserError
 
 FAIL_ON_HELP = (
     "Exit with 1, and a line for each, if one of these holds at any site: nonfinite, overflow (of fp16), massive; m,"
@@ -81,6 +82,15 @@ class RunOptions:
             " channel and group, SmoothQuant, MX and NVFP4, summed in the pass.",
         ),
     ] = "basic"
+    schemes: Annotated[
+        list[str] | None,
+        Parameter(
+            group=WHAT,
+            negative=(),
+            help="Further quantisers, as columns of the board; several with commas: mxfp4,int4-g32,e5m2-mse. Only what"
+            " is asked for is summed in the pass, without --quant full, too. `maxact-tui effect --help` lists names.",
+        ),
+    ] = None
     protocol: Annotated[
         Literal["exact", "paper"],
         Parameter(group=WHAT, help="Of the INT8 check; `paper`: the first samples calibrate, its quantile's bins."),
@@ -127,7 +137,12 @@ class RunOptions:
 
 
 def make_job(model: str, options: RunOptions) -> Job:
-    """The job these options ask for; local paths are made absolute, since the engine runs elsewhere."""
+    """The job these options ask for; local paths are made absolute, since the engine runs elsewhere.
+
+    Raises:
+        UserError: a quantiser that does not exist, or none can be judged without samples set apart.
+    """
+    schemes = _read_schemes(options) if options.schemes else ()
     policy: Policy = "chat" if options.chat else "bos" if options.bos else "raw"
     return Job(
         model=_absolute(model),
@@ -144,6 +159,7 @@ def make_job(model: str, options: RunOptions) -> Job:
         vision=options.vision,
         detail=options.detail,
         quant=options.quant,
+        schemes=schemes,
         protocol=options.protocol,
         calibration=options.calibration,
         evaluation=options.evaluation,
@@ -152,6 +168,19 @@ def make_job(model: str, options: RunOptions) -> Job:
         trust_remote_code=options.trust_remote_code,
         allow_pickle=options.allow_pickle,
     )
+
+
+def _read_schemes(options: RunOptions) -> tuple[str, ...]:
+    """The further quantisers by the names they are stored under."""
+    from engine.formats import QuantizationError
+    from engine.scheme_names import read_choice
+
+    if options.quant == "off":
+        raise UserError("--schemes needs samples set apart, which --quant off does not; leave one of them away", code=2)
+    try:
+        return read_choice(options.schemes or ())
+    except QuantizationError as error:
+        raise UserError(str(error), code=2) from None
 
 
 def _absolute(model: str) -> str:

@@ -13,7 +13,7 @@ from engine.merging import merge_sessions
 from engine.quantization.populations import read_board
 from engine.quantization.ranking import rank
 from engine.session.reader import SessionReader
-from engine.statistics.local_errors import REPLAYED, LocalErrors, merge_local
+from engine.statistics.local_errors import LocalErrors, merge_local, replayed
 from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.engine.test_run import stop_after_batches
 
@@ -59,7 +59,7 @@ def test_a_run_measures_the_damage_of_every_site_and_says_so(whole: Path) -> Non
         plan, events, board = reader.meta().plan, [event.text for event in reader.events()], read_board(reader)
     assert plan is not None
     assert found.keys() == set(range(len(plan.sites)))
-    assert all(one.names == REPLAYED for one in found.values())
+    assert all(one.names == replayed("basic", ()) for one in found.values())
     assert sum(text.startswith("damage by quantisers at ") for text in events) == 1
     ranked = rank(board)
     assert [one.by for one in ranked] == ["damage"] * len(plan.sites)

@@ -8,7 +8,8 @@
 
 A loop over a block is vectorised where its length is written in the code and its sums are its own, hence a function
 for each length. Rounding to a small float works on bits: the exponent field of a number, at least that of the
-format's smallest normal number, less the fraction bits, is that of the spacing around it.
+format's smallest normal number, less the fraction bits, is that of the spacing around it. Each step is cast to int32:
+numba widens what it computes to int64, of which half as many fit into a vector.
 """
 
 # numba takes the types of these functions from each call.
@@ -160,16 +161,17 @@ def scaled_float(row, patterns, largest, depth, fraction_bits, top, out):
         top: its largest number over its largest power of two.
         out: float64 [4], raised.
     """
-    below, less = np.int32(depth) * ONE, np.int32(fraction_bits) * ONE
+    below, less = np.int32(depth * ONE), np.int32(fraction_bits * ONE)
     squares, total, clipped_squares, clipped = ZERO, ZERO, ZERO, ZERO
     for b in range(row.size // 32):
-        power = max(largest[b] & EXPONENT, TINY_FIELD)
-        limit, least = np.int32(power).view(np.float32) * top, np.int32(power - below)
+        power = np.int32(max(largest[b] & EXPONENT, TINY_FIELD))
+        limit, least = power.view(np.float32) * top, np.int32(power - below)
         part, bits = row[b * 32 : (b + 1) * 32], patterns[b * 32 : (b + 1) * 32]
         part_squares, part_total, beyond_squares, beyond_count = ZERO, ZERO, ZERO, ZERO
         for c in range(32):
-            magnitude, own = abs(part[c]), bits[c] & EXPONENT
-            field = np.int32((own if own > least else least) - less)
+            magnitude, own = abs(part[c]), np.int32(bits[c] & EXPONENT)
+            normal = np.int32(own if own > least else least)
+            field = np.int32(normal - less)
             step, finer = field.view(np.float32), np.int32(INVERSE - field).view(np.float32)
             kept = magnitude if magnitude < limit else limit
             error = np.rint(kept * finer) * step - magnitude
@@ -194,8 +196,9 @@ def narrow_scales(maxima, tensor_scale, scales, inverses):
     for b in range(maxima.size):
         share = np.float32(np.float32(maxima[b] / LARGEST_ELEMENT) / tensor_scale)
         wanted = np.float32(share if share < LARGEST_SCALE else LARGEST_SCALE)
-        own = wanted.view(np.int32) & EXPONENT
-        field = np.int32((own if own > LEAST_SCALE else LEAST_SCALE) - SCALE_FRACTION)
+        own = np.int32(wanted.view(np.int32) & EXPONENT)
+        normal = np.int32(own if own > LEAST_SCALE else LEAST_SCALE)
+        field = np.int32(normal - SCALE_FRACTION)
         step, finer = field.view(np.float32), np.int32(INVERSE - field).view(np.float32)
         scale = np.float32(np.rint(wanted * finer) * step * tensor_scale)
         scales[b] = scale
@@ -226,8 +229,9 @@ def four_bits(row, scales, inverses, out):
             magnitude = abs(part[c])
             wanted = np.float32(magnitude * inverse)
             y = np.float32(wanted if wanted < LARGEST_ELEMENT else LARGEST_ELEMENT)
-            own = y.view(np.int32) & EXPONENT
-            field = np.int32((own if own > LEAST_ELEMENT else LEAST_ELEMENT) - ELEMENT_FRACTION)
+            own = np.int32(y.view(np.int32) & EXPONENT)
+            normal = np.int32(own if own > LEAST_ELEMENT else LEAST_ELEMENT)
+            field = np.int32(normal - ELEMENT_FRACTION)
             step, finer = field.view(np.float32), np.int32(INVERSE - field).view(np.float32)
             error = np.rint(y * finer) * step * scale - magnitude
             square, beyond = error * error, magnitude > limit
@@ -248,12 +252,13 @@ def four_bits(row, scales, inverses, out):
 @njit(nogil=True, cache=True, fastmath=SUMS)
 def smoothed(x, reciprocal, divisor, level, smooth, out):
     """SmoothQuant: channels divided by their factors, integers per token, and multiplied again."""
-    peak = ZERO
     for c in range(x.size):
         smooth[c] = x[c] * reciprocal[c]
+    keys, most = smooth.view(np.int32), np.int32(0)
     for c in range(x.size):
-        magnitude = abs(smooth[c])
-        peak = magnitude if magnitude > peak else peak
+        key = np.int32(keys[c] & SIGNLESS)
+        most = key if key > most else most
+    peak = np.int32(most).view(np.float32)
     if peak == ZERO:
         peak = ONE_ELEMENT
     scale, inverse = np.float32(peak / level), np.float32(level / peak)
