@@ -1,6 +1,6 @@
 """Number formats: what is known of each stands here once, for histograms, torch, compiled code, effects and reports.
 
-- `FloatFormat`, `IntegerFormat`  the kinds; `Format`, any of them
+- `FloatFormat`, `IntegerFormat`, `CodeBook`  the kinds; `Format`, any of them
 - `FORMATS`       every format by name; `find_float`, `find_integer` give those of one kind
 - `ELEMENTS`      those that quantisers round to
 - `round_to`      magnitudes rounded to a small float, in numpy
@@ -106,13 +106,55 @@ class IntegerFormat:
         return f"INT{self.bits}" + ("" if self.is_symmetric else " asymmetric")
 
 
-Format = FloatFormat | IntegerFormat
+@dataclass(frozen=True, slots=True)
+class CodeBook:
+    """A list of levels; a number becomes the nearest, the lower one half-way between two.
 
+    Attributes:
+        name: of the format.
+        levels: 16 ascending numbers, zero among them, the largest magnitude being 1.
+    """
+
+    name: str
+    levels: tuple[float, ...]
+
+    @property
+    def bits(self) -> int:
+        """Of an element."""
+        return (len(self.levels) - 1).bit_length()
+
+    @property
+    def largest(self) -> float:
+        """What the threshold becomes."""
+        return max(map(abs, self.levels))
+
+    @property
+    def boundaries(self) -> tuple[float, ...]:
+        """Half-way between neighbouring levels."""
+        return tuple((low + high) / 2 for low, high in zip(self.levels, self.levels[1:], strict=False))
+
+    @property
+    def title(self) -> str:
+        """`NF4`."""
+        return self.name.upper()
+
+
+Format = FloatFormat | IntegerFormat | CodeBook
+
+# QLoRA (arXiv 2305.14314), appendix E.
+_NF4: Final = (
+    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+    -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
+)  # fmt: skip
 _TABLE: Final[tuple[Format, ...]] = (
     *(IntegerFormat(bits, is_symmetric) for is_symmetric in (True, False) for bits in INTEGER_BITS),
     FloatFormat("e4m3", 4, 3, 448.0, "mxfp8-e4m3"),
     FloatFormat("e5m2", 5, 2, 57_344.0, "mxfp8-e5m2"),
+    FloatFormat("e2m3", 2, 3, 7.5, "mxfp6-e2m3"),
+    FloatFormat("e3m2", 3, 2, 28.0, "mxfp6-e3m2"),
     FloatFormat("e2m1", 2, 1, 6.0, "mxfp4"),
+    CodeBook("nf4", _NF4),
     FloatFormat("fp16", 5, 10, 65_504.0),
     FloatFormat("bf16", 8, 7, (2 - 2.0**-7) * 2.0**127),
 )

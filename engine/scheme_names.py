@@ -37,7 +37,9 @@ _PART: Final = re.compile(
     rf"|smooth(?P<alpha>{_NUMBER})|(?P<letter>{'|'.join(POLICY_LETTERS.values())})(?P<value>{_NUMBER}))(?=-|$)"
 )
 LONGEST_NAME: Final = 32  # of a scheme in a session
-FURTHER: Final = ("int4-token", "int4-g32", "int4-g128", "e4m3-token", "e5m2-token")
+FURTHER: Final = ("int4-token", "int4-g32", "int4-g128", "e4m3-token", "e5m2-token",
+                  "e2m3", "e3m2", "nf4", "mxfp6-e2m3", "mxfp6-e3m2", "nf4-g64", "int4-g32-asym",
+                  "int4-g128-asym")  # fmt: skip
 OFFERED: Final = (*(one.name for one in (*DEFAULT_SCHEMES, *FULL_SCHEMES)), *FURTHER)
 """Names that help and errors offer; many more are read."""
 _LEAST_PERCENT: Final = 50  # below it a level in per cent could be meant as anything
@@ -188,7 +190,7 @@ def _unknown(name: str) -> str:
     return (
         f"there is no scheme {name!r}; there are int{INTEGER_BITS[0]} to int{INTEGER_BITS[-1]}, {', '.join(OTHERS)}, "
         "each with -mse, -q0.999, -paper0.999 or -t12.5 behind it, with -token, -channel or -g32, "
-        f"int8-asym, e4m3-unscaled, int8-token-smooth0.5, and {', '.join(_NAMED)}"
+        f"int8-asym, int4-g32-asym, e4m3-unscaled, int8-token-smooth0.5, and {', '.join(_NAMED)}"
     )
 
 

@@ -16,13 +16,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from engine.formats import ELEMENTS, FloatFormat, Format, IntegerFormat, QuantizationError
+from engine.formats import ELEMENTS, CodeBook, FloatFormat, Format, IntegerFormat, QuantizationError
 
 ScaleRule = Literal["tensor", "token", "channel", "group", "block-power-of-two", "block-e4m3"]
 Policy = Literal["max_abs", "quantile", "reference_quantile", "mse", "value", "unscaled"]
 
 MICROSCALED_BLOCK: Final = 32  # OCP MX 1.0, section 5.2
 POLICY_LETTERS: Final[dict[Policy, str]] = {"quantile": "q", "reference_quantile": "paper", "value": "t"}
+_BOOK_SCALE_BITS: Final = 32  # QLoRA's, before its scales are quantised as well
+_RANGED: Final[tuple[ScaleRule, ...]] = ("tensor", "token", "group")  # whose least and largest numbers are known
 _POLICY_WORDS: Final[dict[Policy, str]] = {"max_abs": "", "mse": "-mse", "unscaled": "-unscaled"}
 _SCALE_BITS: Final[dict[ScaleRule, int]] = {"group": 16, "block-power-of-two": 8, "block-e4m3": 8}
 _WORDS: Final[dict[ScaleRule, str]] = {
@@ -75,13 +77,17 @@ class Scheme:
         if self.policy == "unscaled" and not isinstance(self.form, FloatFormat):
             floats = " and ".join(name for name, one in ELEMENTS.items() if isinstance(one, FloatFormat))
             raise QuantizationError(f"unscaled: only {floats} can be cast without a scale")
-        if self.scale != "tensor" and (self.policy != "max_abs" or not self.is_symmetric):
-            rule = f"per {self.scale} the scale is the largest |x|, symmetric"
-            raise QuantizationError(f"{self.name}: {rule}; drop the rest")
+        if (self.scale != "tensor" and self.policy != "max_abs") or not (self.is_symmetric or self.scale in _RANGED):
+            is_peak = self.is_symmetric or self.scale == "channel"
+            what = "largest |x|, symmetric" if is_peak else "least and largest number"
+            raise QuantizationError(f"{self.name}: per {self.scale} the scale is from the {what}; drop the rest")
         if self.scale == "group" and self.block < 2:
             raise QuantizationError(f"{self.name}: a group has at least 2 channels, as in int8-g32")
         if self.alpha is not None and not (
-            self.scale == "token" and isinstance(self.form, IntegerFormat) and 0 <= self.alpha <= 1
+            self.scale == "token"
+            and isinstance(self.form, IntegerFormat)
+            and self.is_symmetric
+            and 0 <= self.alpha <= 1
         ):
             rule = "smoothing, of a strength from 0 to 1, goes before integers per token"
             raise QuantizationError(f"{self.name}: {rule}, as in int8-token-smooth0.5")
@@ -120,8 +126,14 @@ class Scheme:
 
     @property
     def bits_with_scales(self) -> float:
-        """Bits an element takes with its share of its block's scale; scales of tokens and channels add nothing."""
-        return self.bits + (_SCALE_BITS[self.scale] / self.block if self.block else 0.0)
+        """Bits an element takes with its share of its block's scale; scales of tokens and channels add nothing.
+
+        A group that is asymmetric stores its zero point, too.
+        """
+        if not self.block:
+            return float(self.bits)
+        scale = _BOOK_SCALE_BITS if isinstance(self.form, CodeBook) else _SCALE_BITS[self.scale]
+        return self.bits + (scale + (0 if self.is_symmetric else self.bits)) / self.block
 
     @property
     def name(self) -> str:
@@ -134,7 +146,7 @@ class Scheme:
         rule = {"tensor": "", "group": f"-g{self.block}"}.get(self.scale, f"-{self.scale}")
         head = self.element.removesuffix("-asym") + rule + ("" if self.is_symmetric else "-asym")
         if self.alpha is not None:
-            return f"{head}-smooth{self.alpha:g}"
+            return f"{head}-smooth{digits(self.alpha)}"
         tail = _POLICY_WORDS.get(self.policy)
         return head + (f"-{POLICY_LETTERS[self.policy]}{digits(self.value)}" if tail is None else tail)
 

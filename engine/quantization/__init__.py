@@ -4,6 +4,7 @@
 - `metrics`       `QuantError`: mae, rmse, SQNR, clip rate, clipping against rounding
 - `uniform`       integer quantisers, symmetric and asymmetric, 2 to 8 bits
 - `floating`      small floats such as FP8 e4m3
+- `code_book`     code books such as NF4
 - `thresholds`    max_abs, quantile, MSE-optimal, and the reference's 2,048-bin quantile
 - `schemes`       a quantiser with a threshold policy, by name; `evaluate`
 - `board`         sites x schemes, the summary per scheme, headroom to fp16 and e4m3

@@ -13,7 +13,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.formats import FloatFormat, IntegerFormat, round_to
+from engine.formats import CodeBook, FloatFormat, IntegerFormat, round_to
+from engine.quantization.code_book import code_book, round_book
 from engine.quantization.distribution import Distribution
 from engine.quantization.floating import floating
 from engine.quantization.metrics import QuantError
@@ -52,6 +53,8 @@ def error_of(
     form = scheme.form
     if isinstance(form, FloatFormat):
         return floating(distribution, threshold, form)
+    if isinstance(form, CodeBook):
+        return code_book(distribution, threshold, form)
     if form.is_symmetric:
         return symmetric(distribution, threshold, form.bits)
     return asymmetric(distribution, threshold, form.bits, calibration)
@@ -96,6 +99,8 @@ def fake_quantise(
     if isinstance(form, FloatFormat):
         rounded: NDArray[np.float64] = np.copysign(round_to(np.abs(x) / scale, form) * scale, x)
         return rounded
+    if isinstance(form, CodeBook):
+        return round_book(x / scale, form) * scale
     if form.is_symmetric:
         return np.clip(np.rint(x / scale), -form.level, form.level) * scale
     zero_point = round(low / scale)

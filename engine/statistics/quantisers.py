@@ -6,7 +6,8 @@
 - `round_under`     numbers rounded to a format under a scale; `round_to_format`, as they are
 
 Per token, channel and group: x' = s round(x / s), s = max|x| / L of what shares the scale, L being the format's largest
-number (127 of INT8).
+number (127 of INT8). Asymmetric integers: s = (max - min) / (2^bits - 1) over a range that holds zero, with a whole
+zero point. NF4: the 16 levels of QLoRA (arXiv 2305.14314), appendix E.
 MX: OCP Microscaling Formats (MX) Specification v1.0, sections 5 and 6.3: blocks of 32 share an E8M0 scale
 X = 2^(floor(log2 max|x|) - emax), emax being the exponent of L; elements are rounded to nearest even and saturate.
 NVFP4: NVIDIA's two levels ("Introducing NVFP4 for Efficient and Accurate Low-Precision Inference", 2025; Transformer
@@ -21,13 +22,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.formats import E4M3_LIMIT, ELEMENTS, FloatFormat, Format
+from engine.formats import E4M3_LIMIT, ELEMENTS, CodeBook, FloatFormat, Format, IntegerFormat
 from engine.schemes import FULL_SCHEMES, NVFP4, Scheme
 from engine.statistics.pass_sums import SUM_FIELDS
 from engine.statistics.smoothing import smoothing_divisors
@@ -143,13 +145,13 @@ def quantise(x: torch.Tensor, scheme: Scheme, calibration: Calibration) -> tuple
         smooth = x / (divisor := calibration.divisor(scheme))
         return round_under(smooth, _peaks(smooth), form) * divisor, None
     if scheme.scale == "token":
-        return round_under(x, _peaks(x), form), None
+        return _round_alone(x, form), None
     if scheme.scale == "channel":
         return round_under(x, calibration.channel_max, form), calibration.channel_max
     width = x.shape[1]
     blocks = torch.nn.functional.pad(x, (0, -width % scheme.block)).view(len(x), -1, scheme.block)
     if scheme.scale == "group":
-        return round_under(blocks, _peaks(blocks), form).view(len(x), -1)[:, :width], None
+        return _round_alone(blocks, form).view(len(x), -1)[:, :width], None
     scale = _block_scales(_peaks(blocks), scheme, calibration.tensor_scale)
     quantised = round_to_format(blocks / _divisible(scale), form) * scale
     limit = (form.largest * scale).expand_as(blocks)
@@ -168,7 +170,29 @@ def round_to_format(y: torch.Tensor, form: Format) -> torch.Tensor:
         power = _power_of_two(y).clamp_(min=2.0**form.smallest_exponent)
         step = power * 2.0**-form.fraction_bits
         return (torch.round(y / step) * step).clamp_(-form.largest, form.largest)
+    if isinstance(form, CodeBook):
+        boundaries, levels = _book(form, y.device)
+        return levels[torch.bucketize(y, boundaries)]
     return torch.round(y).clamp_(-form.level, form.level)
+
+
+def _round_alone(x: torch.Tensor, form: Format) -> torch.Tensor:
+    """Each row or block under a scale from its own largest |x|, or from its own range and zero."""
+    if not isinstance(form, IntegerFormat) or form.is_symmetric:
+        return round_under(x, _peaks(x), form)
+    low, high = x.amin(-1, keepdim=True).clamp(max=0), x.amax(-1, keepdim=True).clamp(min=0)
+    scale = (high - low) / form.level
+    zero_point = torch.round(-low / _divisible(scale))
+    levels = (torch.round(x / _divisible(scale)) + zero_point).clamp_(0, form.level)
+    return (levels - zero_point) * scale
+
+
+@cache
+def _book(form: CodeBook, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """(boundaries, levels) of a code book, float32, uploaded once."""
+    with torch.inference_mode(False):
+        boundaries, levels = (torch.tensor(one, dtype=torch.float32) for one in (form.boundaries, form.levels))
+        return boundaries.to(device), levels.to(device)
 
 
 def _block_scales(largest: torch.Tensor, scheme: Scheme, tensor_scale: torch.Tensor) -> torch.Tensor:

@@ -58,7 +58,7 @@ def test_quantisers_asked_for_on_the_command_line_are_in_the_reports(
     [
         (("--schemes", "mxpf4"), "did you mean mxfp4?"),
         (("--schemes", "int8-g1"), "at least 2 channels"),
-        (("--schemes", "int8-t0.12345678901234567890123"), "at most 32 letters"),
+        (("--schemes", "int8-smooth0.12345678901234567"), "at most 32 letters"),
         (("--schemes", "mxfp4", "--quant", "off"), "--quant off"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -111,7 +112,23 @@ def test_fp8_errors_are_those_of_torchs_cast(name: str, theirs: torch.dtype, lar
     assert found.clip_rate == float((x.double().abs() > threshold).double().mean())
 
 
-@pytest.mark.parametrize("name", ["int8", "int3-q0.99", "int8-asym", "int4-asym-t2.5", "e4m3", "e5m2-q0.999"])
+@pytest.mark.parametrize(("name", "theirs"), [("e2m3", ml_dtypes.float6_e2m3fn), ("e3m2", ml_dtypes.float6_e3m2fn)])
+@pytest.mark.parametrize("tail", ["", "-q0.99", "-unscaled"])
+def test_fp6_errors_are_those_of_ml_dtypes_cast(name: str, theirs: type, tail: str) -> None:
+    x = heavy_tailed()
+    scheme, found_in, numbers = parse_scheme(name + tail), distribution(x), x.double().numpy()
+    threshold = threshold_of(scheme, found_in)
+    largest = float(ml_dtypes.finfo(theirs).max)
+    scale = threshold / largest
+    quantised = np.clip(numbers / scale, -largest, largest).astype(theirs).astype(np.float64) * scale
+    found = evaluate(found_in, scheme)
+    assert found.rmse == pytest.approx(math.sqrt(((quantised - numbers) ** 2).mean()), rel=1e-6)
+    assert found.zeroed == ((numbers != 0) & (quantised == 0)).sum() / (numbers != 0).sum()
+
+
+@pytest.mark.parametrize(
+    "name", ["int8", "int3-q0.99", "int8-asym", "int4-asym-t2.5", "e4m3", "e5m2-q0.999", "e2m3-mse", "nf4", "nf4-t2.5"]
+)
 def test_single_numbers_go_through_the_same_quantiser(name: str) -> None:
     x = heavy_tailed()
     scheme, found_in = parse_scheme(name), distribution(x)

@@ -17,24 +17,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.formats import FORMATS
-from engine.schemes import FULL_SCHEMES
+from engine.scheme_names import parse_scheme
+from engine.schemes import FULL_SCHEMES, Scheme
 from engine.statistics.pass_meter import PassMeter
 from engine.statistics.pass_sums import SUM_FIELDS, PassSums, merge_sums
-from engine.statistics.quantisers import Calibration, add_errors, quantised_rows, round_to_format
+from engine.statistics.quantisers import Calibration, add_errors, quantise, quantised_rows, round_to_format
 from engine.statistics.rows import Rows
 from engine.statistics.smoothing import smoothing_divisors
 from tests.values import some
 
 CPU = torch.device("cpu")
-SMALL = {"e4m3": ml_dtypes.float8_e4m3fn, "e5m2": ml_dtypes.float8_e5m2, "e2m1": ml_dtypes.float4_e2m1fn}
+SMALL = {
+    "e4m3": ml_dtypes.float8_e4m3fn,
+    "e5m2": ml_dtypes.float8_e5m2,
+    "e2m3": ml_dtypes.float6_e2m3fn,
+    "e3m2": ml_dtypes.float6_e3m2fn,
+    "e2m1": ml_dtypes.float4_e2m1fn,
+}
 # Elements of a block, element format, exponent of its largest number.
 DOCUMENTED = {
     "mxfp8-e4m3": (32, "e4m3", 8),
     "mxfp8-e5m2": (32, "e5m2", 15),
+    "mxfp6-e2m3": (32, "e2m3", 2),
+    "mxfp6-e3m2": (32, "e3m2", 4),
     "mxfp4": (32, "e2m1", 2),
     "nvfp4": (16, "e2m1", 2),
 }
-LARGEST = {"e4m3": 448.0, "e5m2": 57_344.0, "e2m1": 6.0}
+LARGEST = {name: float(ml_dtypes.finfo(one).max) for name, one in SMALL.items()}
+FURTHER = tuple(map(parse_scheme, ("mxfp6-e2m3", "mxfp6-e3m2", "nf4-g64", "int4-g32-asym", "int4-g128-asym")))
+# Without a kernel of their own: left to torch.
+UNCOMPILED = tuple(map(parse_scheme, ("int4-g16", "e4m3-token", "nf4-channel", "int8-token-asym", "nf4-g32")))
 HAS_NUMBA = find_spec("numba") is not None
 BACKENDS = ["torch", pytest.param("numba", marks=pytest.mark.skipif(not HAS_NUMBA, reason="no numba"))]
 
@@ -103,9 +115,48 @@ def blocks_by_the_documents(x: np.ndarray, name: str, tensor_max: float) -> np.n
 def test_blocks_are_quantised_as_the_documents_say(name: str, width: int) -> None:
     x = activations(24, width)
     calibration = calibration_of(x[:12])
-    found = {s.name: o for s, (o, _) in zip(calibration.schemes, quantised_rows(x.float(), calibration), strict=True)}
+    found = {name: quantise(x.float(), parse_scheme(name), calibration)[0]}
     tensor_max = float(x[:12].float().abs().max())
     np.testing.assert_array_equal(found[name].numpy(), blocks_by_the_documents(x.float().numpy(), name, tensor_max))
+
+
+def test_nf4_has_the_published_levels() -> None:
+    """QLoRA (arXiv 2305.14314), appendix E; each number becomes the nearest level of its block."""
+    published = np.array([
+        -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+        -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
+        0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
+    ])  # fmt: skip
+    x = activations(24, 100).float()
+    found = quantise(x, parse_scheme("nf4-g64"), calibration_of(x))[0].numpy()
+    host = x.double().numpy()
+    for columns in (slice(0, 64), slice(64, 100)):
+        scale = np.abs(host[:, columns]).max(1, keepdims=True)
+        share = np.divide(host[:, columns], scale, out=np.zeros_like(host[:, columns]), where=scale > 0)
+        nearest = published[np.abs(share[..., None] - published).argmin(-1)] * scale
+        np.testing.assert_allclose(found[:, columns], nearest, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "size", "levels"), [("int4-g32-asym", 32, 15), ("int4-g128-asym", 128, 15),
+                                                      ("int8-token-asym", 200, 255)])  # fmt: skip
+def test_asymmetric_groups_hold_zero_and_their_range(name: str, size: int, levels: int) -> None:
+    """Group by group in float64, with a whole zero point; one-sided groups, too."""
+    x = activations(24, 200).float()
+    x[5], x[6] = x[5].abs(), -x[6].abs()
+    found = quantise(x, parse_scheme(name), calibration_of(x))[0].double().numpy()
+    host = x.double().numpy()
+    for start in range(0, 200, size):
+        part = host[:, start : start + size]
+        low, high = np.minimum(part.min(1, keepdims=True), 0), np.maximum(part.max(1, keepdims=True), 0)
+        scale = np.where(high > low, (high - low) / levels, 1.0)
+        zero = np.rint(-low / scale)
+        expected = (np.clip(np.rint(part / scale) + zero, 0, levels) - zero) * scale
+        # float32 may take the other side of a tie, and nothing else.
+        is_tie = np.abs(np.abs(part / scale % 1) - 0.5) < 1e-4
+        wrong = np.abs(found[:, start : start + size] - expected) > 1e-5 * scale * levels
+        assert not (wrong & ~is_tie).any()
+    assert (found[host == 0] == 0).all()
+    assert (found[5] >= 0).all() and (found[6] <= 0).all()
 
 
 def test_int8_is_quantised_by_its_definition() -> None:
@@ -134,9 +185,15 @@ def test_smoothing_divides_by_what_the_paper_says() -> None:
     np.testing.assert_allclose(smoothing_divisors(x, w, 0.8)[0], 100**0.8 / 0.25**0.2, rtol=1e-6)
 
 
-def sums_of(x: torch.Tensor, calibrated_on: torch.Tensor, backend: str, index: torch.Tensor | None = None) -> PassSums:
+def sums_of(
+    x: torch.Tensor,
+    calibrated_on: torch.Tensor,
+    backend: str,
+    index: torch.Tensor | None = None,
+    schemes: tuple[Scheme, ...] = FULL_SCHEMES,
+) -> PassSums:
     """The sums a meter takes over x, with a weight column of zeros among the others."""
-    meter = PassMeter(1, backend)
+    meter = PassMeter(1, backend, schemes)
     weights = np.abs(np.random.default_rng(1).standard_normal(x.shape[1])).astype(np.float32)
     weights[-1] = 0
     meter.calibrate(0, calibrated_on.float().nan_to_num(0, 0, 0).abs().amax(0).numpy(), weights)
@@ -157,8 +214,9 @@ def test_compiled_sums_are_those_of_torch(dtype: torch.dtype, width: int) -> Non
     if dtype is not torch.float16:
         x[9], x[10], x[11] = x[9] * 1e-30, x[10] * 1e18, x[11] * 1e-13
     index = torch.tensor([0, 1, 2, 4, *range(5, 40)])
-    judge, found = (sums_of(x, x[:20], backend, index) for backend in ("torch", "numba"))
-    assert found.names == judge.names == tuple(s.name for s in FULL_SCHEMES)
+    schemes = (*FURTHER, *FULL_SCHEMES, *UNCOMPILED)
+    judge, found = (sums_of(x, x[:20], backend, index, schemes) for backend in ("torch", "numba"))
+    assert found.names == judge.names == tuple(s.name for s in schemes)
     exact = [SUM_FIELDS.index(name) for name in ("clipped", "elements", "nonfinite")]
     np.testing.assert_array_equal(found.table[:, exact], judge.table[:, exact])
     # The last bit of a float32 is some 3e-5 of an INT8 step of its row.

@@ -3,6 +3,7 @@
 - `widen`, `block_maxima`, `halve`, `largest_of`   a row as float32 patterns, and the largest |x| of its blocks
 - `add_signal`                       sums of x^2 and |x|
 - `per_token`, `per_channel`, `per_group32`, `64` and `128`, `smoothed`   integers
+- `per_range32` and `128`, `per_book64`   asymmetric integers, code books
 - `scaled_float`                     MX
 - `narrow_float`                     NVFP4
 
@@ -146,6 +147,64 @@ def group_quantiser(block):
 
 
 per_group32, per_group64, per_group128 = (group_quantiser(block) for block in (32, 64, 128))
+
+
+def range_quantiser(block):
+    """Asymmetric integers for each `block` channels of a row, from their own range and zero."""
+
+    @njit(nogil=True, cache=True, fastmath=SUMS, error_model="numpy")
+    def per_range(row, level, out):  # noqa: ANN202
+        squares, total = ZERO, ZERO
+        for b in range(row.size // block):
+            part = row[b * block : (b + 1) * block]
+            low, high = ZERO, ZERO
+            for c in range(block):
+                low = part[c] if part[c] < low else low
+                high = part[c] if part[c] > high else high
+            span = np.float32(high - low)
+            scale = np.float32(span / level)
+            is_usable = span > NEGLIGIBLE
+            inverse = np.float32(level / span) if is_usable else ZERO
+            zero_point = np.rint(np.float32(-low / scale)) if is_usable else ZERO
+            part_squares, part_total = ZERO, ZERO
+            for c in range(block):
+                wanted = np.rint(part[c] * inverse) + zero_point
+                wanted = wanted if wanted < level else level
+                error = (wanted - zero_point) * scale - part[c]
+                part_squares += error * error
+                part_total += abs(error)
+            squares += part_squares
+            total += part_total
+        out[SQUARED] += squares
+        out[ABSOLUTE] += total
+
+    return per_range
+
+
+per_range32, per_range128 = (range_quantiser(block) for block in (32, 128))
+
+
+@njit(nogil=True, cache=True, fastmath=SUMS, error_model="numpy")
+def per_book64(row, maxima, book, out):
+    """A code book of 16 levels, float32 [2, 16] with boundaries and levels, under the maximum of each 64 channels."""
+    squares, total = ZERO, ZERO
+    for b in range(row.size // 64):
+        scale = maxima[b]
+        inverse = np.float32(ONE_ELEMENT / scale) if scale > NEGLIGIBLE else ZERO
+        part = row[b * 64 : (b + 1) * 64]
+        part_squares, part_total = ZERO, ZERO
+        for c in range(64):
+            wanted = part[c] * inverse
+            level = book[1, 0]
+            for k in range(15):
+                level = book[1, k + 1] if wanted > book[0, k] else level
+            error = level * scale - part[c]
+            part_squares += error * error
+            part_total += abs(error)
+        squares += part_squares
+        total += part_total
+    out[SQUARED] += squares
+    out[ABSOLUTE] += total
 
 
 @njit(nogil=True, cache=True, fastmath=SUMS)

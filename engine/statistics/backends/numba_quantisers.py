@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from engine.formats import FloatFormat, IntegerFormat
+from engine.formats import CodeBook, FloatFormat
 from engine.schemes import Scheme
 from engine.statistics.backends.numba_quantised_rows import (
     NARROW,
@@ -29,10 +29,13 @@ from engine.statistics.backends.numba_quantised_rows import (
     halve,
     largest_of,
     narrow_float,
+    per_book64,
     per_channel,
     per_group32,
     per_group64,
     per_group128,
+    per_range32,
+    per_range128,
     per_token,
     scaled_float,
     smoothed,
@@ -40,7 +43,7 @@ from engine.statistics.backends.numba_quantised_rows import (
 )
 
 # What `sweep_rows` can do with a row, and the blocks whose maxima it knows.
-TOKEN, CHANNEL, GROUP, MICROSCALED, TWO_LEVELS, SMOOTHED = range(6)
+TOKEN, CHANNEL, GROUP, MICROSCALED, TWO_LEVELS, SMOOTHED, RANGE, BOOK = range(8)
 BLOCKS = (16, 32, 64, 128)
 PAD = BLOCKS[-1]
 # Within these bounds of a row's largest |x| no float32 sum of squares overflows and none that matters underflows.
@@ -59,6 +62,7 @@ class Program:
         largest: float32 [steps], the largest number of the format; over its largest power of two for MX.
         channels: float32 [schemes per channel, 3, D] of `prepare_scales`.
         smoothing: float32 [smoothing schemes, 2, D], reciprocals of the divisors and the divisors.
+        books: float32 [code books, 2, 16], boundaries and levels.
         tensor_scale: of NVFP4.
     """
 
@@ -67,6 +71,7 @@ class Program:
     largest: NDArray[np.float32]
     channels: NDArray[np.float32]
     smoothing: NDArray[np.float32]
+    books: NDArray[np.float32]
     tensor_scale: np.float32
 
     @classmethod
@@ -88,6 +93,7 @@ class Program:
         places, steps, largest = [], [], []
         channels: list[NDArray[np.float32]] = []
         smoothing: list[NDArray[np.float32]] = []
+        books: list[tuple[tuple[float, ...], ...]] = []
         rows = iter(divisors)
         for place, scheme in enumerate(schemes):
             divisor = next(rows) if scheme.alpha is not None else None
@@ -98,6 +104,9 @@ class Program:
             if step[0] == CHANNEL:
                 step = (*step[:2], len(channels), 0)
                 channels.append(prepare_scales(channel_max, number))
+            if isinstance(scheme.form, CodeBook):
+                step = (*step[:2], len(books), 0)
+                books.append(((*scheme.form.boundaries, np.inf), scheme.form.levels))
             if divisor is not None:
                 step = (*step[:2], len(smoothing), 0)
                 smoothing.append(np.stack([1 / divisor, divisor]))
@@ -111,12 +120,13 @@ class Program:
             np.array(largest, np.float32),
             np.array(channels, np.float32).reshape(-1, 3, width),
             np.array(smoothing, np.float32).reshape(-1, 2, width),
+            np.array(books, np.float32).reshape(-1, 2, 16),
             tensor_scale,
         )
 
     def arguments(self) -> tuple[Any, ...]:
         """The arrays in the order `sweep_rows` takes them."""
-        return self.steps, self.largest, self.channels, self.smoothing, self.tensor_scale
+        return self.steps, self.largest, self.channels, self.smoothing, self.books, self.tensor_scale
 
 
 def step_of(scheme: Scheme) -> tuple[tuple[int, ...], np.float32] | None:
@@ -130,7 +140,11 @@ def step_of(scheme: Scheme) -> tuple[tuple[int, ...], np.float32] | None:
             top = np.float32(form.largest / 2.0**form.largest_exponent)
             return (MICROSCALED, place, depth, form.fraction_bits), top
         return None
-    if not isinstance(form, IntegerFormat) or (scheme.scale == "group" and not place):
+    if isinstance(form, CodeBook):
+        return ((BOOK, place, 0, 0), np.float32(form.largest)) if scheme.block == 64 else None
+    if not form.is_symmetric:
+        return ((RANGE, place, 0, 0), np.float32(form.largest)) if scheme.block in (32, 128) else None
+    if scheme.scale == "group" and not place:
         return None
     kind = SMOOTHED if scheme.alpha is not None else _INTEGERS[scheme.scale]
     return (kind, place, 0, 0), np.float32(form.largest)
@@ -178,7 +192,7 @@ def prepare_scales(channel_max: NDArray[np.float32], level: np.float32) -> NDArr
 @njit(nogil=True, cache=True)
 def sweep_rows(
     first, last, bits, index, shift,
-    steps, most, channels, smooth, tensor_scale,
+    steps, most, channels, smooth, books, tensor_scale,
     left, row, scratch, blocks, errors, signal,
 ):  # fmt: skip
     """All steps of a program over the rows from `first` to before `last`.
@@ -193,6 +207,7 @@ def sweep_rows(
         most: float32 [steps].
         channels: float32 [., 3, D].
         smooth: float32 [., 2, D].
+        books: float32 [., 2, 16].
         tensor_scale: NVFP4's scale of the tensor.
         left: bool [n], set for rows that must be swept elsewhere.
         row: float32 [P], as the following arrays of a `Workspace`; zeros from D on.
@@ -233,5 +248,12 @@ def sweep_rows(
                 scaled_float(row, patterns, keys[1], steps[s, 3], steps[s, 4], most[s], out)
             elif kind == TWO_LEVELS:
                 narrow_float(row, blocks[0], tensor_scale, blocks[4], blocks[5], out)
+            elif kind == RANGE:
+                if place == 1:
+                    per_range32(row, most[s], out)
+                else:
+                    per_range128(row, most[s], out)
+            elif kind == BOOK:
+                per_book64(row, blocks[2], books[steps[s, 3]], out)
             else:
                 smoothed(x, smooth[steps[s, 3], 0], smooth[steps[s, 3], 1], most[s], scratch, out)
