@@ -112,7 +112,7 @@ class CodeBook:
 
     Attributes:
         name: of the format.
-        levels: 16 ascending numbers, zero among them, the largest magnitude being 1.
+        levels: ascending, zero among them, the largest magnitude being 1.
     """
 
     name: str

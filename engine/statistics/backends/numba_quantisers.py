@@ -141,7 +141,8 @@ def step_of(scheme: Scheme) -> tuple[tuple[int, ...], np.float32] | None:
             return (MICROSCALED, place, depth, form.fraction_bits), top
         return None
     if isinstance(form, CodeBook):
-        return ((BOOK, place, 0, 0), np.float32(form.largest)) if scheme.block == 64 else None
+        is_compiled = scheme.block == 64 and len(form.levels) == 16
+        return ((BOOK, place, 0, 0), np.float32(form.largest)) if is_compiled else None
     if not form.is_symmetric:
         return ((RANGE, place, 0, 0), np.float32(form.largest)) if scheme.block in (32, 128) else None
     if scheme.scale == "group" and not place:
