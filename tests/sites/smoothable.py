@@ -26,7 +26,13 @@ FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
     "bitnet": ("BitNetConfig", families._base()),
     "jetmoe": ("JetMoeConfig", families._base(kv_channels=8, **LOCAL_EXPERTS)),
     "olmo_hybrid": ("OlmoHybridConfig", families._base(**LINEAR)),
-    "kimi_linear": ("KimiLinearConfig", families._base(num_key_value_heads=4)),
+    "kimi_linear": (
+        "KimiLinearConfig",
+        families._base(
+            num_key_value_heads=4, moe_intermediate_size=16, linear_num_heads=4, linear_head_dim=8, **LATENT,
+            **LOCAL_EXPERTS,
+        ),
+    ),
     "modernbert_decoder": ("ModernBertDecoderConfig", families._base(local_attention=16)),
     "axk2": ("AXK2Config", families._base(num_key_value_heads=4, first_k_dense_replace=1, **ROUTED_EXPERTS, **LATENT)),
     "vaultgemma": ("VaultGemmaConfig", families._base(head_dim=8, sliding_window=16, query_pre_attn_scalar=8)),
