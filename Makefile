@@ -15,7 +15,9 @@ demo: $(READY)
 	$(BIN)/maxact-tui demo
 
 # Nearly half of the time tests wait for engines and terminals, so that four at a time keep two cores busy. Each worker
-# takes neighbours, which share what they build, and helps the slowest one when its own are done.
+# takes neighbours, which share what they build, and helps the slowest one when its own are done. What Python compiles is
+# kept even where the user's surroundings say otherwise: the tests start hundreds of programs.
+test test-cpus: export PYTHONDONTWRITEBYTECODE =
 test: $(READY)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 

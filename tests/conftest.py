@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,39 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 def own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test allows anything on behalf of the user who runs them."""
     os.environ["MAXACT_STATE"] = str(tmp_path_factory.mktemp("state"))
+
+
+# Files of the tests that cost most processor time, the dearest first.
+DEAREST = (
+    "tests/statistics/test_triton.py",
+    "tests/report/test_oracle.py",
+    "tests/engine/test_kill.py",
+    "tests/screen/test_whole_way.py",
+    "tests/packaging/test_wheel.py",
+    "tests/engine/test_oracle.py",
+    "tests/screen/test_texts_engine.py",
+    "tests/cli/test_streams.py",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin each worker's share with some of the dearest, so that none is left for the end, when the others are done.
+
+    The scheduler cuts what is collected into as many equal pieces as there are workers.
+    """
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers == 1:
+        return
+    files: dict[str, list[pytest.Item]] = {name: [] for name in DEAREST}
+    others = iter([item for item in items if item.nodeid.partition("::")[0] not in files])
+    for item in items:
+        if (name := item.nodeid.partition("::")[0]) in files:
+            files[name].append(item)
+    size, ordered = len(items) // workers, []
+    for worker in range(workers):
+        share = [item for name in DEAREST[worker::workers] for item in files[name]]
+        ordered += [*share, *islice(others, max(size - len(share), 0))]
+    items[:] = [*ordered, *others]
 
 
 @pytest.fixture(scope="session")

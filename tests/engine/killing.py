@@ -16,7 +16,14 @@ from pathlib import Path
 
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
-from tests.engine.running import assert_equal_parts, assert_equal_totals, new_session, read_totals, tiny_job
+from tests.engine.running import (
+    EVERY_BATCH,
+    assert_equal_parts,
+    assert_equal_totals,
+    new_session,
+    read_totals,
+    tiny_job,
+)
 
 
 def _run(path: str, journal: str) -> None:
@@ -50,7 +57,7 @@ class Killer:
 
     def __init__(self, folder: Path, model: Path, corpus: Path, seed: int, journal: str = "wal") -> None:
         self._folder, self._journal = folder, journal
-        self._job = tiny_job(model, corpus, checkpoint_seconds=0.0, batch_tokens=256, quant="full")
+        self._job = tiny_job(model, corpus, **EVERY_BATCH, batch_tokens=256, quant="full")
         self._random = random.Random(seed)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["engine.runner", "transformers.models.llama.modeling_llama"])
@@ -62,8 +69,10 @@ class Killer:
         self._finish(again)
         self._seconds = time.monotonic() - started
 
-    def play(self, number: int) -> Round:
+    def play(self, number: int, rounds: int = 1) -> Round:
         """One round: start, kill at a random moment (some rounds twice), resume, finish, compare.
+
+        The first moments of so many rounds are spread over the whole run.
 
         Raises:
             AssertionError: the session does not reopen, lost more than the batch after its last checkpoint, or ends
@@ -73,7 +82,7 @@ class Killer:
         in_background = number % 2 == 1
         job = replace(self._job, checkpoint_seconds=0.02) if in_background else self._job
         path = new_session(self._folder / f"{number}.maxact", job)
-        moment, kills = self._random.random(), self._random.choice((1, 1, 2))
+        moment, kills = (number % rounds + self._random.random()) / rounds, self._random.choice((1, 1, 2))
         for _ in range(kills):
             self._kill_after(path, moment * self._seconds)
             lost, done, phase = self._inspect(path)

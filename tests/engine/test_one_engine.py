@@ -27,7 +27,7 @@ from engine.session.records import ENDED, Status
 from engine.session.schema import DamagedError, SessionError
 from engine.session.tables import Tables
 from engine.session.writer import SessionWriter, TakenOverError
-from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
+from tests.engine.running import EVERY_BATCH, assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
 from tests.session.stamping import stamped
 
 HOUR = 3600.0
@@ -35,7 +35,8 @@ HOUR = 3600.0
 
 @pytest.fixture
 def session(tmp_path: Path, tiny_model_folder: Path) -> Path:
-    return new_session(tmp_path / "run.maxact", tiny_job(tiny_model_folder, write_corpus(tmp_path / "texts.jsonl")))
+    job = tiny_job(tiny_model_folder, write_corpus(tmp_path / "texts.jsonl"), **EVERY_BATCH)
+    return new_session(tmp_path / "run.maxact", job)
 
 
 def wait_until_ended(path: Path) -> str:

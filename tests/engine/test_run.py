@@ -27,7 +27,7 @@ from engine.session.records import ENDED
 from engine.session.requests import send_command
 from engine.session.schema import JOURNAL_VARIABLE
 from engine.session.writer import SessionWriter
-from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
+from tests.engine.running import EVERY_BATCH, assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
 from tests.waiting import until
 
 MANY = 20_000  # samples of a run that is paused, stopped or killed long before its end on any machine
@@ -75,7 +75,7 @@ def test_a_run_without_a_write_ahead_log_ends_the_same_while_a_screen_reads_on(
 ) -> None:
     """As on a network file system, where readers and the writer lock each other out."""
     monkeypatch.setenv(JOURNAL_VARIABLE, "delete")
-    path = new_session(tmp_path / "far away.maxact", tiny_job(tiny_model_folder, corpus))
+    path = new_session(tmp_path / "far away.maxact", tiny_job(tiny_model_folder, corpus, **EVERY_BATCH))
     over, looks = threading.Event(), []
 
     def watch() -> None:
@@ -248,7 +248,7 @@ class TestDetached:
 
     def slow_session(self, tmp_path: Path, model: Path) -> Path:
         corpus = write_corpus(tmp_path / "long.jsonl", samples=MANY)
-        return new_session(tmp_path / "run.maxact", tiny_job(model, corpus, batch_tokens=64, checkpoint_seconds=0.5))
+        return new_session(tmp_path / "run.maxact", tiny_job(model, corpus, batch_tokens=64, checkpoint_seconds=0.1))
 
     def wait_for(self, path: Path, phase: str) -> None:
         with SessionReader(path) as reader:
@@ -391,7 +391,7 @@ def test_commands_that_are_not_known_are_refused(tmp_path: Path, tiny_model_fold
 def test_a_disk_that_stays_full_fails_the_run_and_it_can_be_resumed(
     tmp_path: Path, tiny_model_folder: Path, corpus: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = new_session(tmp_path / "run.maxact", tiny_job(tiny_model_folder, corpus))
+    path = new_session(tmp_path / "run.maxact", tiny_job(tiny_model_folder, corpus, **EVERY_BATCH))
     with monkeypatch.context() as patched:
         limit_pages(patched, full=range(3, 1000))
         assert runner.run(path) == 1
@@ -424,7 +424,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
     tmp_path: Path, tiny_model_folder: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite's own page limit stands in for the end of the disk: the error is the same."""
-    path = new_session(tmp_path / "run.maxact", tiny_job(tiny_model_folder, corpus))
+    path = new_session(tmp_path / "run.maxact", tiny_job(tiny_model_folder, corpus, **EVERY_BATCH))
     limit_pages(monkeypatch, full=range(2, 4))
     assert runner.run(path) == 0
     with SessionReader(path) as reader:

@@ -2,7 +2,7 @@
 
     python -m tests.quantization.oracle_run          print the table
 
-- `run_check`   a finished session by the paper's protocol
+- `run_check`   a finished session by the paper's protocol, of every site in compat detail
 - `Captured`    the elements of the same forward passes, kept apart from the engine
 - `by_element`  the metrics of symmetric INT8 by their definitions
 - `table`       thresholds and metrics of every site beside the reference's
@@ -103,7 +103,7 @@ def run_check(folder: Path, model: str, captured: Captured) -> Path:
             folder / "check.maxact",
             Job(
                 model=model, corpus=str(ORACLES / "samples.jsonl"), device="cpu", dtype="bfloat16", protocol="paper",
-                calibration=CALIBRATION, evaluation=8,
+                calibration=CALIBRATION, evaluation=8, sites="all", detail="compat", batch_tokens=512,
             ),
         )  # fmt: skip
         if runner.run(path):

@@ -17,7 +17,7 @@ from maxact_tui.screens.prompteditor import PromptEditor
 from maxact_tui.screens.sample import SampleScreen
 from maxact_tui.shell.application import MaxactApp
 from maxact_tui.watching.asking import is_alive
-from tests.engine.running import new_session, tiny_job, write_corpus
+from tests.engine.running import EVERY_BATCH, new_session, tiny_job, write_corpus
 from tests.models import tiny_llama_folder
 from tests.screen.conftest import Shown, settle
 from tests.screen.pictures import screen_text
@@ -28,7 +28,7 @@ from tests.waiting import until
 def session(tmp_path: Path) -> Iterator[Path]:
     """A run of a tiny model; its engine is a process of its own, and is gone afterwards."""
     folder = tiny_llama_folder(tmp_path / "llama")
-    job = tiny_job(folder, write_corpus(tmp_path / "c.jsonl"), max_length=48)
+    job = tiny_job(folder, write_corpus(tmp_path / "c.jsonl"), max_length=48, **EVERY_BATCH)
     path = new_session(tmp_path / "run.maxact", job)
     start_engine(path)
     yield path

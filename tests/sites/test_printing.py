@@ -86,7 +86,14 @@ def test_the_command_prints_the_plan(
     transformers.LlamaConfig(num_hidden_layers=2, hidden_size=64, num_attention_heads=4).save_pretrained(tmp_path)
     monkeypatch.setattr("sys.argv", ["maxact-tui plan", str(tmp_path), "--sites", "paper"])
     assert command.main() == 0
-    assert capsys.readouterr().out.startswith("llama: 2 blocks of width 64, 10 sites")
+    printed = capsys.readouterr().out
+    assert printed.startswith("llama: 2 blocks of width 64, 10 sites")
+    assert "mlp_input" not in printed
+    monkeypatch.setattr("sys.argv", ["maxact-tui plan", str(tmp_path)])
+    assert command.main() == 0
+    printed = capsys.readouterr().out
+    assert "mlp_input" in printed
+    assert "--sites auto, the default: a run first times these sites" in printed
 
 
 @pytest.mark.parametrize(
