@@ -67,7 +67,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if (name := item.nodeid.partition("::")[0]) in files:
             files[name].append(item)
-    size, ordered = len(items) // workers, []
+    size = len(items) // workers
+    ordered: list[pytest.Item] = []
     for worker in range(workers):
         share = [item for name in DEAREST[worker::workers] for item in files[name]]
         ordered += [*share, *islice(others, max(size - len(share), 0))]

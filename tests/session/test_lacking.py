@@ -33,7 +33,8 @@ from tests.session.lacking import ARRAYS, SITE, remove
 # are there for some sites only.
 SILENT = {"closed", "weight_max"}
 NEEDS_INPUTS = {"act-scales", "amax", "llm-compressor", "modelopt"}
-DRAWN = {"html", "parquet", "model-card"}  # of the same numbers as the others, and slow: of a few arrays only
+# Of the same numbers as the others (act-scales: as amax), and slow: of a few arrays only.
+DRAWN = {"html", "parquet", "model-card", "act-scales"}
 
 
 @pytest.fixture(scope="module")

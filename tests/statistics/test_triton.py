@@ -40,7 +40,6 @@ Launch = tuple[Any, tuple[int, ...], dict[str, Any], dict[str, Any]]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_in_tritons_interpreter_the_sweep_finds_what_torch_and_the_judge_find() -> None:
     """The cases are in `interpreted_triton.py`: the interpreter must be chosen before triton is first imported."""
     run = subprocess.run(
