@@ -1,27 +1,29 @@
-"""The engine room: model -> hooks -> statistics -> session. Headless; never imports textual.
+"""The engine room: model -> hooks -> statistics -> session. Headless; never imports Textual.
 
-One straight line, each step a module a newcomer can read in a sitting:
+What other programs use is `open`, `measure` and `watch`; see `engine.api`. Each room may import those below it:
 
-- `engine.job`          what to run, frozen, stored in the session file
-- `engine.formats`      number formats, each in one row                                      (numpy)
-- `engine.schemes`      quantisers: a format and a rule for its scales; `engine.scheme_names` reads their names
-- `engine.loading`      a model and its tokenizer, from the hub, a folder or a GGUF file   (torch)
-- `engine.sites`        where to look: the hook plan                                       (torch)
-- `engine.hooks`        attach to the sites, as a context manager                          (torch)
-- `engine.statistics`   what to keep of each site; `totals` and `patterns` are numpy only  (torch)
-- `engine.splitting`    calibration samples, evaluation samples, the rest: chosen, and batches in that order
-- `engine.parts`        what is kept where one of these ends, and the sums taken in the pass (torch)
-- `engine.runner`       the loop: batch, forward, tick, checkpoint, command                (torch)
-- `engine.work`         what else the loaded model is asked for, between batches           (torch)
-- `engine.serving`      the same for the model of an ended run                             (torch)
-- `engine.session`      the session file: writer and reader                                (numpy, sqlite3)
-- `engine.analysis`     what the totals mean: M, verdicts, emergence, threads, convergence (numpy)
-- `engine.quantization` what INT8 makes of a site, from its histogram                      (numpy)
-- `engine.report`       exports of a session                                               (numpy)
-- `engine.process`      start the engine detached                                          (psutil)
+- `engine.api`          what other programs use
+- `engine.run`          the loop: batch, forward pass, tick, checkpoint, request           (torch)
+- `engine.merging`      sessions of parts of a corpus into one                            (numpy)
+- `engine.report`       exports of a session                                              (numpy)
+- `engine.effect`       quantise for real, or ablate: what predictions become             (torch)
+- `engine.work`         what else the loaded model is asked for, between batches          (torch)
+- `engine.preparation`  a model with its hook plan and batches, ready to run              (torch)
+- `engine.analysis`     what the totals mean: M, verdicts, emergence, convergence         (numpy)
+- `engine.quantization` what a quantiser makes of a site, from its histogram              (numpy)
+- `engine.process`      start an engine, detached                                         (psutil)
+- `engine.session`      the session file: writer and reader                               (numpy, sqlite3)
+- `engine.statistics`   what is kept of each site; `totals` and `patterns` are numpy only (torch)
+- `engine.sites`        where to look: the hook plan, and hooks on it                     (torch)
+- `engine.loading`      a model and its tokenizer, from the hub, a folder or a GGUF file  (torch)
+- `engine.schemes`, `engine.scheme_names`  the registry of quantisers; their names        (numpy)
+- `engine.formats`      the table of number formats                                       (numpy)
+- `engine.base`         what every room may use
 
-Rooms marked numpy may be imported by the screen; rooms marked torch may not.
+Rooms marked numpy may be imported by the screen; rooms marked torch may not. `make lint` checks every arrow.
 """
+
+from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -35,10 +35,10 @@ def main() -> int:
         lock = EngineLock.take(session, role) if given is None else EngineLock.inherited(session, given, role)
         with lock:
             if options.serve:
-                from engine.serving import serve
+                from engine.run.serving import serve
 
                 return serve(session, rights, is_locked=lock.is_held, own_process=True)
-            from engine.runner import run
+            from engine.run.runner import run
 
             return run(session, rights, is_locked=lock.is_held, own_process=True)
     except SessionError as error:

@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.analysis.site import summarise
-from engine.newfile import whole_session
-from engine.report.wording import counted
+from engine.base.stored import UnsoundError
+from engine.base.weights import comparable_weights
+from engine.base.wording import counted
 from engine.session.damage import reading
+from engine.session.newfile import whole_session
 from engine.session.reader import SessionMeta, SessionReader
-from engine.session.records import LIVE_FIELDS, SampleRecord, Status
+from engine.session.records import SampleRecord, Status
 from engine.session.splits import (
     CALIBRATION,
     CLOSED,
@@ -34,12 +36,11 @@ from engine.session.splits import (
     SplitRecord,
 )
 from engine.statistics.experts import ExpertTotals, merge_experts
+from engine.statistics.fields import LIVE_FIELDS
 from engine.statistics.local_errors import LocalErrors, merge_local
 from engine.statistics.part_totals import PartTotals, merge_parts
 from engine.statistics.pass_sums import PassSums, merge_sums
 from engine.statistics.totals import SiteTotals, merge
-from engine.stored import UnsoundError
-from engine.weights import comparable_weights
 
 
 class MergeError(Exception):

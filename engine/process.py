@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engine.job import Job
+from engine.base.job import Job
 from engine.session.children import adopt
 from engine.session.consent import FOREIGN, is_noted
 from engine.session.engine_lock import EngineLock, Role
@@ -85,7 +85,7 @@ def start_engine(session: Path, patience: Patience | None = None) -> int:
 
 
 def start_service(session: Path, patience: Patience | None = None) -> int:
-    """Start an engine that loads the model of an ended run and answers requests about it (`engine.serving`).
+    """Start an engine that loads the model of an ended run and answers requests about it (`engine.run.serving`).
 
     Arguments, return value and errors are those of `start_engine`.
     """

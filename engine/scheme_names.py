@@ -96,7 +96,7 @@ def schemes_in_pass(quant: str, chosen: Iterable[str]) -> tuple[Scheme, ...]:
     """What a run sums in the pass: all of `--quant full`, and what was chosen besides.
 
     Args:
-        quant: as of `engine.job.Job`.
+        quant: as of `engine.base.job.Job`.
         chosen: names, `--schemes`; one that this version does not know is passed over.
     """
     usual = FULL_SCHEMES if quant == "full" else ()

@@ -90,7 +90,7 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def loaded_demo(demo_gguf: Path) -> LoadedModel:
     """The real SmolLM2-135M-Instruct in bf16 on the CPU; tests must leave it without hooks, as they found it."""
-    from engine.job import Job
+    from engine.base.job import Job
     from engine.loading.load import load_model
 
     return load_model(Job(model=str(demo_gguf), device="cpu", dtype="bfloat16"), lambda progress: None)

@@ -1,4 +1,6 @@
-"""What the tests use of libraries that is not promised; see `engine/private.py` and `maxact_tui/terminal/private.py`.
+"""What the tests use of libraries that is not promised.
+
+See `engine/base/private.py` and `maxact_tui/terminal/private.py`.
 
 - torch >= 2.11
   - `nn.Module._forward_hooks`, `_forward_pre_hooks`: whether a model is left as it was (`hooks_of`)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.analysis.model import ModelSummary
-from engine.naming import corpus_name, distinct_names, model_name
-from engine.weights import comparable_weights
+from engine.base.naming import corpus_name, distinct_names, model_name
+from engine.base.weights import comparable_weights
 
 
 @dataclass(frozen=True, slots=True)

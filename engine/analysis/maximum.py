@@ -2,7 +2,6 @@
 
 - `Maximum`       M with its plateau and headroom
 - `find_maximum`  from per-site magnitudes, final or live
-- `headline_sites`  the sites it is taken over
 - `find_largest_input`  the same of the GEMM inputs
 - `without_m`     why a run has no M, in words
 - `place_label`   sites in words, `L11 mlp_output, L11-L26 hidden`
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.formats import E4M3_LIMIT, FP16_LIMIT, find_float
-from engine.sites.site import HookPlan
+from engine.sites.site import HookPlan, headline_sites
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +76,6 @@ def find_maximum(
         None before the first number, and where no site that counts has a finite element.
     """
     return _largest(plan, headline_sites(plan), magnitudes, dtype, excluded_sites)
-
-
-def headline_sites(plan: HookPlan) -> tuple[int, ...]:
-    """Numbers of the sites that count for M; of the GEMM inputs where the plan has none of those."""
-    counted = tuple(i for i, site in enumerate(plan.sites) if site.counts_for_m)
-    return counted or tuple(i for i, site in enumerate(plan.sites) if site.is_input)
 
 
 def find_largest_input(

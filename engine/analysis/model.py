@@ -29,17 +29,17 @@ from engine.analysis.convergence import (
 from engine.analysis.coverage import LayerCoverage, expert_coverage
 from engine.analysis.emergence import Emergence, find_emergence, hidden_profile, positive_profile
 from engine.analysis.lacking import not_measured
-from engine.analysis.maximum import Maximum, find_largest_input, find_maximum, headline_sites
+from engine.analysis.maximum import Maximum, find_largest_input, find_maximum
 from engine.analysis.nonfinite import Alarm, find_alarm
 from engine.analysis.published import Standing, protocol_differences, standing
 from engine.analysis.site import SiteSummary, summarise
 from engine.analysis.structure import TopStructure, hot_sites, top_structure
 from engine.analysis.threads import Level, Thread, find_threads
-from engine.job import Job
+from engine.base.job import Job
 from engine.session.costs import CHOICE, SPENT, SitesChoice, Spent
 from engine.session.reader import SessionReader
 from engine.session.records import Status
-from engine.sites.site import HookPlan
+from engine.sites.site import HookPlan, headline_sites
 from engine.statistics.totals import SiteTotals
 
 CONTEXT_TOKENS = 8

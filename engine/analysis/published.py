@@ -16,8 +16,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from engine.job import Job
-from engine.naming import corpus_name
+from engine.base.job import Job
+from engine.base.naming import corpus_name
 
 SOURCE: Final = "arXiv 2605.15572"
 TIERS: Final = ((2e3, "T1"), (5e3, "T2"), (5e4, "T3"), (2e5, "T4"))

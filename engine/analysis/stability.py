@@ -19,9 +19,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.stored import UnsoundError, build
 from engine.session.damage import reading
 from engine.session.reader import SessionReader
-from engine.stored import UnsoundError, build
 
 KIND: Final = "stability"
 LEVEL: Final = 0.95  # of the sites lie within a limit

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from engine.report.wording import printable
+from engine.base.wording import printable
 from engine.session.reader import SessionReader
 from engine.session.schema import SessionError
 

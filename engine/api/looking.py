@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from engine.api.errors import WatchError
-from engine.job import SiteSet
+from engine.base.job import SiteSet
+from engine.base.private import attention_of
 from engine.loading.errors import first_line
 from engine.loading.provenance import Provenance, context_window, device_map, main_dtype, package_versions
-from engine.private import attention_of
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from engine.sites.errors import SiteError

@@ -19,16 +19,16 @@ from engine.api.bar import shown_progress
 from engine.api.errors import MaxactError
 from engine.api.looking import provenance_of, untouched
 from engine.api.opened import Session
-from engine.job import Job
+from engine.base.job import Job
 from engine.loading.load import LoadedModel
-from engine.runner import run
+from engine.run.runner import run
 from engine.session.library import SUFFIX, new_path
 from engine.session.reader import SessionReader
 from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
 
 if TYPE_CHECKING:
-    from engine.job import SiteChoice
+    from engine.base.job import SiteChoice
 
 _OPTIONS = frozenset(one.name for one in fields(Job)) - {"model", "corpus", "sites"}
 
@@ -54,7 +54,7 @@ def measure(
         sites: which sites, as for `maxact-tui --sites`.
         session: the session file to write; None for a new one in the sessions folder.
         progress: show a progress bar.
-        options: of `engine.job.Job`: `dtype`, `device`, `policy`, `quant`, `batch_tokens`, `detail`, ...
+        options: of `engine.base.job.Job`: `dtype`, `device`, `policy`, `quant`, `batch_tokens`, `detail`, ...
 
     Raises:
         MaxactError: the run failed; the message says why.

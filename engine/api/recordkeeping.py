@@ -22,17 +22,17 @@ from engine.api.errors import WatchError
 from engine.api.following import Sequences
 from engine.api.ledger import FIRST_SAMPLES, Ledger
 from engine.api.looking import Looked, provenance_of
-from engine.commands import refuse_the_rest
-from engine.heartbeat import Heartbeat
-from engine.hooks import attach
-from engine.job import Job, SiteSet
-from engine.measuring import with_room
-from engine.notable import NotableWatch
-from engine.recording import Collected, RunRecorder
+from engine.base.job import Job, SiteSet
+from engine.run.commands import refuse_the_rest
+from engine.run.heartbeat import Heartbeat
+from engine.run.measuring import with_room
+from engine.run.notable import NotableWatch
+from engine.run.recording import Collected, RunRecorder
 from engine.session.engine_lock import EngineLock
 from engine.session.records import SampleRecord
 from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
+from engine.sites.hooks import attach
 from engine.statistics.meter import Meter
 
 _log = logging.getLogger(__name__)

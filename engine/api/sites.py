@@ -22,7 +22,7 @@ import numpy as np
 from engine.analysis.model import find_address
 from engine.analysis.site import SiteSummary, summarise
 from engine.api.errors import NotFoundError
-from engine.report.wording import printable, short
+from engine.base.wording import printable, short
 from engine.statistics.patterns import pattern_values, quantiles
 
 if TYPE_CHECKING:

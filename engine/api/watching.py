@@ -23,8 +23,8 @@ from engine.api.following import follow
 from engine.api.looking import look_at
 from engine.api.opened import Session
 from engine.api.recordkeeping import Keeper
-from engine.job import SiteSet
-from engine.private import is_compiled
+from engine.base.job import SiteSet
+from engine.base.private import is_compiled
 from engine.session.library import SUFFIX
 
 _watched: WeakSet[nn.Module] = WeakSet()

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from corpus.batching import plan_batches
+from engine.base.memory import is_out_of_memory
 from engine.effect.errors import EffectError
-from engine.memory import is_out_of_memory
-from engine.preparation import Prepared
+from engine.preparation.prepare import Prepared
 from engine.work.work import Progress
 
 Batch = tuple[int, ...]

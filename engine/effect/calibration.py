@@ -20,13 +20,13 @@ import torch
 from numpy.typing import NDArray
 
 from corpus.batching import Batch, collate
+from engine.base.job import Job
 from engine.effect.changes import SiteNumbers
-from engine.hooks import attach
-from engine.job import Job
-from engine.preparation import Prepared
+from engine.preparation.prepare import Prepared
 from engine.quantization.distribution import Distribution
 from engine.session.reader import SessionReader
 from engine.session.splits import CALIBRATION
+from engine.sites.hooks import attach
 from engine.sites.site import HookPlan
 from engine.statistics.meter import Meter
 from engine.statistics.totals import SiteTotals

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from corpus.batching import Batch
+from engine.base.private import own_parameter, use_parameter
 from engine.effect.calibration import places_of
 from engine.effect.errors import EffectError
 from engine.effect.recipe import Grid, Group, Recipe, matches
@@ -27,7 +28,6 @@ from engine.effect.rounding import group_peaks, token_peaks
 from engine.effect.smoothed import Peaks, Smoother
 from engine.effect.untested import untested
 from engine.formats import FORMATS
-from engine.private import own_parameter, use_parameter
 from engine.schemes import NVFP4
 from engine.sites.placement import is_offloaded
 from engine.statistics.quantisers import Calibration, quantise, round_under

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from engine.effect.errors import EffectError
-from engine.hooks import first_tensor, select
 from engine.sites.experts import EXPERT_COMPONENTS, tap_experts
+from engine.sites.hooks import first_tensor, select
 from engine.sites.site import HookPlan, Site
 
 Change = Callable[[int, torch.Tensor], torch.Tensor]

@@ -23,15 +23,15 @@ from torch import nn
 
 from corpus.sampling import stratified_order
 from corpus.tokenization import TokenizedCorpus
+from engine.base.memory import is_out_of_memory
 from engine.effect.changes import Quantiser, SiteNumbers
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Quantise, parse_intervention
 from engine.effect.replacing import replaced
-from engine.hooks import attach
-from engine.memory import is_out_of_memory
-from engine.preparation import Prepared
+from engine.preparation.prepare import Prepared
 from engine.sites.backbone import find_backbone
 from engine.sites.errors import SiteError
+from engine.sites.hooks import attach
 from engine.sites.site import HookPlan
 from engine.statistics.local_errors import SUMS, LocalErrors, bin_of
 

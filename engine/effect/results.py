@@ -15,13 +15,13 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from engine.base.stored import UnsoundError, build
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Scope
 from engine.scheme_names import title_of
 from engine.session.damage import reading
 from engine.session.reader import SessionReader
 from engine.session.records import Result
-from engine.stored import UnsoundError, build
 
 KIND: Final = "effect"
 RECIPE: Final = "recipe "

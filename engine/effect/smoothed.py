@@ -22,9 +22,9 @@ import torch
 from torch import nn
 
 from corpus.wording import counted
+from engine.base.private import own_parameter, use_parameter
 from engine.effect.errors import EffectError
 from engine.effect.recipe import Recipe, matches
-from engine.private import own_parameter, use_parameter
 from engine.sites.placement import is_offloaded
 from engine.sites.site import KNOWN_OFFSETS
 

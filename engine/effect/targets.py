@@ -12,11 +12,11 @@ from typing import Final
 
 from torch import nn
 
+from engine.base.job import SiteSet
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Scope
 from engine.effect.known import check_scope, nearest
 from engine.effect.recipe import matches
-from engine.job import SiteSet
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from engine.sites.site import GEMM_COMPONENTS, HookPlan, Site

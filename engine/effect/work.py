@@ -15,6 +15,7 @@ import torch
 
 from corpus.batching import Batch, collate
 from corpus.wording import counted
+from engine.base.memory import is_out_of_memory
 from engine.effect.batches import Passage
 from engine.effect.calibration import places_of
 from engine.effect.changes import Ablation
@@ -26,7 +27,6 @@ from engine.effect.ready import Ready, changed, make_ready
 from engine.effect.request import Request, read_request
 from engine.effect.results import KIND, Effect, Outcome
 from engine.effect.samples import Holdout, Targets, hold_out, targets_of
-from engine.memory import is_out_of_memory
 from engine.session.splits import META, SplitRecord
 from engine.work.work import Progress, WorkContext, WorkError
 

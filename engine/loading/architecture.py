@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from engine.job import Job
+from engine.base.job import Job
 from engine.loading.errors import LoadError, classify, first_line
 from engine.loading.hostile import check_config, check_files, check_tokenizer
 

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from corpus.owned import open_part, owned_folder
-from engine.weights import WHOLE
+from engine.base.weights import WHOLE
 
 _CHUNK_BYTES = 1 << 22
 _LOOK_SECONDS: Final = 0.1

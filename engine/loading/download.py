@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.network import transport_error
-from engine.job import Job
+from engine.base.job import Job
 from engine.loading.checkpoint import pickle_only
 from engine.loading.errors import LoadError, classify
 from engine.loading.progress import LoadProgress, ProgressBar, Reporter

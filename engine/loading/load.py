@@ -19,9 +19,10 @@ prepare_environment()
 
 import torch  # noqa: E402  # the switches above are read when transformers is imported
 
-from engine.computing import SUMMED_NOTE, sums_in_float32  # noqa: E402
+from engine.base.computing import SUMMED_NOTE, sums_in_float32  # noqa: E402
+from engine.base.job import Job  # noqa: E402
+from engine.base.private import attention_of  # noqa: E402
 from engine.formats import FP16_LIMIT  # noqa: E402
-from engine.job import Job  # noqa: E402
 from engine.loading.architecture import auto_class, read_config, read_tokenizer  # noqa: E402
 from engine.loading.cache import Hashing  # noqa: E402
 from engine.loading.checkpoint import Checkpoint, read_checkpoint, sampled_identity  # noqa: E402
@@ -33,7 +34,6 @@ from engine.loading.progress import LoadProgress, Report, Reporter, bars_reporte
 from engine.loading.provenance import Origin, Provenance, describe  # noqa: E402
 from engine.loading.quantized import QuantPlan, quant_plan  # noqa: E402
 from engine.loading.resolve import Source, resolve  # noqa: E402
-from engine.private import attention_of  # noqa: E402
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from engine.private import attention_of
+from engine.base.private import attention_of
 
 _PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "numpy", "gguf", "maxact-tui")
 _CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engine.job import Job
+from engine.base.job import Job
 from engine.loading.download import fetch_snapshot
 from engine.loading.errors import LoadError
 from engine.loading.progress import LoadProgress, Reporter

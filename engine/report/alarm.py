@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from engine.analysis.maximum import place_label
 from engine.analysis.nonfinite import Alarm
-from engine.report.wording import counted
+from engine.base.wording import counted
 from engine.sites.site import HookPlan
 
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from engine.analysis.published import published
 from engine.analysis.site import SiteSummary
+from engine.base.wording import printable
 from engine.formats import FP16_LIMIT
 from engine.report.source import Source
 from engine.report.svg import INK, MARK, drawing, figure, inline_svg, series
-from engine.report.wording import printable
 from engine.scheme_names import title_of
 from engine.sites.site import COMPONENTS
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 from engine.analysis.compare import Comparison, Limit, SiteRow, compare
 from engine.analysis.maximum import Maximum
 from engine.analysis.model import ModelSummary
+from engine.base.wording import counted, cut_middle, decibels, exact, in_html, in_markdown, printable, share, short
 from engine.quantization.groups import GROUPS, SHORT, Group, group_of
 from engine.report.alarm import alarm_line
 from engine.report.errors import ReportError
@@ -28,7 +29,6 @@ from engine.report.sentences import largest_step, verdict
 from engine.report.source import Source, gather
 from engine.report.svg import drawing
 from engine.report.tables import Table
-from engine.report.wording import counted, cut_middle, decibels, exact, in_html, in_markdown, printable, share, short
 from engine.report.writing import Document, safe_name
 from engine.scheme_names import title_of
 from engine.session.library import SUFFIX

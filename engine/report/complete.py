@@ -15,7 +15,7 @@ from typing import Any, Final
 from engine.analysis.model import ModelSummary, analyse
 from engine.analysis.site import SiteSummary
 from engine.analysis.stability import read_stability
-from engine.naming import without_folders
+from engine.base.naming import without_folders
 from engine.quantization.populations import read_session_board
 from engine.report.effects import effects_list
 from engine.report.plain import fields, number

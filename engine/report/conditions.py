@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.analysis.model import ModelSummary, analyse
+from engine.base.wording import counted, cut_middle, exact, printable, share
 from engine.formats import FP16_LIMIT
 from engine.quantization.populations import read_board
 from engine.quantization.ranking import damage_of
 from engine.report.alarm import alarm_event
 from engine.report.errors import ReportError
 from engine.report.quantization import site_errors
-from engine.report.wording import counted, cut_middle, exact, printable, share
 from engine.session.reader import SessionReader
 
 WORDS: Final[Mapping[str, str]] = {

@@ -3,15 +3,15 @@
 - `choice_words`  which sites `auto` took, and why
 - `spent_words`   what measuring took of a run's time
 - `seconds_words`  a time that is an estimate
-- `AUTO_NOTE`     what `auto` does, for whoever reads a plan
 """
 
 from __future__ import annotations
 
 import math
 
-from engine.report.wording import counted, share
-from engine.session.costs import SHORT_SECONDS, SLOWDOWN_LIMIT, SitesChoice, Spent
+from engine.base.choice import LIMIT_WORDS
+from engine.base.wording import counted, share
+from engine.session.costs import SitesChoice, Spent
 
 SETS = {
     "paper": "residual stream and branches, as in the paper",
@@ -20,12 +20,6 @@ SETS = {
     "all": "residual stream and branches, the GEMM inputs, and the insides of experts",
 }
 """The sets of sites by their names on the command line."""
-
-LIMIT_WORDS = f"{100 * SLOWDOWN_LIMIT:.0f} % of the model's own time, or {SHORT_SECONDS:.0f} s of the whole run"
-AUTO_NOTE = (
-    f"--sites auto, the default: a run first times these sites on the loaded model, and measures them all unless their"
-    f" statistics take more than {LIMIT_WORDS}; then it measures the paper's sites alone, and says so"
-)
 
 
 def choice_words(choice: SitesChoice) -> str:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from engine.base.wording import UNKNOWN, counted, exact, printable, short
 from engine.effect.results import Effect, Outcome, percent_change, read_effects
 from engine.report.plain import fields
 from engine.report.tables import Table
-from engine.report.wording import UNKNOWN, counted, exact, printable, short
 from engine.scheme_names import title_of
 from engine.session.reader import SessionReader
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from engine.analysis.maximum import Maximum, without_m
 from engine.analysis.model import ModelSummary
-from engine.report.wording import counted, exact
+from engine.base.wording import counted, exact
 
 _WORDS = {True: "yes", False: "no", None: "not known"}
 _LISTED = 5

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import files
 
+from engine.base.wording import in_html
 from engine.report.charts import charts, heatmaps
 from engine.report.effects import effect_notes, effect_table
 from engine.report.sentences import DEFINITIONS, caveats, facts, nonfinite, paragraph
@@ -29,7 +30,6 @@ from engine.report.tables import (
     thread_table,
     token_table,
 )
-from engine.report.wording import in_html
 
 # Nothing may be loaded or run, whatever a token looks like.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 
-from engine.naming import corpus_name
+from engine.base.naming import corpus_name
+from engine.base.wording import in_markdown, printable
 from engine.report.effects import effect_notes, effect_table
 from engine.report.headline import no_m_words
 from engine.report.sentences import DEFINITIONS, caveats, facts, nonfinite, paragraph, standing_lines
@@ -27,7 +28,6 @@ from engine.report.tables import (
     thread_table,
     token_table,
 )
-from engine.report.wording import in_markdown, printable
 
 
 def markdown(source: Source) -> str:

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.analysis.nonfinite import session_alarm
-from engine.naming import corpus_name
+from engine.base.naming import corpus_name
+from engine.base.wording import counted, printable
 from engine.quantization.ranking import DAMAGE_LIMIT
 from engine.report.alarm import alarm_line
 from engine.report.errors import ReportError
 from engine.report.losses import DEPLOYMENTS, SMOOTHING_STRENGTH, Deployment, InputLoss, input_losses
 from engine.report.mappings import Mapping, block_patterns, experts_pattern, kept_smoothings, mappings
 from engine.report.reference import reference_model_name
-from engine.report.wording import counted, printable
 from engine.session.reader import SessionReader
 from engine.sites.site import HookPlan
 

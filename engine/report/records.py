@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from engine.analysis.model import ModelSummary
 from engine.analysis.site import SiteSummary, summarise
+from engine.base.wording import CSV_NOTE
 from engine.quantization.groups import GROUPS, group_of
 from engine.quantization.populations import read_board
 from engine.report.plain import text
 from engine.report.quantization import site_errors
-from engine.report.wording import CSV_NOTE
 from engine.session.reader import SessionReader
 from engine.sites.site import Site
 

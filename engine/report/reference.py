@@ -29,8 +29,8 @@ from typing import Any, Final
 import numpy as np
 
 from engine.analysis.nonfinite import session_alarm
-from engine.job import Job
-from engine.naming import corpus_name, without_folders
+from engine.base.job import Job
+from engine.base.naming import corpus_name, without_folders
 from engine.report.alarm import alarm_line
 from engine.report.needs import Missing
 from engine.session.reader import SessionMeta, SessionReader

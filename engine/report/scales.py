@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.analysis.nonfinite import session_alarm
-from engine.naming import model_name
+from engine.base.naming import model_name
+from engine.base.wording import printable
 from engine.report.errors import ReportError
 from engine.report.needs import Missing
 from engine.report.torch_file import as_torch_file
-from engine.report.wording import printable
 from engine.session.reader import SessionMeta, SessionReader
 from engine.sites.site import Site
 

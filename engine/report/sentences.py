@@ -24,12 +24,12 @@ from engine.analysis.model import ModelSummary
 from engine.analysis.published import tier_range
 from engine.analysis.stability import Stability
 from engine.analysis.threads import Thread
+from engine.base.wording import counted, exact, printable, share, short
 from engine.formats import E4M3_LIMIT, FP16_LIMIT
 from engine.report.alarm import alarm_line, excluded_words
 from engine.report.costs import spent_words
 from engine.report.headline import input_words, massive_words, no_m_words, title_of_maximum
 from engine.report.source import Source
-from engine.report.wording import counted, exact, printable, share, short
 
 DEFINITIONS = (
     ("Measuring Maximum Activations in Open Large Language Models", "https://arxiv.org/abs/2605.15572"),

@@ -19,7 +19,7 @@ from engine.analysis.maximum import Maximum
 from engine.analysis.model import Address, ModelSummary
 from engine.analysis.published import Checkpoint
 from engine.analysis.site import NonFinite
-from engine.naming import corpus_name, model_name
+from engine.base.naming import corpus_name, model_name
 from engine.report.headline import no_m_words
 from engine.report.plain import fields, number, text
 from engine.session.costs import Trial

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from engine.base.wording import printable
 from engine.report.errors import ReportError
-from engine.report.wording import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,13 +16,13 @@ from typing import Final
 
 from engine.analysis.published import published
 from engine.analysis.site import SiteSummary
-from engine.naming import corpus_name
+from engine.base.naming import corpus_name
+from engine.base.wording import UNKNOWN, decibels, exact, printable, share, short
 from engine.quantization.board import SchemeSummary
 from engine.quantization.groups import GROUPS, Group
 from engine.quantization.ranking import MEASURES, By, rank
 from engine.report.sentences import thread_line
 from engine.report.source import Source
-from engine.report.wording import UNKNOWN, decibels, exact, printable, share, short
 from engine.scheme_names import title_of
 
 LISTED_THREADS = 12

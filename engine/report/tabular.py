@@ -16,10 +16,10 @@ import math
 from typing import Any, Final
 
 from engine.analysis.model import analyse
-from engine.naming import model_name
+from engine.base.naming import model_name
+from engine.base.wording import in_csv, printable
 from engine.report.errors import ReportError
 from engine.report.records import Records, all_records
-from engine.report.wording import in_csv, printable
 from engine.report.writing import Document
 from engine.session.reader import SessionReader
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from engine.analysis.model import ModelSummary
+from engine.base.wording import counted
 from engine.quantization.board import Board
 from engine.quantization.populations import SessionBoard, read_session_board
 from engine.quantization.ranking import MEASURES, Ranked, rank
@@ -20,7 +21,6 @@ from engine.report.effects import effects_list
 from engine.report.plain import number
 from engine.report.quantization import quantization_summary
 from engine.report.summary import summary_dict
-from engine.report.wording import counted
 from engine.schemes import DEFAULT_SCHEMES, FULL_SCHEMES, SMOOTH_SCHEMES, Column, Scheme
 from engine.session.reader import SessionReader
 from engine.sites.site import HookPlan

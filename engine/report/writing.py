@@ -2,7 +2,6 @@
 
 - `Document`    a file to be: its name and content
 - `write_documents`  all of them into a folder, each by a rename
-- `appear`      give a finished file its name, unless that is taken
 - `safe_name`   any text as a file name
 """
 
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.owned import open_part
+from engine.base.files import appear
 from engine.report.errors import ReportError
 
 _LONGEST_NAME = 120
@@ -75,20 +75,3 @@ def _write(content: bytes, path: Path, *, force: bool) -> None:
             appear(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def appear(temporary: Path, path: Path) -> None:
-    """Give the file its name, unless that name was taken meanwhile.
-
-    Raises:
-        FileExistsError: it was.
-        OSError: the folder cannot be written.
-    """
-    try:
-        path.hardlink_to(temporary)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        if os.path.lexists(path):
-            raise FileExistsError(None, "exists", str(path)) from None
-        temporary.replace(path)

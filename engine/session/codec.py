@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.stored import UnsoundError, parse
+from engine.base.stored import UnsoundError, parse
 
 SPARSE_BELOW = 0.25
 _MOST_BYTES = 1 << 29  # of one array: none of ours comes near

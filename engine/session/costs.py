@@ -10,15 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any
 
-from engine.job import SiteSet
+from engine.base.choice import SHORT_SECONDS, SLOWDOWN_LIMIT
+from engine.base.job import SiteSet
 
 CHOICE, SPENT = "sites_choice", "cost"
-SLOWDOWN_LIMIT: Final = 0.5
-"""GEMM inputs are taken while the statistics of all sites take at most so much of the forward pass's own time."""
-SHORT_SECONDS: Final = 60.0
-"""They are taken, too, where all statistics of the whole run take no longer than this, however small the model."""
 
 
 @dataclass(frozen=True, slots=True)

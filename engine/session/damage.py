@@ -17,8 +17,8 @@ from inspect import isgeneratorfunction
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
+from engine.base.stored import UnsoundError
 from engine.session.schema import DamagedError, unreadable
-from engine.stored import UnsoundError
 
 
 class _OfAFile(Protocol):

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.analysis.maximum import headline_sites
 from engine.session.library import SUFFIX, sessions_folder, size_of
 from engine.session.patience import Patience
 from engine.session.reader import SessionReader
 from engine.session.records import BROKEN_OFF, SessionInfo, Status
 from engine.session.schema import DamagedError, SessionError
+from engine.sites.site import headline_sites
 
 
 def list_sessions(folder: Path | None = None, patience: Patience | None = None) -> list[SessionInfo]:

@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.stored import UnsoundError
 from engine.session.codec import pack_int32, unpack_int32
 from engine.session.tables import CHANGED, Tables
-from engine.stored import UnsoundError
 
 CHUNK_BYTES: Final = 2 << 20
 _MOST_SAMPLES: Final = 1 << 24  # a corpus of a thousand times the usual 5,000 is far below

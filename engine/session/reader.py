@@ -13,20 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.stored import UnsoundError
 from engine.session import schema, splits
 from engine.session.codec import EncodedArray, decode, unpack_int32
 from engine.session.damage import reads
 from engine.session.maxima import SampleMaxima
-from engine.session.records import FIRST_LIVE_FIELDS, LIVE_FIELDS, LiveTable
+from engine.session.records import LiveTable
 from engine.session.rows import SessionMeta, SessionRows
 from engine.session.tables import Row
 from engine.statistics.declared import declared
 from engine.statistics.experts import ExpertTotals
+from engine.statistics.fields import FIRST_LIVE_FIELDS, LIVE_FIELDS
 from engine.statistics.local_errors import LocalErrors
 from engine.statistics.part_totals import PartTotals
 from engine.statistics.pass_sums import PassSums
 from engine.statistics.totals import SiteTotals
-from engine.stored import UnsoundError
 
 __all__ = ["SessionMeta", "SessionReader"]
 

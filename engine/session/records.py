@@ -20,7 +20,8 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.stored import UnsoundError, build, moment
+from engine.base.stored import UnsoundError, build, moment
+from engine.statistics.fields import LIVE_FIELDS
 
 Phase = Literal["starting", "loading", "running", "paused", "finished", "stopped", "failed", "gone", "damaged"]
 ENDED: frozenset[Phase] = frozenset({"finished", "stopped", "failed", "gone"})
@@ -29,17 +30,6 @@ BROKEN_OFF: frozenset[Phase] = frozenset({"failed", "gone"})
 
 _PHASES: Final = frozenset(get_args(Phase))
 _LARGEST_PID: Final = 2**31
-
-LIVE_FIELDS = (
-    "max", "min", "rms", "tokens", "nonfinite", "sample", "position", "channel",
-    "nan", "bad_sample", "bad_position", "bad_channel",
-)  # fmt: skip
-"""Columns of `LiveTable.data`; sample, position and channel locate the largest |x|, -1 before the first.
-
-`nan` is how many of the non-finite elements are NaN, and the last three are the lowest address of one, -1 if there is
-none. Sessions written before these were kept end with `channel`; reading them, `nan` is NaN and the address -1.
-"""
-FIRST_LIVE_FIELDS = 8  # how many there were at first
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from engine.base.stored import UnsoundError, parse
 from engine.session import schema
 from engine.session.consent import note
 from engine.session.liveness import SILENCE_SECONDS, why_it_ended
@@ -27,7 +28,6 @@ from engine.session.patience import LOCKED, Patience
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED, Command, Status
 from engine.session.tables import Tables
-from engine.stored import UnsoundError, parse
 
 Stage = Literal[
     "sending", "locked", "loading", "batch", "turn", "working", "reading", "done", "refused", "ended", "unsent", "late"

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import platformdirs
 
-from engine.job import Job
+from engine.base.job import Job
 from engine.session.schema import SessionError
 
 STATE_VARIABLE = "MAXACT_STATE"

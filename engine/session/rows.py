@@ -16,7 +16,8 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.job import Addition, Job
+from engine.base.job import Addition, Job
+from engine.base.stored import UnsoundError, check, moment, parse
 from engine.session import schema, splits
 from engine.session.codec import unpack_int32
 from engine.session.damage import reading, reads
@@ -29,7 +30,6 @@ from engine.session.soundness import why_not_whole
 from engine.session.splits import SplitRecord
 from engine.session.tables import Row, Tables
 from engine.sites.site import HookPlan
-from engine.stored import UnsoundError, check, moment, parse
 
 _SIZE_OF_A_LOST_FILE: Final = 1 << 30
 _NUMBER = int | float

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from engine.stored import build
+from engine.base.stored import build
 
 CALIBRATION: Final = "calibration/"
 EVALUATION: Final = "evaluation/"

@@ -14,8 +14,8 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from engine.base.stored import UnsoundError
 from engine.session.layout import CHECKED_VERSION, CHECKSUM, SEPARATE, columns
-from engine.stored import UnsoundError
 
 Row = tuple[Any, ...]
 CHANGED: Final = "a row is not what was written: its checksum differs"

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.job import Job
+from engine.base.job import Job
+from engine.base.stored import UnsoundError
 from engine.session import schema
 from engine.session.codec import encode, pack_int32, unpack_int32
 from engine.session.damage import reading
@@ -26,7 +27,6 @@ from engine.session.schema import EXPERTS, RESULTS, SessionError
 from engine.session.tables import Tables
 from engine.statistics.experts import ExpertTotals
 from engine.statistics.totals import SiteTotals
-from engine.stored import UnsoundError
 
 # Kept apart from the totals: appended checkpoint by checkpoint instead of rewritten whole.
 _APPENDED = frozenset({"sample_max"})

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import get_args
 
-from engine.job import SiteChoice
+from engine.base.job import SiteChoice
 from engine.loading.errors import LoadError
 from engine.sites.dry import plan_from_config
 from engine.sites.errors import SiteError

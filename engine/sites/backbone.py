@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from engine.private import children_of
+from engine.base.private import children_of
 from engine.sites.errors import SiteError
 from engine.sites.modules import is_linear, is_norm, text_config
 

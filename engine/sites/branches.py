@@ -16,7 +16,7 @@ from typing import Literal
 
 from torch import nn
 
-from engine.private import children_of
+from engine.base.private import children_of
 from engine.sites.exceptions import FamilyRule
 from engine.sites.modules import child, is_linear, is_norm, linear_shape, shared_expert
 

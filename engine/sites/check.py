@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.computing import computing
-from engine.hooks import attach, first_tensor
+from engine.base.computing import computing
 from engine.sites.backbone import Backbone, find_backbone
 from engine.sites.coverage import InputPrints, recount, watch_inputs
 from engine.sites.errors import SiteError
 from engine.sites.exceptions import rule_for
+from engine.sites.hooks import attach, first_tensor
 from engine.sites.layout import row_layout
 from engine.sites.placement import input_device, placement_notes
 from engine.sites.residual import BlockTrace, residual_of, trace_blocks

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.hooks import first_tensor
 from engine.sites.backbone import Backbone
 from engine.sites.branches import find_feed_forwards, find_mixers
 from engine.sites.exceptions import FamilyRule
 from engine.sites.gemms import GemmGroup, find_gemms
+from engine.sites.hooks import first_tensor
 from engine.sites.layout import row_layout
 from engine.sites.modules import is_linear, linear_shape
 from engine.sites.site import GEMM_COMPONENTS, HookPlan, Site

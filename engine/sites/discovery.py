@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from engine.job import SiteSet
+from engine.base.job import SiteSet
 from engine.sites.backbone import Backbone, find_backbone
 from engine.sites.branches import FeedForward, find_feed_forwards, find_gate, find_mixers, find_post_norms
 from engine.sites.errors import SiteError

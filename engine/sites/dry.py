@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from corpus.network import transport_error
-from engine.job import Job, SiteChoice, widest
+from engine.base.choice import AUTO_NOTE
+from engine.base.job import Job, SiteChoice, widest
 from engine.loading.architecture import auto_class, read_config
 from engine.loading.environment import hub_offline, prepare_environment
 from engine.loading.errors import classify
 from engine.loading.progress import Reporter
 from engine.loading.quantized import quant_plan
 from engine.loading.resolve import resolve
-from engine.report.costs import AUTO_NOTE
 from engine.sites.site import HookPlan
 
 _LOOKUP_SECONDS = 6.0

@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from engine.private import apply_gate, grouped_linear, is_expert_parallel
+from engine.base.private import apply_gate, grouped_linear, is_expert_parallel
 from engine.sites.site import HookPlan
 
 IMPLEMENTATION = "maxact"

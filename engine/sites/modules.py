@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import nn
 
-from engine.private import children_of
+from engine.base.private import children_of
 
 SHARED_EXPERT_NAMES = ("shared_expert", "shared_experts", "shared_mlp")
 

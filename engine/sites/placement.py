@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.private import offload_hook
+from engine.base.private import offload_hook
 from engine.sites.modules import child, is_linear
 
 _QUANTISED = re.compile(r"quant|8bit|4bit|fp8|fp4|int8|int4|gptq|awq|hqq|qlinear|gguf|eetq|wq|bitnet", re.IGNORECASE)

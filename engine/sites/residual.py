@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.hooks import first_tensor
 from engine.sites.backbone import Backbone
 from engine.sites.branches import find_feed_forwards, find_mixers, find_post_norms
 from engine.sites.exceptions import FamilyRule
+from engine.sites.hooks import first_tensor
 from engine.sites.modules import is_norm
 from engine.sites.site import Residual
 

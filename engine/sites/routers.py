@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.hooks import first_tensor
-from engine.private import recorders_of
+from engine.base.private import recorders_of
+from engine.sites.hooks import first_tensor
 from engine.sites.modules import is_linear
 from engine.sites.placement import weights_of
 from engine.sites.site import HookPlan

@@ -6,6 +6,7 @@
 - `Smoothing`    a module whose output may be divided, with the linears to be multiplied
 - `MissingSite`  one that was looked for and not found, and why
 - `HookPlan`     all of them, with the model's shape
+- `headline_sites`  those that M is over
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from engine.stored import UnsoundError, build
+from engine.base.stored import UnsoundError, build
 
 PAPER_COMPONENTS = (
     "embedding",
@@ -212,3 +213,9 @@ class HookPlan:
         if plan.order and sorted(plan.order) != list(range(len(plan.sites))):
             raise UnsoundError("the order of its sites is none")
         return plan
+
+
+def headline_sites(plan: HookPlan) -> tuple[int, ...]:
+    """Numbers of the sites that count for M; of the GEMM inputs where the plan has none of those."""
+    counted = tuple(i for i, site in enumerate(plan.sites) if site.counts_for_m)
+    return counted or tuple(i for i, site in enumerate(plan.sites) if site.is_input)

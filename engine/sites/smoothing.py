@@ -22,8 +22,8 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from engine.computing import computing
-from engine.private import tree_flatten
+from engine.base.computing import computing
+from engine.base.private import tree_flatten
 from engine.sites.backbone import Backbone
 from engine.sites.coverage import InputPrints, fingerprint
 from engine.sites.modules import child, is_norm, walk

@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 import torch
 from torch import nn
 
-from engine.private import tree_flatten, tree_map
+from engine.base.private import tree_flatten, tree_map
 from engine.sites.backbone import Backbone
 from engine.sites.modules import is_norm, walk
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from engine.job import Detail
+from engine.base.job import Detail
 from engine.statistics.backends import Backend
 from engine.statistics.reading import read_state
 from engine.statistics.rows import Rows

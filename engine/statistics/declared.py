@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from engine.stored import UnsoundError
+from engine.base.stored import UnsoundError
 
 _KEY: Final = "declared"
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.session.records import LIVE_FIELDS
+from engine.statistics.fields import LIVE_FIELDS
 from engine.statistics.patterns import magnitude_values
 from engine.statistics.state import (
     EXTREMES,

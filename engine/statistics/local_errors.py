@@ -24,9 +24,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.stored import UnsoundError
 from engine.scheme_names import schemes_in_pass, schemes_of_tensors
 from engine.statistics.declared import array, read_arrays
-from engine.stored import UnsoundError
 
 _REPLAYED: Final = ("int8", "int8-token")
 _REPLAYED_FULL: Final = (
@@ -153,7 +153,7 @@ def replayed(quant: str, chosen: Iterable[str]) -> tuple[str, ...]:
     """The schemes whose damage a run measures.
 
     Args:
-        quant: as of `engine.job.Job`.
+        quant: as of `engine.base.job.Job`.
         chosen: names, `--schemes`; one that this version does not know is passed over.
     """
     known = (*schemes_in_pass("", chosen), *schemes_of_tensors(chosen))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.job import Detail
+from engine.base.job import Detail
 from engine.statistics.accumulator import SiteAccumulator, unfit
 from engine.statistics.backends import Backend, BackendError, check_backend, choose_backend
 from engine.statistics.live import LiveScalars, sum_of_squares

@@ -16,9 +16,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.stored import UnsoundError
 from engine.schemes import Scheme
 from engine.statistics.declared import array, read_arrays
-from engine.stored import UnsoundError
 
 SUM_FIELDS: Final = (
     "squared_error",

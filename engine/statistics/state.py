@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.job import Detail
+from engine.base.job import Detail
 from engine.statistics.counters import CounterLayout, CounterStore
 from engine.statistics.totals import CENSUS_LADDER, CENSUS_RUNGS, LOG_BINS, MAGNITUDES, PATTERNS, TOP_K
 

@@ -23,8 +23,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.stored import UnsoundError
 from engine.statistics.declared import RULES, array, declared, empty_arrays, read_arrays
-from engine.stored import UnsoundError
 
 TOP_K: Final = 100
 SUN_MAGNITUDE: Final = 100.0

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from corpus.samples import Corpus, PolicyError, Sample
 from corpus.tokenization import Policy, TokenizedCorpus, tokenize
 from corpus.wording import counted
-from engine.analysis.maximum import headline_sites
-from engine.hooks import attach
+from engine.sites.hooks import attach
+from engine.sites.site import headline_sites
 from engine.work.work import Progress, WorkContext, WorkError
 
 POLICIES: tuple[Policy, ...] = ("raw", "bos", "chat")

@@ -14,9 +14,9 @@ from collections.abc import Callable, Generator, Mapping
 import torch
 
 from corpus.samples import CorpusError
-from engine.computing import computing
+from engine.base.computing import computing
+from engine.base.memory import is_out_of_memory
 from engine.loading.errors import first_line
-from engine.memory import is_out_of_memory
 from engine.session.records import Command
 from engine.session.requests import QUEUED, title_of
 from engine.session.writer import SessionWriter

@@ -12,8 +12,8 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.job import Job
-from engine.preparation import Prepared
+from engine.base.job import Job
+from engine.preparation.prepare import Prepared
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
 

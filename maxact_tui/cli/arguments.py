@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from corpus.reading import check_source
-from engine.job import Job
+from engine.base.job import Job
 from engine.loading.errors import LoadError
 from maxact_tui.cli.gpus import most_gpus
 from maxact_tui.errors import UserError

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from engine.analysis.maximum import Maximum, find_maximum
 from engine.analysis.nonfinite import live_alarm
-from engine.newfile import discard_session
+from engine.base.wording import counted
 from engine.process import describe_death
 from engine.report.alarm import excluded_words
-from engine.report.wording import counted
 from engine.session.library import log_path
 from engine.session.liveness import why_it_ended
 from engine.session.logfile import read_end
+from engine.session.newfile import discard_session
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED, Status
 from engine.session.requests import send_command

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
-from engine.job import SiteChoice
+from engine.base.job import SiteChoice
 from maxact_tui.bugs import report_bug
 from maxact_tui.cli import effect as cli_effect
 from maxact_tui.cli import screen as cli_screen

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter, validators
 
-from engine.job import Job, Policy, SiteChoice
+from engine.base.job import Job, Policy, SiteChoice
 from maxact_tui.errors import UserError
 
 FAIL_ON_HELP = (

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from engine.base.wording import counted
 from engine.report.alarm import alarm_line
-from engine.report.wording import counted
 from engine.session.records import ENDED, Event, Status
 from engine.session.schema import SessionError
 from maxact_tui.pages.header import fp16_verdict, progress_share, progress_words

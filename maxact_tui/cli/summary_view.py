@@ -16,15 +16,15 @@ from engine.analysis.maximum import without_m
 from engine.analysis.model import Address, ModelSummary
 from engine.analysis.published import tier_range
 from engine.analysis.site import SiteSummary
+from engine.base.naming import model_name
+from engine.base.wording import counted
 from engine.formats import FP16_LIMIT
-from engine.naming import model_name
 from engine.quantization.populations import read_session_board
 from engine.report.alarm import alarm_line, excluded_words
 from engine.report.costs import spent_words
 from engine.report.headline import input_words, massive_words
 from engine.report.quantization import ranking_line
 from engine.report.sentences import threads_words
-from engine.report.wording import counted
 from engine.report.worst import costs_in_words
 from engine.session.reader import SessionReader
 from engine.session.records import Status

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from textual.strip import Strip
 
+from engine.base.wording import counted
 from engine.quantization.board import LIMITS, Overflow, SchemeSummary
 from engine.quantization.metrics import QuantError
-from engine.report.wording import counted
 from engine.sites.site import HookPlan
 from engine.statistics.totals import TOP_K
 from maxact_tui.pages.boardsheet import LABEL_CELLS, BoardSheet, Order, site_label

@@ -20,10 +20,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.wording import counted
 from engine.quantization.board import LIMITS
 from engine.quantization.metrics import QuantError
 from engine.quantization.ranking import rank
-from engine.report.wording import counted
 from engine.scheme_names import title_of
 from engine.schemes import Column
 from engine.sites.site import HookPlan, Site

@@ -9,7 +9,7 @@ import textwrap
 
 from textual.strip import Strip
 
-from engine.report.wording import counted
+from engine.base.wording import counted
 from engine.session.library import log_path
 from engine.session.liveness import why_it_ended
 from engine.session.records import BROKEN_OFF

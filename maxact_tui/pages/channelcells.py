@@ -21,7 +21,7 @@ from textual.strip import Strip
 from engine.analysis.channelmap import ChannelMap
 from engine.analysis.channels import ChannelSummary
 from engine.analysis.site import SiteSummary, TopEntry
-from engine.report.wording import counted
+from engine.base.wording import counted
 from engine.sites.site import HookPlan, Site
 from maxact_tui.pages.cells import bad_counts, compact_bound
 from maxact_tui.pages.header import token_parts

@@ -18,8 +18,8 @@ from pathlib import Path
 from textual.strip import Strip
 
 from engine.analysis.maximum import Maximum, place_label
+from engine.base.wording import counted
 from engine.report.alarm import alarm_line, excluded_words
-from engine.report.wording import counted
 from engine.session.liveness import why_it_ended
 from engine.session.reader import SessionMeta
 from engine.session.records import ENDED, Status

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from textual.strip import Strip
 
-from engine.report.wording import counted
+from engine.base.wording import counted
 from engine.session.records import Event
 from maxact_tui.pages.brokenoff import broken_lines
 from maxact_tui.pages.eventlines import EVENT_STYLES, event_time

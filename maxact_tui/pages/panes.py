@@ -19,7 +19,7 @@ import numpy as np
 from textual.strip import Strip
 
 from engine.analysis.channels import channel_maxima
-from engine.report.wording import counted
+from engine.base.wording import counted
 from engine.statistics.patterns import LOG_EDGES, log_bins
 from maxact_tui.pages.cells import compact_bound, site_values
 from maxact_tui.pages.header import token_parts

@@ -16,8 +16,8 @@ import numpy as np
 from textual.strip import Strip
 
 from engine.analysis.maximum import Maximum, find_maximum
+from engine.base.wording import counted
 from engine.report.alarm import excluded_words
-from engine.report.wording import counted
 from engine.sites.site import HookPlan
 from maxact_tui.pages.cells import compact_bound
 from maxact_tui.terminal.palette import Look

@@ -14,7 +14,7 @@ from math import isnan
 
 from textual.strip import Strip
 
-from engine.report.wording import counted
+from engine.base.wording import counted
 from engine.session.records import Result
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import UNKNOWN, compact, exact

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.session.records import LIVE_FIELDS
+from engine.statistics.fields import LIVE_FIELDS
 from maxact_tui.texts.filtering import Filter, Record, Value
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.snapshot import Snapshot

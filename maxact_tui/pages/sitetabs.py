@@ -19,8 +19,8 @@ from textual.strip import Strip
 
 from engine.analysis.channels import channel_maxima
 from engine.analysis.convergence import CategoryMaximum, by_category, running_maximum
+from engine.base.wording import counted
 from engine.formats import E4M3_LIMIT, FP16_LIMIT
-from engine.report.wording import counted
 from engine.statistics.patterns import magnitude_counts, magnitude_values
 from maxact_tui.pages.header import token_parts
 from maxact_tui.pages.nonfinite import held_words

@@ -19,7 +19,7 @@ from textual.strip import Strip
 
 from engine.analysis.site import SiteSummary
 from engine.analysis.threads import Thread
-from engine.report.wording import counted
+from engine.base.wording import counted
 from engine.sites.site import HookPlan
 from maxact_tui.pages.header import token_parts
 from maxact_tui.pages.nonfinite import is_barren

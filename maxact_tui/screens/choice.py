@@ -16,8 +16,8 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.events import Key
 
-from engine.job import Policy
-from engine.report.wording import counted
+from engine.base.job import Policy
+from engine.base.wording import counted
 from engine.session.records import Status
 from maxact_tui.keymap import actions
 from maxact_tui.screens.answering import AnsweringScreen

@@ -18,7 +18,7 @@ from textual.events import Key, Paste
 from textual.message import Message
 from textual.widgets import TextArea
 
-from engine.report.wording import counted
+from engine.base.wording import counted
 from maxact_tui.keymap import actions
 from maxact_tui.pages.promptlines import POLICY_WORDS
 from maxact_tui.screens.answering import AnsweringScreen

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from textual import work
 
+from engine.base.wording import counted
 from engine.report.errors import ReportError
-from engine.report.wording import counted
 from engine.session.schema import SessionError
 from maxact_tui.screens.answering import AnsweringScreen
 from maxact_tui.screens.browser import BrowserScreen

@@ -22,8 +22,9 @@ from engine.analysis.nonfinite import live_alarm
 from engine.process import describe_death
 from engine.session.library import files_of
 from engine.session.reader import SessionMeta, SessionReader
-from engine.session.records import BROKEN_OFF, LIVE_FIELDS, LiveTable, without_replaced
+from engine.session.records import BROKEN_OFF, LiveTable, without_replaced
 from engine.session.schema import BusyError, DamagedError, SessionError
+from engine.statistics.fields import LIVE_FIELDS
 from maxact_tui.bugs import report_bug
 from maxact_tui.watching.memory import give_back
 from maxact_tui.watching.places import Places, TokenPlace

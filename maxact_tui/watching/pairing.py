@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from engine.job import Job, Policy
+from engine.base.job import Job, Policy
 from engine.process import allow_as, start_engine
 from engine.session.library import SUFFIX
 from engine.session.patience import Patience

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.stored import check
 from engine.session.damage import reading
 from engine.session.reader import SessionReader
 from engine.session.records import Result
 from engine.session.schema import SessionError
-from engine.stored import check
 from maxact_tui.texts.pieces import ShownPiece, shown_pieces
 
 KIND = "probe"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.job import Detail, Job
+from engine.base.job import Detail, Job
 from engine.session.records import Phase, SampleRecord, Status
 from engine.session.writer import SessionWriter
 from engine.sites.site import HookPlan, Site

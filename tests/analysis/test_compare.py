@@ -11,7 +11,7 @@ import pytest
 
 from engine.analysis.compare import compare
 from engine.analysis.model import ModelSummary, analyse
-from engine.job import Job
+from engine.base.job import Job
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
 from tests.analysis import sessions

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.analysis.model import analyse
-from engine.job import Job
+from engine.base.job import Job
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
 from tests.analysis import sessions

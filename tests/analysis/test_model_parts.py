@@ -13,8 +13,9 @@ from engine.analysis.maximum import bf16_step, find_maximum, place_label
 from engine.analysis.published import published, standing, tier
 from engine.analysis.structure import hot_sites, top_structure
 from engine.analysis.threads import Level, find_threads
-from engine.session.records import LIVE_FIELDS, LiveTable
+from engine.session.records import LiveTable
 from engine.sites.site import HookPlan, Site
+from engine.statistics.fields import LIVE_FIELDS
 from engine.statistics.totals import TOP_DTYPE
 from tests.analysis.sessions import plan
 from tests.values import some

@@ -14,7 +14,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import engine
-from engine.runner import run
+from engine.run.runner import run
 from engine.session.reader import SessionReader
 from engine.session.schema import SessionError
 from tests.engine.running import new_session, tiny_job, write_corpus

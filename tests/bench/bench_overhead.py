@@ -29,8 +29,8 @@ from functools import partial
 
 import torch
 
-from engine.hooks import attach
-from engine.job import Detail
+from engine.base.job import Detail
+from engine.sites.hooks import attach
 from engine.sites.weights import input_column_maxima
 from engine.statistics.backends import BackendError, check_backend, choose_backend
 from engine.statistics.meter import Meter

@@ -28,7 +28,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from corpus.batching import collate
-from engine.computing import computing
+from engine.base.computing import computing
 from engine.effect.calibration import places_of, stored_site
 from engine.effect.changes import Quantiser
 from engine.effect.head import LanguageHead
@@ -36,7 +36,7 @@ from engine.effect.interventions import Quantise
 from engine.effect.replacing import replaced
 from engine.effect.samples import targets_of
 from engine.effect.targets import INPUTS
-from engine.preparation import Prepared, prepare
+from engine.preparation.prepare import Prepared, prepare
 from engine.quantization.populations import read_board
 from engine.quantization.ranking import rank
 from engine.schemes import Scheme

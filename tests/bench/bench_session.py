@@ -18,11 +18,12 @@ import numpy as np
 import torch
 
 from engine.analysis.model import analyse
-from engine.job import Job
+from engine.base.job import Job
 from engine.session.reader import SessionReader
-from engine.session.records import LIVE_FIELDS, SampleRecord, Status
+from engine.session.records import SampleRecord, Status
 from engine.session.writer import SessionWriter
 from engine.sites.site import HookPlan, Site
+from engine.statistics.fields import LIVE_FIELDS
 from engine.statistics.meter import Meter
 from engine.statistics.totals import TOP_DTYPE, TOP_K, SiteTotals
 

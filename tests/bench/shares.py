@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from engine.job import Detail
+from engine.base.job import Detail
 from engine.statistics.meter import Meter
 from tests.bench.workload import Workload
 

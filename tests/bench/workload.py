@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.computing import computing
-from engine.job import Job, SiteSet
+from engine.base.computing import computing
+from engine.base.job import Job, SiteSet
 from engine.sites.discovery import find_sites
 from engine.sites.site import HookPlan
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import runner
+from engine.run import runner
 from engine.session.reader import SessionReader
 from tests.cli.conftest import Here
 from tests.cli.running import assert_one_line_error, maxact, refusal

@@ -222,7 +222,7 @@ def broken_off(path: Path, *, measured: bool) -> float:
 
 
 def log_line(at: float, text: str) -> str:
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(at))},123 INFO engine.recording: {text}\n"
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(at))},123 INFO engine.run.recording: {text}\n"
 
 
 class TestTheLogsLastWord:
@@ -233,7 +233,7 @@ class TestTheLogsLastWord:
         log_path(bad).write_text(
             log_line(started + 1, "run: started: 5 samples")
             + log_line(started + 5, f"run: failed: {FULL}")
-            + "2026-11-28 17:10:42,546 ERROR engine.recording: the last status was not written: disk is full\n"
+            + "2026-11-28 17:10:42,546 ERROR engine.run.recording: the last status was not written: disk is full\n"
         )
         with SessionReader(bad) as reader:
             status = reader.status()

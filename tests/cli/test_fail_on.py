@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import runner
-from engine.newfile import KEPT_SECONDS, forget_logs
 from engine.report.conditions import parse_conditions
 from engine.report.errors import ReportError
+from engine.run import runner
 from engine.session.library import log_path
+from engine.session.newfile import KEPT_SECONDS, forget_logs
 from engine.session.reader import SessionReader
 from maxact_tui.cli.headless import follow
 from maxact_tui.cli.main import main

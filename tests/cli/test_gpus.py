@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.job import Job
+from engine.base.job import Job
 from engine.statistics import backends
 from maxact_tui.cli import arguments
 from maxact_tui.cli.gpus import most_gpus

@@ -31,7 +31,7 @@ DOOR = "maxact_tui/terminal/printing.py"
 SCREEN = {"maxact_tui/terminal/splash.py"}
 # Programs that only speak to the process which started them; that one prints through the door.
 OF_A_LIBRARY = "engine/api/bar.py"  # a bar in somebody else's program, which makes its texts printable itself
-SPOKEN_TO_A_PARENT = {"engine/tokens.py", "engine/sites/__main__.py", "engine/report/torch_file.py"}
+SPOKEN_TO_A_PARENT = {"engine/loading/tokens.py", "engine/sites/__main__.py", "engine/report/torch_file.py"}
 
 
 def assert_clean(text: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from engine.job import Job
+from engine.base.job import Job
 from engine.scheme_names import schemes_in_pass
 from engine.schemes import FULL_SCHEMES, Scheme
 from engine.session.reader import SessionReader

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from engine.analysis.stability import read_stability
-from engine.computing import computing
+from engine.base.computing import computing
 from engine.session.reader import SessionReader
 from tests.cli.conftest import Here
 from tests.cli.running import assert_one_line_error, maxact
@@ -69,7 +69,7 @@ def test_comparisons_and_reports_use_it(rerun: str, finished: Path, home: Path, 
 
 
 def test_a_session_without_results_or_corpus_is_refused_in_one_line(tmp_path: Path, home: Path, here: Here) -> None:
-    from engine.job import Job
+    from engine.base.job import Job
     from engine.session.records import Status
     from engine.session.writer import SessionWriter
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine.runner import run
+from engine.run.runner import run
 from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.waiting import PROGRAM_SECONDS
 

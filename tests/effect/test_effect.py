@@ -17,8 +17,8 @@ from engine.effect.results import Effect, read_effects
 from engine.effect.samples import hold_out
 from engine.effect.work import effect
 from engine.loading.progress import LoadProgress
-from engine.preparation import prepare
-from engine.runner import run
+from engine.preparation.prepare import prepare
+from engine.run.runner import run
 from engine.session.reader import SessionReader
 from engine.session.requests import send_command
 from engine.session.splits import SplitRecord

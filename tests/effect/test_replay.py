@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3MoeConfig
 from engine.effect.calibration import Calibration, run_passes
 from engine.effect.replay import LENGTHS, TOKENS, choose_stretches, replay
 from engine.loading.progress import LoadProgress
-from engine.preparation import Prepared, prepare
+from engine.preparation.prepare import Prepared, prepare
 from engine.quantization.board import compute_board
 from engine.quantization.ranking import rank
 from engine.statistics.local_errors import LocalErrors

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.runner import run
+from engine.run.runner import run
 from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.planting import PLANTS, POISON, planted_llama
 

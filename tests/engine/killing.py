@@ -27,7 +27,7 @@ from tests.engine.running import (
 
 
 def _run(path: str, journal: str) -> None:
-    from engine.runner import run
+    from engine.run.runner import run
 
     os.environ["MAXACT_JOURNAL"] = journal
     run(Path(path))
@@ -60,7 +60,7 @@ class Killer:
         self._job = tiny_job(model, corpus, **EVERY_BATCH, batch_tokens=256, quant="full")
         self._random = random.Random(seed)
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["engine.runner", "transformers.models.llama.modeling_llama"])
+        self._context.set_forkserver_preload(["engine.run.runner", "transformers.models.llama.modeling_llama"])
         self._whole = new_session(folder / "whole.maxact", self._job)
         self._finish(self._whole)
         # The first start also loads torch into the server; the second tells how long a run takes.

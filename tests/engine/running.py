@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.job import Job
+from engine.base.job import Job
 from engine.session.reader import SessionReader
 from engine.session.splits import CALIBRATION, EVALUATION, IN_PASS
 from engine.session.writer import SessionWriter

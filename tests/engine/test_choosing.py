@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from engine import choosing, runner
 from engine.analysis.model import analyse
-from engine.choosing import choose_sites, time_in_turns, trial_rows
-from engine.preparation import Prepared, prepare
+from engine.base.choice import SHORT_SECONDS, SLOWDOWN_LIMIT
+from engine.preparation.prepare import Prepared, prepare
 from engine.report.costs import choice_words, spent_words
 from engine.report.summary import summary_dict
-from engine.session.costs import CHOICE, SHORT_SECONDS, SLOWDOWN_LIMIT, SitesChoice, Spent, Trial, decide
+from engine.run import choosing, runner
+from engine.run.choosing import choose_sites, time_in_turns, trial_rows
+from engine.run.stopwatch import Stopwatch
+from engine.session.costs import CHOICE, SitesChoice, Spent, Trial, decide
 from engine.session.reader import SessionReader
 from engine.sites.site import COMPONENTS, GEMM_COMPONENTS, PAPER_COMPONENTS
-from engine.stopwatch import Stopwatch
 from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.private import hooks_of
 

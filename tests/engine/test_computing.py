@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine import computing as module
-from engine.computing import computing, sums_in_float32
+from engine.base import computing as module
+from engine.base.computing import computing, sums_in_float32
 from tests.cpus import environment, is_possible
 
 
@@ -70,7 +70,7 @@ def test_float32_models_and_other_operations_are_left_alone(is_summed: bool) -> 
 def test_a_cpu_with_avx2_alone_is_known_to_lack_the_instructions() -> None:
     """Torch is asked, and oneDNN is what torch asks: held back to AVX2 it takes this CPU for such a one."""
     code = (
-        "import torch; from engine.computing import sums_in_float32; "
+        "import torch; from engine.base.computing import sums_in_float32; "
         "print(torch.backends.cpu.get_cpu_capability(), sums_in_float32(torch.nn.Linear(4, 4, dtype=torch.bfloat16)))"
     )
     command = [sys.executable, "-c", code]

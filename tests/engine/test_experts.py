@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine import runner
 from engine.analysis.coverage import expert_coverage
 from engine.merging import merge_sessions
+from engine.run import runner
 from engine.session.reader import SessionReader
 from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.engine.test_run import stop_after_batches

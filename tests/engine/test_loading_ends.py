@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import runner
-from engine.commands import CommandDesk, signals_as_stop
-from engine.ending import LoadGuard
 from engine.process import allow, end_by_force, start_engine
+from engine.run import runner
+from engine.run.commands import CommandDesk, signals_as_stop
+from engine.run.ending import LoadGuard
 from engine.session.lastword import logged_failure
 from engine.session.library import log_path
 from engine.session.liveness import is_running, why_it_ended
@@ -197,7 +197,7 @@ def test_thousands_of_requests_do_not_keep_a_run_from_its_work(session: Path, mo
             "INSERT INTO commands (at, name, arguments, state, answer) VALUES (0, ?, '{}', 'new', '{}')",
             [("nonsense",)] * 4000 + [("stop",)],
         )
-    monkeypatch.setattr("engine.commands.TURN_SECONDS", 0.0)
+    monkeypatch.setattr("engine.run.commands.TURN_SECONDS", 0.0)
     desk = CommandDesk(writer, lambda text: None)
     assert len(writer.new_commands()) == COMMANDS_AT_ONCE
     assert desk.answer_new() == 1, "a turn is over after its time"

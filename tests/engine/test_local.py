@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import runner
-from engine.job import Job
+from engine.base.job import Job
 from engine.merging import merge_sessions
 from engine.quantization.populations import read_board
 from engine.quantization.ranking import rank
+from engine.run import runner
 from engine.session.reader import SessionReader
 from engine.statistics.local_errors import LocalErrors, merge_local, replayed
 from tests.engine.running import new_session, tiny_job, write_corpus

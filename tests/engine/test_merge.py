@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import runner
 from engine.merging import MergeError, merge_sessions
+from engine.run import runner
 from engine.session.reader import SessionReader
 from engine.session.schema import SessionError
 from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job, write_corpus

@@ -17,16 +17,16 @@ from transformers import AutoModelForCausalLM
 
 from corpus.reading import load_corpus
 from engine.analysis.model import ModelSummary, analyse
+from engine.base.job import Job
 from engine.effect.results import read_effects
 from engine.effect.work import effect
-from engine.job import Job
 from engine.loading.load import LoadedModel
 from engine.merging import merge_sessions
-from engine.preparation import prepare
+from engine.preparation.prepare import prepare
 from engine.report.complete import complete_dict
 from engine.report.export import FORMATS, render
 from engine.report.summary import summary_dict
-from engine.runner import run
+from engine.run.runner import run
 from engine.session.listing import describe_session
 from engine.session.reader import SessionReader
 from engine.session.requests import send_command

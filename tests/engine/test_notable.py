@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.notable import Notable, NotableWatch
-from engine.session.records import LIVE_FIELDS, Event
+from engine.run.notable import Notable, NotableWatch
+from engine.session.records import Event
 from engine.sites.site import HookPlan, Site
+from engine.statistics.fields import LIVE_FIELDS
 from engine.statistics.totals import SiteTotals
 
 LAYERS = 6

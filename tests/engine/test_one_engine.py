@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import runner
 from engine.process import start_engine
-from engine.recording import RunRecorder
+from engine.run import runner
+from engine.run.recording import RunRecorder
 from engine.session.engine_lock import EngineLock, LockedError, is_locked
 from engine.session.library import boot_identity, lock_path
 from engine.session.liveness import is_gone, own_identity

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 from corpus.batching import plan_batches
-from engine import runner
-from engine.job import Job
+from engine.base.job import Job
 from engine.loading.load import LoadedModel
-from engine.preparation import Prepared
-from engine.preparation import prepare as plain_prepare
+from engine.preparation.prepare import Prepared
+from engine.preparation.prepare import prepare as plain_prepare
 from engine.report.reference import activation_stats, top5_stats
+from engine.run import runner
 from engine.session.reader import SessionReader
 from tests.engine.running import new_session
 from tests.oracles import is_at_the_maximum, near_zeros

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import runner
-from engine.measuring import Measurement
+from engine.run import runner
+from engine.run.measuring import Measurement
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED, Status
 from engine.session.requests import send_command

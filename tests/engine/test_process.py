@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import process, runner
+from engine import process
 from engine.process import start_engine, start_service
+from engine.run import runner
 from engine.session.reader import SessionReader
 from engine.session.requests import send_command
 from engine.session.schema import SessionError

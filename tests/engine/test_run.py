@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine import runner
-from engine.memory import split_batches
-from engine.preparation import Prepared
-from engine.preparation import prepare as plain_prepare
+from engine.base.memory import split_batches
+from engine.preparation.prepare import Prepared
+from engine.preparation.prepare import prepare as plain_prepare
 from engine.process import start_engine
+from engine.run import runner
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED
 from engine.session.requests import send_command
@@ -138,7 +138,7 @@ def test_a_stopped_run_resumes_to_the_same_numbers(
 
 def stop_after_batches(path: Path, batches: int) -> None:
     """Ask for a stop that the engine sees after some batches: it looks between batches, as a screen's wish would be."""
-    from engine import commands
+    from engine.run import commands
 
     original, seen = commands.RunDesk.obey, 0
 

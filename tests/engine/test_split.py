@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from corpus.sampling import choose_samples
-from engine import runner
-from engine.job import Job
+from engine.base.job import Job
 from engine.merging import merge_sessions
+from engine.preparation.splitting import arrange, choose_split
 from engine.quantization.board import summarise_schemes
 from engine.quantization.populations import board_of, board_schemes, read_board, read_session_board
+from engine.run import runner
 from engine.session.reader import SessionReader
 from engine.session.requests import send_command
 from engine.session.splits import CALIBRATION, EVALUATION, SplitRecord
-from engine.splitting import arrange, choose_split
 from tests.engine.running import (
     assert_equal_parts,
     assert_equal_totals,

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3MoeConfig
 
 from engine.process import start_service
-from engine.runner import run
+from engine.run.runner import run
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED, Command, Result
 from engine.session.requests import send_command

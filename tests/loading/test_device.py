@@ -4,7 +4,7 @@ import psutil
 import pytest
 import torch
 
-from engine.job import Job
+from engine.base.job import Job
 from engine.loading import device
 from engine.loading.errors import LoadError
 from engine.loading.load import load_model

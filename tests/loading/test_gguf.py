@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.job import Job
+from engine.base.job import Job
 from engine.loading.gguf_patches import QuickReader
 from engine.loading.load import load_model
 from tests import models
@@ -142,7 +142,7 @@ def test_a_spoilt_copy_is_made_again(tiny_gguf, own_cache, spoil):
 
 def test_processes_converting_at_once_all_succeed_and_leave_one_copy(tiny_gguf, own_cache):
     code = (
-        "import sys; from engine.job import Job; from engine.loading.load import load_model; "
+        "import sys; from engine.base.job import Job; from engine.loading.load import load_model; "
         "print(load_model(Job(model=sys.argv[1], device='cpu'), lambda p: None).provenance.weight_hash)"
     )
     command = [sys.executable, "-c", code, str(tiny_gguf)]

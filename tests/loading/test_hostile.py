@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from engine.job import Job
+from engine.base.job import Job
 from engine.loading.errors import LoadError
 from engine.loading.hostile import MOST_ADDED_TOKENS, MOST_LAYERS, check_config, check_tokenizer
 from engine.loading.load import load_model

@@ -18,7 +18,7 @@ from tests.loading.hub import COMMIT, Hub
 
 PROGRAM = """
 import json, sys, time
-from engine.job import Job
+from engine.base.job import Job
 from engine.loading.errors import LoadError
 from engine.loading.progress import Reporter
 from engine.loading.resolve import resolve
@@ -201,7 +201,7 @@ def test_a_full_disk_is_noticed_before_the_download(hub, tmp_path):
 def test_a_model_of_the_hub_is_loaded_whole(hub, tmp_path):
     program = """
 import json, sys
-from engine.job import Job
+from engine.base.job import Job
 from engine.loading.load import load_model
 loaded = load_model(Job(**json.loads(sys.argv[1]), device="cpu"), lambda progress: None)
 print(json.dumps({**loaded.provenance.to_json(), "training": loaded.model.training}))
@@ -216,7 +216,7 @@ print(json.dumps({**loaded.provenance.to_json(), "training": loaded.model.traini
 def test_a_download_can_be_cancelled(hub, tmp_path):
     program = """
 import json, sys
-from engine.job import Job
+from engine.base.job import Job
 from engine.loading.load import load_model
 class StopRequested(Exception): pass
 def report(progress):

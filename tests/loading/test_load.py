@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.job import Job
+from engine.base.job import Job
+from engine.base.weights import comparable_weights
 from engine.loading.load import load_model
-from engine.weights import comparable_weights
 from tests import models
 
 

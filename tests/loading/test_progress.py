@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from engine.job import Job
+from engine.base.job import Job
 from engine.loading.load import load_model
 from engine.loading.progress import LoadProgress, ProgressBar, Reporter
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.job import Job
+from engine.base.job import Job
 from engine.loading.checkpoint import read_checkpoint
 from engine.loading.errors import LoadError
 from engine.loading.load import load_model

@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from engine import runner
+from engine.run import runner
 from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.screen.terminal import Terminal
 

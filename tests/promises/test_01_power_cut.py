@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import runner
+from engine.run import runner
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
 from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job, write_corpus

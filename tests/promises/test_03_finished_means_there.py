@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import runner
-from engine.recording import RunRecorder
+from engine.run import runner
+from engine.run.recording import RunRecorder
 from engine.session.reader import SessionReader
 from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
 

@@ -22,12 +22,12 @@ from typing import Any
 import pytest
 import torch
 
-from engine import runner
-from engine.job import Job
-from engine.preparation import Prepared
-from engine.preparation import prepare as plain_prepare
+from engine.base.job import Job
+from engine.preparation.prepare import Prepared
+from engine.preparation.prepare import prepare as plain_prepare
 from engine.quantization.populations import Populations
 from engine.quantization.schemes import error_of, threshold_of
+from engine.run import runner
 from engine.scheme_names import parse_scheme
 from engine.schemes import Scheme
 from engine.session.reader import SessionReader

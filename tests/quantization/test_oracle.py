@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.computing import computing
+from engine.base.computing import computing
 from engine.quantization.distribution import Distribution
 from engine.quantization.schemes import error_of, threshold_of
 from engine.quantization.thresholds import reference_quantile

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.computing import computing
+from engine.base.computing import computing
+from engine.base.job import Job
 from engine.effect.changes import SiteNumbers
 from engine.effect.replay import choose_stretches, replay
-from engine.job import Job
-from engine.preparation import prepare
+from engine.preparation.prepare import prepare
 from engine.quantization.board import compute_board
 from engine.quantization.distribution import Distribution
 from engine.quantization.ranking import DAMAGE_LIMIT, damage_of, rank

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from engine.analysis.model import analyse
-from engine.job import Job
-from engine.naming import distinct_names
+from engine.base.job import Job
+from engine.base.naming import distinct_names
 from engine.report.complete import complete_dict
 from engine.report.errors import ReportError
 from engine.report.export import FORMATS, export_session, find_format, render

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.base.wording import in_csv
 from engine.report.comparison import COMPARISON_FORMATS, comparison_documents
 from engine.report.export import FORMATS, render
 from engine.report.plain import json_text
-from engine.report.wording import in_csv
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
 from tests.analysis import sessions

@@ -14,12 +14,12 @@ import pytest
 import torch
 import yaml
 
-from engine import runner
 from engine.effect.deployed import Deployment
 from engine.effect.recipe import read_recipe
 from engine.report.export import render
 from engine.report.losses import DEPLOYMENTS
 from engine.report.mappings import mappings
+from engine.run import runner
 from engine.session.reader import SessionReader
 from tests.effect.deploying import calibrated
 from tests.engine.running import new_session, tiny_job, write_corpus

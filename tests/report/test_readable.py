@@ -13,8 +13,8 @@ import yaml
 from markdown_it import MarkdownIt
 
 from engine.analysis.model import analyse
+from engine.base.wording import exact, in_csv, in_markdown, printable, share, short
 from engine.report.export import render
-from engine.report.wording import exact, in_csv, in_markdown, printable, share, short
 from engine.session.reader import SessionReader
 from tests.analysis import sessions
 from tests.values import some

@@ -14,7 +14,6 @@ import yaml
 from jsonschema import Draft202012Validator
 from transformers import AutoModelForCausalLM
 
-from engine import runner
 from engine.quantization.distribution import Distribution
 from engine.quantization.ranking import DAMAGE_LIMIT
 from engine.quantization.schemes import evaluate
@@ -22,6 +21,7 @@ from engine.report.errors import ReportError
 from engine.report.export import render
 from engine.report.losses import DEPLOYMENTS, InputLoss, input_losses, loss_of
 from engine.report.recipe import find_deployment, judge
+from engine.run import runner
 from engine.schemes import Scheme
 from engine.session.reader import SessionReader
 from engine.sites.site import Site

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import runner
 from engine.report.reference import (
     MOE_GATE_NOTE,
     activation_stats,
@@ -19,6 +18,7 @@ from engine.report.reference import (
     reference_name,
     top5_stats,
 )
+from engine.run import runner
 from engine.session.reader import SessionReader
 from engine.sites.site import Site
 from tests.analysis import sessions

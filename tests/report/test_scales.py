@@ -11,10 +11,10 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
-from engine import runner
 from engine.report import torch_file
 from engine.report.errors import ReportError
 from engine.report.export import export_session, render
+from engine.run import runner
 from engine.session.reader import SessionReader
 from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.values import some

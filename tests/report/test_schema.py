@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from engine.analysis.stability import KIND, Stability
-from engine.job import Job
+from engine.base.job import Job
 from engine.quantization.populations import read_board
 from engine.report.export import render
 from engine.session.reader import SessionReader

@@ -10,11 +10,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from rich.console import Console
 
-from engine import runner
 from engine.analysis.model import ModelSummary, analyse
 from engine.report.comparison import comparison_documents
 from engine.report.export import render
 from engine.report.summary import summary_dict
+from engine.run import runner
 from engine.session.reader import SessionReader
 from maxact_tui.cli.summary_view import print_summary
 from tests.engine.running import new_session, tiny_job, write_corpus

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.job import Job
+from engine.base.job import Job
 from engine.session.library import boot_identity
-from engine.session.records import LIVE_FIELDS, SampleRecord, Status
+from engine.session.records import SampleRecord, Status
 from engine.session.tables import Tables
 from engine.session.writer import SessionWriter
 from engine.sites.site import HookPlan, Site
+from engine.statistics.fields import LIVE_FIELDS
 from engine.statistics.totals import TOP_DTYPE, SiteTotals
 
 CATEGORIES = ("math", "code", "web", "knowledge", "chinese", "minority", "other")

@@ -156,7 +156,7 @@ async def test_a_full_disk_is_the_reason_that_the_log_gives(shown: Shown, bad: P
     script.writer.close()
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(script.status.started + 9))
     reason = "checkpoint not written: database or disk is full; free some space, then continue with ..."
-    log_path(bad).write_text(f"{stamp},001 INFO engine.recording: run: failed: {reason}\n")
+    log_path(bad).write_text(f"{stamp},001 INFO engine.run.recording: run: failed: {reason}\n")
     async with shown(bad, 120, 36) as pilot:
         await settle(pilot, lambda app: "saved:" in screen_text(app))
         text = " ".join(screen_text(pilot.app).split())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import runner
+from engine.run import runner
 from engine.session.listing import describe_session
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED

@@ -10,10 +10,11 @@ import pytest
 
 from engine.analysis.maximum import find_maximum
 from engine.analysis.nonfinite import live_alarm
-from engine.job import Job
+from engine.base.job import Job
 from engine.session.reader import SessionMeta
-from engine.session.records import LIVE_FIELDS, Command, LiveTable, Status
+from engine.session.records import Command, LiveTable, Status
 from engine.sites.site import HookPlan, Site
+from engine.statistics.fields import LIVE_FIELDS
 from maxact_tui.pages.header import alarm_lines, maximum_lines, progress_bar, state_words, status_lines, token_parts
 from maxact_tui.terminal.palette import choose_look
 from maxact_tui.watching.places import TokenPlace

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.report import wording
+from engine.base import wording
 from maxact_tui.pages.cells import compact_bound, decibel_text
 from maxact_tui.terminal.palette import choose_look
 from maxact_tui.texts import numbers

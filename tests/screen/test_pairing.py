@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine import runner
+from engine.run import runner
 from engine.session.reader import SessionReader
 from maxact_tui.watching.pairing import await_partner, partner_path, partner_policy, start_partner
 from tests.engine.running import new_session, tiny_job, write_corpus

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.job import Job
-from engine.session.records import LIVE_FIELDS, SampleRecord, Status
+from engine.base.job import Job
+from engine.session.records import SampleRecord, Status
 from engine.session.writer import SessionWriter
 from engine.sites.site import HookPlan, MissingSite, Site
 from engine.statistics.experts import ExpertTotals
+from engine.statistics.fields import LIVE_FIELDS
 from engine.statistics.totals import TOP_DTYPE, SiteTotals
 
 PLAN = HookPlan(

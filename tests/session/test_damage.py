@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from engine.analysis.model import analyse
-from engine.job import Job
+from engine.base.job import Job
+from engine.base.stored import UnsoundError
 from engine.session import schema
 from engine.session.listing import list_sessions
 from engine.session.reader import SessionReader
 from engine.session.requests import send_command
 from engine.session.schema import DamagedError, SessionError
 from engine.session.writer import SessionWriter
-from engine.stored import UnsoundError
 from tests.screen.sessions import finished
 from tests.session import damages
 from tests.session.making import fill

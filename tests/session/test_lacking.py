@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from engine import runner
 from engine.analysis.channelmap import channel_map
 from engine.analysis.model import analyse
 from engine.merging import merge_sessions
 from engine.report.errors import ReportError
 from engine.report.export import FORMATS, render
+from engine.run import runner
 from engine.session.reader import SessionReader
 from engine.session.schema import DamagedError
 from engine.statistics.declared import declared

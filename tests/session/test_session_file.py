@@ -15,17 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.job import Job
+from engine.base.job import Job
 from engine.session import schema
 from engine.session.layout import SCHEMA_VERSION
 from engine.session.library import boot_identity, new_path
 from engine.session.listing import list_sessions
 from engine.session.liveness import SILENCE_SECONDS, is_gone
 from engine.session.reader import SessionReader
-from engine.session.records import LIVE_FIELDS, Status
+from engine.session.records import Status
 from engine.session.requests import send_command
 from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter
+from engine.statistics.fields import LIVE_FIELDS
 from tests.session.making import PLAN, expert_totals, fill, totals
 
 

@@ -1,1 +1,1 @@
-"""What `engine.sites` and `engine.hooks` promise of every model family."""
+"""What `engine.sites` and `engine.sites.hooks` promise of every model family."""

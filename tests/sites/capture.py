@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 
-from engine.hooks import attach
-from engine.private import apply_gate
+from engine.base.private import apply_gate
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from engine.sites.experts import EXPERT_COMPONENTS, ExpertRows
+from engine.sites.hooks import attach
 from engine.sites.site import HookPlan
 from tests.sites.families import build
 

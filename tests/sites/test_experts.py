@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.hooks import attach
+from engine.base.stored import UnsoundError
 from engine.sites.experts import ExpertRows
+from engine.sites.hooks import attach
 from engine.statistics.expert_meter import ExpertMeter
 from engine.statistics.experts import ExpertTotals, merge_experts
 from engine.statistics.totals import TotalsMismatchError
-from engine.stored import UnsoundError
 from tests.sites.capture import planned
 from tests.sites.families import tokens
 

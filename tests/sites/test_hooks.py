@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from engine.hooks import attach
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
+from engine.sites.hooks import attach
 from engine.sites.site import Site
 from tests.private import hooks_of
 from tests.sites.capture import planned, run_hooked

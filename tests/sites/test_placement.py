@@ -9,7 +9,7 @@ import accelerate
 import pytest
 import torch
 
-from engine.private import attention_of
+from engine.base.private import attention_of
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from engine.sites.placement import input_device, is_offloaded

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.job import Detail
+from engine.base.job import Detail
 from engine.statistics import patterns
 from engine.statistics.accumulator import SiteAccumulator
 from engine.statistics.backends import Backend, choose_backend

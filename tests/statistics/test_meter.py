@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine.job import Detail
-from engine.session.records import LIVE_FIELDS
+from engine.base.job import Detail
 from engine.statistics.backends import BackendError, choose_backend, warm_up
+from engine.statistics.fields import LIVE_FIELDS
 from engine.statistics.meter import Meter
 from engine.statistics.state import state_bytes
 from engine.statistics.totals import SiteTotals

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine.computing import computing
-from engine.hooks import attach
+from engine.base.computing import computing
 from engine.sites.discovery import find_sites
+from engine.sites.hooks import attach
 from engine.statistics import patterns
 from engine.statistics.meter import Meter
 from engine.statistics.totals import SUN_MAGNITUDE, SUN_RATIO, SiteTotals

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.base.stored import UnsoundError
 from engine.statistics.totals import ARRAY_FIELDS, SiteTotals, TotalsMismatchError, merge
-from engine.stored import UnsoundError
 from tests.statistics.judge import assert_same_totals, judge
 from tests.statistics.numbers import DTYPES, random_bits
 

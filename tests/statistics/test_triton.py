@@ -20,7 +20,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, CompiledKernel
 
-from engine.job import Detail
+from engine.base.job import Detail
 from engine.statistics.backends import choose_backend, triton_
 from engine.statistics.rows import Rows
 from tests.statistics.triton_cases import CASES, Case, assert_same_state, batches, calm, check, empty_state, name

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from engine.job import Detail
+from engine.base.job import Detail
 from engine.statistics.backends.torch_ import TorchBackend
 from engine.statistics.backends.triton_ import WINDOWS, TritonBackend
 from engine.statistics.reading import read_state

@@ -13,10 +13,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from engine import runner
 from engine.analysis.model import analyse
 from engine.report.complete import complete_dict
 from engine.report.summary import summary_dict
+from engine.run import runner
 from engine.session.listing import list_sessions
 from engine.session.reader import SessionReader
 from engine.session.schema import DamagedError, SessionError

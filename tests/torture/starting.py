@@ -12,7 +12,7 @@ import sys
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-PRELOADED = ["engine.runner", "transformers.models.llama.modeling_llama"]
+PRELOADED = ["engine.run.runner", "transformers.models.llama.modeling_llama"]
 
 
 def server() -> ForkServerContext:

@@ -109,7 +109,7 @@ def _print_skipped(problems: Sequence[str], out: Console) -> None:
 
 def _counted(file: str, tokenizer: str, policy: str, max_length: int) -> CorpusSummary:
     result = subprocess.run(
-        [sys.executable, "-P", "-m", "engine.tokens", tokenizer, file, policy, str(max_length)],
+        [sys.executable, "-P", "-m", "engine.loading.tokens", tokenizer, file, policy, str(max_length)],
         capture_output=True,
         text=True,
         check=False,

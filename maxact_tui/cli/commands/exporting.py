@@ -17,10 +17,10 @@ from rich.table import Table
 
 from engine.analysis.published import SOURCE, TIER_NAMES, Checkpoint, tier_range
 from engine.analysis.published import published as published_checkpoints
+from engine.base.wording import CSV_NOTE, counted
 from engine.report.comparison import comparison_documents
 from engine.report.errors import ReportError
 from engine.report.export import FORMATS, check_scheme, find_format, render
-from engine.report.wording import CSV_NOTE, counted
 from engine.report.writing import Document, write_documents
 from engine.session.reader import SessionReader
 from maxact_tui.errors import UserError

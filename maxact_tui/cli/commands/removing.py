@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.report.wording import counted
+from engine.base.wording import counted
 from engine.session.library import files_of, log_path, size_of
 from engine.session.listing import describe_session
 from engine.session.reader import SessionReader

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from corpus.reading import load_corpus
-from engine.job import Job
-from engine.newfile import discard_session, forget_logs
+from engine.base.job import Job
 from engine.process import allow, start_engine
 from engine.session.library import new_path
+from engine.session.newfile import discard_session, forget_logs
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED
 from engine.session.requests import send_command

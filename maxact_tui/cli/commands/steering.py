@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from engine.base.wording import counted
 from engine.process import end_by_force
-from engine.report.wording import counted
 from engine.session.library import log_path, sessions_folder
 from engine.session.listing import list_sessions
 from engine.session.patience import Patience

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from engine.commands import CommandDesk
+from engine.run.commands import CommandDesk
 from engine.session.schema import SessionError
 
 STOP_SECONDS = 5.0

@@ -19,15 +19,15 @@ from corpus.cache import tokenize_cached
 from corpus.reading import load_corpus
 from corpus.samples import Corpus
 from corpus.tokenization import TokenizedCorpus
-from engine.job import Addition, Job, widest
+from engine.base.job import Addition, Job, widest
 from engine.loading.load import LoadedModel, load_model
 from engine.loading.progress import LoadProgress
+from engine.preparation.splitting import NO_SPLIT, Split, choose_split, plan_in_parts
 from engine.scheme_names import schemes_in_pass
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from engine.sites.placement import input_device
 from engine.sites.site import HookPlan
-from engine.splitting import NO_SPLIT, Split, choose_split, plan_in_parts
 from engine.statistics.backends import choose_backend, warm_up
 from engine.statistics.pass_meter import warm_up_quantisers
 

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from engine.job import Addition, Job
-from engine.preparation import Prepared
+from engine.base.job import Addition, Job
+from engine.base.weights import comparable_weights
+from engine.preparation.prepare import Prepared
 from engine.session.reader import SessionReader
 from engine.session.records import SampleRecord
 from engine.session.splits import META, SplitRecord
 from engine.session.writer import SessionWriter
-from engine.weights import comparable_weights
 
 ANYWAY = "resume_anyway"
 ADDITIONS = "additions"

@@ -1,4 +1,4 @@
-"""`python -P -m engine.tokens MODEL CORPUS POLICY MAX_LENGTH`: a corpus counted in a model's tokens, as JSON.
+"""`python -P -m engine.loading.tokens MODEL CORPUS POLICY MAX_LENGTH`: a corpus counted in a model's tokens, as JSON.
 
 The command line calls it, so that its own process stays without transformers.
 
@@ -18,7 +18,7 @@ from corpus.cache import tokenize_cached
 from corpus.reading import load_corpus
 from corpus.samples import CorpusError, PolicyError
 from corpus.summary import summarise
-from engine.job import Job
+from engine.base.job import Job
 from engine.loading.environment import prepare_environment
 from engine.loading.errors import LoadError, classify
 

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from engine.analysis.convergence import has_converged, running_maximum
 from engine.analysis.emergence import find_emergence, hidden_profile
-from engine.analysis.maximum import headline_sites, place_label
+from engine.analysis.maximum import place_label
 from engine.analysis.nonfinite import live_alarm
+from engine.base.wording import counted
 from engine.formats import FP16_LIMIT
 from engine.report.alarm import alarm_event
-from engine.report.wording import counted
-from engine.session.records import LIVE_FIELDS, REPLACES, Event, LiveTable
-from engine.sites.site import HookPlan
+from engine.session.records import REPLACES, Event, LiveTable
+from engine.sites.site import HookPlan, headline_sites
+from engine.statistics.fields import LIVE_FIELDS
 from engine.statistics.totals import SiteTotals
 
 NOTABLE_GROWTH = 1.01  # a new M within one bf16 step of the old one is not news

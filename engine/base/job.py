@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from engine.stored import build
+from engine.base.stored import build
 
 Detail = Literal["lean", "standard", "compat"]
 SiteSet = Literal["paper", "gemm", "paper+gemm", "all"]

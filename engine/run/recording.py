@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.duty import Duty
+from engine.base.duty import Duty
+from engine.base.wording import counted
 from engine.loading.progress import LoadProgress
-from engine.report.wording import counted
 from engine.session.liveness import own_identity
 from engine.session.records import Phase, Status
 from engine.session.schema import SessionError

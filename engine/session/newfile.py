@@ -16,8 +16,8 @@ from pathlib import Path
 
 import psutil
 
-from engine.job import Job
-from engine.report.writing import appear
+from engine.base.files import appear
+from engine.base.job import Job
 from engine.session.library import SUFFIX, files_of, log_path
 from engine.session.schema import SessionError
 from engine.session.writer import SessionWriter

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from engine.private import DispatchMode, has_bfloat16_products
+from engine.base.private import DispatchMode, has_bfloat16_products
 
 SUMMED_NOTE = (
     "this CPU has no bfloat16 instructions: products are summed in float32 and rounded to bfloat16, as those would do"

@@ -13,16 +13,17 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from corpus.samples import CorpusError
-from engine.commands import POLL_SECONDS, CommandDesk, StopRequested, refuse_the_rest, signals_as_stop
-from engine.ending import LoadGuard
-from engine.heartbeat import Heartbeat
-from engine.job import Addition
+from engine.base.job import Addition
 from engine.loading.errors import LoadError, classify, first_line, is_panic
 from engine.loading.progress import LoadProgress
-from engine.preparation import Prepared, prepare
+from engine.preparation.prepare import Prepared, prepare
 from engine.process import IDLE_SECONDS
-from engine.recording import TICK_SECONDS
-from engine.restoring import ADDITIONS, ResumeError, check_resumable
+from engine.run.commands import POLL_SECONDS, CommandDesk, StopRequested, refuse_the_rest, signals_as_stop
+from engine.run.ending import LoadGuard
+from engine.run.heartbeat import Heartbeat
+from engine.run.recording import TICK_SECONDS
+from engine.run.restoring import ADDITIONS, ResumeError, check_resumable
+from engine.run.works import WORKS
 from engine.session.library import log_path
 from engine.session.liveness import own_identity
 from engine.session.reader import SessionReader
@@ -31,7 +32,6 @@ from engine.session.rights import Rights, RightsError, asked_rights, require
 from engine.session.writer import SessionWriter, TakenOverError
 from engine.sites.errors import SiteError
 from engine.work.queue import WorkQueue
-from engine.work.registry import WORKS
 from engine.work.work import WorkContext
 
 _log = logging.getLogger(__name__)
@@ -49,10 +49,10 @@ def serve(
 
     Args:
         path: the session file.
-        rights: what the user has allowed, as for `engine.runner.run`.
+        rights: what the user has allowed, as for `engine.run.runner.run`.
         is_locked: the caller holds the session's lock for a service as long as this runs.
         idle_seconds: it leaves when nobody has asked for so long.
-        own_process: as for `engine.runner.run`.
+        own_process: as for `engine.run.runner.run`.
 
     Returns:
         0 when it left in order, 1 when the model could not be loaded; the reason is in the service's status.

@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any
 
 from corpus.samples import CorpusError
-from engine.recording import RunRecorder
+from engine.run.recording import RunRecorder
 from engine.session.records import Command
 from engine.session.writer import SessionWriter
 from engine.work.queue import WorkQueue

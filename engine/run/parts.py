@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.job import Job
-from engine.preparation import Prepared
+from engine.base.job import Job
+from engine.preparation.prepare import Prepared
+from engine.preparation.splitting import CALIBRATION, EVALUATION, REST, arrange, part_numbers
 from engine.scheme_names import schemes_in_pass
 from engine.session.reader import SessionReader
 from engine.session.splits import CALIBRATION as CALIBRATION_OWNER
 from engine.session.splits import CLOSED, CLOSED_OWNER, IN_PASS, LOCAL, SplitRecord
 from engine.session.splits import EVALUATION as EVALUATION_OWNER
 from engine.sites.weights import input_column_maxima
-from engine.splitting import CALIBRATION, EVALUATION, REST, arrange, part_numbers
 from engine.statistics.local_errors import LocalErrors
 from engine.statistics.pass_meter import PassMeter
 from engine.statistics.pass_sums import PassSums

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from corpus.batching import BatchPlan, plan_batches
 from corpus.sampling import choose_samples, split_samples
-from engine.job import Job
+from engine.base.job import Job
 from engine.scheme_names import schemes_in_pass
 from engine.session.splits import SplitRecord
 

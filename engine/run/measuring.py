@@ -16,28 +16,28 @@ import numpy as np
 import torch
 
 from corpus.batching import collate
-from engine.computing import computing
-from engine.duty import Duty
+from engine.base.computing import computing
+from engine.base.duty import Duty
+from engine.base.job import Job
+from engine.base.wording import counted
 from engine.effect.calibration import stored_site
 from engine.effect.replay import choose_stretches, replay
-from engine.forward import run_forward
-from engine.hooks import attach
-from engine.job import Job
-from engine.notable import Notable, NotableWatch
-from engine.parts import Arrays, Parts
-from engine.preparation import Prepared
-from engine.recording import LONGEST_INTERVAL_SECONDS, TICK_SECONDS, Collected, RunRecorder, StorageError
-from engine.report.wording import counted
+from engine.preparation.forward import run_forward
+from engine.preparation.prepare import Prepared
+from engine.preparation.splitting import REST
+from engine.run.notable import Notable, NotableWatch
+from engine.run.parts import Arrays, Parts
+from engine.run.recording import LONGEST_INTERVAL_SECONDS, TICK_SECONDS, Collected, RunRecorder, StorageError
+from engine.run.stopwatch import Stopwatch
 from engine.session.costs import SPENT, Spent
 from engine.session.reader import SessionReader
 from engine.session.splits import SplitRecord
 from engine.sites.experts import ExpertRows
-from engine.splitting import REST
+from engine.sites.hooks import attach
 from engine.statistics.expert_meter import ExpertMeter
 from engine.statistics.local_errors import replayed
 from engine.statistics.meter import Meter
 from engine.statistics.totals import SiteTotals
-from engine.stopwatch import Stopwatch
 
 Batches = list[tuple[int, ...]]
 _log = logging.getLogger(__name__)

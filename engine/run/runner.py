@@ -17,21 +17,21 @@ from typing import Any
 import torch
 
 from corpus.samples import CorpusError
-from engine.choosing import choose_sites
-from engine.commands import RunDesk, StopRequested, refuse_the_rest, signals_as_stop
-from engine.ending import LoadGuard
-from engine.heartbeat import Heartbeat
-from engine.job import Addition, Job
+from engine.base.job import Addition, Job
+from engine.base.memory import is_out_of_memory, split_batches
+from engine.base.wording import counted
 from engine.loading.errors import LoadError, classify, first_line, is_panic
 from engine.loading.load import LoadedModel
 from engine.loading.progress import LoadProgress
-from engine.measuring import Measurement
-from engine.memory import is_out_of_memory, split_batches
-from engine.preparation import Prepared, extend, prepare
-from engine.recording import MovedError, RunRecorder, StorageError
+from engine.preparation.prepare import Prepared, extend, prepare
 from engine.report.costs import choice_words
-from engine.report.wording import counted
-from engine.restoring import (
+from engine.run.choosing import choose_sites
+from engine.run.commands import RunDesk, StopRequested, refuse_the_rest, signals_as_stop
+from engine.run.ending import LoadGuard
+from engine.run.heartbeat import Heartbeat
+from engine.run.measuring import Measurement
+from engine.run.recording import MovedError, RunRecorder, StorageError
+from engine.run.restoring import (
     ADDITIONS,
     ResumeError,
     check_resumable,
@@ -39,6 +39,7 @@ from engine.restoring import (
     recorded_split,
     write_inputs,
 )
+from engine.run.works import WORKS
 from engine.session.costs import CHOICE
 from engine.session.library import log_path
 from engine.session.reader import SessionReader
@@ -47,7 +48,6 @@ from engine.session.writer import SessionWriter, TakenOverError
 from engine.sites.errors import SiteError
 from engine.statistics.backends import BackendError
 from engine.work.queue import WorkQueue
-from engine.work.registry import WORKS
 from engine.work.work import WorkContext
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from corpus.batching import Batch
-from engine.preparation import Prepared
+from engine.preparation.prepare import Prepared
 
 
 class Listener(Protocol):

@@ -18,16 +18,16 @@ import torch
 from numpy.typing import NDArray
 
 from corpus.batching import Batch, collate
-from engine.computing import computing
+from engine.base.computing import computing
+from engine.base.job import Job
+from engine.base.memory import is_out_of_memory
 from engine.effect.replay import choose_stretches
-from engine.forward import run_forward
-from engine.hooks import attach
-from engine.job import Job
-from engine.memory import is_out_of_memory
-from engine.preparation import Prepared
+from engine.preparation.forward import run_forward
+from engine.preparation.prepare import Prepared
 from engine.session.costs import SitesChoice, Trial, decide
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
+from engine.sites.hooks import attach
 from engine.statistics.local_errors import replayed
 from engine.statistics.meter import Meter
 
