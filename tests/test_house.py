@@ -19,16 +19,6 @@ HEAVY = {"torch", "transformers", "accelerate"}
 LIGHT = ("engine.session", "engine.analysis", "engine.quantization", "engine.report")
 
 
-def imported_names(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-    return names
-
-
 def modules_of(package: str) -> list[str]:
     folder = HOME / package.replace(".", "/")
     found = [package]

@@ -16,7 +16,7 @@ OWN = {*ROOMS, "tests"}
 KNOWN = {"pynvml": "nvidia-ml-py", "triton": "triton", "numba": "numba", "matplotlib": "matplotlib"}
 # Commands, plugins, and what another package asks for by name.
 NOT_IMPORTED = {
-    "pytest-asyncio", "pytest-timeout", "pytest-xdist", "build", "setuptools", "ruff", "mypy",
+    "pytest-asyncio", "pytest-timeout", "pytest-xdist", "build", "setuptools", "ruff", "mypy", "import-linter",
     "linkify-it-py",  # markdown-it finds links with it
 }  # fmt: skip
 # In an environment of its own, which `make test-recipes` makes: it cannot be installed beside the pinned transformers.
