@@ -7,12 +7,15 @@
 - `Outcome`       one intervention
 - `Effect`        a job: its settings, the unchanged model, one outcome for each intervention
 - `read_effects`  all jobs of a session
+- `effects_of`    those among the results of a session
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from engine.base.stored import UnsoundError, build
@@ -182,8 +185,17 @@ class Effect:
 
 def read_effects(reader: SessionReader) -> tuple[Effect, ...]:
     """All jobs of a session, oldest first."""
-    with reading(reader.path, "its effects"):
-        return tuple(Effect.from_result(result) for result in reader.results(KIND))
+    return effects_of(reader.path, reader.results(KIND))
+
+
+def effects_of(path: Path, results: Sequence[Result]) -> tuple[Effect, ...]:
+    """The jobs among these results, in their order.
+
+    Raises:
+        DamagedError: one is not what a run writes; `path` is named.
+    """
+    with reading(path, "its effects"):
+        return tuple(Effect.from_result(result) for result in results if result.kind == KIND)
 
 
 def percent_change(numbers: Numbers) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,8 @@ def decode(encoded: EncodedArray, most: int | None = None) -> NDArray[Any]:
         raw = _inflated(encoded.data, size * dtype.itemsize)
         if len(raw) != size * dtype.itemsize:
             raise UnsoundError("cut short or changed")
+        if dtype.kind == "U" and not _is_text(raw, dtype):
+            raise UnsoundError("a name is no text")
         return np.frombuffer(raw, dtype).reshape(shape).copy()
     if encoded.encoding != "sparse" or dtype.kind != "i":
         raise UnsoundError("their encoding is not known")
@@ -107,6 +110,12 @@ def _dtype_of(described: object) -> np.dtype[Any]:
     if dtype.hasobject:
         raise UnsoundError("their kind is not known")
     return dtype
+
+
+def _is_text(raw: bytes, dtype: np.dtype[Any]) -> bool:
+    """Whether these are code points of characters; numpy takes any number for one, and Python then fails on it."""
+    points = np.frombuffer(raw, np.dtype("u4").newbyteorder(dtype.byteorder))
+    return not (points > sys.maxunicode).any() and not ((points >= 0xD800) & (points < 0xE000)).any()
 
 
 def _shape_of(described: object) -> tuple[int, ...]:

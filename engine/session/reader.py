@@ -32,6 +32,15 @@ from engine.statistics.totals import SiteTotals
 __all__ = ["SessionMeta", "SessionReader"]
 
 _DTYPES = frozenset({"bfloat16", "float16", "float32"})
+_LARGEST = float(np.finfo(np.float32).max)
+_ADDRESSES = ("sample", "position", "channel", "bad_sample", "bad_position", "bad_channel")
+# What the live scalars can be where they are known.
+_LIVE_RANGES: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(("max", "min"), (-_LARGEST, _LARGEST)),
+    "rms": (0.0, _LARGEST),
+    **dict.fromkeys(("tokens", "nonfinite", "nan"), (0.0, 2.0**62)),
+    **dict.fromkeys(_ADDRESSES, (-1.0, 2.0**31)),
+}
 _WIDEST = 1 << 18  # channels of a site, which is also the most that can be measured
 
 
@@ -60,7 +69,7 @@ class SessionReader(SessionRows):
         if len(data) != 8 * sites * fields:
             raise UnsoundError("cut short or changed")
         table = np.frombuffer(data, "<f8").reshape(sites, fields)
-        return LiveTable(tick, table if fields == len(LIVE_FIELDS) else _with_newer_fields(table))
+        return _as_live(tick, table if fields == len(LIVE_FIELDS) else _with_newer_fields(table))
 
     @reads("the maxima of its sites")
     def saved_magnitude(self) -> NDArray[np.float64]:
@@ -250,6 +259,18 @@ def _with_newer_fields(data: NDArray[np.float64]) -> NDArray[np.float64]:
     more = np.full((len(data), len(LIVE_FIELDS) - FIRST_LIVE_FIELDS), -1.0)
     more[:, 0] = np.nan
     return np.hstack([data, more])
+
+
+def _as_live(tick: int, data: NDArray[np.float64]) -> LiveTable:
+    """The live table, its addresses -1 where a row is of a site that has seen nothing."""
+    for field, (least, most) in _LIVE_RANGES.items():
+        column = data[:, LIVE_FIELDS.index(field)]
+        if ((column < least) | (column > most)).any():
+            raise UnsoundError(f"'{field}' is not what a run writes")
+    found = data.copy()
+    addresses = [LIVE_FIELDS.index(field) for field in _ADDRESSES]
+    found[:, addresses] = np.nan_to_num(found[:, addresses], nan=-1.0)
+    return LiveTable(tick, found)
 
 
 def _as_totals(

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -30,6 +30,7 @@ BROKEN_OFF: frozenset[Phase] = frozenset({"failed", "gone"})
 
 _PHASES: Final = frozenset(get_args(Phase))
 _LARGEST_PID: Final = 2**31
+_LARGEST_AMOUNT: Final = 2.0**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,10 @@ class Status:
         status = build(cls, data)
         if status.phase not in _PHASES or not 0 <= status.pid < _LARGEST_PID:
             raise UnsoundError("it is not what a run writes")
+        for one in fields(status):
+            value = getattr(status, one.name)
+            if isinstance(value, (int, float)) and not 0 <= value < _LARGEST_AMOUNT:
+                raise UnsoundError(f"'{one.name}' is not what a run writes")
         for at in (status.started, status.heartbeat, status.ended):
             moment(at)
         return status

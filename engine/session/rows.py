@@ -53,6 +53,7 @@ class _Scope:
     site: str | None = None
     component: str | None = None
     layers: tuple[int, ...] | None = None
+    exclude: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

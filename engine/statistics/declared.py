@@ -24,6 +24,11 @@ from numpy.typing import DTypeLike, NDArray
 from engine.base.stored import UnsoundError
 
 _KEY: Final = "declared"
+_MOST_COUNTED: Final = 2.0**62  # what sums of int64 can hold
+_LARGEST_ADDRESS: Final = 2**31
+# Of every dtype that is measured; the smallest is subnormal.
+_LARGEST_ACTIVATION: Final = float(np.finfo(np.float32).max)
+_SMALLEST_ACTIVATION: Final = float(np.finfo(np.float32).smallest_subnormal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,8 @@ def read_arrays(
         Every declared array, and the names of those that are not stored: they were not measured.
 
     Raises:
-        UnsoundError: an array has another shape or another kind of numbers than declared.
+        UnsoundError: an array has another shape or another kind of numbers than declared, or holds numbers that
+            nobody can have counted or measured.
     """
     known, found = dict(sizes), {}
     for name, one in declared(owner).items():
@@ -123,7 +129,46 @@ def _checked(name: str, wanted: Declared, stored: NDArray[Any], sizes: dict[str,
         raise UnsoundError(f"{name} has shape {stored.shape}, not {expected}: not this site's")
     if stored.dtype != wanted.dtype and not np.can_cast(stored.dtype, wanted.dtype, "same_kind"):
         raise UnsoundError(f"{name} holds another kind of numbers")
-    return stored.astype(wanted.dtype, copy=False)
+    found = stored.astype(wanted.dtype, copy=False)
+    if not _is_possible(wanted, found):
+        raise UnsoundError(f"{name} holds numbers that no run can have measured")
+    return found
+
+
+def _is_possible(wanted: Declared, found: NDArray[Any]) -> bool:
+    """Whether these can be numbers of a run, by rule and unit: what is computed of them relies on it."""
+    if not found.size or found.dtype.kind not in "ifV":
+        return True
+    match wanted.rule:
+        case "add" | "by name" if found.dtype.kind == "i":
+            return bool(found.min() >= 0 and found.sum(dtype=np.float64) < _MOST_COUNTED)
+        case "add":
+            return bool((found >= 0).all() and np.isfinite(found).all())
+        case "by name":  # sums of squares may lie beyond every number
+            return not (found < 0).any()
+        case "first address" | "with the maximum":
+            return bool(found.min() >= -1 and found.max() < _LARGEST_ADDRESS)
+        case "largest ratio":  # a median of 0 makes it infinite
+            return bool(not np.isnan(found[0]) and np.isfinite(found[1:]).all() and found.min() >= -1)
+        case "largest":
+            return bool(_are_activations(found["value"]).all())
+        case "shifted sums" if found.ndim:  # of x, x^2, x^3, x^4 and |x|
+            return bool(np.isfinite(found).all() and (found[[1, 3, 4]] >= 0).all())
+        case "shifted sums":
+            return bool(np.isnan(found) or abs(found) <= _LARGEST_ACTIVATION)
+    if wanted.unit != "activation":
+        return True
+    known = found[~np.isnan(found)] if np.isnan(wanted.identity).all() else found
+    if wanted.rule == "extremes":
+        return bool(_are_activations(known).all() or (known == wanted.identity).all())
+    return bool((known >= 0).all() and _are_activations(known).all())
+
+
+def _are_activations(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of them an activation can be; float64 reaches further on both sides."""
+    size = np.abs(values)
+    found: NDArray[np.bool_] = (size <= _LARGEST_ACTIVATION) & ((size == 0) | (size >= _SMALLEST_ACTIVATION))
+    return found
 
 
 def _extremes(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -45,6 +45,7 @@ SUMS: Final = (
     "error_absolute",
 )
 _TOKENS, _STREAM_TOKENS, _STREAM, _NONZERO, _ZEROED, _BULK, _BULK_ERROR, _SIGNAL, _ERROR = range(len(SUMS))
+_COUNTS: Final = [_TOKENS, _STREAM_TOKENS, _NONZERO, _ZEROED]
 
 PER_OCTAVE: Final = 16
 LOWEST_OCTAVE, HIGHEST_OCTAVE = -24, 8
@@ -119,6 +120,8 @@ class LocalErrors:
         names = tuple(str(name) for name in found["names"])
         if len(set(names)) < len(names):
             raise UnsoundError("a quantiser is named twice")
+        if not np.isfinite(found["sums"][:, _COUNTS]).all():
+            raise UnsoundError("sums holds counts that are no numbers")
         return cls(names, found["sums"], found["relative"], found["worst"])
 
     def damage(self, name: str) -> float:

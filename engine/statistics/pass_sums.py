@@ -30,6 +30,7 @@ SUM_FIELDS: Final = (
     "elements",
     "nonfinite",
 )
+_COUNTS: Final = [SUM_FIELDS.index(name) for name in ("clipped", "elements", "nonfinite")]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +74,8 @@ class PassSums:
         names = tuple(str(name) for name in found["names"])
         if len(set(names)) < len(names):
             raise UnsoundError("a quantiser is named twice")
+        if not np.isfinite(found["table"][:, _COUNTS]).all():
+            raise UnsoundError("table holds counts that are no numbers")
         return cls(names, found["table"])
 
     def row(self, name: str) -> NDArray[np.float64] | None:

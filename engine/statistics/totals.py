@@ -170,11 +170,14 @@ class SiteTotals:
         """Read what `to_arrays` gave; an array that is not there was not measured.
 
         Raises:
-            UnsoundError: an array has another shape than the field it is read for, or another kind of numbers.
+            UnsoundError: an array has another shape than the field it is read for, another kind of numbers, or such
+                as no run can have measured.
         """
         found, missing = read_arrays(cls, arrays, {"D": width})
         if found["channel_tokens"].shape[1] not in (0, width):
             raise UnsoundError(f"channel_tokens has shape {found['channel_tokens'].shape}: not this site's")
+        if np.isnan(found["pivot"]) and "pivot" not in missing and found["power_sums"].any():
+            raise UnsoundError("the power sums are about no number")
         return cls(dtype, width, **found, missing=missing)
 
 

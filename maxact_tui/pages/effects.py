@@ -16,6 +16,7 @@ from typing import Any
 
 from textual.strip import Strip
 
+from engine.effect.errors import EffectError
 from engine.effect.interventions import DEFAULT_NAMES, Scope, parse_intervention
 from engine.effect.request import Request, read_request
 from engine.effect.results import KIND, Effect
@@ -98,8 +99,18 @@ def _unfinished(snapshot: Snapshot) -> tuple[str, str] | None:
     standing = snapshot.standing(asked[-1]) if asked else None
     if standing is None or standing.stage == "done":
         return None
-    scope = Scope.from_json(asked[-1].arguments.get("scope") or {}).title
-    return f"effect at {scope}: {standing_words(standing)}", "bad" if standing.has_failed else "key"
+    return (
+        f"effect{_asked_where(asked[-1].arguments)}: {standing_words(standing)}",
+        "bad" if standing.has_failed else "key",
+    )
+
+
+def _asked_where(arguments: dict[str, Any]) -> str:
+    """Where an effect was asked for, in words; empty where the request says two things, which is refused."""
+    try:
+        return f" at {Scope.from_json(arguments.get('scope') or {}).title}"
+    except EffectError:
+        return ""
 
 
 def effect_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:

@@ -22,7 +22,7 @@ from engine.analysis.nonfinite import live_alarm
 from engine.process import describe_death
 from engine.session.library import files_of
 from engine.session.reader import SessionMeta, SessionReader
-from engine.session.records import BROKEN_OFF, LiveTable, without_replaced
+from engine.session.records import BROKEN_OFF, LiveTable, Result, without_replaced
 from engine.session.schema import BusyError, DamagedError, SessionError
 from engine.statistics.fields import LIVE_FIELDS
 from maxact_tui.bugs import report_bug
@@ -146,7 +146,7 @@ class Look:
             meta=meta,
             events=events,
             commands=commands,
-            results=last.results if is_same else tuple(reader.results()),
+            results=last.results if is_same else _results(reader),
             service=reader.service(),
             checkpoint=reader.checkpoint_number(),
             problem="",
@@ -245,11 +245,22 @@ class Look:
         return self._places.at(int(live.column("sample")[site]), int(live.column("position")[site]))
 
 
+def _results(reader: SessionReader) -> tuple[Result, ...]:
+    """What came out beside the run; a page that shows an effect can rely on it."""
+    found = tuple(reader.results())
+    if any(one.kind == "effect" for one in found):
+        from engine.effect.results import effects_of
+
+        effects_of(reader.path, found)
+    return found
+
+
 def _live_of(model: ModelSummary) -> LiveTable:
     """The scalars an engine would have written, from the summaries of a checkpoint."""
     from engine.analysis.site import NonFinite, TopEntry
 
     data = np.full((len(model.sites), len(LIVE_FIELDS)), np.nan)
+    data[:, [LIVE_FIELDS.index(field) for field in ("sample", "position", "channel")]] = -1.0
     for row, site in zip(data, model.sites, strict=True):
         if site is not None:
             top = site.top[0] if site.top else TopEntry(math.nan, -1, -1, -1)

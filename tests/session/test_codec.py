@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from engine.session.codec import decode, encode, pack_int32, unpack_int32
 from engine.statistics.totals import TOP_DTYPE
+from engine.stored import UnsoundError
 
 DTYPES = st.sampled_from(["<i8", "<i4", "<f4", "<f8"])
 
@@ -64,3 +67,13 @@ def test_a_damaged_blob_is_an_error() -> None:
     encoded = encode(np.arange(100))
     with pytest.raises(Exception, match="cut short or changed"):
         decode(type(encoded)(encoded.dtype, encoded.shape, encoded.encoding, encoded.data[:-5]))
+
+
+@pytest.mark.parametrize("point", [0xD800, sys.maxunicode + 1, 2**32 - 1])
+def test_a_name_of_what_is_no_character_is_refused(point: int) -> None:
+    names = np.zeros(2, "<U4")
+    names.view("<u4")[3] = point
+    with pytest.raises(UnsoundError, match="no text"):
+        decode(encode(names))
+    names.view("<u4")[3] = sys.maxunicode
+    assert np.array_equal(decode(encode(names)), names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -11,17 +12,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import DTypeLike
 
 from engine.analysis.model import analyse
 from engine.process import TOO_LATE
+from engine.session.codec import encode
 from engine.session.consent import FOREIGN
 from engine.session.listing import list_sessions
 from engine.session.reader import SessionReader
+from engine.session.records import LIVE_FIELDS
 from engine.session.requests import send_command
 from engine.session.schema import DamagedError
 from engine.session.writer import SessionWriter
+from engine.statistics.totals import PATTERNS, TOP_DTYPE
+from maxact_tui.pages.effects import effect_status
+from maxact_tui.watching.looking import Look
+from maxact_tui.watching.snapshot import Wish
 from tests.screen.sessions import finished
 from tests.session.stamping import stamped
+from tests.values import some
 
 ENDLESS = "(WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c)"
 PROGRAMS = {
@@ -80,7 +89,8 @@ def bomb(size: int) -> bytes:
     return zlib.compress(bytes(size), 9)
 
 
-BOMBS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
+Change = tuple[str, str, tuple[Any, ...]]  # of a table: what is set where, and the values of its question marks
+BOMBS: dict[str, Change] = {
     "zeros behind a small shape": (
         "arrays",
         "data = ?, encoding = 'dense' WHERE name = 'extremes'",
@@ -117,6 +127,129 @@ def test_what_would_grow_beyond_its_place_is_refused_before_it_does(session: Pat
         assert tracemalloc.get_traced_memory()[1] < 64 * MIB
     finally:
         tracemalloc.stop()
+
+
+def impossible(name: str, values: object, dtype: DTypeLike = "<f8") -> Change:
+    """An array of the first site with these values, packed and summed as the engine packs them."""
+    found = encode(np.array(values, dtype))
+    given = (found.dtype, found.shape, found.encoding, found.data, name)
+    return "arrays", "dtype = ?, shape = ?, encoding = ?, data = ? WHERE owner = '0' AND name = ?", given
+
+
+def negative(name: str, size: int) -> Change:
+    return impossible(name, np.r_[-1, np.ones(size - 1)], "<i8")
+
+
+def largest(value: float) -> Change:
+    return impossible("top", np.array([(value, 0, 0, 0)], TOP_DTYPE), TOP_DTYPE)
+
+
+IMPOSSIBLE: dict[str, Change] = {
+    "an extreme that is no number": impossible("extremes", [np.nan, -1.0]),
+    "an extreme beyond every dtype": impossible("extremes", [1e300, -1.0]),
+    "an extreme below every dtype": impossible("extremes", [5e-324, -5e-324]),
+    "only one extreme": impossible("extremes", [np.inf, -1.0]),
+    "fewer than no tokens": impossible("tokens", -1, "<i8"),
+    "counts below nothing": negative("histogram", PATTERNS),
+    "counts beyond their sum": impossible("nonfinite", [2**62, 2**62, 2**62], "<i8"),
+    "a place beyond all": impossible("nonfinite_address", [2**62, 0, 0], "<i8"),
+    "sums that are no numbers": impossible("power_sums", [np.nan] * 5),
+    "squares below nothing": impossible("power_sums", [0.0, -1.0, 0.0, 1.0, 1.0]),
+    "sums about no number": impossible("power_sums", [1.0] * 5),
+    "a pivot beyond all": impossible("pivot", np.inf),
+    "an endless median": impossible("peak_median", np.inf),
+    "a median below nothing": impossible("peak_median", -1.0),
+    "a ratio that is no number": impossible("sun_ratio", [np.nan, 1.0, 1.0, 0.0, 0.0]),
+    "a ratio of an endless sample": impossible("sun_ratio", [2.0, 1.0, 1.0, np.inf, 0.0]),
+    "an endless mean of ratios": impossible("ratio_sums", [1.0, np.inf, 1.0]),
+    "a largest element that is no number": largest(np.nan),
+    "a largest element beyond every dtype": largest(1e300),
+}
+
+
+@pytest.mark.parametrize("kind", IMPOSSIBLE)
+def test_numbers_that_no_run_can_have_measured_are_refused(session: Path, kind: str) -> None:
+    table, change, given = IMPOSSIBLE[kind]
+    with stamped(session, table) as db:
+        assert db.execute(f"UPDATE {table} SET {change}", given).rowcount == 1
+    with pytest.raises(DamagedError) as caught, SessionReader(session) as reader:
+        analyse(reader)
+    assert str(caught.value).isprintable()
+
+
+LIVE = {"max": 1e300, "rms": -1.0, "tokens": -1.0, "sample": np.inf, "position": 1e300, "bad_channel": -2.0}
+
+
+@pytest.mark.parametrize("field", LIVE)
+def test_newest_numbers_that_no_run_writes_are_refused(session: Path, field: str) -> None:
+    with SessionReader(session) as reader:
+        table = some(reader.live()).data.copy()
+    table[1, LIVE_FIELDS.index(field)] = LIVE[field]
+    with stamped(session, "live") as db:
+        db.execute("UPDATE live SET data = ?", (table.tobytes(),))
+    with SessionReader(session) as reader, pytest.raises(DamagedError, match=f"'{field}' is not what a run writes"):
+        reader.live()
+
+
+def test_a_site_that_saw_nothing_has_no_place_in_the_newest_numbers(session: Path) -> None:
+    """A merged session has rows that are unknown in every field."""
+    with SessionReader(session) as reader:
+        table = np.full_like(some(reader.live()).data, np.nan)
+    with stamped(session, "live") as db:
+        db.execute("UPDATE live SET data = ?", (table.tobytes(),))
+    with SessionReader(session) as reader:
+        found = some(reader.live())
+    assert (found.column("sample") == -1).all() and (found.bad_addresses == -1).all()
+    look = Look(session)
+    try:
+        assert some(look.again(Wish())).problem == ""
+    finally:
+        look.close()
+
+
+AMOUNTS: dict[str, object] = {
+    "running_seconds": math.nan, "tokens_per_second": math.inf, "tokens_done": -1, "peak_bytes": 2**62, "total": -5
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", AMOUNTS)
+def test_a_status_of_impossible_amounts_is_refused(session: Path, field: str) -> None:
+    with stamped(session, "status") as db:
+        (value,) = db.execute("SELECT value FROM status").fetchone()
+        db.execute("UPDATE status SET value = ?", (json.dumps({**json.loads(value), field: AMOUNTS[field]}),))
+    with SessionReader(session) as reader, pytest.raises(DamagedError, match=f"'{field}' is not what a run writes"):
+        reader.status()
+
+
+@pytest.mark.parametrize("number", ["9" * 5_000, "9" * 400])
+def test_numbers_of_thousands_of_digits_are_refused(session: Path, number: str) -> None:
+    with stamped(session, "meta") as db:
+        db.execute("UPDATE meta SET value = json_set(value, '$.checkpoint_seconds', 12345) WHERE name = 'job'")
+        db.execute("UPDATE meta SET value = replace(value, '12345', ?) WHERE name = 'job'", (number,))
+    with SessionReader(session) as reader, pytest.raises(DamagedError):
+        reader.meta()
+
+
+def test_an_effect_that_no_run_writes_is_damage_on_the_screen_too(session: Path) -> None:
+    writer = SessionWriter.open(session)
+    writer.add_result("effect", "t", {}, {"samples": "many"})
+    writer.close(final=True)
+    look = Look(session)
+    try:
+        found = some(look.again(Wish()))
+    finally:
+        look.close()
+    assert "its effects cannot be read" in found.problem and not found.is_bug
+
+
+def test_an_effect_that_was_asked_for_at_two_places_is_shown_without_one(session: Path) -> None:
+    send_command(session, "effect", {"scope": {"site": "a", "component": "b"}})
+    look = Look(session)
+    try:
+        text, _ = effect_status(some(look.again(Wish())))
+    finally:
+        look.close()
+    assert text.startswith("effect: ")
 
 
 def test_requests_that_came_with_a_file_are_not_obeyed_and_own_ones_are(

@@ -1,7 +1,7 @@
 """Sessions as a stranger might make them: rows with other values and the right checksums, read in every way.
 
 - `run`     mutate so many sessions, each in a fresh copy
-- `READERS` the ways of reading: the list, the summary, every export, comparing, merging
+- `READERS` the ways of reading: the list, the summary, every export, comparing, merging, texts, a monitor
 """
 
 from __future__ import annotations
@@ -11,30 +11,59 @@ import random
 import shutil
 import signal
 import sqlite3
+import struct
 import traceback
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
+from engine import runner
+from engine.analysis.compare import compare
+from engine.analysis.model import analyse
+from engine.analysis.stability import KIND, Stability, read_stability
+from engine.effect.results import read_effects
 from engine.merging import MergeError, merge_sessions
+from engine.quantization.populations import read_session_board
 from engine.report.errors import ReportError
 from engine.report.export import FORMATS, render
 from engine.session.layout import SCHEMA_VERSION, columns
 from engine.session.reader import SessionReader
+from engine.session.requests import send_command
 from engine.session.schema import SessionError
+from engine.session.writer import SessionWriter
+from maxact_tui.pages.effects import effect_lines, effect_status
+from maxact_tui.terminal.palette import choose_look
+from maxact_tui.watching.looking import Look
+from maxact_tui.watching.probes import KIND as PROBE
+from maxact_tui.watching.probes import read_probe, read_tokens
+from maxact_tui.watching.snapshot import Wish
+from tests.engine.running import new_session, tiny_job, write_corpus
+from tests.models import tiny_llama_folder
 from tests.session.stamping import stamped
 from tests.torture import flips
 from tests.torture.tally import Tally
 
 LIMIT_SECONDS = 120  # of processor time, so that other programs do not count
 TABLES = ("meta", "status", "live", "totals", "arrays", "sample_maxima", "checkpoints", "samples", "vocabulary",
-          "batches", "events", "commands", "results")  # fmt: skip
+          "batches", "events", "commands", "results", "arrays", "arrays", "results")  # fmt: skip
 _VALUES: tuple[Any, ...] = (
-    -1, 0, 2**31, 2**62, 1e308, 5e-324, "", "x", b"", b"\xff", "[]", "{}", "null", "1e999", "[" * 5_000, None
+    -1, 0, 2**31, 2**62, 1e308, 5e-324, "", "x", b"", b"\xff", "[]", "{}", "null", "1e999", "[" * 5_000,
+    "9" * 5_000, None
 )  # fmt: skip
-_INNER: tuple[Any, ...] = (-1, 0, 10**9, 10**18, 1e308, "", "\x1b[2J", [], {}, None, True, [[]], {"a": 1})
+_BITS: tuple[bytes, ...] = (
+    bytes(8), b"\xff" * 8, struct.pack("<q", -1), struct.pack("<q", 2**62), struct.pack("<q", -(2**63)),
+    struct.pack("<ii", 2**31 - 1, -(2**31)), struct.pack("<d", float("inf")), struct.pack("<d", float("nan")),
+    struct.pack("<d", -1e308), struct.pack("<ff", float("nan"), float("-inf")), struct.pack("<ff", 3e38, -3e38),
+)  # fmt: skip
+_INNER: tuple[Any, ...] = (
+    -1, 0, 10**9, 10**18, 1e308, "", "\x1b[2J", [], {}, None, True, [[]], {"a": 1}, float("nan"), float("inf"), 10**400,
+    "\ud800",
+)  # fmt: skip
 
 
 class _Endless(BaseException):
@@ -64,7 +93,42 @@ def _export(session: Path) -> None:
         raise refused[0]
 
 
-READERS: tuple[Callable[[Path], None], ...] = (_complete, _merge, _export)
+def _compare(session: Path) -> None:
+    """With itself, and with the session as it was."""
+    with SessionReader(session) as changed, SessionReader(session.parent.parent / session.name) as whole:
+        found = [(analyse(reader), read_stability(reader)) for reader in (changed, whole)]
+    for pair in (found, found[::-1]):
+        compare([one for one, _ in pair], ["a", "b"], [one for _, one in pair])
+
+
+def _texts(session: Path) -> None:
+    """Samples and prompts with their values, as the screens read them."""
+    with SessionReader(session) as reader:
+        numbers = [result.number for result in reader.results(PROBE)]
+        read_effects(reader), reader.commands(), reader.events(), reader.live(), reader.service(), reader.batches()
+        read_session_board(reader)
+        samples = [number for number, _, _ in reader.sample_labels()]
+    for number in numbers:
+        read_probe(session, number)
+    for sample in samples:
+        read_tokens(session, sample)
+
+
+def _screen(session: Path) -> None:
+    """All that a monitor reads in the background, and the page that is made of results."""
+    look, last = Look(session), None
+    try:
+        while (snapshot := look.again(Wish(model=True, board=True))) is not None:
+            last = snapshot
+            if last.is_bug:
+                raise AssertionError(last.problem)
+        if last is not None and not last.problem:
+            effect_status(last), effect_lines(last, choose_look(None), 100)
+    finally:
+        look.close()
+
+
+READERS: tuple[Callable[[Path], None], ...] = (_complete, _merge, _export, _compare, _texts, _screen)
 
 
 def run(rounds: int, seed: int, folder: Path) -> Tally:
@@ -75,11 +139,35 @@ def run(rounds: int, seed: int, folder: Path) -> Tally:
         seed: of the changes; printed, and with the round beside every failure.
         folder: for the session and its copies.
     """
-    session = folder / "whole.maxact"
-    if not session.exists():
-        flips.finished_run(folder, session)
+    session = whole_session(folder)
     print(f"mutate: seed {seed}, {rounds} rounds", flush=True)
     return sum((mutate_once(session, seed, number) for number in range(rounds)), Tally())
+
+
+def whole_session(folder: Path) -> Path:
+    """A finished run with a prompt, a sample, effects and reruns beside it."""
+    session, model = folder / "asked.maxact", folder / "model"
+    if session.exists():
+        return session
+    folder.mkdir(parents=True, exist_ok=True)
+    if not model.exists():
+        tiny_llama_folder(model)
+    making = new_session(
+        folder / "making.maxact", tiny_job(model, write_corpus(folder / "texts.jsonl"), sites="all", quant="full")
+    )
+    send_command(making, "probe", {"text": "the warm sea closes"})
+    send_command(making, "probe", {"sample": 3})
+    send_command(making, "effect", {"schemes": ["int8-token", "ablate-mean"], "samples": 4})
+    assert runner.run(making) == 0
+    writer = SessionWriter.open(making)
+    with SessionReader(making) as reader:
+        sites = len(reader.all_totals())
+    batch, rounding = np.full(sites, 0.013), np.full(sites, -0.012)
+    found = Stability("float32", "bfloat16", "", (3, 7), (40.0, 40.0, 39.0), batch, rounding, (0, 0, 0))
+    writer.add_result(KIND, "reruns", {}, found.to_data(), {"batch": batch, "rounding": rounding})
+    writer.close(final=True)
+    making.rename(session)
+    return session
 
 
 def mutate_once(session: Path, seed: int, number: int) -> Tally:
@@ -128,7 +216,9 @@ def _mutate(session: Path, chance: random.Random) -> str:
 
 
 def _inside(value: object, chance: random.Random) -> object:
-    """The value with one part of its JSON changed; where it is none, another value."""
+    """The value with one part of its JSON or of its numbers changed; where it has none, another value."""
+    if isinstance(value, bytes):
+        return _numbers(value, chance)
     try:
         data = json.loads(value) if isinstance(value, str) else None
     except ValueError:
@@ -142,6 +232,19 @@ def _inside(value: object, chance: random.Random) -> object:
             holder[key] = chance.choice(_INNER)
             return json.dumps(data)
         holder = holder[key]
+
+
+def _numbers(blob: bytes, chance: random.Random) -> bytes:
+    """The blob with some of its numbers changed, packed again as it was."""
+    try:
+        raw, is_packed = bytearray(zlib.decompress(blob)), True
+    except zlib.error:
+        raw, is_packed = bytearray(blob), False
+    bits = chance.choice(_BITS)[: chance.choice([4, 8, 8])]
+    for _ in range(chance.choice([1, 1, 8])):
+        place = chance.randrange(max(len(raw) // len(bits), 1)) * len(bits)
+        raw[place : place + len(bits)] = bits[: len(raw) - place]
+    return zlib.compress(raw) if is_packed else bytes(raw)
 
 
 @contextmanager
