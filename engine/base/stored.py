@@ -5,6 +5,7 @@
 - `build`          a frozen record from a JSON dict, every field checked against its annotation
 - `check`          one JSON value against an annotation
 - `moment`         a Unix time that a calendar knows
+- `amounts`        a record whose numbers are counts and durations
 
 Whatever else is raised while stored content is read is a mistake of the program, and is reported as one.
 """
@@ -21,6 +22,7 @@ from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_orig
 _Record = TypeVar("_Record")
 _LATEST_MOMENT: Final = 1e11  # Unix seconds; the year 5138
 _LARGEST_INTEGER: Final = 2**63
+_LARGEST_AMOUNT: Final = 2.0**62  # beyond what anybody can count, or wait for
 
 
 class UnsoundError(ValueError):
@@ -94,6 +96,19 @@ def moment(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _LATEST_MOMENT:
         raise UnsoundError("a moment is not what a run writes")
     return float(value)
+
+
+def amounts(record: _Record) -> _Record:
+    """The record, if all of its numbers are finite and not below 0.
+
+    Raises:
+        UnsoundError: one is not; it is named.
+    """
+    for one in fields(cast("Any", record)):
+        value = getattr(record, one.name)
+        if isinstance(value, (int, float)) and not 0 <= value < _LARGEST_AMOUNT:
+            raise UnsoundError(f"'{one.name}' is not what a run writes")
+    return record
 
 
 def _check_composed(kind: Any, value: Any, name: str) -> Any:

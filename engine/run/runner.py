@@ -138,7 +138,7 @@ def _prepare(
     job: Job, reader: SessionReader, recorder: RunRecorder, desk: RunDesk, loaded: LoadedModel | None
 ) -> Prepared:
     """Prepare the run; every error that is not one of the rooms' own becomes a classified `LoadError`."""
-    additions = [Addition(**one) for one in reader.meta().raw.get(ADDITIONS, [])]
+    additions = [build(Addition, one) for one in reader.meta().raw.get(ADDITIONS, [])]
     try:
         return prepare(job, _reporting(recorder, desk), additions, loaded=loaded)
     except (LoadError, SiteError, CorpusError, BackendError, StopRequested, TakenOverError):

@@ -115,7 +115,7 @@ class _Service:
     def _prepare(self) -> Prepared:
         meta = self._reader.meta()
         require(meta.job, asked_rights(meta.job) if self._rights is None else self._rights, self._writer.path)
-        additions = [Addition(**one) for one in meta.raw.get(ADDITIONS, [])]
+        additions = [build(Addition, one) for one in meta.raw.get(ADDITIONS, [])]
         try:
             prepared = prepare(meta.job, self._report, additions, measures=False)
         except (LoadError, SiteError, CorpusError, StopRequested, TakenOverError):

@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.base.choice import SHORT_SECONDS, SLOWDOWN_LIMIT
 from engine.base.job import SiteSet
+from engine.base.stored import amounts, build
 
 CHOICE, SPENT = "sites_choice", "cost"
 
@@ -75,9 +76,16 @@ class SitesChoice:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SitesChoice:
-        """Read what `to_json` wrote."""
-        trials = {name: Trial(**data[name]) if data.get(name) else None for name in ("trial", "refused")}
-        return cls(data["sites"], **trials)
+        """Read what `to_json` wrote.
+
+        Raises:
+            UnsoundError: a field is missing, of another type, or below 0.
+        """
+        found = build(cls, data)
+        for trial in (found.trial, found.refused):
+            if trial is not None:
+                amounts(trial)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +119,12 @@ class Spent:
 
     @classmethod
     def from_json(cls, data: Mapping[str, float]) -> Spent:
-        """Read what `to_json` wrote, ignoring fields of a newer version."""
-        return cls(**{name: float(data[name]) for name in cls.__dataclass_fields__ if name in data})
+        """Read what `to_json` wrote, ignoring fields of a newer version.
+
+        Raises:
+            UnsoundError: a field is of another type, or below 0.
+        """
+        return amounts(build(cls, data))
 
 
 def decide(both: Trial | None) -> SiteSet:

@@ -20,6 +20,7 @@ from engine.base.job import Addition, Job
 from engine.base.stored import UnsoundError, check, moment, parse
 from engine.session import schema, splits
 from engine.session.codec import unpack_int32
+from engine.session.costs import CHOICE, SPENT, SitesChoice, Spent
 from engine.session.damage import reading, reads
 from engine.session.engine_lock import Role, is_locked
 from engine.session.lastword import logged_failure
@@ -175,6 +176,9 @@ class SessionRows:
                 _check_entries(raw[name], kinds, name)
         if raw.get(splits.META):
             SplitRecord.from_json(raw[splits.META])
+        for entry, record in ((CHOICE, SitesChoice), (SPENT, Spent)):
+            if raw.get(entry):
+                record.from_json(raw[entry])
         check(list[Addition], raw.get("additions", []), "additions")
         plan = HookPlan.from_json(raw["plan"]) if raw.get("plan") else None
         provenance, corpus = raw.get("provenance", {}), raw.get("corpus", {})

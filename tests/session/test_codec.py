@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from engine.base.stored import UnsoundError
 from engine.session.codec import decode, encode, pack_int32, unpack_int32
 from engine.statistics.totals import TOP_DTYPE
-from engine.stored import UnsoundError
 
 DTYPES = st.sampled_from(["<i8", "<i4", "<f4", "<f8"])
 

@@ -7,6 +7,7 @@ import math
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from engine.analysis.model import analyse
 from engine.process import TOO_LATE
 from engine.session.codec import encode
 from engine.session.consent import FOREIGN
+from engine.session.costs import Trial
 from engine.session.listing import list_sessions
 from engine.session.reader import SessionReader
 from engine.session.records import LIVE_FIELDS
@@ -219,6 +221,29 @@ def test_a_status_of_impossible_amounts_is_refused(session: Path, field: str) ->
         db.execute("UPDATE status SET value = ?", (json.dumps({**json.loads(value), field: AMOUNTS[field]}),))
     with SessionReader(session) as reader, pytest.raises(DamagedError, match=f"'{field}' is not what a run writes"):
         reader.status()
+
+
+COSTS: dict[str, tuple[str, object]] = {
+    "seconds that are none": ("cost", {"statistics": {}}),
+    "endless seconds": ("cost", {"model": math.inf}),
+    "no costs": ("cost", [1]),
+    "a choice of nothing": ("sites_choice", {"trial": None}),
+    "a trial cut short": ("sites_choice", {"sites": "paper", "trial": {"sites": 3}}),
+    "a trial of negative time": (
+        "sites_choice",
+        {"sites": "paper", "trial": asdict(Trial(1, 1, -1.0, 1.0, 1))},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", COSTS)
+def test_costs_that_no_run_writes_are_refused(session: Path, kind: str) -> None:
+    name, value = COSTS[kind]
+    writer = SessionWriter.open(session)
+    writer.set_meta(**{name: value})
+    writer.close(final=True)
+    with SessionReader(session) as reader, pytest.raises(DamagedError, match="what it says of its run"):
+        analyse(reader)
 
 
 @pytest.mark.parametrize("number", ["9" * 5_000, "9" * 400])

@@ -125,7 +125,7 @@ def _write_corpus(reader: SessionReader, chosen: Sequence[int], path: Path) -> P
     meta = reader.meta()
     texts: list[Sample] = list(load_corpus(meta.job.corpus, limit=meta.job.samples, seed=meta.job.seed).samples)
     for one in meta.raw.get("additions", []):
-        more = Addition(**one)
+        more = build(Addition, one)
         texts += load_corpus(more.corpus, limit=more.samples, seed=meta.job.seed).samples
     if max(chosen) >= len(texts):
         raise UserError(f"the corpus {meta.job.corpus} has fewer texts than when it was measured; put the old one back")
