@@ -19,6 +19,7 @@ import torch
 from corpus.samples import CorpusError
 from engine.base.job import Addition, Job
 from engine.base.memory import is_out_of_memory, split_batches
+from engine.base.stored import build
 from engine.base.wording import counted
 from engine.loading.errors import LoadError, classify, first_line, is_panic
 from engine.loading.load import LoadedModel

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from corpus.samples import CorpusError
 from engine.base.job import Addition
+from engine.base.stored import build
 from engine.loading.errors import LoadError, classify, first_line, is_panic
 from engine.loading.progress import LoadProgress
 from engine.preparation.prepare import Prepared, prepare

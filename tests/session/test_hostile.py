@@ -22,10 +22,10 @@ from engine.session.consent import FOREIGN
 from engine.session.costs import Trial
 from engine.session.listing import list_sessions
 from engine.session.reader import SessionReader
-from engine.session.records import LIVE_FIELDS
 from engine.session.requests import send_command
 from engine.session.schema import DamagedError
 from engine.session.writer import SessionWriter
+from engine.statistics.fields import LIVE_FIELDS
 from engine.statistics.totals import PATTERNS, TOP_DTYPE
 from maxact_tui.pages.effects import effect_status
 from maxact_tui.watching.looking import Look

@@ -21,6 +21,7 @@ from corpus.wording import counted
 from engine.analysis.nonfinite import session_alarm
 from engine.analysis.stability import KIND, Stability, choose_peaks, rerun_maxima
 from engine.base.job import Addition, Job
+from engine.base.stored import build
 from engine.process import allow_as, start_engine
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED
