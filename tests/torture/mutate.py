@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from engine import runner
 from engine.analysis.compare import compare
 from engine.analysis.model import analyse
 from engine.analysis.stability import KIND, Stability, read_stability
@@ -31,6 +30,7 @@ from engine.merging import MergeError, merge_sessions
 from engine.quantization.populations import read_session_board
 from engine.report.errors import ReportError
 from engine.report.export import FORMATS, render
+from engine.run import runner
 from engine.session.layout import SCHEMA_VERSION, columns
 from engine.session.reader import SessionReader
 from engine.session.requests import send_command
