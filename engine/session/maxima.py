@@ -54,8 +54,8 @@ class SampleMaxima:
         samples: of the corpus.
 
     Raises:
-        UnsoundError: by any method, when there are maxima of samples that the corpus does not have, or not all of
-            them.
+        UnsoundError: by any method, when there are maxima of samples that the corpus does not have, not all of them,
+            or such as no |x| can be.
     """
 
     def __init__(self, tables: Tables) -> None:
@@ -91,6 +91,8 @@ class SampleMaxima:
                 data = np.frombuffer(blob.read(4 * count * samples.size), "<f4").reshape(count, samples.size)
             if sums is not None and [zlib.crc32(row.tobytes()) for row in data] != sums[first : first + count].tolist():
                 raise UnsoundError(CHANGED)
+            if ((data < 0) | np.isinf(data)).any():
+                raise UnsoundError("they are not those of numbers")
             found[:count, samples] = data
         return found
 

@@ -179,6 +179,18 @@ def test_numbers_that_no_run_can_have_measured_are_refused(session: Path, kind: 
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize("value", [-1.0, np.inf])
+def test_maxima_of_samples_that_no_magnitude_can_be_are_refused(session: Path, value: float) -> None:
+    with stamped(session, "sample_maxima") as db:
+        data, sites = db.execute("SELECT data, sites FROM sample_maxima").fetchone()
+        block = np.frombuffer(data, "<f4").reshape(sites, -1).copy()
+        block[2, 1] = value
+        sums = np.array([zlib.crc32(row.tobytes()) for row in block], "<u4").tobytes()
+        db.execute("UPDATE sample_maxima SET data = ?, sums = ?", (block.tobytes(), sums))
+    with SessionReader(session) as reader, pytest.raises(DamagedError, match="not those of numbers"):
+        reader.sample_maxima()
+
+
 LIVE = {"max": 1e300, "rms": -1.0, "tokens": -1.0, "sample": np.inf, "position": 1e300, "bad_channel": -2.0}
 
 
