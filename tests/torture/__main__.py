@@ -49,6 +49,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", choices=[part.module for part in PARTS], action="append", help="only this part")
     parser.add_argument("--table", type=Path, help="write the table of what was run into this file")
     wanted = parser.parse_args(arguments)
+    wanted.folder = wanted.folder.resolve()  # engines work in a folder of their own
     wanted.folder.mkdir(parents=True, exist_ok=True)
     kept = wanted.folder / "series.json"
     series = _read(kept, wanted.seed)
