@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import count
 from typing import Any, Final
 
 import numpy as np
@@ -76,6 +77,7 @@ def replay(
     schemes: Sequence[str],
     stretches: Sequence[NDArray[np.int64]],
     problem: Problem,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[int, LocalErrors]:
     """What each scheme at each site does to its tokens and to the stream behind its block.
 
@@ -87,12 +89,15 @@ def replay(
         schemes: names of quantisers.
         stretches: token ids, int64 [samples, T] each.
         problem: called with a site and one line for what could not be done; with -1 where it is no single site's.
+        progress: called after each block that was computed again, with how many were and how many there are.
 
     Returns:
         By site number.
     """
     blocks = _sites_of_blocks(prepared.loaded.model, prepared.plan)
-    work = _Replay(prepared, numbers, schemes, blocks)
+    total = len(stretches) * sum(bool(path and sites) for path, sites in blocks.items())
+    steps = count(1)
+    work = _Replay(prepared, numbers, schemes, blocks, lambda: progress(next(steps), total))
     for ids in stretches:
         try:
             work.run(torch.from_numpy(ids).to(prepared.device))
@@ -132,10 +137,15 @@ class _Replay:
     """The sums of all sites, filled stretch by stretch."""
 
     def __init__(
-        self, prepared: Prepared, numbers: Numbers, schemes: Sequence[str], blocks: Mapping[str, Sequence[int]]
+        self,
+        prepared: Prepared,
+        numbers: Numbers,
+        schemes: Sequence[str],
+        blocks: Mapping[str, Sequence[int]],
+        tell: Callable[[], None],
     ) -> None:
         self._model, self._plan, self._text_model = prepared.loaded.model, prepared.plan, prepared.text_model
-        self._blocks = blocks
+        self._blocks, self._tell = blocks, tell
         self._numbers, self._schemes = numbers, tuple(schemes)
         self._found: dict[int, SiteNumbers | None] = {}
         self._quantisers: dict[tuple[int, str], Quantiser] = {}
@@ -190,6 +200,7 @@ class _Replay:
                 self._again(path, block, sites, _first(output))
             finally:
                 self._busy, self._arguments = False, ((), {})
+            self._tell()
 
         hooks = (
             block.register_forward_pre_hook(before, with_kwargs=True),

@@ -102,7 +102,8 @@ class Measurement:
         schemes = replayed(job.quant, job.schemes)
         with self.set_aside():
             numbers = partial(stored_site, self._reader)
-            found = replay(self.prepared, numbers, schemes, stretches, self._report_problem)
+            found = replay(self.prepared, numbers, schemes, stretches, self._report_problem, self._recorder.damage)
+        self._recorder.damage(0, 0)
         self._parts.keep_local(found)
         tokens, seconds = counted(sum(one.size for one in stretches), "token"), time.monotonic() - started
         self._damage_seconds += seconds

@@ -40,6 +40,7 @@ CHECKPOINT_SHARE = 0.02
 LONGEST_INTERVAL_SECONDS = 15.0
 END_PATIENCE_SECONDS = 60.0  # how long the last words wait for others to let go of the file
 NOT_WRITTEN = "checkpoint not written"
+DAMAGE_STEP = "measuring the damage by quantisers"
 RATE_WEIGHT = 0.3  # of the newest batch in the moving average of tokens per second
 Further = Mapping[str, Mapping[str, NDArray[Any]]]
 Collected = tuple[Sequence[SiteTotals | None], Mapping[int, ExpertTotals | None], Further]
@@ -116,6 +117,15 @@ class RunRecorder:
             detail=progress.phase, done=progress.done, total=progress.total or 0, unit=progress.unit
         )
         if changed_phase or self.tick_due():
+            with self.ticks.turn():
+                self.tick(None)
+
+    def damage(self, done: int, total: int) -> None:
+        """Show how many blocks were computed again to measure the damage by quantisers; a total of 0 ends it."""
+        if not self.status.detail.startswith(NOT_WRITTEN):
+            detail, unit = (DAMAGE_STEP, "blocks") if total else ("", "")
+            self.status = self.status.changed(detail=detail, done=done, total=total, unit=unit)
+        if done < 2 or self.tick_due():
             with self.ticks.turn():
                 self.tick(None)
 

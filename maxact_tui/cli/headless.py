@@ -181,7 +181,7 @@ def watch(reader: SessionReader, label: str = "") -> Status:
         status = reader.status()
         if status.phase in ENDED:
             return status
-        if status.phase in ("starting", "loading"):
+        if status.phase in ("starting", "loading") or status.total:
             step, text = status.detail or "starting", _loading_text(status)
             pace.say(step, text, pace.seconds_left(step, status.done, status.total))
         else:
@@ -203,7 +203,7 @@ def _watch_with_bar(reader: SessionReader, label: str) -> Status:
 
 
 def _update_bar(bar: Bar, status: Status, maximum: Maximum | None, label: str) -> None:
-    if status.phase in ("starting", "loading"):
+    if status.phase in ("starting", "loading") or status.total:
         bar.show(label + (status.detail or "starting"), status.done, status.total)
         return
     note = f"{status.samples_done}/{counted(status.samples_total, 'sample')}  {status.rate:,.0f} tok/s"

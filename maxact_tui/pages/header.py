@@ -152,7 +152,8 @@ def progress_words(status: Status) -> list[str]:
     if status.padded_tokens:
         parts.append(f"padding {percent(status.padding_share)}")
     if status.detail:
-        parts.append(status.detail)
+        amount = f": {status.done:,} of {status.total:,} {status.unit}" if status.total else ""
+        parts.append(f"{status.detail}{amount}")
     return parts
 
 

@@ -76,7 +76,13 @@ def replayed(
     numbers = calibrated(prepared)
     stretches = choose_stretches(prepared.tokenized, list(EVALUATION), 0)
     with torch.inference_mode():
-        found = replay(prepared, numbers.get, schemes, stretches, problem or fail)
+        steps: list[tuple[int, int]] = []
+        found = replay(
+            prepared, numbers.get, schemes, stretches, problem or fail, lambda done, total: steps.append((done, total))
+        )
+    # Every block that has sites tells that it was computed again, and how many there are.
+    assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
+    assert {total for _, total in steps} == {len(steps)}
     return found, stretches, numbers
 
 

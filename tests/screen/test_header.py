@@ -15,7 +15,15 @@ from engine.session.reader import SessionMeta
 from engine.session.records import Command, LiveTable, Status
 from engine.sites.site import HookPlan, Site
 from engine.statistics.fields import LIVE_FIELDS
-from maxact_tui.pages.header import alarm_lines, maximum_lines, progress_bar, state_words, status_lines, token_parts
+from maxact_tui.pages.header import (
+    alarm_lines,
+    maximum_lines,
+    progress_bar,
+    progress_words,
+    state_words,
+    status_lines,
+    token_parts,
+)
 from maxact_tui.terminal.palette import choose_look
 from maxact_tui.watching.places import TokenPlace
 from maxact_tui.watching.snapshot import Snapshot
@@ -48,6 +56,11 @@ def snapshot(status: Status | None, **changes: object) -> Snapshot:
 )
 def test_each_state_has_its_words(status: Status, words: str) -> None:
     assert state_words(snapshot(status), NOW)[0] == words
+
+
+def test_a_step_of_a_run_says_how_far_it_is() -> None:
+    status = RUNNING.changed(detail="measuring the damage by quantisers", done=12, total=60, unit="blocks")
+    assert "measuring the damage by quantisers: 12 of 60 blocks" in progress_words(status)
 
 
 def test_a_silent_engine_is_told_apart_from_a_busy_one() -> None:
