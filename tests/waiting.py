@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-PATIENCE_SECONDS = 120.0
-PROGRAM_SECONDS = 300.0
+PATIENCE_SECONDS = 300.0
+PROGRAM_SECONDS = 600.0
 LOOK_SECONDS = 0.02
 
 

@@ -28,7 +28,7 @@ from tests.screen.pictures import UPDATE, check_picture, picture, screen_text  #
 from tests.waiting import PATIENCE_SECONDS  # noqa: E402
 
 # Until a picture that never comes is given up; one that is made anew is taken once the screen has had time to settle.
-PICTURE_SECONDS = 3.0 if UPDATE else PATIENCE_SECONDS / 2
+PICTURE_SECONDS = 3.0 if UPDATE else 60.0
 
 if TYPE_CHECKING:
 
