@@ -31,6 +31,7 @@ from engine.session.writer import COMMANDS_AT_ONCE, SessionWriter
 from maxact_tui.cli.headless import follow
 from maxact_tui.errors import UserError
 from tests.engine.running import new_session, tiny_job, write_corpus
+from tests.session.stamping import stamped
 from tests.waiting import until
 
 LOOP = "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}"
@@ -191,12 +192,12 @@ def test_an_earlier_crash_is_no_reason(session: Path) -> None:
 
 
 def test_thousands_of_requests_do_not_keep_a_run_from_its_work(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = SessionWriter.open(session)
-    with writer._transaction() as db:
+    with stamped(session, "commands") as db:
         db.executemany(
-            "INSERT INTO commands (at, name, arguments, state, answer) VALUES (0, ?, '{}', 'new', '{}')",
-            [("nonsense",)] * 4000 + [("stop",)],
+            "INSERT INTO commands (checksum, at, name, arguments, state, answer) VALUES (0, 0.0, ?, '{}', 'new', '{}')",
+            [("nonsense",)] * 1000 + [("stop",)],
         )
+    writer = SessionWriter.open(session)
     monkeypatch.setattr("engine.run.commands.TURN_SECONDS", 0.0)
     desk = CommandDesk(writer, lambda text: None)
     assert len(writer.new_commands()) == COMMANDS_AT_ONCE

@@ -223,7 +223,7 @@ def test_the_list_of_sessions_shows_the_largest_input_marked_as_no_m(gemm_sessio
     assert [info.is_m for info in found] == [False, True]
     rows = [session_sheet(found, choose_look(None), 100).row(number).text for number in range(2)]
     assert f"{compact(found[0].magnitude)}^" in rows[0] and "^" not in rows[1]
-    assert marks_words(found) == "^ largest GEMM input, no M was measured"
+    assert marks_words(found) == "^ largest GEMM input: no M was measured"
     assert marks_words(found[1:]) == ""
 
 
