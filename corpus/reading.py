@@ -77,7 +77,7 @@ def check_source(source: str) -> None:
     """Refuse what is no corpus by its name alone, before anything is read.
 
     Raises:
-        CorpusError: the file is missing, not to be read by this user, a folder, or of an unknown kind.
+        CorpusError: the file is missing, not to be read by this user, no plain file, or of an unknown kind.
     """
     if source == "starter":
         return
@@ -87,6 +87,8 @@ def check_source(source: str) -> None:
             raise CorpusError(f"{path} does not exist; give a .jsonl, .parquet or .txt file, or starter", code=2)
         if path.is_dir():
             raise CorpusError(f"{path} is a folder; give one file, or build one with `corpus build`", code=2)
+        if not path.is_file():  # a pipe or a device may never end
+            raise CorpusError(f"{path} is no plain file but a pipe or a device; write the texts into a file", code=2)
     except OSError as error:
         raise CorpusError(f"{path} cannot be read: {error.strerror or error}", code=2) from error
     if path.suffix.lower() not in _SUFFIXES:

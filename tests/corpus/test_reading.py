@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from corpus.reading import content_hash, load_corpus
+from corpus.reading import check_source, content_hash, load_corpus
 from corpus.samples import CorpusError, Sample
 
 
@@ -139,3 +141,13 @@ def test_the_hash_sees_texts_categories_and_order_and_nothing_else() -> None:
     assert content_hash([a, b]) == content_hash([Sample("x", "math", "elsewhere", "fr"), b])
     others = [[b, a], [a], [Sample("x", "code"), b], [Sample("xy", "math")], [Sample("", "mathx"), b]]
     assert len({content_hash(samples) for samples in [[a, b], *others]}) == 6
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("/dev/zero"), os.mkfifo], ids=["device", "pipe"])
+def test_what_may_never_end_is_no_corpus(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / "texts.jsonl"
+    make(path)
+    with pytest.raises(CorpusError, match="no plain file"):
+        load_corpus(str(path))
+    with pytest.raises(CorpusError, match="no plain file"):
+        check_source(str(path))
