@@ -2,6 +2,7 @@
 
 - `cache_dir`       the folder of everything that can be made again
 - `file_sha256`     the sha256 of a file; instant the second time
+- `is_hashed`       whether it is known already
 - `whole_identity`  the same of several files, as one
 - `Hashing`         the same in a thread, beside a load that reads the same files
 """
@@ -56,8 +57,7 @@ def file_sha256(path: Path, report: Report | None = None) -> str:
     path = path.resolve()
     with path.open("rb") as stream:
         stat = os.fstat(stream.fileno())
-        key = [str(path), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-        name = f"{hashlib.sha256(str(path).encode()).hexdigest()[:24]}.json"
+        key, name = _key(path, stat), _note_name(path)
         remembered = _read_note(name)
         if remembered is not None and remembered.get("key") == key:
             return str(remembered["sha256"])
@@ -71,6 +71,25 @@ def file_sha256(path: Path, report: Report | None = None) -> str:
     sha256 = digest.hexdigest()
     _write_note(name, {"key": key, "sha256": sha256})
     return sha256
+
+
+def is_hashed(path: Path) -> bool:
+    """Whether `file_sha256` knows this file and need not read it.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    path = path.resolve()
+    remembered = _read_note(_note_name(path))
+    return remembered is not None and remembered.get("key") == _key(path, path.stat())
+
+
+def _key(path: Path, stat: os.stat_result) -> list[object]:
+    return [str(path), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+
+
+def _note_name(path: Path) -> str:
+    return f"{hashlib.sha256(str(path).encode()).hexdigest()[:24]}.json"
 
 
 def whole_identity(files: Sequence[Path], report: Report | None = None) -> str:

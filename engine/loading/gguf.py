@@ -72,15 +72,7 @@ def convert_gguf(path: Path, dtype: str, facts: GgufFacts, identity: str, report
     manifest = _whole(final, reporter)
     if manifest is not None:
         return Conversion(final, notes=tuple(manifest["notes"]))
-    needed_bytes = int(facts.elements * getattr(torch, dtype).itemsize * _OVERHEAD)
-    free_memory_bytes = free_bytes("cpu")
-    if needed_bytes > free_memory_bytes:
-        raise LoadError(
-            f"{path.name} does not fit: its weights need {needed_bytes / 2**30:.1f} GiB in {dtype} to be converted and "
-            f"this machine has {free_memory_bytes / 2**30:.1f} GiB free",
-            hint="close other programs, or use a smaller model",
-            kind="memory",
-        )
+    needed_bytes = require_memory(path, dtype, facts)
     try:
         building = _new_folder(owned_folder(cache_dir(), "gguf"), needed_bytes)
     except OSError as problem:
@@ -90,6 +82,24 @@ def convert_gguf(path: Path, dtype: str, facts: GgufFacts, identity: str, report
         return Conversion(_publish(building, final, reporter), notes=notes)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def require_memory(path: Path, dtype: str, facts: GgufFacts) -> int:
+    """Bytes that a conversion needs in memory, and again on the disk.
+
+    Raises:
+        LoadError: there are not so many free.
+    """
+    needed_bytes = int(facts.elements * getattr(torch, dtype).itemsize * _OVERHEAD)
+    free_memory_bytes = free_bytes("cpu")
+    if needed_bytes > free_memory_bytes:
+        raise LoadError(
+            f"{path.name} does not fit: its weights need {needed_bytes / 2**30:.1f} GiB in {dtype} to be converted and "
+            f"this machine has {free_memory_bytes / 2**30:.1f} GiB free",
+            hint="close other programs, or use a smaller model",
+            kind="memory",
+        )
+    return needed_bytes
 
 
 def _key(identity: str, dtype: str) -> str:

@@ -24,11 +24,11 @@ from engine.base.job import Job  # noqa: E402
 from engine.base.private import attention_of  # noqa: E402
 from engine.formats import FP16_LIMIT  # noqa: E402
 from engine.loading.architecture import auto_class, read_config, read_tokenizer  # noqa: E402
-from engine.loading.cache import Hashing  # noqa: E402
+from engine.loading.cache import Hashing, is_hashed  # noqa: E402
 from engine.loading.checkpoint import Checkpoint, read_checkpoint, sampled_identity  # noqa: E402
 from engine.loading.device import check_device, place  # noqa: E402
 from engine.loading.errors import LoadError, classify  # noqa: E402
-from engine.loading.gguf import convert_gguf  # noqa: E402
+from engine.loading.gguf import convert_gguf, require_memory  # noqa: E402
 from engine.loading.gguf_header import gguf_identity, inspect_gguf  # noqa: E402
 from engine.loading.progress import LoadProgress, Report, Reporter, bars_reported  # noqa: E402
 from engine.loading.provenance import Origin, Provenance, describe  # noqa: E402
@@ -108,8 +108,10 @@ def _load(job: Job, reporter: Reporter) -> LoadedModel:
 def _converted(job: Job, source: Source, origin: Origin, reporter: Reporter) -> Iterator[tuple[Job, Path, Origin]]:
     """A GGUF file as a safetensors folder, with the job's dtype settled, and what is known of its origin."""
     facts = inspect_gguf(source.path)
-    identity = gguf_identity(source.path, reporter)
     dtype = facts.dtype if job.dtype == "auto" else job.dtype
+    if not is_hashed(source.path):  # nobody waits for the hash of a file that does not fit
+        require_memory(source.path, dtype, facts)
+    identity = gguf_identity(source.path, reporter)
     conversion = convert_gguf(source.path, dtype, facts, identity, reporter)
     packed = facts.quantization
     notes = [*origin.notes, *conversion.notes]
