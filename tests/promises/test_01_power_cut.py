@@ -10,7 +10,7 @@ import pytest
 from engine.run import runner
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
-from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
+from tests.engine.running import EVERY_BATCH, assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
 
 
 @pytest.mark.parametrize("journal", ["wal", "delete"])
@@ -19,9 +19,9 @@ def test_what_a_power_cut_leaves_goes_on_to_equal_numbers(
 ) -> None:
     """The files as they lie on the disk in the middle of a run's writing, copied at every fourth transaction."""
     monkeypatch.setenv("MAXACT_JOURNAL", journal)
-    session = new_session(
-        tmp_path / "run.maxact", tiny_job(tiny_model_folder, write_corpus(tmp_path / "texts.jsonl"), batch_tokens=256)
-    )
+    corpus = write_corpus(tmp_path / "texts.jsonl")
+    job = tiny_job(tiny_model_folder, corpus, **EVERY_BATCH, batch_tokens=256)
+    session = new_session(tmp_path / "run.maxact", job)
     copies: list[Path] = []
     put = SessionWriter._append_sample_maxima
 

@@ -10,13 +10,13 @@ import pytest
 from engine.run import runner
 from engine.run.recording import RunRecorder, disk_trouble
 from engine.session.reader import SessionReader
-from tests.engine.running import assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
+from tests.engine.running import EVERY_BATCH, assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
 
 
 def test_a_disk_that_fills_up_keeps_the_last_checkpoint_and_the_rest_is_measured_again(
     tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = tiny_job(tiny_model_folder, write_corpus(tmp_path / "texts.jsonl"))
+    job = tiny_job(tiny_model_folder, write_corpus(tmp_path / "texts.jsonl"), **EVERY_BATCH)
     whole, session = (new_session(tmp_path / name, job) for name in ("whole.maxact", "run.maxact"))
     assert runner.run(whole) == 0
     begin, counted = RunRecorder.begin_checkpoint, []

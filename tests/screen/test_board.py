@@ -284,7 +284,7 @@ async def test_sites_without_a_number_say_why(shown: Shown, tmp_path: Path) -> N
     exact[0x4000], exact[0] = 640, totals[2].elements - 640  # two values: 2 and 0
     totals[2].histogram[:], totals[2].extremes[:] = exact, (2, 0)
     totals[3].histogram[0x7FC0] += 5
-    totals[3].histogram[0] -= 5
+    totals[3].histogram[totals[3].histogram.argmax()] -= 5
     totals[3].nonfinite[0] = 5
     script.writer.checkpoint(script.status, [*totals[:4], None, *totals[5:]], np.arange(len(script.samples)))
     async with shown(script.path, 120, 36) as pilot:
