@@ -140,10 +140,13 @@ def progress_words(status: Status) -> list[str]:
         # At the end the second number would be the first again, and the line has more to say.
         tokens += "" if share == 1 else f" of {compact(status.tokens_total)}"
     parts = [percent(share)] if status.tokens_total else []
+    is_beside = status.phase == "running" and status.total > 0  # a step between batches, whose end no rate tells
+    if is_beside:
+        parts.append(f"{status.detail}: {status.done:,} of {status.total:,} {status.unit}")
     parts += [f"{samples} {words}", f"{tokens} tokens"]
-    if status.phase == "running" and status.batches_done:
+    if status.phase == "running" and status.batches_done and not is_beside:
         parts += [rate(status.rate, "tok"), f"ETA {duration(status.eta_seconds)}"]
-    elif status.rate:
+    elif status.rate and not is_beside:
         parts.append(rate(status.rate, "tok"))
         if status.phase in ENDED and status.running_seconds:
             parts.append(f"measuring {duration(status.running_seconds)}")
@@ -151,9 +154,8 @@ def progress_words(status: Status) -> list[str]:
         parts.append("the first batch is on its way")
     if status.padded_tokens:
         parts.append(f"padding {percent(status.padding_share)}")
-    if status.detail:
-        amount = f": {status.done:,} of {status.total:,} {status.unit}" if status.total else ""
-        parts.append(f"{status.detail}{amount}")
+    if status.detail and not is_beside:
+        parts.append(status.detail)
     return parts
 
 

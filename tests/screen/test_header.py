@@ -60,7 +60,9 @@ def test_each_state_has_its_words(status: Status, words: str) -> None:
 
 def test_a_step_of_a_run_says_how_far_it_is() -> None:
     status = RUNNING.changed(detail="measuring the damage by quantisers", done=12, total=60, unit="blocks")
-    assert "measuring the damage by quantisers: 12 of 60 blocks" in progress_words(status)
+    words = progress_words(status)
+    assert words[1] == "measuring the damage by quantisers: 12 of 60 blocks", "seen at 80 columns, too"
+    assert not any("ETA" in word for word in words), "the batches' rate says nothing of this step"
 
 
 def test_a_silent_engine_is_told_apart_from_a_busy_one() -> None:
