@@ -245,12 +245,10 @@ class BoardScreen(Roaming, Filterable, Tunable, WatchedScreen):
         """Filter and sort; the cursor stays on its site, or goes to the first."""
         if self._heatmap is None:
             return
-        before = self.snapshot.focus
         key = actions.key_of("board", "app.gemm_run", self.look.keys)
         hint = f"; {key} runs with them" if key else ""
         self.table.arrange(lambda site: self.kept.holds(self._record(site)), hint)
-        if self.table.site != before:
-            self.ask()
+        self.ask()
         self._heatmap.reorder(self.table.grid, (self.table.row, self.table.column))
         self._heatmap.show(self.table.cells)
 

@@ -117,6 +117,12 @@ class WatchedScreen(Alarmed[int | None]):
         self.snapshot = snapshot
         return self.draw(by_data=True)
 
+    def draw(self, *, by_data: bool = False) -> bool:
+        """As every screen is drawn; whatever was asked for before, from now on what is shown is asked for."""
+        changed = super().draw(by_data=by_data)
+        self.ask()
+        return changed
+
     async def take_look(self, look: Look) -> None:
         """Have `restyle` run after what the screen is doing now, which may be at its widgets, too; wait for its end."""
         done = asyncio.Event()
@@ -196,6 +202,9 @@ class WatchedScreen(Alarmed[int | None]):
         return None
 
     def ask(self) -> None:
-        """Tell the application, once there is something to see: what is wished for depends on the widgets."""
+        """Tell the application, once there is something to see: what is wished for depends on the widgets.
+
+        To ask for the same again costs nothing; not to ask because an older wish was the same loses the last one.
+        """
         if self.can_draw:
             self.post_message(self.ViewWished(self.wish()))

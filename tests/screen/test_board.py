@@ -357,6 +357,26 @@ async def test_the_board_survives_an_empty_filter_another_theme_and_any_size(
         await settle(pilot, lambda app: is_board(app) and "▸" in screen_text(app))
 
 
+async def test_what_is_asked_for_twice_before_the_first_answer_is_still_shown(
+    shown: Shown, clean_session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shown(clean_session, 120, 36) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("i", "s")  # as the model computes, with the cursor on the first site
+        await settle(pilot, lambda app: is_board(app) and app.snapshot.focus == 0)
+        # No answer of the watcher is taken while a filter takes the site away and is cleared again.
+        with monkeypatch.context() as patched:
+            patched.setattr(pilot.app, "_draw_when_allowed", lambda: None)
+            await pilot.press("slash", *"L99", "enter")
+            await settle(pilot, lambda app: "0 of 122 sites" in screen_text(app))
+            await settle(pilot, lambda app: app.watcher.collect().focus != 0)
+            await pilot.press("escape")
+            await settle(pilot, lambda app: " 122 sites as the model computes" in screen_text(app))
+        pilot.app._draw_when_allowed()
+        await settle(pilot, is_board)
+        assert pilot.app.screen.tuned_site == pilot.app.snapshot.focus == 0
+
+
 async def test_an_effect_is_asked_for_followed_and_listed(shown: Shown, tmp_path: Path) -> None:
     script = sessions.running(tmp_path / "run.maxact", layers=4, massive=2, hostile=False)
     async with shown(script.path, 120, 36) as pilot:
