@@ -40,6 +40,8 @@ def stop_service(path: Path) -> None:
         if is_alive(reader):
             send_command(path, "stop")
         until(lambda: (service := reader.service()) is None or service.phase in ENDED)
+    log = path.with_name(path.name + "-wal")
+    until(lambda: not log.exists() or not log.stat().st_size)  # one file holds everything only after the last close
 
 
 def has_values(app: MaxactApp) -> bool:

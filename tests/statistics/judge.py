@@ -5,6 +5,9 @@ It shares no code with the product beyond the field names, and is slow on purpos
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import comb
+
 import numpy as np
 
 from engine.statistics.totals import CENSUS_LADDER, TOP_DTYPE, SiteTotals
@@ -130,10 +133,24 @@ def _magnitude_pattern(maxima: np.ndarray, dtype: str) -> np.ndarray:
     return (maxima.astype(np.float32).view(np.uint32) >> 16).astype(np.int64)
 
 
-def assert_same_totals(found: SiteTotals, expected: SiteTotals, *, relative: float = 1e-12) -> None:
+def _absolute_terms(totals: SiteTotals, pivots: Sequence[float]) -> np.ndarray:
+    """How large the terms of `power_sums` can be about any of the pivots: sums of (|x - q| + |q - p|)^k, q the own."""
+    second, fourth = totals.power_sums[1], totals.power_sums[3]
+    # By Cauchy and Schwarz; of the even powers the sums are there.
+    own = [totals.finite, np.sqrt(second * totals.finite), second, np.sqrt(second * fourth), fourth]
+    reach = max(abs(pivot - float(totals.pivot)) for pivot in pivots if not np.isnan(pivot))
+    about = [sum(comb(k, j) * reach ** (k - j) * own[j] for j in range(k + 1)) for k in range(1, 5)]
+    return np.array([*about, totals.power_sums[4]])
+
+
+def assert_same_totals(
+    found: SiteTotals, expected: SiteTotals, *, relative: float = 1e-12, pivots: Sequence[float] = ()
+) -> None:
     """Every field equal: exactly, but for float sums, which agree to `relative` of the sum of absolute terms.
 
-    The two may have taken their power sums about different pivots; they are compared about the expected one.
+    The two may have taken their power sums about different pivots; they are compared about the expected one. `pivots`
+    are those of the parts of `found`: what is lost when sums are moved from one to another is of the size of the terms
+    of the binomial theorem, however small their sum.
     """
     from engine.statistics.totals import ARRAY_FIELDS, shift_power_sums
 
@@ -145,10 +162,8 @@ def assert_same_totals(found: SiteTotals, expected: SiteTotals, *, relative: flo
         elif name == "power_sums":
             if not np.isnan(expected.pivot):
                 left = shift_power_sums(found, float(expected.pivot))
-                scale = np.array([np.sqrt(right[1] * found.finite), right[1], np.sqrt(right[1] * right[3]), right[3]])
-                np.testing.assert_array_less(
-                    np.abs(left - right), relative * np.append(scale, right[4]) + 1e-290, err_msg=name
-                )
+                terms = _absolute_terms(expected, [float(found.pivot), *pivots])
+                np.testing.assert_array_less(np.abs(left - right), relative * terms + 1e-290, err_msg=name)
         elif name == "ratio_sums":
             np.testing.assert_allclose(left, right, rtol=relative, err_msg=name)
         else:
