@@ -13,6 +13,7 @@ import os
 import sys
 from pathlib import Path
 
+from engine.base.importing import leave_as_it_stands, loading_modules
 from engine.session.engine_lock import EngineLock, Role
 from engine.session.logfile import OneLine
 from engine.session.rights import Rights
@@ -23,6 +24,7 @@ def main() -> int:
     """Run the engine; returns the exit code: 0 done or stopped, 1 failed, 2 called wrongly."""
     options = _parse(sys.argv[1:])
     session: Path = options.session.absolute()
+    leave_as_it_stands()
     os.chdir("/")  # libraries read settings from the folder they work in, which may be a stranger's
     faulthandler.enable()
     handler = logging.StreamHandler(sys.stderr)
@@ -35,10 +37,12 @@ def main() -> int:
         lock = EngineLock.take(session, role) if given is None else EngineLock.inherited(session, given, role)
         with lock:
             if options.serve:
-                from engine.run.serving import serve
+                with loading_modules():
+                    from engine.run.serving import serve
 
                 return serve(session, rights, is_locked=lock.is_held, own_process=True)
-            from engine.run.runner import run
+            with loading_modules():
+                from engine.run.runner import run
 
             return run(session, rights, is_locked=lock.is_held, own_process=True)
     except SessionError as error:

@@ -22,8 +22,10 @@ def main() -> None:
 
         note(stray)
         sys.exit(2)
+    from engine.base.importing import leave_as_it_stands
     from maxact_tui.cli.main import main as command_line
 
+    leave_as_it_stands()
     sys.exit(command_line(sys.argv[1:]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from itertools import islice
@@ -15,6 +16,8 @@ from tests import models
 
 if TYPE_CHECKING:
     from engine.loading.load import LoadedModel
+
+gc.disable()  # until everything is loaded: none of it becomes garbage
 
 # CI tries the same examples every time; at a desk every run tries new ones. None may be a matter of seconds.
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -39,6 +42,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 def own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test allows anything on behalf of the user who runs them."""
     os.environ["MAXACT_STATE"] = str(tmp_path_factory.mktemp("state"))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded now stays: a look at it would make every later look for garbage a dear one."""
+    gc.freeze()
+    gc.enable()
 
 
 # Files of the tests that cost most processor time, the dearest first.

@@ -1,6 +1,7 @@
 """What every room of the engine may use: light, and without knowledge of any other room.
 
 - `job`        what to run, frozen, stored in the session file
+- `importing`  modules are loaded without looking for garbage
 - `choice`     when `--sites auto` measures the GEMM inputs, too
 - `stored`     what a file holds, checked against the types it should have
 - `naming`     names of models, corpora and sessions as people read them

@@ -20,6 +20,7 @@ prepare_environment()
 import torch  # noqa: E402  # the switches above are read when transformers is imported
 
 from engine.base.computing import SUMMED_NOTE, sums_in_float32  # noqa: E402
+from engine.base.importing import loading_modules  # noqa: E402
 from engine.base.job import Job  # noqa: E402
 from engine.base.private import attention_of  # noqa: E402
 from engine.formats import FP16_LIMIT  # noqa: E402
@@ -85,7 +86,8 @@ def _load(job: Job, reporter: Reporter) -> LoadedModel:
     check_device(job.device)
     source = resolve(job, reporter)
     reporter(LoadProgress("importing transformers"))
-    import transformers.modeling_utils  # noqa: F401  # takes seconds, of which the screen should know the reason
+    with loading_modules():  # takes seconds, of which the screen should know the reason
+        import transformers.modeling_utils  # noqa: F401
 
     origin = Origin(
         model=job.model,

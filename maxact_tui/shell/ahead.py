@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from maxact_tui.watching.memory import loading_modules
+from engine.base.importing import loading_modules
 
 AHEAD_SECONDS = 1.5
 MODULES = (

@@ -13,13 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.base.importing import loading_modules
 from engine.session.patience import LOCKED
 from engine.session.requests import title_of
 from maxact_tui.keymap.settings import load_settings
 from maxact_tui.terminal.preparing import prepare_terminal, wants_ascii
 from maxact_tui.terminal.printing import note
 from maxact_tui.terminal.splash import show_splash, take_back
-from maxact_tui.watching.memory import loading_modules
 
 if TYPE_CHECKING:
     from maxact_tui.shell.leaving import LeavingApp

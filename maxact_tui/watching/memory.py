@@ -1,8 +1,7 @@
 """Memory: what was needed for a moment, and when garbage is looked for.
 
-- `give_back`        what is free goes back to the system
-- `loading_modules`  no garbage is looked for while modules are loaded, nor among them later
-- `IdleCollector`    looks for old garbage, and gives back what is free, when nobody waits
+- `give_back`      what is free goes back to the system
+- `IdleCollector`  looks for old garbage, and gives back what is free, when nobody waits
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -29,19 +26,6 @@ def give_back() -> None:
     """
     if (trim := _malloc_trim()) is not None:
         trim(0)
-
-
-@contextmanager
-def loading_modules() -> Iterator[None]:
-    """Load modules without looking for garbage, which takes a tenth of the start and finds none."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if was_enabled:
-            gc.enable()
 
 
 class IdleCollector:

@@ -18,8 +18,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.importing import loading_modules
 from maxact_tui.texts.visible import fitted
-from maxact_tui.watching.memory import loading_modules
 
 Ticks = Sequence[tuple[float, str]]
 _loaded = threading.Event()

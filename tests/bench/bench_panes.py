@@ -34,10 +34,10 @@ from functools import partial
 import numpy as np
 import psutil
 
+from engine.base.importing import loading_modules
 from engine.session.records import SampleRecord
 from engine.statistics.totals import SiteTotals
 from maxact_tui.shell.application import MaxactApp
-from maxact_tui.watching.memory import loading_modules
 from tests.screen.sessions import CATEGORIES, SessionScript
 
 LAYERS, SAMPLES, VOCABULARY, WIDTH, LENGTH = 96, 5_000, 150_000, 4_096, 64
