@@ -9,7 +9,7 @@ DEMO_SHA256 := bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 COMPRESSOR := llmcompressor==0.14.0.1 compressed-tensors==0.20.1 loguru==0.7.3
 READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt hashes.txt Makefile | cksum | cut -d' ' -f1)
 
-.PHONY: demo test test-cpus test-recipes test-versions torture setup lint bench sbom hashes clean
+.PHONY: demo test test-slow test-cpus test-recipes test-versions torture setup lint bench sbom hashes clean
 
 demo: $(READY)
 	$(BIN)/maxact-tui demo
@@ -17,9 +17,14 @@ demo: $(READY)
 # Nearly half of the time tests wait for engines and terminals, so that four at a time keep two cores busy. Each worker
 # takes neighbours, which share what they build, and helps the slowest one when its own are done. What Python compiles is
 # kept even where the user's surroundings say otherwise: the tests start hundreds of programs.
-test test-cpus: export PYTHONDONTWRITEBYTECODE =
+test test-slow test-cpus: export PYTHONDONTWRITEBYTECODE =
 test: $(READY)
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+# What shows the same again in a dearer way: whole workflows in a terminal, kills by the dozen, Triton's interpreter and
+# compiler, the whole demo model against the reference. `make test` and this one are everything, and CI runs both.
+test-slow: $(READY)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m slow
 
 # The lowest and the newest supported versions on every Python found; fetches CUDA for both, see the file.
 test-versions: $(READY)

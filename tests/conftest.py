@@ -59,7 +59,10 @@ DEAREST = (
     "tests/packaging/test_wheel.py",
     "tests/engine/test_oracle.py",
     "tests/screen/test_texts_engine.py",
+    "tests/engine/test_nonfinite.py",
     "tests/cli/test_streams.py",
+    "tests/screen/test_terminal.py",
+    "tests/cli/test_steering.py",
 )
 
 

@@ -131,6 +131,7 @@ def test_sessions_are_compared(
     assert_one_line_error(here("compare", finished, home=home), "two sessions", code=2)
 
 
+@pytest.mark.slow
 def test_both_token_policies_run_into_one_comparison(tmp_path: Path, tiny_model_folder: Path, corpus: Path) -> None:
     result = maxact(tiny_model_folder, "--corpus", corpus, "--samples", 6, "--ab", "bos", home=tmp_path)
     assert result.returncode == 0, result.stderr

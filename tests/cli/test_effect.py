@@ -83,6 +83,7 @@ def test_effects_are_measured_kept_listed_exported_and_the_engine_is_sent_away(
         assert service.phase in ENDED
 
 
+@pytest.mark.slow
 def test_a_recipe_is_exported_tested_and_reported(tmp_path: Path, tiny_model_folder: Path) -> None:
     corpus, session = write_corpus(tmp_path / "c.jsonl"), tmp_path / "gemm.maxact"
     run = maxact(

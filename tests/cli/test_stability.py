@@ -26,6 +26,7 @@ def rerun(finished: Path, home: Path) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_the_peaks_are_what_the_model_gives_for_the_sample_alone(
     rerun: str,
     finished: Path,

@@ -32,6 +32,7 @@ def wait_for(path: Path, phase: str) -> None:
         until(lambda: reader.status().phase == phase, reader.status)
 
 
+@pytest.mark.slow
 def test_a_run_is_paused_continued_stopped_and_removed(tmp_path: Path, tiny_model_folder: Path) -> None:
     corpus = write_corpus(tmp_path / "long.jsonl", samples=MANY)
     job = tiny_job(tiny_model_folder, corpus, batch_tokens=32, checkpoint_seconds=1.0)

@@ -89,6 +89,7 @@ def test_with_every_stream_closed_the_work_is_done_and_no_file_is_mistaken_for_o
     assert maxact("show no-such", path, tiny_model_folder, **everything).returncode == 2
 
 
+@pytest.mark.slow
 def test_a_wait_whose_progress_nobody_reads_is_left_and_the_run_goes_on(
     tmp_path: Path, tiny_model_folder: Path
 ) -> None:

@@ -279,7 +279,7 @@ def test_sites_are_first_in_the_order_in_which_they_are_computed() -> None:
 
 
 @pytest.mark.demo_model
-@pytest.mark.parametrize("factor", [2.25, 2.6, 4.0])
+@pytest.mark.parametrize("factor", [2.25, *(pytest.param(factor, marks=pytest.mark.slow) for factor in (2.6, 4.0))])
 def test_the_real_model_that_overflows_float16(
     loaded_demo: LoadedModel, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, factor: float
 ) -> None:

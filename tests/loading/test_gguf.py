@@ -140,6 +140,7 @@ def test_a_spoilt_copy_is_made_again(tiny_gguf, own_cache, spoil):
     assert not converted(phases)
 
 
+@pytest.mark.slow
 def test_processes_converting_at_once_all_succeed_and_leave_one_copy(tiny_gguf, own_cache):
     code = (
         "import sys; from engine.base.job import Job; from engine.loading.load import load_model; "

@@ -13,6 +13,7 @@ from engine.session.writer import SessionWriter
 from tests.engine.running import EVERY_BATCH, assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 def test_what_a_power_cut_leaves_goes_on_to_equal_numbers(
     tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch, journal: str

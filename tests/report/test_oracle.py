@@ -18,7 +18,7 @@ from tests.quantization.oracle_run import METRICS, ORACLES, Captured, Line, devi
 EXACT = ("count", "sun_n_tokens", "sun_n_pass", "sun_t_val", "sun_t_ratio", "abs_hist_count")
 MOMENTS = ("mean", "std", "abs_mean", "rms", "sun_mean_ratio", "sun_std_ratio",
            "abs_median", "abs_q25", "abs_q75", "abs_q90", "abs_q99", "abs_q999")  # fmt: skip
-pytestmark = pytest.mark.demo_model
+pytestmark = [pytest.mark.demo_model, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -369,7 +369,7 @@ async def test_what_is_asked_for_twice_before_the_first_answer_is_still_shown(
             patched.setattr(pilot.app, "_draw_when_allowed", lambda: None)
             await pilot.press("slash", *"L99", "enter")
             await settle(pilot, lambda app: "0 of 122 sites" in screen_text(app))
-            await settle(pilot, lambda app: app.watcher.collect().focus != 0)
+            await settle(pilot, lambda app: app.watcher is not None and app.watcher.collect().focus != 0)
             await pilot.press("escape")
             await settle(pilot, lambda app: " 122 sites as the model computes" in screen_text(app))
         pilot.app._draw_when_allowed()

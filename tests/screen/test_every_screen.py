@@ -119,6 +119,7 @@ async def explore(pilot: Pilot[int], seen: set[str], path: str = "") -> None:
                 return
 
 
+@pytest.mark.slow
 async def test_hostile_text_on_every_screen_and_a_read_only_screen_sends_nothing(
     shown: Shown, hostile_session: Path, tmp_path: Path
 ) -> None:

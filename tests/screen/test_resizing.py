@@ -97,6 +97,7 @@ PRESSED = (
 SIZES = ((80, 24), (120, 36), (200, 60), (60, 16), (40, 10), (1, 1), (300, 80))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600, method="signal")
 @pytest.mark.parametrize("seed", range(3))
 async def test_no_keys_sizes_and_themes_at_random_break_a_screen_while_a_run_streams(

@@ -54,6 +54,7 @@ def is_shown(app: MaxactApp) -> bool:
     return isinstance(app.screen, PromptScreen | SampleScreen) and app.screen.view is not None
 
 
+@pytest.mark.slow
 async def test_prompts_and_samples_from_the_first_second_to_the_copied_file(
     shown: Shown, session: Path, tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ def terminal_in(home: Path, *arguments: str) -> Terminal:
     return Terminal(home, 120, 36, command=[*COMMAND, *arguments], env=env)
 
 
+@pytest.mark.slow
 @pytest.mark.demo_model
 def test_from_the_first_number_to_the_files_and_back(home: Path) -> None:
     with terminal_in(home, *DEMO) as terminal:

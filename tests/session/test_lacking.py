@@ -78,7 +78,11 @@ def meaning(kind: str, name: str) -> str:
     return declared(SiteTotals)[name].meaning if kind == SITE else ""
 
 
-@pytest.mark.parametrize(("kind", "name"), ARRAYS, ids=["-".join(one) for one in ARRAYS])
+# Every fourth array is tried at once, the others with what is slow: each takes two seconds, and shows the same kind.
+EACH = [pytest.param(*one, id="-".join(one), marks=[pytest.mark.slow] if n % 4 else []) for n, one in enumerate(ARRAYS)]
+
+
+@pytest.mark.parametrize(("kind", "name"), EACH)
 class TestWithoutOneArray:
     def test_it_opens_and_exports_and_says_so(
         self, session: Callable[..., Path], kind: str, name: str, capfd: pytest.CaptureFixture[str]
