@@ -37,6 +37,10 @@ def _weight(model: Any) -> None:
     model.model.layers[1].mlp.down_proj.weight[3, 5] = NAN
 
 
+def _channel(model: Any) -> None:
+    model.model.layers[2].mlp.up_proj.weight[3] = NAN  # that channel of down_proj's input is NaN for every token
+
+
 def _token(model: Any) -> None:
     (number, *_) = tiny_tokenizer()(POISON)["input_ids"]
     model.model.embed_tokens.weight[number, 4] = INF
@@ -60,6 +64,7 @@ PLANTS: Final[dict[str, Callable[[Any], None]]] = {
     "everything": _everything,
     "layer": _layer,
     "weight": _weight,
+    "channel": _channel,
     "token": _token,
     "head": _head,
     "zeros": _zeros,

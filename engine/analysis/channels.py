@@ -82,8 +82,7 @@ def channel_maxima(totals: SiteTotals) -> NDArray[np.float64]:
     where the site's NaN and infinities are enough to fill a channel: one for each token.
     """
     maxima = totals.channel_max.astype(np.float64)
-    if not totals.has("tokens", "nonfinite"):
-        return maxima
+    # An array that was not measured is zero: unknown tokens are as few as any.
     bad = int(totals.nonfinite.sum())
     may_be_full = bad > 0 and bad >= int(totals.tokens)
     return np.where((maxima == 0) & may_be_full, np.nan, maxima)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from engine.analysis.channels import channel_maxima
 from engine.analysis.model import find_address
 from engine.analysis.site import SiteSummary, summarise
 from engine.api.errors import NotFoundError
@@ -155,8 +156,10 @@ class SiteView:
 
     @property
     def channels(self) -> NDArray[np.float32]:
-        """The largest |x| of each channel, float32 [D]; empty where nothing was seen."""
-        return self.totals.channel_max if self.totals is not None else np.zeros(0, np.float32)
+        """The largest |x| of each channel, float32 [D], NaN where nothing finite is known; empty if not measured."""
+        if self.totals is None or not self.totals.has("channel_max"):
+            return np.zeros(0, np.float32)
+        return channel_maxima(self.totals).astype(np.float32)
 
     @property
     def samples(self) -> NDArray[np.float32]:

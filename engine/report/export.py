@@ -27,7 +27,7 @@ from engine.report.markdown import markdown, model_card
 from engine.report.needs import Missing, missing_nothing
 from engine.report.plain import json_text
 from engine.report.reference import activation_stats, missing_fields, reference_model_name, top5_stats
-from engine.report.scales import act_scales, amax
+from engine.report.scales import act_scales, amax, input_scales
 from engine.report.source import gather
 from engine.report.tabular import csv_documents, parquet_documents
 from engine.report.worst import summary_document
@@ -82,12 +82,14 @@ def render(reader: SessionReader, name: str, scheme: str | None = None) -> list[
     missing = found.missing(reader.meta())
     if missing is not None and missing.sentence:
         raise ReportError(missing.sentence)
-    made = found.produce_for(reader, scheme) if scheme and found.produce_for is not None else found.produce(reader)
+    if found.schemes:  # recipes say themselves what to do about a model that is not finite
+        return found.produce_for(reader, scheme) if scheme and found.produce_for else found.produce(reader)
+    made = found.produce(reader)
     alarm, plan = session_alarm(reader), reader.meta().plan
     if alarm is None or plan is None:
         return made
-    said = (f"the model is not finite: {alarm_line(alarm, plan)}; these numbers are of its finite elements alone",)
-    return [one if one.warnings else replace(one, warnings=said) for one in made]
+    said = f"the model is not finite: {alarm_line(alarm, plan)}; these numbers are of its finite elements alone"
+    return [replace(one, warnings=(said, *one.warnings)) for one in made]
 
 
 def check_scheme(found: Format, scheme: str | None) -> None:
@@ -162,11 +164,13 @@ def _parquet(reader: SessionReader) -> list[Document]:
 
 
 def _act_scales(reader: SessionReader) -> list[Document]:
-    return [Document(f"{_stem(reader)}.act_scales.pt", act_scales(reader))]
+    scales = input_scales(reader)
+    return [Document(f"{_stem(reader)}.act_scales.pt", act_scales(scales), scales.warnings(by_channel=True))]
 
 
 def _amax(reader: SessionReader) -> list[Document]:
-    return [Document(f"{_stem(reader)}.amax.safetensors", amax(reader))]
+    scales = input_scales(reader)
+    return [Document(f"{_stem(reader)}.amax.safetensors", amax(reader, scales), scales.warnings(by_channel=False))]
 
 
 def _llm_compressor(reader: SessionReader, scheme: str = recipe.DEFAULT) -> list[Document]:

@@ -8,7 +8,6 @@ Unknown numbers are None or NaN, infinite ones infinite. Text is as it came: hos
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -16,6 +15,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.analysis.channels import channel_maxima
 from engine.analysis.model import ModelSummary
 from engine.analysis.site import SiteSummary, summarise
 from engine.base.wording import CSV_NOTE
@@ -104,7 +104,7 @@ _TOP: Final = (
 _CHANNELS: Final = (
     _SITE,
     _CHANNEL,
-    Column("max_abs", "real", X, "largest |x| of the channel"),
+    Column("max_abs", "real", X, "largest |x| of the channel; empty where nothing finite of it is known"),
     Column("kind", "text", "", "massive, outlier or mixed; empty where it does not stand out"),
     Column("massive_tokens_at_least", "integer", "tokens", _TOKENS_BETWEEN.format("massive", "least")),
     Column("massive_tokens_at_most", "integer", "tokens", _TOKENS_BETWEEN.format("massive", "most")),
@@ -204,12 +204,10 @@ def _channel_rows(reader: SessionReader) -> Iterator[Sequence[Any]]:
                 yield site.name, c.channel, c.magnitude, c.kind, *between, c.tokens
             known = {c.channel for c in named}
             tokens = int(totals.tokens) if totals.has("tokens") else None
-            order = np.argsort(-totals.channel_max, kind="stable")[:LARGEST_CHANNELS].tolist()
+            maxima = channel_maxima(totals)
+            order = np.argsort(-maxima, kind="stable")[:LARGEST_CHANNELS].tolist()
             for channel in (c for c in order if c not in known):
-                largest = float(totals.channel_max[channel])
-                if not largest and totals.nonfinite.any():  # what is kept of a channel without a finite element, too
-                    largest = math.nan
-                yield site.name, channel, largest, "", None, None, None, None, tokens
+                yield site.name, channel, float(maxima[channel]), "", None, None, None, None, tokens
 
 
 def _sample_rows(reader: SessionReader) -> Iterator[Sequence[Any]]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from math import nan
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
+import engine
 from engine.analysis.compare import compare
 from engine.analysis.model import ModelSummary, analyse
 from engine.analysis.nonfinite import session_alarm
@@ -134,8 +139,9 @@ def test_every_export_of_a_model_with_nan_warns(
 ) -> None:
     formats = "act-scales,amax,csv,summary,reference"
     assert main(["export", str(planted_sessions["weight"]), "--format", formats, "-o", str(tmp_path)]) == 0
-    (line,) = capsys.readouterr().err.splitlines()
+    line, left_out = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: the model is not finite: first NaN: L1 mlp_output")
+    assert left_out.startswith("warning: left out, because nothing finite reaches them: ")
     assert main(["export", str(planted_sessions[None]), "--format", formats, "-o", str(tmp_path / "whole")]) == 0
     assert capsys.readouterr().err == ""
     for name in ("activation_stats", "top5_stats"):
@@ -144,6 +150,34 @@ def test_every_export_of_a_model_with_nan_warns(
         notes = json.loads(bad.read_text())["notes"]
         assert notes[0].startswith("not finite: first NaN: L1 mlp_output") and "layer_2_hidden" in notes[1]
         assert "notes" not in json.loads(whole.read_text())
+
+
+def test_no_scale_is_zero_because_nothing_is_known(
+    planted_sessions: Sessions, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A channel without a finite element is NaN, a module without one in no file; both are named."""
+    down, last = "model.layers.2.mlp.down_proj", "model.layers.2.self_attn.q_proj"
+    for plant in ("channel", "weight", "zeros"):
+        folder = tmp_path / plant
+        formats = "act-scales,amax,csv"
+        assert main(["export", str(planted_sessions[plant]), "--format", formats, "-o", str(folder)]) == 0
+        warned = capsys.readouterr().err
+        (torch_file,) = folder.glob("*.act_scales.pt")
+        (tensors,) = folder.glob("*.amax.safetensors")
+        scales, largest = torch.load(torch_file, weights_only=True), load_file(tensors)
+        with engine.open(planted_sessions[plant]) as session:
+            np.testing.assert_array_equal(session["layer_2_down_proj_input"].channels, scales.get(down, [nan] * 64))
+        if plant == "zeros":
+            assert not scales[down].any() and largest[f"{down}.input_amax"] == 0 and not warned
+        elif plant == "channel":
+            assert torch.nonzero(scales[down].isnan()).tolist() == [[3]] and (scales[down].nan_to_num(1) > 0).all()
+            assert largest[f"{down}.input_amax"] == scales[down].nan_to_num(0).max()
+            line = "warning: NaN, because nothing finite is known of these channels: layer_2_down_proj_input channel 3"
+            assert line in warned.splitlines() and "left out" not in warned
+        else:
+            assert last not in scales and f"{last}.input_amax" not in largest
+            assert "warning: left out, because nothing finite reaches them: " in warned
+            assert "layer_2_attn_input" in warned.split("left out", 1)[1]
 
 
 def test_tier_and_rank_are_qualified_beside_nan(planted_sessions: Sessions) -> None:
