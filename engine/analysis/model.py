@@ -3,6 +3,7 @@
 - `Address`       where a number was found, with its token and the text around it
 - `ModelSummary`  everything the screens, the summary and the exports say about a model
 - `analyse`       session -> summary; of an unfinished one, what its last checkpoint holds
+- `has_hidden`    whether hidden states were to be measured
 - `find_address`  an address with its token and the text around it
 """
 
@@ -95,7 +96,8 @@ class ModelSummary:
         emergence, emergence_compat: from |x|, and from positive maxima alone.
         profile: (layer, a_l) of the hidden states.
         threads: largest first.
-        threads_are_known: False where a hidden state holds NaN or infinity: there may be others then.
+        threads_are_known: False where a hidden state holds NaN or infinity, so that there may be others, and where none
+            was measured.
         convergence, categories, bootstrap: from the per-sample maxima of the sites that `maximum` is over.
         structure: of the five largest at M's site.
         hot_sites: numbers of the sites that reach 0.9 M.
@@ -205,7 +207,7 @@ def analyse(reader: SessionReader, visit: Visit | None = None) -> ModelSummary:
         emergence_compat=find_emergence(positive_profile(plan, _column(sites, "max")) if plan else []),
         profile=tuple(profile),
         threads=find_threads(levels),
-        threads_are_known=not _has_bad_hidden(plan, sites),
+        threads_are_known=has_hidden(plan) and not _has_bad_hidden(plan, sites),
         convergence=running_maximum(done, sample_max, tokens),
         categories=by_category(done, sample_max, tokens, categories),
         bootstrap=bootstrap(sample_max[done], [categories[i] for i in done], bootstrap_sizes(len(done))),
@@ -321,6 +323,11 @@ def _any_hidden(plan: HookPlan | None, sites: Sequence[SiteSummary | None], verd
     if any(found):
         return True
     return None if not found or None in found or _has_bad_hidden(plan, sites) else False
+
+
+def has_hidden(plan: HookPlan | None) -> bool:
+    """Whether hidden states are among the sites of a run; taken for granted before it has a plan."""
+    return plan is None or any(site.component == "hidden" for site in plan.sites)
 
 
 def _has_bad_hidden(plan: HookPlan | None, sites: Sequence[SiteSummary | None]) -> bool:

@@ -45,6 +45,7 @@ class Board:
         thresholds_from: the samples the thresholds come from: `calibration`, or `all` like the errors.
         local: of each site, what quantising it alone does to a few tokens and to the stream behind its block; None
             where that was not measured, and empty for a session without any.
+        lost: sites that saw NaN or infinity and nothing else, so that there is nothing to quantise.
     """
 
     schemes: tuple[Column, ...]
@@ -52,6 +53,7 @@ class Board:
     errors_over: Population = "all"
     thresholds_from: Literal["calibration", "all"] = "all"
     local: tuple[LocalErrors | None, ...] = field(default=(), compare=False)
+    lost: frozenset[int] = frozenset()
 
     def local_numbers(self, site: int, scheme: str) -> LocalNumbers | None:
         """What is known of a site's few tokens under a scheme; None where it was not measured."""
@@ -139,6 +141,7 @@ def assemble_board(
     local: Sequence[LocalErrors | None] = (),
     *,
     is_split: bool,
+    lost: Collection[int] = (),
 ) -> Board:
     """The board of rows that were computed one by one.
 
@@ -148,6 +151,7 @@ def assemble_board(
         in_pass: what was summed in the pass at each site; its schemes become further columns.
         local: of each site, what quantising it alone does to a few tokens.
         is_split: thresholds are from calibration samples, errors over evaluation samples.
+        lost: sites that have no finite element.
     """
     names = dict.fromkeys(name for one in in_pass if one is not None for name in one.names)
     further = tuple(find_scheme(name) or UnknownScheme(name) for name in names)
@@ -164,6 +168,7 @@ def assemble_board(
         "evaluation" if is_split else "all",
         "calibration" if is_split else "all",
         tuple(local) if any(one is not None for one in local) else (),
+        frozenset(lost),
     )
 
 

@@ -169,11 +169,14 @@ class BoardBuilder:
         self._reader, self._sites = reader, SiteReader(reader)
         self._schemes = board_schemes(self._sites.split if self._sites.closed else None, self._sites.chosen)
         self._rows: dict[int, Row] = {}
+        self._lost: set[int] = set()
 
     def add(self, number: int, totals: SiteTotals) -> None:
         """Take a site; of its totals `BOARD_FIELDS` are read."""
         errors, thresholds = self._sites.site(number, totals)
         self._take(number, errors, thresholds)
+        if totals.nonfinite.any() and not totals.finite:
+            self._lost.add(number)
 
     def finish(self, count: int) -> SessionBoard:
         """The board of all of so many sites; those that were not added have no row."""
@@ -189,6 +192,7 @@ class BoardBuilder:
             [self._sites.sums(number) for number in range(count)],
             [self._sites.local(number) for number in range(count)],
             is_split=is_split,
+            lost=self._lost,
         )
         split = self._sites.split if is_split else None
         return SessionBoard(board, split, not is_split or self._sites.closed > 1, bool(self._rows))

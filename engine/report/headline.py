@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.analysis.maximum import Maximum, without_m
-from engine.analysis.model import ModelSummary
+from engine.analysis.model import ModelSummary, has_hidden
 from engine.base.wording import counted, exact
 
 _WORDS = {True: "yes", False: "no", None: "not known"}
@@ -48,8 +48,11 @@ def massive_words(summary: ModelSummary, passes: bool | None, sites: Sequence[in
         sites: numbers of the sites that pass by it, hidden or not.
     """
     plan = summary.plan
-    if plan is None or any(site.component == "hidden" for site in plan.sites):
+    if plan is None or has_hidden(plan):
         return _WORDS[passes]
+    if not sites and summary.nonfinite_sites:
+        bad = counted(len(summary.nonfinite_sites), "site")
+        return f"hidden states were not measured; no other site passes by finite elements, {bad} with Inf/NaN"
     if not sites:
         return "hidden states were not measured; no other site passes"
     names = ", ".join(plan.sites[number].name for number in sites[:_LISTED])

@@ -4,7 +4,7 @@
 - `site_errors`        all of them, site by site
 - `quantization_summary`  the part `quantization` of the summary's JSON: whose elements, each scheme
 - `quantization_dict`  that of the complete JSON: every site besides
-- `ranking_dict`, `ranking_line`  the sites that INT8 hurts most, as JSON and in one sentence
+- `ranking_dict`, `ranking_line`, `lost_in_words`  the sites that INT8 hurts most, as JSON and in one sentence
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.base.wording import counted
 from engine.quantization.board import Board, SchemeSummary, summarise_schemes
 from engine.quantization.groups import Group, site_groups
 from engine.quantization.metrics import QuantError
 from engine.quantization.populations import SessionBoard
-from engine.quantization.ranking import MEASURES, Ranked, damage_of, rank
+from engine.quantization.ranking import MEASURES, Ranked, damage_of, rank, split_lost
 from engine.report.plain import number
 from engine.schemes import Column
 from engine.sites.site import HookPlan, Site
@@ -64,9 +65,9 @@ def quantization_dict(found: SessionBoard, plan: HookPlan | None) -> dict[str, A
 
 
 def quantization_summary(found: SessionBoard, plan: HookPlan | None) -> dict[str, Any] | None:
-    """Quantiser errors by scheme, and the sites that INT8 hurts most; None where none is known."""
+    """Quantiser errors by scheme, and the sites that INT8 hurts most; None where nothing is known of any site."""
     board = found.board
-    if plan is None or not any(True for _ in site_errors(board, plan)):
+    if plan is None or not (board.lost or any(True for _ in site_errors(board, plan))):
         return None
     split = found.split
     return {
@@ -104,18 +105,26 @@ def ranking_dict(board: Board, plan: HookPlan, scheme: str = "int8") -> list[dic
 
 
 def ranking_line(board: Board, plan: HookPlan | None, most: int = 5) -> str:
-    """`INT8 hurts most, by damage: layer_11_down_proj_input 24.8 % (SQNR 29.5 dB), ...`; empty without a number.
+    """`INT8 hurts most, by damage: layer_11_down_proj_input 24.8 % (SQNR 29.5 dB), ...`; empty where nothing is known.
 
-    Of the GEMM inputs, which W8A8 quantises; of the other sites only where no input was measured.
+    Of the GEMM inputs, which W8A8 quantises; of the other sites only where no input was measured. Sites without a
+    finite element come first.
     """
     if plan is None:
         return ""
     ranked = (rank(board, sites=frozenset(sites)) for sites in site_groups(plan).values())
-    found: list[Ranked] = next((one for one in ranked if one), [])[:most]
-    if not found:
+    lost, known = split_lost(next((one for one in ranked if one), []))
+    sites = [f"{plan.sites[one.site].name} {100 * one.value:.3g} % (SQNR {one.sqnr_db:.1f} dB)" for one in known[:most]]
+    words = f"INT8 per tensor hurts most, by {MEASURES[known[0].by]}: {', '.join(sites)}" if known else ""
+    return "; ".join(part for part in (lost_in_words(lost, plan), words) if part)
+
+
+def lost_in_words(lost: Sequence[Ranked], plan: HookPlan, most: int = 5) -> str:
+    """`no finite element at 9 sites: layer_1_attn_input, ...`; empty without any."""
+    if not lost:
         return ""
-    sites = [f"{plan.sites[one.site].name} {100 * one.value:.3g} % (SQNR {one.sqnr_db:.1f} dB)" for one in found]
-    return f"INT8 per tensor hurts most, by {MEASURES[found[0].by]}: {', '.join(sites)}"
+    names = ", ".join(plan.sites[one.site].name for one in lost[:most]) + (", ..." if len(lost) > most else "")
+    return f"no finite element at {counted(len(lost), 'site')}: {names}"
 
 
 def _errors_over(board: Board, scheme: Column) -> str:

@@ -20,7 +20,7 @@ import math
 
 from engine.analysis.emergence import SUDDEN_RATIO, Emergence
 from engine.analysis.maximum import Maximum, headroom_bits, without_m
-from engine.analysis.model import ModelSummary
+from engine.analysis.model import ModelSummary, has_hidden
 from engine.analysis.published import tier_range
 from engine.analysis.stability import Stability
 from engine.analysis.threads import Thread
@@ -238,6 +238,8 @@ def threads_words(summary: ModelSummary) -> str:
     """How many threads there are; `not known` where only some could be seen."""
     if summary.threads_are_known:
         return f"{len(summary.threads):,}"
+    if not has_hidden(summary.plan):
+        return "not known: hidden states were not measured"
     found = f"{len(summary.threads):,} by finite elements alone" if summary.threads else "not known"
     return f"{found}: hidden states hold Inf/NaN"
 

@@ -9,25 +9,24 @@ Cells are printable text, still to be escaped for the format.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from engine.analysis.components import largest_sites
 from engine.analysis.published import published
-from engine.analysis.site import SiteSummary
 from engine.base.naming import corpus_name
 from engine.base.wording import UNKNOWN, decibels, exact, printable, share, short
 from engine.quantization.board import SchemeSummary
 from engine.quantization.groups import GROUPS, Group
-from engine.quantization.ranking import MEASURES, By, rank
+from engine.quantization.ranking import MEASURES, By, rank, split_lost
 from engine.report.sentences import thread_line
 from engine.report.source import Source
 from engine.scheme_names import title_of
 
 LISTED_THREADS = 12
 HARMED = 10
-_BY: Final[dict[By, str]] = {"damage": "damage", "rel_mae": "relative MAE"}
+_BY: Final[dict[By, str]] = {"nonfinite": MEASURES["nonfinite"], "damage": "damage", "rel_mae": "relative MAE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +40,21 @@ class Table:
 
 
 def site_table(source: Source) -> Table:
-    """The largest site of each component."""
-    best: dict[str, tuple[str, SiteSummary]] = {}
-    plan = source.summary.plan
-    for site, found in zip(plan.sites if plan else (), source.summary.sites, strict=True):
-        if found is not None and not math.isnan(found.magnitude):
-            known = best.get(site.component)
-            if known is None or found.magnitude > known[1].magnitude:
-                best[site.component] = (site.name, found)
+    """The largest site of each component; components without a finite element come first."""
     rows = [
         (
-            name,
-            exact(found.magnitude),
-            short(found.abs_q999),
-            short(found.abs_median),
-            short(found.rms),
-            short(found.crest),
-            "–" if found.nonfinite is None else f"{found.nonfinite.count:,}",
+            one.name,
+            exact(one.site.magnitude),
+            short(one.site.abs_q999),
+            short(one.site.abs_median),
+            short(one.site.rms),
+            short(one.site.crest),
+            "–" if one.nonfinite is None else f"{one.nonfinite:,}",
         )
-        for name, found in sorted(best.values(), key=lambda pair: -pair[1].magnitude)
+        for one in largest_sites(source.summary)
     ]
     headings = ("Site", "max |x|", "q99.9", "median", "rms", "crest", "non-finite")
-    return Table("Largest site of each component", headings, tuple(rows))
+    return Table("Largest site of each component (non-finite: at all of its sites)", headings, tuple(rows))
 
 
 def all_sites_table(source: Source) -> Table:
@@ -179,7 +171,11 @@ def _scheme_table(source: Source, group: Group, lines: Sequence[SchemeSummary]) 
                 short(one.rel_rmse),
                 share(one.clip_rate),
                 plan.sites[worst.site].name if worst is not None else UNKNOWN,
-                f"{_BY[worst.by]} {share(worst.value)}" if worst is not None else UNKNOWN,
+                UNKNOWN
+                if worst is None
+                else _BY[worst.by]
+                if worst.is_lost
+                else f"{_BY[worst.by]} {share(worst.value)}",
                 decibels(worst.sqnr_db) if worst is not None else UNKNOWN,
                 one.scheme.source,
             )
@@ -194,12 +190,14 @@ def ranking_tables(source: Source) -> list[Table]:
 
 
 def _ranking_table(source: Source, group: Group, sites: Sequence[int]) -> Table:
-    plan, found = source.summary.plan, rank(source.board, sites=sites)[:HARMED]
-    rows = tuple(
-        (plan.sites[one.site].name, share(one.value), decibels(one.sqnr_db)) for one in found if plan is not None
-    )
-    measure = MEASURES[found[0].by] if found else ""
-    return Table(f"What INT8 per tensor hurts most of the {GROUPS[group]}", ("Site", measure, "SQNR, dB"), rows)
+    plan, (lost, known) = source.summary.plan, split_lost(rank(source.board, sites=sites))
+    names = [site.name for site in plan.sites] if plan is not None else []
+    rows = [(names[one.site], MEASURES["nonfinite"], UNKNOWN) for one in lost[:HARMED]]
+    if len(lost) > HARMED:
+        rows.append((f"{len(lost) - HARMED} further sites", MEASURES["nonfinite"], UNKNOWN))
+    rows += [(names[one.site], share(one.value), decibels(one.sqnr_db)) for one in known[:HARMED]]
+    measure = MEASURES[known[0].by] if known else ""
+    return Table(f"What INT8 per tensor hurts most of the {GROUPS[group]}", ("Site", measure, "SQNR, dB"), tuple(rows))
 
 
 def published_table(source: Source) -> Table:

@@ -16,7 +16,7 @@ from engine.analysis.model import ModelSummary
 from engine.base.wording import counted
 from engine.quantization.board import Board
 from engine.quantization.populations import SessionBoard, read_session_board
-from engine.quantization.ranking import MEASURES, Ranked, rank
+from engine.quantization.ranking import MEASURES, Ranked, rank, split_lost
 from engine.report.effects import effects_list
 from engine.report.plain import number
 from engine.report.quantization import quantization_summary
@@ -40,7 +40,7 @@ class SchemeCost:
         population: what the sites are, in the plural.
         sites: how many.
         rel_mae: mean over them of mean |error| / mean |x|.
-        worst: the dearest, by the board's own order.
+        worst: by the board's own order: every one without a finite element, then the dearest.
     """
 
     scheme: str
@@ -65,8 +65,8 @@ def scheme_costs(board: Board, plan: HookPlan | None) -> tuple[SchemeCost, ...]:
         }
         if errors:
             mean = sum(one.rel_mae for one in errors.values()) / len(errors)
-            worst = rank(board, scheme.name, errors)[:WORST]
-            found.append(SchemeCost(scheme.name, population, len(errors), mean, tuple(worst)))
+            lost, known = split_lost(rank(board, scheme.name, {*errors, *(inputs or board.lost)}))
+            found.append(SchemeCost(scheme.name, population, len(errors), mean, (*lost, *known[:WORST])))
     return tuple(found)
 
 
@@ -84,18 +84,21 @@ def costs_in_words(found: SessionBoard, plan: HookPlan | None) -> list[str]:
         return []
     first = costs[0]
     what = counted(first.sites, first.population.removesuffix("s"))
-    lines = [f"quantisation of {what}, mean |error| over mean |x| ({found.in_words}):"]
+    lost = len(split_lost(first.worst)[0])
+    beside = f", beside {lost} without a finite element" if lost else ""
+    lines = [f"quantisation of {what}{beside}, mean |error| over mean |x| ({found.in_words}):"]
     sites = plan.sites if plan is not None else ()
     width = max(len(one.scheme) for one in costs)
     for one in costs:
-        worst = ", ".join(f"{sites[site.site].name} {site.value:.1%}" for site in one.worst[:3])
-        by = MEASURES[one.worst[0].by].partition(" (")[0]
+        _, known = split_lost(one.worst)
+        worst = ", ".join(f"{sites[site.site].name} {site.value:.1%}" for site in known[:3])
+        by = MEASURES[known[0].by].partition(" (")[0]
         lines.append(f"  {one.scheme:<{width}}  {one.rel_mae:6.1%}  worst, by {by}: {worst}")
     return lines
 
 
 def costs_list(board: Board, plan: HookPlan | None) -> list[dict[str, Any]]:
-    """The same for strict JSON, with the five dearest sites of each scheme."""
+    """The same for strict JSON, with the five dearest sites of each scheme after those without a finite element."""
     return [
         {
             "scheme": one.scheme,

@@ -6,16 +6,14 @@
 
 from __future__ import annotations
 
-import math
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from engine.analysis.components import largest_sites
 from engine.analysis.maximum import without_m
-from engine.analysis.model import Address, ModelSummary
+from engine.analysis.model import Address, ModelSummary, has_hidden
 from engine.analysis.published import tier_range
-from engine.analysis.site import SiteSummary
 from engine.base.naming import model_name
 from engine.base.wording import counted
 from engine.formats import FP16_LIMIT
@@ -88,8 +86,9 @@ def _partial(status: Status) -> str:
 def _maximum_lines(summary: ModelSummary) -> list[Text]:
     maximum = summary.maximum
     if maximum is None:
-        is_bad = summary.alarm is not None
-        return [Text("M is not known: no finite element" if is_bad else "nothing has been measured yet")]
+        why = without_m(summary.plan, summary.job.sites) if summary.plan is not None else ""
+        reason = Text(why, "yellow") if why else Text("M is not known: no finite element")
+        return [reason if summary.alarm is not None else Text("nothing has been measured yet")]
     line = Text(f"{maximum.name} = ").append(exact(maximum.magnitude), "bold").append(f"  at {maximum.label}")
     headroom = f"{abs(maximum.fp16_headroom_bits):.1f} bits"
     if maximum.excluded_sites:
@@ -125,8 +124,8 @@ def _where(peak: Address, value: float) -> Text:
 def _verdict_lines(summary: ModelSummary) -> list[Text]:
     by_layer = massive_words(summary, summary.passes_layer_median, summary.layer_median_sites)
     by_token = massive_words(summary, summary.passes_token_median, summary.token_median_sites)
-    has_hidden = summary.plan is None or any(site.component == "hidden" for site in summary.plan.sites)
-    both = f"{by_layer} by layer median, {by_token} by token median" if has_hidden else f"{by_layer} (by layer median)"
+    is_there = has_hidden(summary.plan)
+    both = f"{by_layer} by layer median, {by_token} by token median" if is_there else f"{by_layer} (by layer median)"
     lines = [Text(f"massive activations (Sun et al.): {both}")]
     found = summary.emergence
     if found is not None:
@@ -134,7 +133,7 @@ def _verdict_lines(summary: ModelSummary) -> list[Text]:
         largest = f"largest step x{compact(found.largest_ratio)} into L{found.largest_layer}"
         only = ", by finite elements alone" if summary.alarm else ""
         lines.append(Text(f"emergence: {found.kind}, {jump}; {largest}{only}"))
-    if not summary.threads_are_known:
+    if is_there and not summary.threads_are_known:
         lines.append(Text(f"threads: {threads_words(summary)}"))
     for thread in summary.threads[:LISTED_THREADS]:
         end = "to the end" if thread.death is None else f"to L{thread.death - 1}"
@@ -148,27 +147,22 @@ def _verdict_lines(summary: ModelSummary) -> list[Text]:
 
 
 def _sites_table(summary: ModelSummary) -> Table:
-    """The largest site of every component, and the largest sites of all."""
-    table = Table(
-        box=None, pad_edge=False, header_style="bold", title="largest site of each component", title_justify="left"
-    )
+    """The largest site of every component."""
+    has_bad = any(site is not None and site.nonfinite and site.nonfinite.count for site in summary.sites)
+    title = "largest site of each component" + (" (non-finite: at all of its sites)" if has_bad else "")
+    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     table.add_column("site", no_wrap=True)
     for heading in ("max |x|", "q99.9", "median", "rms", "crest", "non-finite"):
         table.add_column(heading, justify="right", no_wrap=True)
-    largest: dict[str, tuple[str, SiteSummary]] = {}
-    for site, found in zip(summary.plan.sites if summary.plan else (), summary.sites, strict=True):
-        best = largest.get(site.component)
-        if found is not None and (best is None or _sortable(found.magnitude) > _sortable(best[1].magnitude)):
-            largest[site.component] = (site.name, found)
-    for name, found in sorted(largest.values(), key=lambda pair: -_sortable(pair[1].magnitude)):
+    for one in largest_sites(summary):
         table.add_row(
-            Text(name),
-            exact(found.magnitude),
-            compact(found.abs_q999),
-            compact(found.abs_median),
-            compact(found.rms),
-            compact(found.crest),
-            "-" if found.nonfinite is None or not found.nonfinite.count else grouped(found.nonfinite.count),
+            Text(one.name),
+            exact(one.site.magnitude),
+            compact(one.site.abs_q999),
+            compact(one.site.abs_median),
+            compact(one.site.rms),
+            compact(one.site.crest),
+            grouped(one.nonfinite) if one.nonfinite else "-",
         )
     return table
 
@@ -241,7 +235,3 @@ def _expert_lines(summary: ModelSummary) -> list[Text]:
         where = ", ".join(f"L{one.layer}: {len(one.never_hit)}" for one in unseen[:LISTED_SITES])
         lines.append(Text(f"{missed} of {total} experts saw no token ({where}): nothing is known of them", "yellow"))
     return lines
-
-
-def _sortable(value: float) -> float:
-    return -math.inf if math.isnan(value) else value

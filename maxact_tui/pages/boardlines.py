@@ -19,14 +19,16 @@ from textual.strip import Strip
 
 from engine.base.wording import counted
 from engine.quantization.board import LIMITS, Overflow, SchemeSummary
+from engine.quantization.groups import site_groups
 from engine.quantization.metrics import QuantError
+from engine.quantization.ranking import rank, split_lost
+from engine.report.quantization import lost_in_words
 from engine.sites.site import HookPlan
 from engine.statistics.totals import TOP_K
 from maxact_tui.pages.boardsheet import LABEL_CELLS, BoardSheet, Order, site_label
 from maxact_tui.pages.cells import decibel_text
 from maxact_tui.pages.header import status_lines
 from maxact_tui.pages.int8page import best_words, bounded_text, error_text, short_name
-from maxact_tui.pages.measures import damage_values
 from maxact_tui.pages.tuning import Tuned, Tuner, Tuning
 from maxact_tui.pages.waiting import until_read
 from maxact_tui.terminal.palette import Look
@@ -287,13 +289,15 @@ def _error_words(tuned: Tuned) -> str:
 
 
 def _worst(view: BoardView, column: int, plan: HookPlan, look: Look) -> str:
-    """The worst site under a scheme: by damage where that was measured."""
+    """The worst site under a scheme, of the first group: without a finite element, else by damage where it is known."""
     one = view.summaries[column]
-    damage = damage_values(view, one.scheme.name, len(plan.sites))
-    if np.isfinite(damage).any():
-        inputs = np.where([site.capture == "input" for site in plan.sites], damage, np.nan)
-        worst = int(np.nanargmax(inputs if np.isfinite(inputs).any() else damage))
-        return f"worst under {short_name(one.scheme)}: {plan.sites[worst].name}, damage {share_text(damage[worst])}"
+    scheme, groups = short_name(one.scheme), site_groups(plan).values()
+    ranked = (rank(view.board, one.scheme.name, sites) for sites in groups)
+    lost, known = split_lost(next((found for found in ranked if found), []))
+    if lost:
+        return f"worst under {scheme}: {lost_in_words(lost, plan, 1)}"
+    if known and known[0].by == "damage":
+        return f"worst under {scheme}: {plan.sites[known[0].site].name}, damage {share_text(known[0].value)}"
     if one.worst_site is None:
         return f"{short_name(one.scheme)}: no site has a number"
     text = f"worst under {short_name(one.scheme)}: {plan.sites[one.worst_site].name}"

@@ -75,10 +75,12 @@ class BoardSheet:
     Attributes:
         columns: from left to right.
         labels: of the sites, by number.
+        lost: sites without a finite element, which are worse than any number.
     """
 
     columns: tuple[BoardColumn, ...]
     labels: tuple[str, ...]
+    lost: frozenset[int] = frozenset()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -119,7 +121,7 @@ def scheme_sheet(view: BoardView, plan: HookPlan, look: Look) -> BoardSheet:
             # Of what has no SQNR on the board: a run without --quant full.
             names = {one.name for one in view.board.schemes}
             columns += [_damage_column(view, name, of_schemes[name], look) for name in of_schemes if name not in names]
-    return BoardSheet(tuple(columns), tuple(map(site_label, plan.sites)))
+    return BoardSheet(tuple(columns), tuple(map(site_label, plan.sites)), view.board.lost)
 
 
 def _sqnr_column(
@@ -184,7 +186,7 @@ def overflow_sheet(view: BoardView, plan: HookPlan, look: Look) -> BoardSheet:
         over = view.beyond[:, number]
         cells = tuple(Cell(_count(n), look.levels - 1 if n > 0 else -1) for n in over.tolist())
         columns.append(BoardColumn(f"elements over {name}", "", "over", over, cells, False))
-    return BoardSheet(tuple(columns), tuple(map(site_label, plan.sites)))
+    return BoardSheet(tuple(columns), tuple(map(site_label, plan.sites)), view.board.lost)
 
 
 def scheme_titles(scheme: Column) -> tuple[str, str]:
@@ -195,14 +197,21 @@ def scheme_titles(scheme: Column) -> tuple[str, str]:
 
 
 def ordered(sheet: BoardSheet, order: Order) -> list[int]:
-    """The sites' numbers from top to bottom: worst first, equal ones as the model computes, unknown ones last."""
+    """The sites' numbers from top to bottom, equal ones as the model computes, unknown ones last.
+
+    Worst first, and of all sites those without a finite element: nothing is worse.
+    """
     sites = list(range(len(sheet.labels)))
     column = next((one for one in sheet.columns if one.name == order.column), None)
     if column is None:
         return sites[::-1] if order.is_reversed else sites
     sign = 1.0 if column.low_is_bad != order.is_reversed else -1.0
-    values = (sign * column.values).tolist()
-    return sorted(sites, key=lambda site: (math.isnan(values[site]), values[site]))
+    values, lost = (sign * column.values).tolist(), math.inf if order.is_reversed else -math.inf
+
+    def place(site: int) -> tuple[bool, float]:
+        return (False, lost) if site in sheet.lost else (math.isnan(values[site]), values[site])
+
+    return sorted(sites, key=place)
 
 
 def grouped_rows(sites: Sequence[int], plan: HookPlan, hint: str) -> tuple[Row, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from math import nan
 from pathlib import Path
@@ -15,17 +16,25 @@ from safetensors.torch import load_file
 
 import engine
 from engine.analysis.compare import compare
-from engine.analysis.model import ModelSummary, analyse
+from engine.analysis.components import largest_sites
+from engine.analysis.model import ModelSummary, analyse, has_hidden
 from engine.analysis.nonfinite import session_alarm
 from engine.quantization.groups import site_groups
+from engine.quantization.populations import read_board
 from engine.quantization.ranking import rank
 from engine.report.comparison import comparison_documents, gather_sides, site_table, sites_note
 from engine.report.errors import ReportError
 from engine.report.export import render
+from engine.report.headline import massive_words
 from engine.report.recipe import find_deployment, judge
+from engine.report.sentences import threads_words
 from engine.session.reader import SessionReader
 from engine.sites.smoothing import NOT_FINITE
 from maxact_tui.cli.main import main
+from maxact_tui.pages.boardsheet import Order, ordered, scheme_sheet
+from maxact_tui.terminal.palette import choose_look
+from maxact_tui.watching import boardview
+from tests.values import some
 
 Sessions = dict[str | None, Path]
 
@@ -217,6 +226,65 @@ def test_schemes_and_ranking_are_by_group_with_the_gemm_inputs_first(planted_ses
     assert report.index("hurts most of the GEMM inputs") < report.index("hurts most of the residual stream")
     head = next(line for line in text_of(path, "csv").splitlines() if line.startswith("site,scheme"))
     assert head.endswith(",damage,group")
+
+
+@pytest.mark.parametrize("plant", ["everything", "layer", "weight", "channel"])
+def test_a_site_without_a_finite_element_comes_first_in_every_order(
+    planted_sessions: Sessions, plant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = planted_sessions[plant]
+    summary = summary_of(path)
+    plan = some(summary.plan)
+    with SessionReader(path) as reader:
+        board = read_board(reader)
+        view = boardview.read_board(reader)
+    lost = {n for n, one in enumerate(summary.sites) if one is not None and not one.count}
+    assert lost and board.lost == lost
+    for group, sites in site_groups(plan).items():
+        first = [one.site for one in rank(board, "int8", sites)][: len(lost & set(sites))]
+        assert first == sorted(lost & set(sites)), group
+    sheet = scheme_sheet(view, plan, choose_look("truecolor"))
+    for column in sheet.columns:
+        assert ordered(sheet, Order(column.name))[: len(lost)] == sorted(lost)
+        worst_last = ordered(sheet, Order(column.name, is_reversed=True))
+        known = [n for n in worst_last if not np.isnan(column.values[n])]
+        assert worst_last[: len(known) + len(lost)] == [*known, *sorted(lost)]
+    found = json.loads(text_of(path, "json"))["quantization"]
+    inputs = [plan.sites[n].name for n in sorted(lost) if plan.sites[n].is_input]
+    named = [one for one in found["ranking"] if one["group"] == "gemm_inputs"][: len(inputs)]
+    assert [(one["name"], one["by"], one["value"]) for one in named] == [(name, "nonfinite", None) for name in inputs]
+    assert all(one["is_harmful"] for one in named)
+    assert all(one["worst_by"] == "nonfinite" for one in found["schemes"] if one["group"] == "gemm_inputs")
+    costs = json.loads(text_of(path, "summary"))["quantization"]["costs"]
+    costly = [name for name in inputs if name != "lm_head_input"]
+    assert all([site["name"] for site in one["worst"]][: len(costly)] == costly for one in costs)
+    assert main(["show", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert f"no finite element at {len(inputs)} site" in shown
+    components = [one.is_lost for one in largest_sites(summary)]
+    assert components == sorted(components, reverse=True) and any(components)
+    if plant != "everything":
+        assert "no finite element" in text_of(path, "markdown").split("hurts most of the GEMM inputs")[1]
+
+
+def test_what_was_not_measured_is_not_none(planted_sessions: Sessions) -> None:
+    """A run over GEMM inputs alone knows no trajectories, and of sites with NaN not that none is massive."""
+    for plant in ("layer", None):
+        summary = summary_of(planted_sessions[plant])
+        plan = some(summary.plan)
+        inputs = [n for n, site in enumerate(plan.sites) if site.is_input]
+        alone = replace(
+            summary,
+            plan=replace(plan, sites=tuple(plan.sites[n] for n in inputs), order=()),
+            sites=tuple(summary.sites[n] for n in inputs),
+        )
+        words = massive_words(alone, None, ())
+        assert ("finite elements" in words) == (plant == "layer") and words.startswith(
+            "hidden states were not measured"
+        )
+        assert not has_hidden(alone.plan) and "were not measured" in threads_words(
+            replace(alone, threads_are_known=False)
+        )
 
 
 def test_the_alarm_of_a_session_is_that_of_its_summary(planted_sessions: Sessions) -> None:
