@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from torch import nn
 
@@ -19,10 +18,7 @@ from engine.effect.known import check_scope, nearest
 from engine.effect.recipe import matches
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
-from engine.sites.site import GEMM_COMPONENTS, HookPlan, Site
-
-# Deployments leave the LM head alone, and a gate is no input of a product.
-INPUTS: Final = frozenset(GEMM_COMPONENTS) - {"expert_gate", "lm_head_input"}
+from engine.sites.site import QUANTISED_COMPONENTS, HookPlan, Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +82,7 @@ def excluded_readers(site: Site, scope: Scope) -> set[str]:
 def _meant(plan: HookPlan, scope: Scope) -> tuple[int, ...]:
     if scope.site is not None:
         return tuple(number for number, site in enumerate(plan.sites) if site.name == scope.site)
-    wanted = INPUTS if scope.component is None else {scope.component}
+    wanted = QUANTISED_COMPONENTS if scope.component is None else {scope.component}
     return tuple(
         number
         for number, site in enumerate(plan.sites)

@@ -23,12 +23,11 @@ from engine.report.quantization import quantization_summary
 from engine.report.summary import summary_dict
 from engine.schemes import DEFAULT_SCHEMES, FULL_SCHEMES, SMOOTH_SCHEMES, Column, Scheme
 from engine.session.reader import SessionReader
-from engine.sites.site import HookPlan
+from engine.sites.site import QUANTISED_COMPONENTS, HookPlan
 
 WORST: Final = 5
 # What INT8, FP8 and FP4 kernels do; those that no session of this kind knows are left out.
 _FIRST: Final = ("int8", "int8-token", f"{SMOOTH_SCHEMES[2].name}", "e4m3", "nvfp4")
-_NO_INPUTS: Final = frozenset({"expert_gate", "lm_head_input"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class SchemeCost:
 def scheme_costs(board: Board, plan: HookPlan | None) -> tuple[SchemeCost, ...]:
     """The costs over the inputs of matrix products; over all sites where none was measured."""
     sites = plan.sites if plan is not None else ()
-    inputs = {n for n, s in enumerate(sites) if s.capture == "input" and s.component not in _NO_INPUTS}
+    inputs = {n for n, site in enumerate(sites) if site.component in QUANTISED_COMPONENTS}
     population = "GEMM inputs" if inputs else "sites"
     found = []
     for column, scheme in enumerate(board.schemes):

@@ -39,6 +39,8 @@ GEMM_COMPONENTS = (
     "lm_head_input",
 )
 INPUT_COMPONENTS = frozenset(GEMM_COMPONENTS) - {"expert_gate"}
+# Deployments leave the LM head alone.
+QUANTISED_COMPONENTS = INPUT_COMPONENTS - {"lm_head_input"}
 COMPONENTS = (
     "embedding",
     "attn_input",

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from engine.base.wording import counted
 from engine.quantization.board import LIMITS
+from engine.quantization.groups import GROUPS, site_groups
 from engine.quantization.metrics import QuantError
 from engine.quantization.ranking import rank
 from engine.scheme_names import title_of
@@ -39,7 +40,7 @@ from maxact_tui.widgets.heatmap import Cell
 LABEL_CELLS = 14
 Row = int | str
 """A site's number, or a line of text."""
-INPUTS, OTHERS = "GEMM inputs (what W8A8 quantises)", "residual stream and branches (as in the paper)"
+_EXPECTED = ("gemm_inputs", "streams")
 HEADROOM_SCALE = Scale(8.0, 0.0, log=False)
 """Bits of headroom to colours."""
 
@@ -217,7 +218,8 @@ def ordered(sheet: BoardSheet, order: Order) -> list[int]:
 def grouped_rows(sites: Sequence[int], plan: HookPlan, hint: str) -> tuple[Row, ...]:
     """Rows of the board: a line for each group, and below it the group's sites in their order.
 
-    A group of which the session has no site says so; one that a filter leaves empty is left out.
+    Of GEMM inputs and streams, a group of which the session has no site says so; one that a filter leaves empty is left
+    out.
 
     Args:
         sites: those to show, in their order.
@@ -225,14 +227,15 @@ def grouped_rows(sites: Sequence[int], plan: HookPlan, hint: str) -> tuple[Row, 
         hint: what to do where the GEMM inputs were not measured.
     """
     rows: list[Row] = []
-    for is_input, title, lacking in ((True, INPUTS, f"not measured{hint}"), (False, OTHERS, "not measured")):
-        shown = [site for site in sites if plan.sites[site].is_input == is_input]
-        count = sum(site.is_input == is_input for site in plan.sites)
+    groups = site_groups(plan)
+    for group, title in GROUPS.items():
+        members = frozenset(groups.get(group, ()))
+        shown, count = [site for site in sites if site in members], len(members)
         if shown:
             amount = counted(count, "site") if len(shown) == count else f"{len(shown)} of {counted(count, 'site')}"
             rows += [f" {title}: {amount}", *shown]
-        elif not count:
-            rows.append(f" {title}: {lacking}")
+        elif not count and group in _EXPECTED:
+            rows.append(f" {title}: not measured{hint if group == 'gemm_inputs' else ''}")
     return tuple(rows)
 
 

@@ -135,7 +135,7 @@ class ResultsApp(TextsApp):
         title = f"Exported: {counted(len(written), 'file')}"
         from maxact_tui.screens.export import export_lines
 
-        self._end_export(problem or f"{title.lower()}, in {written[0].parent}" if written else title)
+        self._end_export(problem or (f"{title.lower()}, in {written[0].parent}" if written else title))
         page = ReadingScreen(self.look, title, lambda width: export_lines(export, written, problem, self.look, width))
 
         def tell() -> None:

@@ -35,7 +35,6 @@ from engine.effect.head import LanguageHead
 from engine.effect.interventions import Quantise
 from engine.effect.replacing import replaced
 from engine.effect.samples import targets_of
-from engine.effect.targets import INPUTS
 from engine.preparation.prepare import Prepared, prepare
 from engine.quantization.populations import read_board
 from engine.quantization.ranking import rank
@@ -43,6 +42,7 @@ from engine.schemes import Scheme
 from engine.session.reader import SessionReader
 from engine.session.splits import META, SplitRecord
 from engine.sites.backbone import find_backbone
+from engine.sites.site import QUANTISED_COMPONENTS
 from tests.quantization.ranks import MEASURES, correlations
 
 GROUP = 5  # texts of a piece
@@ -106,7 +106,11 @@ def main() -> None:
         job = replace(reader.meta().job, dtype="float32", max_length=options.length, threads=options.threads)
         prepared = prepare(job, lambda _progress: None, measures=False)
         samples = SplitRecord.from_json(reader.meta().raw[META]).evaluation[: options.texts]
-        sites = [n for n, site in enumerate(prepared.plan.sites) if site.component in INPUTS and site.layer is not None]
+        sites = [
+            n
+            for n, site in enumerate(prepared.plan.sites)
+            if site.component in QUANTISED_COMPONENTS and site.layer is not None
+        ]
         with computing(prepared.loaded.model):
             for start in range(0, len(samples), GROUP):
                 compute(prepared, reader, sites, samples[start : start + GROUP], pieces, options)

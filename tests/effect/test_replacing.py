@@ -10,8 +10,7 @@ import torch
 from engine.effect.errors import EffectError
 from engine.effect.head import CHUNK_ELEMENTS, LanguageHead
 from engine.effect.replacing import replaced
-from engine.effect.targets import INPUTS
-from engine.sites.site import HookPlan
+from engine.sites.site import QUANTISED_COMPONENTS, HookPlan
 from tests.private import hooks_of
 from tests.sites.capture import planned, run_hooked
 from tests.sites.families import tokens
@@ -69,7 +68,9 @@ def test_the_model_goes_on_with_a_changed_output(name: str) -> None:
 def test_halving_every_input_of_a_product_is_halving_its_weights(name: str) -> None:
     model, plan = planned(name)
     ids = tokens(2, 7)
-    sites = [n for n, site in enumerate(plan.sites) if site.component in INPUTS and site.layer is not None]
+    sites = [
+        n for n, site in enumerate(plan.sites) if site.component in QUANTISED_COMPONENTS and site.layer is not None
+    ]
     halved = copy.deepcopy(model)
     skipped = _halve_weights(halved, plan, sites)
     chosen = [number for number in sites if number not in skipped]

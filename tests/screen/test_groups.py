@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from engine.quantization.groups import GROUPS
 from engine.run import runner
 from engine.session.listing import describe_session
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED
 from maxact_tui.cli.plain import Narrator
 from maxact_tui.keymap import actions
-from maxact_tui.pages.boardsheet import INPUTS, OTHERS, grouped_rows
+from maxact_tui.pages.boardsheet import grouped_rows
 from maxact_tui.pages.sessionlines import marks_words, session_sheet
 from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.choice import ChoiceScreen
@@ -33,6 +34,7 @@ from tests.screen.conftest import Shown, is_complete, pictured, settle
 from tests.screen.pictures import screen_text
 from tests.values import some
 
+INPUTS, OTHERS, GATES = GROUPS.values()
 GEMM = ("attn_input", "o_proj_input", "mlp_input", "down_proj_input")
 
 
@@ -126,6 +128,13 @@ def test_a_group_that_is_missing_says_so_and_a_filtered_one_is_left_out() -> Non
         f" {INPUTS}: 2 sites", *inputs, f" {OTHERS}: 4 sites", *others,
     )  # fmt: skip
     assert grouped_rows(others[:1], both, "") == (f" {OTHERS}: 1 of 4 sites", others[0])
+    plan.components = ("hidden", "expert_gate")
+    gates = plan._plan()
+    here = [number for number, site in enumerate(gates.sites) if site.component == "expert_gate"]
+    streams = [number for number, site in enumerate(gates.sites) if site.component != "expert_gate"]
+    assert grouped_rows([*here, *streams], gates, "") == (
+        f" {INPUTS}: not measured", f" {OTHERS}: 4 sites", *streams, f" {GATES}: 2 sites", *here,
+    )  # fmt: skip
     plan.components = ("hidden",)
     paper = plan._plan()
     rows = grouped_rows([0], paper, "; n runs with them")
