@@ -1,7 +1,7 @@
 """Which formats to write, several at once.
 
 - `ExportScreen`  gives back the names of the chosen formats, None for esc
-- `export_lines`  what was written where, the folder and every name whole
+- `export_lines`  what was written where, the folder and every name whole, and every warning
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class ExportScreen(AnsweringScreen[tuple[str, ...] | None]):
 
 
 def export_lines(export: Export, written: Sequence[Path], problem: str, look: Look, width: int) -> list[Strip]:
-    """The folder in full over as many lines as it takes, the files in it, and what was not written, and why."""
+    """The folder in full over as many lines as it takes, its files, what to know of them, what was refused and why."""
     lines: list[Strip] = []
     if export.partial and written:
         words = textwrap.wrap("The run has not finished: every file is marked partial.", width)
@@ -146,7 +146,8 @@ def export_lines(export: Export, written: Sequence[Path], problem: str, look: Lo
     for path in written:
         name = visible(path.name, space=" ", ascii_only=look.ascii_only)
         lines += [line(look, f"  {part}") for part in _pieces(name, max(width - 2, 1))]
-    for reason in (*export.refused, *([problem] if problem else [])):
+    warnings = [f"warning: {text}" for text in export.warnings] if written else []
+    for reason in (*warnings, *export.refused, *([problem] if problem else [])):
         shown = textwrap.wrap(visible(reason, space=" ", ascii_only=look.ascii_only), width)
         lines += [line(look), *(line(look, (part, "warn")) for part in shown)]
     return lines or [line(look, ("nothing was written", "dim"))]

@@ -7,6 +7,7 @@ What makes reports is imported when it is asked for: the first frame does not wa
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -135,6 +136,8 @@ class ResultsApp(TextsApp):
         title = f"Exported: {counted(len(written), 'file')}"
         from maxact_tui.screens.export import export_lines
 
+        for text in export.warnings if written else ():
+            self.told.append((time.time(), f"warning: {text}"))
         self._end_export(problem or (f"{title.lower()}, in {written[0].parent}" if written else title))
         page = ReadingScreen(self.look, title, lambda width: export_lines(export, written, problem, self.look, width))
 

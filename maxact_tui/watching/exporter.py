@@ -37,6 +37,16 @@ class Export:
     refused: tuple[str, ...]
     partial: bool
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What whoever uses the files must know, each line once; of a single file among others with its name."""
+        names: dict[str, list[str]] = {}
+        for document in self.documents:
+            for text in document.warnings:
+                names.setdefault(text, []).append(document.name)
+        is_one = len(self.documents) == 1
+        return tuple(text if is_one or len(of) > 1 else f"{of[0]}: {text}" for text, of in names.items())
+
 
 def make_export(session: Path, formats: Sequence[str], tell: Callable[[str], None]) -> Export:
     """The session in these formats; one that cannot be made does not keep the others away.

@@ -10,15 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from engine.report.export import FORMATS
+from engine.report.export import FORMATS, render
+from engine.report.writing import Document
+from engine.session.reader import SessionReader
 from maxact_tui.screens.choice import ChoiceScreen
 from maxact_tui.screens.export import ExportScreen
 from maxact_tui.screens.monitor import MonitorScreen
 from maxact_tui.screens.reading import ReadingScreen
 from maxact_tui.shell.application import MaxactApp
+from maxact_tui.watching.exporter import Export
 from tests.screen import sessions
 from tests.screen.conftest import AppPilot, Shown, is_complete, pictured, settle
 from tests.screen.pictures import screen_text
+from tests.screen.test_nonfinite import poisoned
 
 CSV_NAMES = [f"run.{table}.csv" for table in ("sites", "top", "channels", "samples", "quantization")]
 
@@ -114,6 +118,26 @@ async def test_what_the_session_cannot_give_is_marked_before_it_is_chosen_and_ta
         await pilot.press("enter")
         await settle(pilot, is_told)
         assert "run.summary.json" in told(pilot.app) and "amax" not in told(pilot.app)
+
+
+async def test_every_warning_is_shown_whole_and_told(shown: Shown, tmp_path: Path) -> None:
+    session = poisoned(tmp_path / "run.maxact", from_layer=2)
+    with SessionReader(session) as reader:
+        (alarm,) = render(reader, "summary")[0].warnings
+    line = f"warning: {alarm}"
+    async with shown(session) as pilot:
+        await settle(pilot, is_complete)
+        await mark_only(pilot, "summary", "csv")
+        await pilot.press("enter")
+        await settle(pilot, is_told)
+        assert [text for _, text in pilot.app.told].count(line) == 1
+        assert told(pilot.app).replace(" ", "").count(line.replace(" ", "")) == 1
+
+
+def test_a_warning_of_one_file_names_it() -> None:
+    both, one = Document("a.json", b"", ("nan",)), Document("b.pt", b"", ("nan", "left out"))
+    assert Export((both, one), (), False).warnings == ("nan", "b.pt: left out")
+    assert Export((one,), (), False).warnings == ("nan", "left out")
 
 
 async def test_a_format_asked_for_all_the_same_is_refused_with_the_next_step(shown: Shown, session: Path) -> None:
