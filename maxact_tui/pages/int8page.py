@@ -1,7 +1,7 @@
 """A site under a quantiser, as lines of text: the threshold's slider, the error, who carries it, what if.
 
 - `int8_page`     everything, with the list of schemes at its left or without
-- `int8_line`     the site's SQNR under the usual schemes in one line
+- `int8_line`     what INT8 does to the site, and its SQNR under the usual schemes, in one line
 - `best_words`    the best scheme for each number of bits, in words
 - `bounded_text`  an SQNR with its bounds
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Sequence
 
 from textual.strip import Strip
 
@@ -17,10 +18,12 @@ from corpus.wording import counted, noun
 from engine.quantization.board import Board, best_within
 from engine.quantization.carriers import Carrier
 from engine.quantization.metrics import QuantError
+from engine.quantization.ranking import rank
 from engine.quantization.removal import Bounded
 from engine.scheme_names import title_of
 from engine.schemes import Column
 from maxact_tui.pages.cells import decibel_text
+from maxact_tui.pages.nonfinite import is_barren
 from maxact_tui.pages.tuning import LOWEST, Tuned, Tuner, Tuning, WhatIf
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.numbers import compact, exact_short, grouped, share_text
@@ -82,17 +85,37 @@ def scheme_list(board: Board, selected: int, look: Look, height: int) -> list[St
     return lines
 
 
-def int8_line(view: SiteView, look: Look) -> list[Part]:
-    """SQNR under INT8 and FP8 in one line: `INT8 19.8 dB  int8-mse 19.8  e4m3 31.4`."""
+def int8_line(view: SiteView, look: Look, width: int) -> list[Part]:
+    """What INT8 does to the site, what decides first, then SQNR under the usual schemes, as many as fit whole.
+
+    `INT8 damage 24.8 %, 29.5 dB  int8-token 31.4  e4m3 31.4`; relative MAE where damage was not measured.
+    """
     board = view.quant.board
     if board.rows[0] is None:
-        return [("INT8 needs a histogram", "dim")]
+        why = "has no finite element to round" if is_barren(view.summary) else "needs a histogram"
+        return [(f"INT8 {why}"[:width], "bad" if is_barren(view.summary) else "dim")]
     found = {scheme.name: error for scheme, error in zip(board.schemes, board.rows[0], strict=True)}
-    parts: list[Part] = [f"INT8 {error_text(found.get('int8'), look)} dB"]
-    for name in ("int8-mse", "int8-token", "e4m3", "int4-mse"):
+    facts: list[list[Part]] = []
+    int8 = found.get("int8")
+    if int8 is not None and int8.is_zero:
+        return ["INT8 changes nothing: the site is all zero"[:width]]
+    for one in rank(board):
+        name = "damage" if one.by == "damage" else "rel. mae"
+        facts.append([f" {name} ", (share_text(one.value), "bad" if one.is_harmful else "value"), ","])
+    facts.append([f" {error_text(int8, look)} dB"])
+    for name in ("int8-token", "e4m3", "int8-mse", "int4-mse"):
         if name in found:
-            parts += [(f"  {name} ", "dim"), error_text(found[name], look)]
+            facts.append([(f"  {name} ", "dim"), error_text(found[name], look)])
+    parts: list[Part] = ["INT8"]
+    for fact in facts:
+        if _cells([*parts, *fact]) > width:
+            break
+        parts += fact
     return parts
+
+
+def _cells(parts: Sequence[Part]) -> int:
+    return sum(cell_width(part if isinstance(part, str) else part[0]) for part in parts)
 
 
 def best_words(board: Board, row: int, look: Look) -> str:

@@ -67,7 +67,12 @@ def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     if stale := snapshot.as_of(view.tokens):
         facts = [stale, *facts[:-1]]
     numbers = line(look, _joined(facts, width))
-    return [line(look, *title), numbers, line(look, *verdict_parts(view, width)), line(look, *int8_line(view, look))]
+    return [
+        line(look, *title),
+        numbers,
+        line(look, *verdict_parts(view, width)),
+        line(look, *int8_line(view, look, width)),
+    ]
 
 
 def verdict_parts(view: SiteView, width: int) -> list[Part]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.strip import Strip
 
+from engine.analysis.site import summarise
 from engine.quantization.groups import GROUPS
+from engine.quantization.populations import read_board
+from engine.quantization.ranking import damage_of, rank
 from engine.run import runner
 from engine.session.listing import describe_session
 from engine.session.reader import SessionReader
@@ -14,20 +18,23 @@ from engine.session.records import ENDED
 from maxact_tui.cli.plain import Narrator
 from maxact_tui.keymap import actions
 from maxact_tui.pages.boardsheet import grouped_rows
+from maxact_tui.pages.int8page import int8_line
 from maxact_tui.pages.sessionlines import marks_words, session_sheet
 from maxact_tui.screens.board import BoardScreen
 from maxact_tui.screens.choice import ChoiceScreen
 from maxact_tui.screens.threads import ThreadsScreen
 from maxact_tui.shell.application import MaxactApp
 from maxact_tui.terminal.palette import choose_look
-from maxact_tui.texts.numbers import compact
+from maxact_tui.texts.numbers import compact, share_text
 from maxact_tui.watching import pairing
+from maxact_tui.watching.boardview import read_site_quant
 from maxact_tui.watching.looking import Look
 from maxact_tui.watching.pairing import start_gemm_run
 from maxact_tui.watching.requests import READ_ONLY
-from maxact_tui.watching.snapshot import Wish
+from maxact_tui.watching.snapshot import SiteView, Wish
 from maxact_tui.widgets.grid import make_grid
 from maxact_tui.widgets.heatmap import Heatmap
+from maxact_tui.widgets.lines import line
 from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.screen import sessions
 from tests.screen.conftest import Shown, is_complete, pictured, settle
@@ -145,6 +152,23 @@ def test_the_papers_columns_come_before_those_of_the_gemm_inputs(both_session: P
     with SessionReader(both_session) as reader:
         grid = make_grid(some(reader.meta().plan))
     assert grid.columns == (*sessions.PAPER, *GEMM)
+
+
+def test_the_line_of_int8_says_first_what_decides_and_cuts_no_number(gemm_session: Path) -> None:
+    with SessionReader(gemm_session) as reader:
+        board, sites = read_board(reader), some(reader.meta().plan).sites
+        site = rank(board)[0].site
+        totals = some(reader.totals(site))
+        view = SiteView(site, 1, totals, summarise(totals), (), read_site_quant(reader, site, totals), 1)
+    assert sites[site].is_input and board.local
+    look = choose_look(None)
+    lines = [Strip.join([line(look, *int8_line(view, look, width))]).text.rstrip() for width in range(12, 121)]
+    whole = lines[-1]
+    damage = share_text(damage_of(board, site, "int8"))
+    assert whole.startswith(f"INT8 damage {damage}, ") and whole.count(" dB") == 1 and "e4m3" in whole
+    for width, text in zip(range(12, 121), lines, strict=True):
+        assert len(text) <= width and whole.startswith(text)
+        assert whole[len(text) :][:1] in ("", " ", ",") or text == "INT8", text
 
 
 async def test_a_session_without_gemm_inputs_offers_the_run_that_would_measure_them(
