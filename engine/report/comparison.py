@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from engine.analysis.compare import Comparison, Limit, SiteRow, compare
-from engine.analysis.maximum import Maximum
+from engine.analysis.maximum import Maximum, without_m
 from engine.analysis.model import ModelSummary
 from engine.base.wording import counted, cut_middle, decibels, exact, in_html, in_markdown, printable, share, short
 from engine.quantization.groups import GROUPS, SHORT, Group, group_of
@@ -238,7 +238,9 @@ def findings(found: Comparison, sources: Sequence[Source]) -> tuple[tuple[str, .
 
 
 def _m_text(magnitude: float, summary: ModelSummary) -> str:
-    """M, and whether it is of the finite elements alone."""
+    """M, and whether it is of the finite elements alone; why there is none of a run over other sites."""
+    if summary.plan is not None and without_m(summary.plan, summary.job.sites):
+        return f"not measured (--sites {printable(summary.job.sites)})"
     is_part = summary.alarm is not None and not math.isnan(magnitude)
     return exact(magnitude) + (" (finite elements alone)" if is_part else "")
 

@@ -19,7 +19,7 @@ from textual.strip import Strip
 
 from engine.analysis.compare import Comparison, SiteRow
 from engine.report.alarm import alarm_line
-from engine.report.comparison import limit_text, over_first
+from engine.report.comparison import limit_text, magnitude_texts, over_first
 from engine.report.tables import Table
 from maxact_tui.pages.cells import compact_bound
 from maxact_tui.pages.comparing import LEVELS, ComparisonView
@@ -40,7 +40,10 @@ def letter(number: int) -> str:
 
 
 def head_lines(view: ComparisonView, which: int, look: Look, width: int) -> list[Strip]:
-    """One line for each session: letter, M (`!` where NaN or infinity are left out of it), ratio to the first, name."""
+    """One line for each session: letter, M (`!` where NaN or infinity are left out of it), ratio to the first, name.
+
+    In the place of M, a run without the paper's sites has its largest GEMM input.
+    """
     lines, found = [], view.comparison
     for number, name in enumerate(found.names):
         mark = "!" if number < len(view.alarms) and view.alarms[number] is not None else " "
@@ -48,6 +51,8 @@ def head_lines(view: ComparisonView, which: int, look: Look, width: int) -> list
         noise = " (noise)" if found.is_noise[number] else ""
         change = "" if number == 0 else "the same" if ratio == 1 else f"x {compact(ratio)}{noise}"
         facts = f"M {exact(found.magnitudes[number]):>10}{mark} {change:<16}"
+        if (largest := view.inputs[number] if number < len(view.inputs) else None) is not None:
+            facts = f"no M; largest GEMM input {exact(largest.magnitude)}{mark} at {largest.label}"
         # Names of runs of one model differ at their end.
         whole, room = visible(name, space=" ", ascii_only=look.ascii_only), max(width - len(facts) - 6, LEAST_CELLS)
         shown = cut_middle(whole, room, ascii_only=look.ascii_only)
@@ -150,10 +155,9 @@ def site_line(row: SiteRow | None, found: Comparison, look: Look) -> Strip:
     if row is None:
         return line(look, ("not measured in both", "dim"))
     parts: list[Part] = [(row.name, "title")]
-    for number, value in enumerate(row.magnitudes):
-        parts += ["   ", (letter(number), "key"), f" {exact(value)}"]
-        if number:
-            ratio = row.ratios[number]
+    for number, value in enumerate(magnitude_texts(row)):
+        parts += ["   ", (letter(number), "key"), f" {value}"]
+        if number and not math.isnan(ratio := row.ratios[number]):
             limit = limit_text(found.limits[number]).partition(" (")[0]
             parts.append((f"  x {ratio:.4g}" + (f" (noise: within {limit})" if row.is_noise[number] else ""), "dim"))
     return line(look, *parts)

@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.style import Style
 
 from engine.analysis.compare import Comparison, SiteRow
+from engine.analysis.maximum import Maximum
 from engine.analysis.model import ModelSummary
 from engine.analysis.nonfinite import Alarm
 from engine.report.comparison import comparison_tables, gather_sides, note, site_table, sites_note
@@ -69,6 +70,7 @@ class ComparisonView:
         note: what counts as noise.
         alarms: of each session its first NaN or infinity, with its plan; None without any.
         bad_sites: per session, names of the sites that hold NaN or infinity.
+        inputs: per session without the paper's sites, and so without M, the largest GEMM input; None for every other.
     """
 
     comparison: Comparison
@@ -80,6 +82,7 @@ class ComparisonView:
     note: str
     alarms: tuple[tuple[Alarm, HookPlan] | None, ...] = ()
     bad_sites: tuple[frozenset[str], ...] = ()
+    inputs: tuple[Maximum | None, ...] = ()
 
     def rows(self) -> dict[int, SiteRow]:
         """The compared sites by their number in the first session's plan."""
@@ -131,6 +134,7 @@ def read_comparison(paths: Sequence[Path]) -> ComparisonView:
         note=note(found),
         alarms=tuple(_alarm_of(one) for one in summaries),
         bad_sites=tuple(_bad_sites(one) for one in summaries),
+        inputs=tuple(s.maximum if s.maximum is not None and not s.maximum.is_m else None for s in summaries),
     )
 
 

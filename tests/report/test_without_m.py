@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.resources import files
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,10 @@ from engine.report.summary import summary_dict
 from engine.run import runner
 from engine.session.reader import SessionReader
 from maxact_tui.cli.summary_view import print_summary
+from maxact_tui.pages.comparelines import head_lines, site_line
+from maxact_tui.pages.comparing import read_comparison
+from maxact_tui.terminal.palette import choose_look
+from maxact_tui.texts.numbers import exact
 from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.values import some
 
@@ -136,8 +142,25 @@ def test_a_comparison_sets_no_input_against_m(runs: dict[str, Path]) -> None:
     rows = {
         line.split("|")[1].strip(): line.split("|")[2:4] for line in page.content.decode().splitlines() if "|" in line
     }
-    assert rows["M"][1].strip() == "–"
+    assert rows["M"][1].strip() == "not measured (--sites gemm)"
     assert rows["largest GEMM input"][0] == rows["largest GEMM input"][1]
+
+
+def test_a_comparison_says_why_there_is_no_m_and_what_there_is(runs: dict[str, Path]) -> None:
+    largest = some(summary_of(runs["gemm"]).maximum)
+    view = read_comparison([runs["gemm"], runs["paper"]])
+    found = {row[0]: row[1:] for row in view.summary[1].rows}
+    assert found["M"][0] == "not measured (--sites gemm)" and found["M"][1][0].isdigit()
+    first, second = (strip.text for strip in head_lines(view, 1, choose_look(None), 120))
+    assert f"no M; largest GEMM input {exact(largest.magnitude)}  at {largest.label}" in first
+    assert "M " in second and "no M" not in second
+
+
+def test_a_site_without_a_number_has_no_ratio(runs: dict[str, Path]) -> None:
+    view = read_comparison([runs["gemm"], runs["gemm"]])
+    row = replace(view.comparison.sites[0], magnitudes=(1.5, nan), ratios=(1.0, nan), nonfinite=(0, 64))
+    text = site_line(row, view.comparison, choose_look(None)).text
+    assert "A 1.5   B Inf/NaN alone" in text and "nan" not in text
 
 
 def test_the_json_of_a_run_without_m_says_what_it_cost(runs: dict[str, Path]) -> None:
