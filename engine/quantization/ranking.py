@@ -108,4 +108,6 @@ def _ranked(site: int, error: QuantError | None, local: LocalNumbers | None) -> 
         return Ranked(site, "damage", local.damage, sqnr_db, error, local)
     if error is not None:
         return Ranked(site, "rel_mae", error.rel_mae, sqnr_db, error, local)
-    return None if local is None else Ranked(site, "rel_mae", local.rel_mae, sqnr_db, None, local)
+    if local is None or math.isnan(local.rel_mae):
+        return None
+    return Ranked(site, "rel_mae", local.rel_mae, sqnr_db, None, local)

@@ -61,10 +61,10 @@ class LocalNumbers:
             block could not be computed again.
         tokens: how many the token errors are of.
         token_median, token_q90, token_worst: of ||x'_t - x_t|| / ||x_t||, a token's own relative error; the first two
-            to 2 %, as they come from bins 4 % wide.
+            to 2 %, as they come from bins 4 % wide, and never above the last.
         zeroed: share of the elements that were not 0 and became 0.
         bulk_db: SQNR of the elements that are not massive by the calibration samples' threshold.
-        rel_mae: mean |error| over mean |x|.
+        rel_mae: mean |error| over mean |x|. These three are NaN where no token was finite.
     """
 
     damage: float
@@ -140,15 +140,17 @@ class LocalErrors:
         if not sums[_TOKENS] and not sums[_STREAM_TOKENS]:
             return None
         bulk, bulk_error = float(sums[_BULK]), float(sums[_BULK_ERROR])
+        worst = float(self.worst[place]) if sums[_TOKENS] else math.nan
+        nothing = 0.0 if sums[_TOKENS] else math.nan  # zeros have no error, and of no finite token none is known
         return LocalNumbers(
             damage=self.damage(name),
             tokens=int(sums[_TOKENS]),
-            token_median=_quantile(counts, 0.5),
-            token_q90=_quantile(counts, 0.9),
-            token_worst=float(self.worst[place]) if sums[_TOKENS] else math.nan,
-            zeroed=float(sums[_ZEROED] / sums[_NONZERO]) if sums[_NONZERO] else 0.0,
-            bulk_db=10 * math.log10(bulk / bulk_error) if bulk > 0 and bulk_error > 0 else math.inf,
-            rel_mae=float(sums[_ERROR] / sums[_SIGNAL]) if sums[_SIGNAL] else 0.0,
+            token_median=min(_quantile(counts, 0.5), worst),
+            token_q90=min(_quantile(counts, 0.9), worst),
+            token_worst=worst,
+            zeroed=float(sums[_ZEROED] / sums[_NONZERO]) if sums[_NONZERO] else nothing,
+            bulk_db=10 * math.log10(bulk / bulk_error) if bulk > 0 and bulk_error > 0 else math.inf + nothing,
+            rel_mae=float(sums[_ERROR] / sums[_SIGNAL]) if sums[_SIGNAL] else nothing,
         )
 
 

@@ -80,3 +80,24 @@ def test_bins_hold_zero_and_what_lies_beyond_them() -> None:
     assert found is not None
     assert (found.token_median, found.token_worst, found.zeroed, found.bulk_db) == (0.0, 0.0, 0.0, math.inf)
     assert math.isnan(found.damage)
+
+
+@given(st.floats(1e-6, 100.0))
+def test_no_quantile_of_tokens_is_above_the_worst(error: float) -> None:
+    found = LocalErrors.empty(("int8",))
+    found.sums[:, SUMS.index("tokens")] = 1
+    found.relative[0, bin_of(np.array([error]))] = 1
+    found.worst[0] = error
+    numbers = found.numbers("int8")
+    assert numbers is not None
+    assert numbers.token_median <= numbers.token_worst == error and numbers.token_q90 <= error
+    assert numbers.token_median == pytest.approx(error, rel=0.05)
+
+
+def test_without_a_finite_token_nothing_is_known_of_the_error() -> None:
+    found = LocalErrors.empty(("int8",))
+    found.sums[:, SUMS.index("stream_tokens")] = 3
+    numbers = found.numbers("int8")
+    assert numbers is not None and numbers.tokens == 0
+    unknown = (numbers.zeroed, numbers.bulk_db, numbers.rel_mae, numbers.token_median, numbers.token_worst)
+    assert all(map(math.isnan, unknown))
