@@ -15,6 +15,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from engine.analysis.nonfinite import session_alarm
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Ablate, Scope, format_layers
 from engine.effect.request import Request
@@ -24,6 +25,11 @@ from engine.sites.site import COMPONENTS, HookPlan
 NOTHING_TO_COMPARE: Final = (
     "every prediction of the unchanged model is NaN or infinite, so there is nothing to compare with; maxact-tui show"
     " says where that begins, another --dtype or whole weights may mend it"
+)
+NOTHING_BEHIND_THE_SITES: Final = (
+    "every prediction of the unchanged model is NaN or infinite, so there is nothing to compare with; all that was"
+    " measured is finite, so that it begins behind the last site, as in the LM head: whole weights or another --dtype"
+    " may mend it"
 )
 _OUTSIDE = ("embedding", "final_norm", "lm_head_input")
 
@@ -52,6 +58,11 @@ def check_finite(reader: SessionReader) -> None:
         totals = reader.totals(number)
         if totals is not None and totals.has("nonfinite") and totals.nonfinite.any() and not totals.finite:
             raise EffectError(NOTHING_TO_COMPARE)
+
+
+def nothing_to_compare(reader: SessionReader) -> str:
+    """Why a model without a finite prediction cannot be compared, and where to look."""
+    return NOTHING_BEHIND_THE_SITES if session_alarm(reader) is None else NOTHING_TO_COMPARE
 
 
 def check_scope(scope: Scope, plan: HookPlan) -> None:

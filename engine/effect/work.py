@@ -22,7 +22,7 @@ from engine.effect.changes import Ablation
 from engine.effect.divergence import Predictions, compare, perplexity_of, summarise_predictions
 from engine.effect.errors import EffectError
 from engine.effect.head import LanguageHead
-from engine.effect.known import NOTHING_TO_COMPARE
+from engine.effect.known import nothing_to_compare
 from engine.effect.ready import Ready, changed, make_ready
 from engine.effect.request import Request, read_request
 from engine.effect.results import KIND, Effect, Outcome
@@ -109,7 +109,7 @@ class _Measuring:
         first = joined[self._usable[0]]
         lost = int((~np.isfinite(first.nll_reference)).sum())
         if lost == len(samples):
-            raise EffectError(NOTHING_TO_COMPARE)
+            raise EffectError(nothing_to_compare(self._context.reader))
         said = f"{lost:,} of {counted(len(samples), 'prediction')} of the unchanged model are NaN or infinite: left out"
         lengths = self._context.prepared.tokenized.lengths
         found = Effect(
@@ -192,7 +192,7 @@ def _require_predictions(context: WorkContext, head: LanguageHead, numbers: Sequ
             if not is_out_of_memory(error):
                 raise
             return  # what does not fit is told where batches are halved
-    raise EffectError(NOTHING_TO_COMPARE)
+    raise EffectError(nothing_to_compare(context.reader))
 
 
 def _predicts(context: WorkContext, head: LanguageHead, number: int) -> bool:

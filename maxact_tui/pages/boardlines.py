@@ -58,6 +58,9 @@ def head_lines(
         return [title, line(look, (f" {until_read(snapshot)}", "dim"))]
     barren = all(row is None for row in view.board.rows) and bool(view.nonfinite.any())
     whose = "no site has a finite element: nothing to quantise" if barren else view.population
+    if not barren and not view.has_histograms and all(row is None for row in view.board.rows):
+        is_lean = snapshot.meta is not None and snapshot.meta.job.detail == "lean"
+        whose = "lean detail keeps no histograms: no quantiser was judged" if is_lean else "no quantiser was judged"
     facts = [whose, f"as of {counted(view.tokens, 'token')}, {counted(view.samples, 'sample')}"]
     if view.summaries and not all(one.is_exact for one in view.summaries):
         facts.insert(1, "approximate (float32)")

@@ -49,7 +49,7 @@ def head_lines(view: ComparisonView, which: int, look: Look, width: int) -> list
         mark = "!" if number < len(view.alarms) and view.alarms[number] is not None else " "
         ratio = found.ratios[number]
         noise = " (noise)" if found.is_noise[number] else ""
-        change = "" if number == 0 else "the same" if ratio == 1 else f"x {compact(ratio)}{noise}"
+        change = "" if number == 0 or math.isnan(ratio) else "the same" if ratio == 1 else f"x {compact(ratio)}{noise}"
         facts = f"M {exact(found.magnitudes[number]):>10}{mark} {change:<16}"
         if (largest := view.inputs[number] if number < len(view.inputs) else None) is not None:
             facts = f"no M; largest GEMM input {exact(largest.magnitude)}{mark} at {largest.label}"

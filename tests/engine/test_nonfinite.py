@@ -232,6 +232,8 @@ def test_effects_of_a_model_that_predicts_nan_are_refused_in_one_line(
         said += (step.text for step in effect(context, {"samples": 2, "schemes": ["int8"]}))
     assert "\n" not in str(caught.value)
     assert "calibrating" not in said and "int8" not in said
+    # A model whose LM head alone is bad has no alarm that `show` could tell of.
+    assert ("maxact-tui show says where" in str(caught.value)) == (summary_of(sessions[plant]).alarm is not None)
 
 
 def test_a_session_that_ends_in_nan_is_refused_without_an_engine(sessions: dict[str | None, Path]) -> None:

@@ -23,6 +23,7 @@ from engine.session.reader import SessionReader
 from engine.session.splits import SplitRecord
 from engine.statistics.pass_sums import PassSums
 from engine.statistics.totals import SiteTotals
+from maxact_tui.pages.boardlines import head_lines
 from maxact_tui.pages.boardsheet import Order, ordered, overflow_sheet, scheme_sheet, scheme_titles
 from maxact_tui.pages.effects import tuned_name
 from maxact_tui.pages.int8page import best_words, int8_page
@@ -437,3 +438,16 @@ def test_moving_the_cursor_or_the_threshold_does_not_redraw_the_board(clean_sess
         terminal.press(",,,,")
         assert terminal.quiet() <= 4 * 1024
         assert terminal.rate_over(2.0) <= 200
+
+
+async def test_lean_detail_says_that_no_quantiser_was_judged(shown: Shown, clean_session: Path) -> None:
+    async with shown(clean_session, 120, 36) as pilot:
+        await settle(pilot, is_complete)
+        await pilot.press("i")
+        await settle(pilot, is_board)
+        snapshot, look = pilot.app.snapshot, pilot.app.look
+    view, meta = some(snapshot.board), some(snapshot.meta)
+    barren = replace(view, board=replace(view.board, rows=(None,) * len(view.board.rows)), has_histograms=False)
+    lean = replace(snapshot, board=barren, meta=replace(meta, job=replace(meta.job, detail="lean")))
+    for one, words in ((lean, "lean detail keeps no histograms: no quantiser was judged"), (snapshot, view.population)):
+        assert head_lines(one, Order(None), (9, 9), look, 120, is_limits=False)[1].text.startswith(f" {words};")
