@@ -28,7 +28,7 @@ from engine.statistics.totals import TOP_K
 from maxact_tui.pages.boardsheet import LABEL_CELLS, BoardSheet, Order, site_label
 from maxact_tui.pages.cells import decibel_text
 from maxact_tui.pages.header import status_lines
-from maxact_tui.pages.int8page import best_words, bounded_text, error_text, short_name
+from maxact_tui.pages.int8page import BEST, best_words, bounded_text, error_text, short_name
 from maxact_tui.pages.tuning import Tuned, Tuner, Tuning
 from maxact_tui.pages.waiting import until_read
 from maxact_tui.terminal.palette import Look
@@ -218,11 +218,13 @@ def detail_lines(
         lost = f"  {grouped(error.nonfinite)} non-finite left out" if error.nonfinite else ""
         room = width - sum(len(part if isinstance(part, str) else part[0]) for part in head) - len(lost)
         head += [whole_facts(facts, room), (lost, "bad")]
-    best = visible(best_words(view.board, site, look), max(width - 7, 10), space=" ", ascii_only=look.ascii_only)
+    best = visible(
+        best_words(view.board, site, look), max(width - len(BEST) - 1, 10), space=" ", ascii_only=look.ascii_only
+    )
     tuned = tuner.tune(tuning) if tuner is not None else None
     set_by_user = _changed_words(tuned, look) if tuned is not None else []
     masked = [line(look, " ", whole_facts(_unmasked(view, site, scheme.name, error, look), width).removeprefix(", "))]
-    words = [line(look, *head), *_rows(set_by_user, look, width), *masked, line(look, (" best  ", "dim"), best)]
+    words = [line(look, *head), *_rows(set_by_user, look, width), *masked, line(look, (f" {BEST}", "dim"), best)]
     if tuned is not None:
         words += _rows([_error_words(tuned)], look, width)
     worst = _worst(view, tuning.column, plan, look)

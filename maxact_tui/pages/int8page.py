@@ -33,6 +33,7 @@ from maxact_tui.watching.snapshot import SiteView
 from maxact_tui.widgets.lines import Part, line
 
 LIST_CELLS = 27
+BEST = "best SQNR  "  # which massive activations mask: damage and relative MAE stand beside it
 FIRST_WORDS = {
     "raw": "position 0 (this run added no BOS)",
     "bos": "position 0, the BOS token",
@@ -158,9 +159,9 @@ def _facts(tuner: Tuner, tuning: Tuning, policy: str, width: int, look: Look) ->
     """What stands at the right of the list, a line each."""
     board = tuner.view.quant.board
     tuned = tuner.tune(tuning)
-    words = textwrap.wrap(best_words(board, 0, look), max(width - 6, 20))
+    words = textwrap.wrap(best_words(board, 0, look), max(width - len(BEST), 20))
     best: list[list[Part]] = [[]]
-    best += [[("      " if number else "best  ", "dim"), row] for number, row in enumerate(words)]
+    best += [[(" " * len(BEST) if number else BEST, "dim"), row] for number, row in enumerate(words)]
     if tuner.view.quant.populations.split is not None:
         best += [[(row, "dim")] for row in textwrap.wrap(tuner.view.quant.populations.in_words, max(width - 1, 20))]
     if tuned is None:
