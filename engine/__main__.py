@@ -15,7 +15,7 @@ from pathlib import Path
 
 from engine.base.importing import leave_as_it_stands, loading_modules
 from engine.session.engine_lock import EngineLock, Role
-from engine.session.logfile import OneLine
+from engine.session.logfile import FORMAT, OneLine
 from engine.session.rights import Rights
 from engine.session.schema import SessionError
 
@@ -28,7 +28,7 @@ def main() -> int:
     os.chdir("/")  # libraries read settings from the folder they work in, which may be a stranger's
     faulthandler.enable()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(OneLine(FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     role: Role = "service" if options.serve else "run"
     rights = Rights(options.trust_remote_code, options.allow_pickle)

@@ -20,6 +20,7 @@ from engine.analysis.site import summarise
 from engine.base.stored import UnsoundError
 from engine.base.weights import comparable_weights
 from engine.base.wording import counted
+from engine.messages import Code, message
 from engine.session.damage import reading
 from engine.session.newfile import whole_session
 from engine.session.reader import SessionMeta, SessionReader
@@ -292,7 +293,7 @@ def _merged_status(parts: Sequence[_Part]) -> Status:
     seconds = sums["running_seconds"]
     return Status(
         phase="finished",
-        detail=f"merged from {counted(len(parts), 'session')}",
+        message=message(Code.MERGED, sessions=len(parts)),
         started=now,
         heartbeat=now,
         ended=now,

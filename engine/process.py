@@ -21,9 +21,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.base.job import Job
+from engine.messages import Code, message
 from engine.session.children import adopt
-from engine.session.consent import FOREIGN, is_noted
+from engine.session.consent import is_noted
 from engine.session.engine_lock import EngineLock, Role
+from engine.session.lastword import is_ending_line
 from engine.session.library import boot_identity
 from engine.session.liveness import is_running, own_identity
 from engine.session.logfile import open_log, read_end
@@ -38,7 +40,7 @@ from engine.session.writing import write
 IDLE_SECONDS = 600.0
 FORCE_SECONDS = 10.0
 END_POLL_SECONDS = 0.1
-TOO_LATE = "the engine it was meant for has ended"
+TOO_LATE = message(Code.TOO_LATE)
 # Folders that may be given relative to where the user is.
 _FOLDER_VARIABLES = frozenset(
     {"PYTHONPATH", "MAXACT_CACHE", "MAXACT_STATE", "MAXACT_SESSIONS", "HF_HOME", "HF_HUB_CACHE", "TORCH_HOME",
@@ -106,7 +108,7 @@ def refuse_foreign(writer: SessionWriter, session_id: str) -> None:
     writer.refuse_unanswered(TOO_LATE, kept=("add",))
     for command in writer.new_commands():
         if not is_noted(session_id, command.at, command.name, command.arguments):
-            writer.answer(command, "refused", text=FOREIGN)
+            writer.answer(command, "refused", message(Code.FOREIGN))
 
 
 def allow(session: Path, rights: Rights) -> None:
@@ -164,8 +166,8 @@ def _handing_over(session: Path, role: Role) -> Iterator[EngineLock]:
 def _starting_status(lock: EngineLock, job: Job) -> Status:
     """What an engine is before its first word; names the model, whose path may be a stranger's."""
     host, boot = socket.gethostname(), boot_identity()
-    detail = f"loading {job.model}"
-    return Status(phase="starting", detail=detail, host=host, boot=boot, started=time.time(), lock=int(lock.is_held))
+    step, is_held = message(Code.LOADING_MODEL, model=job.model), int(lock.is_held)
+    return Status(phase="starting", message=step, host=host, boot=boot, started=time.time(), lock=is_held)
 
 
 def _spawn(session: Path, lock: EngineLock, rights: Rights, *options: str) -> subprocess.Popen[bytes]:
@@ -232,8 +234,8 @@ def end_by_force(session: Path, status: Status, patience: Patience | None = None
         return False
 
     def tell(writer: SessionWriter) -> None:
-        detail = f"stopped while it loaded; continue with: maxact-tui resume {session}"
-        writer.set_status(status.changed(phase="stopped", detail=detail, ended=time.time()))
+        how = message(Code.STOPPED_LOADING, resume=str(session))
+        writer.set_status(status.changed(phase="stopped", message=how, ended=time.time()))
         writer.refuse_unanswered(TOO_LATE)
 
     with SessionReader(session) as reader:
@@ -245,5 +247,6 @@ def end_by_force(session: Path, status: Status, patience: Patience | None = None
 
 
 def describe_death(session: Path, lines: int = 5) -> list[str]:
-    """The last non-empty lines of the engine's log; empty if there is none."""
-    return [line.rstrip() for line in read_end(session).splitlines() if line.strip()][-lines:]
+    """The last lines of the engine's log that are written for people; empty if there is none."""
+    told = (line.rstrip() for line in read_end(session).splitlines() if line.strip() and not is_ending_line(line))
+    return list(told)[-lines:]

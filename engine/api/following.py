@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.messages import Code, Message, message
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sequences:
@@ -35,8 +37,8 @@ class Sequences:
     lengths: tuple[int, ...]
 
 
-def follow(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Sequences | str:
-    """What a call of `forward` holds; or one line that says why that cannot be told.
+def follow(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Sequences | Message:
+    """What a call of `forward` holds; or why that cannot be told.
 
     Ids and a mask on a GPU are copied to the host, which waits for what the GPU was asked before.
     """
@@ -47,7 +49,7 @@ def follow(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
     elif isinstance(embeddings, torch.Tensor) and embeddings.ndim == 3:
         shape, ids = tuple(embeddings.shape[:2]), None
     else:
-        return "it was called without input_ids [B, T] and without inputs_embeds [B, T, D]"
+        return message(Code.NO_INPUTS)
     counts = _mask(given.get("attention_mask"), shape)
     past = _past(given.get("past_key_values"))
     row, column = np.nonzero(counts) if counts is not None else np.divmod(np.arange(shape[0] * shape[1]), shape[1])

@@ -23,9 +23,10 @@ from engine.api.following import Sequences
 from engine.api.ledger import FIRST_SAMPLES, Ledger
 from engine.api.looking import Looked, provenance_of
 from engine.base.job import Job, SiteSet
+from engine.messages import Code, Message, message
 from engine.run.commands import refuse_the_rest
 from engine.run.heartbeat import Heartbeat
-from engine.run.measuring import with_room
+from engine.run.measuring import record_problem, with_room
 from engine.run.notable import NotableWatch
 from engine.run.recording import Collected, RunRecorder
 from engine.session.engine_lock import EngineLock
@@ -36,7 +37,7 @@ from engine.sites.hooks import attach
 from engine.statistics.meter import Meter
 
 _log = logging.getLogger(__name__)
-NOT_OURS = "another program runs this model: it can be looked at, but takes no requests"
+NOT_OURS = message(Code.NOT_OURS)
 
 
 class Keeper:
@@ -80,7 +81,7 @@ class Keeper:
         self._heartbeat = Heartbeat(self._writer.beat)
         self._heartbeat.__enter__()
         self._recorder.begin(batches=0, samples=0, tokens=0)
-        self._recorder.event("run", "watching a model that another program runs")
+        self._recorder.event("run", message(Code.WATCHING))
 
     @contextmanager
     def measuring(self, found: Sequences, step: int) -> Iterator[None]:
@@ -97,7 +98,7 @@ class Keeper:
             with attach(self._looked.model, self._looked.plan, self._record, self.problem):
                 yield
         except BaseException as error:
-            self.problem(-1, f"a forward pass ended early ({type(error).__name__}): not every site has measured it")
+            self.problem(-1, message(Code.PASS_ENDED, error=type(error).__name__))
             raise
         finally:
             self._meter.end_batch()
@@ -117,19 +118,20 @@ class Keeper:
         if self._recorder.checkpoint_due():
             self._checkpoint()
 
-    def problem(self, site: int, text: str) -> None:
+    def problem(self, site: int, problem: Message) -> None:
         """Note what could not be measured."""
-        name = f"{self._looked.plan.sites[site].name}: " if site >= 0 else ""
-        self._recorder.event("warning", name + text, site if site >= 0 else None)
+        record_problem(self._recorder, self._looked.plan, site, problem)
 
-    def close(self, reason: str) -> None:
-        """Save everything and end the session; `reason` is why it ended before its time, empty if it did not."""
+    def close(self, error: str) -> None:
+        """Save everything and end the session; `error` names what ended it before its time, empty if nothing did."""
         try:
             self._tick()
             self._checkpoint()
             self._settle()
-            phase = "stopped" if reason else "finished"
-            self._recorder.end(phase, reason)  # type: ignore[arg-type]  # both are phases
+            if error:
+                self._recorder.end("stopped", message(Code.WATCHED_FAILED, error=error))
+            else:
+                self._recorder.end("finished")
             refuse_the_rest(self._writer, NOT_OURS)
         finally:
             self._heartbeat.__exit__(None, None, None)
@@ -150,7 +152,7 @@ class Keeper:
             live = self._meter.live()
             self._recorder.tick(live)
             for notable in self._notable.look(live):
-                self._recorder.event(notable.kind, notable.text, notable.site)
+                self._recorder.event(notable.kind, notable.message, notable.site)
             if self._writer.new_commands():
                 refuse_the_rest(self._writer, NOT_OURS)
 

@@ -25,6 +25,7 @@ from engine.api.opened import Session
 from engine.api.recordkeeping import Keeper
 from engine.base.job import SiteSet
 from engine.base.private import is_compiled
+from engine.messages import Code, Message, message
 from engine.session.library import SUFFIX
 
 _watched: WeakSet[nn.Module] = WeakSet()
@@ -102,7 +103,7 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.close()
-        self._keeper.close("" if error is None else f"{type(error).__name__} in the watched loop")
+        self._keeper.close("" if error is None else type(error).__name__)
 
     def step(self, number: int | None = None) -> None:
         """Name the step that the next passes belong to; without a number the next one."""
@@ -123,8 +124,8 @@ class Watch:
             if number % self._every or torch.compiler.is_compiling() or _is_captured():
                 return original(*args, **kwargs)
             found = follow(original, args, kwargs)
-            if isinstance(found, str):
-                self._keeper.problem(-1, f"a forward pass was not measured: {found}")
+            if isinstance(found, Message):
+                self._keeper.problem(-1, message(Code.PASS_UNKNOWN, cause=found))
                 return original(*args, **kwargs)
             step = self._step if self._step is not None else number
             with self._keeper.measuring(found, step):

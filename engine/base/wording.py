@@ -2,6 +2,7 @@ r"""Numbers and foreign text as the reports print them.
 
 - `exact`, `short`    numbers: every digit of a float32, or three digits
 - `decibels`          a number of decibels, as the board shows it
+- `seconds_words`     a time that is an estimate
 - `counted`           a number with its noun
 - `cut_middle`        the beginning and the end of a long text
 - `printable`         foreign text with everything that does not print as `\xNN` or `\u{N}`
@@ -31,6 +32,7 @@ __all__ = [
     "in_html",
     "in_markdown",
     "printable",
+    "seconds_words",
     "share",
     "short",
 ]
@@ -81,6 +83,13 @@ def share(value: float) -> str:
 def decibels(value: float) -> str:
     """One decimal, as on the board: `31.4`, `-2.1`, `∞` without any error."""
     return f"{value:z.1f}" if math.isfinite(value) else exact(value)
+
+
+def seconds_words(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min`, `2.5 h`."""
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"
 
 
 def printable(foreign: str | bytes, limit: int | None = None) -> str:

@@ -15,6 +15,7 @@ import torch
 from corpus.batching import plan_batches
 from engine.base.memory import is_out_of_memory
 from engine.effect.errors import EffectError
+from engine.messages import Code, Message, message
 from engine.preparation.prepare import Prepared
 from engine.work.work import Progress
 
@@ -43,10 +44,10 @@ class Passage:
         """Say that these samples will be run, with so many steps a batch."""
         self._total += len(self._plan(samples)) * steps
 
-    def run(self, samples: Sequence[int], work: Callable[[Batch], Iterator[str | None]]) -> Iterator[Progress]:
+    def run(self, samples: Sequence[int], work: Callable[[Batch], Iterator[Message | None]]) -> Iterator[Progress]:
         """Do the work on every batch. It keeps nothing of a batch that it does not finish.
 
-        Each string it yields ends a step; None only lets others go on, within a long one.
+        Each message it yields ends a step; None only lets others go on, within a long one.
 
         Raises:
             EffectError: not one sample fits in memory.
@@ -54,12 +55,12 @@ class Passage:
         todo = deque(self._plan(samples))
         fitted = not todo
         while todo:
-            numbers, failed, steps, said = todo.popleft(), False, 0, "running"
+            numbers, failed, steps, said = todo.popleft(), False, 0, message(Code.WORK_RUNNING)
             try:
-                for text in work(numbers):
-                    steps += text is not None
-                    self._done += text is not None
-                    said = text or said
+                for step in work(numbers):
+                    steps += step is not None
+                    self._done += step is not None
+                    said = step or said
                     yield Progress(self._done, max(self._total, self._done), said)
             except Exception as error:
                 if not is_out_of_memory(error):

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from corpus.batching import Batch, collate
 from engine.base.job import Job
 from engine.effect.changes import SiteNumbers
+from engine.messages import Message
 from engine.preparation.prepare import Prepared
 from engine.quantization.distribution import Distribution
 from engine.session.reader import SessionReader
@@ -177,5 +178,5 @@ def run_text_model(prepared: Prepared, batch: Batch) -> Any:
     return prepared.text_model(input_ids=ids, attention_mask=mask, use_cache=False)
 
 
-def _overlook(_site: int, _text: str) -> None:
+def _overlook(_site: int, _problem: Message) -> None:
     """A site without a tensor is refused where it is changed, with its name."""

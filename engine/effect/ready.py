@@ -26,6 +26,7 @@ from engine.effect.replacing import replaced
 from engine.effect.request import Request
 from engine.effect.results import Massive
 from engine.effect.targets import excluded_readers, find_targets
+from engine.messages import Code, Message, message
 from engine.session.splits import META, SplitRecord
 from engine.sites.site import HookPlan
 from engine.sites.weights import input_column_maxima
@@ -211,9 +212,9 @@ def _run(
     if not passes or not calibration:
         return
 
-    def work(numbers: tuple[int, ...]) -> Iterator[str]:
+    def work(numbers: tuple[int, ...]) -> Iterator[Message]:
         run_passes(context.prepared, passes, numbers)
-        yield "calibrating"
+        yield message(Code.CALIBRATING)
 
     passage.expect(calibration, 1)
     yield from passage.run(calibration, work)

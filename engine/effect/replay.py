@@ -29,6 +29,7 @@ from engine.effect.changes import Quantiser, SiteNumbers
 from engine.effect.errors import EffectError
 from engine.effect.interventions import Quantise, parse_intervention
 from engine.effect.replacing import replaced
+from engine.messages import Code, Message, message
 from engine.preparation.prepare import Prepared
 from engine.sites.backbone import find_backbone
 from engine.sites.errors import SiteError
@@ -43,7 +44,7 @@ _STREAM_TOKENS: Final = SUMS.index("stream_tokens")
 _STREAM_SQUARES: Final = SUMS.index("stream_squares")
 
 Numbers = Callable[[int], SiteNumbers | None]
-Problem = Callable[[int, str], None]
+Problem = Callable[[int, Message], None]
 
 
 def choose_stretches(tokenized: TokenizedCorpus, samples: Sequence[int], seed: int) -> list[NDArray[np.int64]]:
@@ -88,7 +89,7 @@ def replay(
         numbers: of a site's calibration samples; a site without any is left out.
         schemes: names of quantisers.
         stretches: token ids, int64 [samples, T] each.
-        problem: called with a site and one line for what could not be done; with -1 where it is no single site's.
+        problem: called with a site and what could not be done; with -1 where it is no single site's.
         progress: called after each block that was computed again, with how many were and how many there are.
 
     Returns:
@@ -102,16 +103,16 @@ def replay(
         try:
             work.run(torch.from_numpy(ids).to(prepared.device))
         except EffectError as error:
-            problem(-1, f"damage not measured: {error}")
+            problem(-1, message(Code.NO_DAMAGE, reason=str(error)))
             return {}
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             error.__traceback__ = None  # its frames hold the activations that did not fit
-            problem(-1, "damage not measured: not enough memory to compute a block again")
+            problem(-1, message(Code.NO_DAMAGE_MEMORY))
             return {}
     for path in work.unlike:
-        problem(blocks[path][0], f"damage not measured: {path} gives another output when it is called again")
+        problem(blocks[path][0], message(Code.NO_DAMAGE_REPEAT, block=path))
     return work.found()
 
 

@@ -27,6 +27,7 @@ from engine.effect.ready import Ready, changed, make_ready
 from engine.effect.request import Request, read_request
 from engine.effect.results import KIND, Effect, Outcome
 from engine.effect.samples import Holdout, Targets, hold_out, targets_of
+from engine.messages import Code, Message, message
 from engine.session.splits import META, SplitRecord
 from engine.work.work import Progress, WorkContext, WorkError
 
@@ -48,7 +49,7 @@ def effect(context: WorkContext, arguments: Mapping[str, Any]) -> Generator[Prog
     started = time.monotonic()
     try:
         request = read_request(arguments)
-        yield Progress(0, 0, "finding the sites")
+        yield Progress(0, 0, message(Code.WORK_FINDING_SITES))
         holdout = _hold_out(context, request)
         passage = Passage(context.prepared, context.job.seed)
         head = LanguageHead(context.prepared.loaded.model, context.prepared.text_model, context.prepared.device)
@@ -82,24 +83,24 @@ class _Measuring:
         if not self._usable:
             raise EffectError(ready[0].problem)
 
-    def run_batch(self, numbers: tuple[int, ...]) -> Iterator[str | None]:
+    def run_batch(self, numbers: tuple[int, ...]) -> Iterator[Message | None]:
         """The unchanged model, every change, the comparison; a step each."""
         batch = collate(self._context.prepared.tokenized, numbers)
         where = targets_of(batch)
         rows = torch.from_numpy(where.rows)
         reference = self._hidden(batch, rows)
-        yield "the unchanged model"
+        yield message(Code.UNCHANGED_MODEL)
         hidden = []
         for number in self._usable:
             self._ready_for(number, batch)
             one = self._ready[number]
             with changed(self._context.prepared.loaded.model, one):
                 hidden.append(self._hidden(batch, rows))
-            yield one.intervention.name
+            yield message(Code.WORK_ON, name=one.intervention.name)
         targets = torch.from_numpy(where.tokens)
         found = yield from compare(self._head, reference, hidden, targets)
         self._keep(where, found)
-        yield "comparing predictions"
+        yield message(Code.COMPARING)
 
     def store(self, request: Request, holdout: Holdout, started: float) -> int:
         """Keep the result; its number."""
@@ -184,7 +185,7 @@ def _require_predictions(context: WorkContext, head: LanguageHead, numbers: Sequ
         EffectError: there is none, which is to be said before anything long is done.
     """
     for number in numbers:
-        yield Progress(0, 0, "looking at the unchanged model")
+        yield Progress(0, 0, message(Code.TRYING_MODEL))
         try:
             if _predicts(context, head, number):
                 return

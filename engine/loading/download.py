@@ -17,6 +17,7 @@ from engine.base.job import Job
 from engine.loading.checkpoint import pickle_only
 from engine.loading.errors import LoadError, classify
 from engine.loading.progress import LoadProgress, ProgressBar, Reporter
+from engine.messages import Code
 
 _LOOKUP_SECONDS = 6.0
 _TEXT_SUFFIXES = (".json", ".model", ".txt", ".tiktoken", ".jinja")
@@ -159,7 +160,7 @@ def _download(job: Job, commit: str, sizes: dict[str, int], reporter: Reporter) 
     needed_bytes = sum(size for name, size in sizes.items() if name not in cached)
     _check_space(job.model, Path(constants.HF_HUB_CACHE), needed_bytes)
     if needed_bytes:
-        reporter(LoadProgress("downloading", 0, needed_bytes, "bytes"))
+        reporter(LoadProgress(Code.DOWNLOADING, 0, needed_bytes, "bytes"))
     return Path(
         snapshot_download(
             job.model,
@@ -189,12 +190,12 @@ def _byte_bars(reporter: Reporter, total_bytes: int) -> Any:
 
     class ByteBar(ProgressBar):
         def __init__(self, *_args: Any, **options: Any) -> None:
-            super().__init__(reporter=reporter, phase="downloading", counts="bytes", **options)
+            super().__init__(reporter=reporter, phase=Code.DOWNLOADING, counts="bytes", **options)
             self._counts_disk = str(options.get("desc", "")).startswith("Reconstructing")
 
         def refresh(self, *_ignored: Any, **_also_ignored: Any) -> None:
             if self._counts_disk and total_bytes:
-                reporter(LoadProgress("downloading", min(self.n, total_bytes), total_bytes, "bytes"))
+                reporter(LoadProgress(Code.DOWNLOADING, min(self.n, total_bytes), total_bytes, "bytes"))
             elif reporter.cancelled is not None:
                 raise reporter.cancelled
 

@@ -32,6 +32,7 @@ from engine.loading.environment import hub_offline
 from engine.loading.errors import LoadError
 from engine.loading.gguf_header import GgufFacts
 from engine.loading.progress import LoadProgress, ProgressBar, Reporter, bars_reported
+from engine.messages import Code
 
 CONVERTER_VERSION = 2
 
@@ -115,7 +116,7 @@ def _whole(folder: Path, reporter: Reporter) -> dict[str, Any] | None:
     try:
 
         def report(done: int, total: int) -> None:
-            reporter(LoadProgress("checking the converted copy", done, total, "bytes"))
+            reporter(LoadProgress(Code.CHECKING_COPY, done, total, "bytes"))
 
         manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         files = [folder / name for name in manifest["files"]]
@@ -163,8 +164,8 @@ def _convert(path: Path, dtype: str, facts: GgufFacts, folder: Path, reporter: R
 
     from engine.loading.gguf_patches import fast_gguf, older_loader
 
-    reporter(LoadProgress("converting GGUF"))
-    bar = partial(ProgressBar, reporter=reporter, phase="converting GGUF", counts="tensors")
+    reporter(LoadProgress(Code.CONVERTING))
+    bar = partial(ProgressBar, reporter=reporter, phase=Code.CONVERTING, counts="tensors")
     verbosity = logging.get_verbosity()
     try:
         # Only here: the loader advises about packed weights, which a converted copy does not have.

@@ -21,6 +21,7 @@ from engine.loading.errors import LoadError
 from engine.loading.gguf_types import needs_older_loader, packed_name
 from engine.loading.hostile import check_blocks, check_files
 from engine.loading.progress import LoadProgress, Reporter
+from engine.messages import Code
 
 _SPLIT_NAME = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
 _BROKEN = (ValueError, struct.error, KeyError, IndexError, OverflowError, MemoryError)
@@ -138,6 +139,6 @@ def gguf_identity(path: Path, reporter: Reporter) -> str:
     """`sha256:` and the sha256 of the file."""
 
     def hashed(done: int, total: int) -> None:
-        reporter(LoadProgress("hashing", done, total, "bytes"))
+        reporter(LoadProgress(Code.HASHING_FILE, done, total, "bytes"))
 
     return f"sha256:{file_sha256(path, hashed)}"

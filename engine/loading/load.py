@@ -35,6 +35,7 @@ from engine.loading.progress import LoadProgress, Report, Reporter, bars_reporte
 from engine.loading.provenance import Origin, Provenance, describe  # noqa: E402
 from engine.loading.quantized import QuantPlan, quant_plan  # noqa: E402
 from engine.loading.resolve import Source, resolve  # noqa: E402
+from engine.messages import Code  # noqa: E402
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -85,7 +86,7 @@ def _load(job: Job, reporter: Reporter) -> LoadedModel:
         raise LoadError(f"there is no dtype '{job.dtype}'", hint=f"use one of {', '.join(_DTYPES)}", kind="unsupported")
     check_device(job.device)
     source = resolve(job, reporter)
-    reporter(LoadProgress("importing transformers"))
+    reporter(LoadProgress(Code.IMPORTING))
     with loading_modules():  # takes seconds, of which the screen should know the reason
         import transformers.modeling_utils  # noqa: F401
 
@@ -140,7 +141,7 @@ def _converted(job: Job, source: Source, origin: Origin, reporter: Reporter) -> 
 def _load_folder(job: Job, folder: Path, origin: Origin, reporter: Reporter) -> LoadedModel:
     # Code of the repository may live in another repository, which has to be fetched.
     with nullcontext() if job.trust_remote_code else hub_offline():
-        reporter(LoadProgress("reading config"))
+        reporter(LoadProgress(Code.READING_CONFIG))
         config = read_config(folder, job)
         loader = auto_class(config, job)
         plan = quant_plan(config, job.model)
@@ -150,12 +151,12 @@ def _load_folder(job: Job, folder: Path, origin: Origin, reporter: Reporter) -> 
             dtype.itemsize if dtype is not None else None, plan.method, dequantised=plan.dequantised
         )
         device_map = place(job.device, needed_bytes, job.model)
-        reporter(LoadProgress("reading tokenizer"))
+        reporter(LoadProgress(Code.READING_TOKENIZER))
         tokenizer = read_tokenizer(folder, job)
-        reporter(LoadProgress("loading weights"))
+        reporter(LoadProgress(Code.LOADING_WEIGHTS))
         hashing_beside = Hashing(() if origin.weight_hash else checkpoint.files)
         options: dict[str, Any] = {} if plan.config is None else {"quantization_config": plan.config}
-        with bars_reported(reporter, "loading weights"), hashing_beside as hashing:
+        with bars_reported(reporter, Code.LOADING_WEIGHTS), hashing_beside as hashing:
             model, info = loader.from_pretrained(
                 folder,
                 config=config,
@@ -167,7 +168,7 @@ def _load_folder(job: Job, folder: Path, origin: Origin, reporter: Reporter) -> 
                 output_loading_info=True,
                 **options,
             )
-            identity = hashing.result(lambda d, n: reporter(LoadProgress("hashing weights", d, n, "bytes")))
+            identity = hashing.result(lambda d, n: reporter(LoadProgress(Code.HASHING, d, n, "bytes")))
     _refuse_incomplete(info, job.model)
     model.eval().requires_grad_(False)
     known = replace(

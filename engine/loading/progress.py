@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from engine.messages import Code
+
 Unit = Literal["tensors", "bytes", "samples"]
 
 _INTERVAL_SECONDS = 0.05
@@ -27,14 +29,13 @@ class LoadProgress:
     """How far a load is.
 
     Attributes:
-        phase: `looking up`, `downloading`, `importing transformers`, `hashing`, `converting GGUF`, `reading config`,
-            `reading tokenizer` or `loading weights`. A phase may be reported once without a count.
+        phase: the step of the load, a code without data. It may be reported once without a count.
         done: how much of it is done, in `unit`.
         total: how much there is; None while unknown.
         unit: what is counted.
     """
 
-    phase: str
+    phase: Code
     done: int = 0
     total: int | None = None
     unit: Unit = "tensors"
@@ -54,7 +55,7 @@ class Reporter:
         self.cancelled: BaseException | None = None
         self._report = report
         self._lock = threading.Lock()
-        self._phase: str | None = None
+        self._phase: Code | None = None
         self._due = 0.0
 
     def __call__(self, progress: LoadProgress) -> None:
@@ -86,7 +87,7 @@ class ProgressBar:
         iterable: Any = None,
         *,
         reporter: Reporter,
-        phase: str,
+        phase: Code,
         counts: Unit,
         total: int | None = None,
         initial: int = 0,
@@ -132,7 +133,7 @@ def _ignore(*_ignored: Any, **_also_ignored: Any) -> None:
 
 
 @contextmanager
-def bars_reported(reporter: Reporter, phase: str | None) -> Iterator[None]:
+def bars_reported(reporter: Reporter, phase: Code | None) -> Iterator[None]:
     """Within it, transformers' bars draw nothing, and the one that counts weights is reported as `phase`, if any."""
     from transformers.utils import logging
 

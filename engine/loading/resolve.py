@@ -17,6 +17,7 @@ from engine.base.job import Job
 from engine.loading.download import fetch_snapshot
 from engine.loading.errors import LoadError
 from engine.loading.progress import LoadProgress, Reporter
+from engine.messages import Code
 
 _GGUF_MAGIC = b"GGUF"
 _MOST_NAMED = 3
@@ -71,7 +72,7 @@ def resolve(job: Job, reporter: Reporter) -> Source:
     Raises:
         LoadError: there is no such file, folder or hub id, or it holds nothing that can be loaded.
     """
-    reporter(LoadProgress("looking up"))
+    reporter(LoadProgress(Code.LOOKING_UP))
     name = job.model
     if (local := find_local(name)) is not None:
         return local

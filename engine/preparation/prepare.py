@@ -22,6 +22,7 @@ from corpus.tokenization import TokenizedCorpus
 from engine.base.job import Addition, Job, widest
 from engine.loading.load import LoadedModel, load_model
 from engine.loading.progress import LoadProgress
+from engine.messages import Code
 from engine.preparation.splitting import NO_SPLIT, Split, choose_split, plan_in_parts
 from engine.scheme_names import schemes_in_pass
 from engine.sites.check import self_check
@@ -84,20 +85,20 @@ def prepare(
         warm_up(job.backend, _likely_device(job.device))
     if schemes_in_pass(job.quant, job.schemes):
         warm_up_quantisers(job.backend, _likely_device(job.device))
-    report(LoadProgress("reading the corpus"))
+    report(LoadProgress(Code.READING_CORPUS))
     corpus = load_corpus(job.corpus, limit=job.samples, seed=job.seed)
     for addition in additions:
         corpus = _joined(corpus, load_corpus(addition.corpus, limit=addition.samples, seed=job.seed))
     loaded = loaded or load_model(job, report)
-    report(LoadProgress("finding the sites"))
+    report(LoadProgress(Code.FINDING_SITES))
     plan = self_check(loaded.model, find_sites(loaded.model, widest(job.sites), vision=job.vision))
-    report(LoadProgress("tokenising", unit="samples"))
+    report(LoadProgress(Code.TOKENISING, unit="samples"))
     tokenized = tokenize_cached(
         corpus,
         loaded.tokenizer,
         policy=job.policy,
         max_length=_longest(job, loaded.provenance.context_window),
-        progress=lambda done, total, label: report(LoadProgress(label, done, total, "samples")),
+        progress=lambda done, total, _label: report(LoadProgress(Code.TOKENISING, done, total, "samples")),
     )
     embedding = next((site.module for site in plan.sites if site.component == "embedding"), None)
     device = input_device(loaded.model, embedding)

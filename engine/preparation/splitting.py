@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from corpus.batching import BatchPlan, plan_batches
 from corpus.sampling import choose_samples, split_samples
 from engine.base.job import Job
+from engine.messages import Code, Message, message
 from engine.scheme_names import schemes_in_pass
 from engine.session.splits import SplitRecord
 
@@ -31,11 +32,11 @@ class Split:
 
     Attributes:
         record: the samples; None for no split.
-        note: what the user should know of it, in one line, else empty.
+        note: what the user should know of it, if anything.
     """
 
     record: SplitRecord | None = None
-    note: str = ""
+    note: Message | None = None
 
 
 NO_SPLIT: Final = Split()
@@ -55,16 +56,20 @@ def choose_split(job: Job, lengths: NDArray[np.int64], categories: Sequence[str]
     if job.quant == "off" or (job.detail == "lean" and not schemes_in_pass(job.quant, job.schemes)):
         return NO_SPLIT
     usable = [number for number in range(len(lengths)) if lengths[number] > 0]
-    wanted, note = (job.calibration, job.evaluation), ""
+    wanted, note = (job.calibration, job.evaluation), None
     if len(usable) < 2:
-        return Split(None, "one sample cannot calibrate and evaluate: thresholds and errors are of the same tokens")
+        return Split(None, message(Code.SPLIT_OF_ONE))
     first, second = wanted
     if len(usable) < first + second:
         first = min(max(round(len(usable) * first / (first + second)), 1), len(usable) - 1)
         second = len(usable) - first
-        note = (
-            f"{len(usable)} samples are too few for {wanted[0]} calibration and {wanted[1]} evaluation samples: "
-            f"split into {first} and {second}"
+        note = message(
+            Code.SPLIT_OF_FEW,
+            samples=len(usable),
+            calibration=wanted[0],
+            evaluation=wanted[1],
+            first=first,
+            second=second,
         )
     if job.protocol == "paper":
         chosen = usable[:first], usable[first : first + second]

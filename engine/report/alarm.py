@@ -1,7 +1,7 @@
 """NaN and infinity in words, the same on the screen, in a summary and in every report.
 
 - `alarm_line`     the headline: what, where, which token, how much comes after it
-- `alarm_event`    all sites in one event
+- `alarm_event`, `alarm_message`  all sites in one event
 - `excluded_words` what M and its verdicts leave out
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from engine.analysis.maximum import place_label
 from engine.analysis.nonfinite import Alarm
 from engine.base.wording import counted
+from engine.messages import Code, Message, message, words
 from engine.sites.site import HookPlan
 
 
@@ -40,8 +41,13 @@ def alarm_line(alarm: Alarm, plan: HookPlan, token: str = "", room: int | None =
 
 def alarm_event(alarm: Alarm, plan: HookPlan) -> str:
     """`Inf/NaN in 76 sites, first Inf at L11 mlp_output`."""
-    first = f"first {alarm.kind} at" if alarm.kind != alarm.kinds else "first"
-    return f"{alarm.kinds} in {counted(len(alarm.sites), 'site')}, {first} {place_label(plan, (alarm.site,))}"
+    return words(alarm_message(alarm, plan))
+
+
+def alarm_message(alarm: Alarm, plan: HookPlan) -> Message:
+    """The event of an alarm: all sites in one."""
+    first = place_label(plan, (alarm.site,))
+    return message(Code.NONFINITE, sites=len(alarm.sites), first=first, kind=alarm.kind, kinds=alarm.kinds)
 
 
 def excluded_words(sites: int) -> str:

@@ -1,6 +1,7 @@
 """Which sites a run of `--sites auto` measures: timed on the model that is loaded, then decided.
 
 - `choose_sites`   a prepared run -> the same with its sites, and what they were chosen by
+- `choice_message` that as an event
 - `time_in_turns`  the fastest of some alternating turns of two calls
 - `trial_rows`     samples of one batch, few enough to be timed several times
 """
@@ -22,6 +23,8 @@ from engine.base.computing import computing
 from engine.base.job import Job
 from engine.base.memory import is_out_of_memory
 from engine.effect.replay import choose_stretches
+from engine.messages import Code, Message, message, words
+from engine.messages.events import TrialCost
 from engine.preparation.forward import run_forward
 from engine.preparation.prepare import Prepared
 from engine.session.costs import SitesChoice, Trial, decide
@@ -59,6 +62,18 @@ def choose_sites(prepared: Prepared, job: Job, timer: Timer | None = None) -> tu
     model = prepared.loaded.model
     alone = replace(prepared, plan=self_check(model, find_sites(model, "paper", vision=job.vision)))
     return alone, SitesChoice("paper", timer(alone, job), both)
+
+
+def choice_message(choice: SitesChoice) -> Message:
+    """What is measured, what that was timed to cost, and the option that would have it otherwise."""
+    return message(Code.SITES_CHOSEN, sites=choice.sites, trial=_cost(choice.trial), refused=_cost(choice.refused))
+
+
+def _cost(trial: Trial | None) -> TrialCost | None:
+    if trial is None:
+        return None
+    damage = trial.damage_seconds if trial.damage_tokens else None
+    return TrialCost(trial.tokens, trial.sites, trial.slowdown, trial.added_seconds, damage)
 
 
 def time_trial(prepared: Prepared, job: Job) -> Trial | None:
@@ -156,5 +171,5 @@ def trial_rows(batches: Sequence[Sequence[int]], lengths: NDArray[np.int64], tok
     return tuple(sorted((n for batch in batches for n in batch if lengths[n]), key=lambda n: lengths[n])[:1])
 
 
-def _log_problem(site: int, text: str) -> None:
-    _log.info("trial, site %d: %s", site, text)
+def _log_problem(site: int, problem: Message) -> None:
+    _log.info("trial, site %d: %s", site, words(problem))

@@ -16,10 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
 from corpus.samples import CorpusError
+from engine.messages import Code, Message, message
 from engine.run.recording import RunRecorder
 from engine.session.records import Command
 from engine.session.writer import SessionWriter
@@ -40,21 +42,21 @@ class CommandDesk:
 
     Args:
         writer: of the session.
-        tell: records an event, one line.
+        tell: records an event.
 
     Attributes:
         stop_wished: a stop was asked for, by a command or a signal.
-        handlers: takes a command's arguments and answers in one line, by the command's name.
+        handlers: takes a command's arguments and answers, by the command's name.
         works: takes the commands that need the loaded model; None before it is loaded.
-        stop_words: the answer to `stop`.
+        stop_answer: the answer to `stop`.
     """
 
-    def __init__(self, writer: SessionWriter, tell: Callable[[str], None]) -> None:
+    def __init__(self, writer: SessionWriter, tell: Callable[[Message], None]) -> None:
         self._writer = writer
         self._tell = tell
-        self.stop_words = "stopping"
+        self.stop_answer = message(Code.STOPPING)
         self.stop_wished = False
-        self.handlers: dict[str, Callable[[Mapping[str, Any]], str]] = {}
+        self.handlers: dict[str, Callable[[Mapping[str, Any]], Message]] = {}
         self.works: WorkQueue | None = None
         self._looking = threading.Lock()
 
@@ -80,25 +82,25 @@ class CommandDesk:
                 self._reply(command, *self._answer(command))
         return len(commands)
 
-    def _reply(self, command: Command, state: str, answer: str) -> None:
-        self._writer.answer(command, state, text=answer)
-        self._tell(f"{command.name}: {answer}")
+    def _reply(self, command: Command, state: str, answer: Message) -> None:
+        self._writer.answer(command, state, answer)
+        self._tell(message(Code.ANSWERED, name=command.name, answer=answer))
 
-    def _answer(self, command: Command) -> tuple[str, str]:
+    def _answer(self, command: Command) -> tuple[str, Message]:
         match command.name:
             case "stop":
                 self.stop_wished = True
-                return "done", self.stop_words
+                return "done", self.stop_answer
             case "cancel" if self.works is not None:
                 found = self.works.cancel(int(command.arguments.get("command", 0)))
-                return ("done", "cancelled") if found else ("refused", "it is done already, or was never asked for")
+                return ("done", message(Code.CANCELLED)) if found else ("refused", message(Code.NOT_CANCELLED))
             case name if name in self.handlers:
                 try:
                     return "done", self.handlers[name](command.arguments)
                 except (CorpusError, KeyError) as error:
-                    return "refused", str(error)
+                    return "refused", message(Code.REFUSED, reason=str(error))
             case _:
-                return "refused", f"this engine does not know '{command.name}'"
+                return "refused", message(Code.UNKNOWN_COMMAND, name=command.name)
 
 
 class RunDesk(CommandDesk):
@@ -109,7 +111,7 @@ class RunDesk(CommandDesk):
     """
 
     def __init__(self, writer: SessionWriter, recorder: RunRecorder) -> None:
-        super().__init__(writer, lambda text: recorder.event("command", text))
+        super().__init__(writer, partial(recorder.event, "command"))
         self._recorder = recorder
         self._paused = False
         self.before_rest: Callable[[], None] = lambda: None
@@ -125,7 +127,7 @@ class RunDesk(CommandDesk):
         work()
         if self._paused and not self.stop_wished:
             self.before_rest()
-            self._recorder.set_phase("paused", "paused; space or `resume` continues")
+            self._recorder.set_phase("paused", message(Code.PAUSED))
             self._wait_for_news(work)
             self._recorder.set_phase("running")
         if self.stop_wished:
@@ -138,16 +140,16 @@ class RunDesk(CommandDesk):
             self.answer_new()
             work()
 
-    def _pause(self, _arguments: Mapping[str, Any]) -> str:
+    def _pause(self, _arguments: Mapping[str, Any]) -> Message:
         self._paused = True
-        return "paused"
+        return message(Code.NOW_PAUSED)
 
-    def _resume(self, _arguments: Mapping[str, Any]) -> str:
+    def _resume(self, _arguments: Mapping[str, Any]) -> Message:
         self._paused = False
-        return "running"
+        return message(Code.NOW_RUNNING)
 
 
-def refuse_the_rest(writer: SessionWriter, why: str) -> None:
+def refuse_the_rest(writer: SessionWriter, why: Message) -> None:
     """Refuse every command that nobody has answered; on a full disk the engine's last status has to be enough."""
     try:
         writer.refuse_unanswered(why)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,21 +19,23 @@ from corpus.batching import collate
 from engine.base.computing import computing
 from engine.base.duty import Duty
 from engine.base.job import Job
-from engine.base.wording import counted
 from engine.effect.calibration import stored_site
 from engine.effect.replay import choose_stretches, replay
+from engine.messages import Code, Message, message
 from engine.preparation.forward import run_forward
 from engine.preparation.prepare import Prepared
 from engine.preparation.splitting import REST
 from engine.run.notable import Notable, NotableWatch
 from engine.run.parts import Arrays, Parts
-from engine.run.recording import LONGEST_INTERVAL_SECONDS, TICK_SECONDS, Collected, RunRecorder, StorageError
+from engine.run.recording import LONGEST_INTERVAL_SECONDS, TICK_SECONDS, Collected, RunRecorder
 from engine.run.stopwatch import Stopwatch
+from engine.run.storage import StorageError
 from engine.session.costs import SPENT, Spent
 from engine.session.reader import SessionReader
 from engine.session.splits import SplitRecord
 from engine.sites.experts import ExpertRows
-from engine.sites.hooks import attach
+from engine.sites.hooks import Problem, attach
+from engine.sites.site import HookPlan
 from engine.statistics.expert_meter import ExpertMeter
 from engine.statistics.local_errors import replayed
 from engine.statistics.meter import Meter
@@ -71,9 +73,11 @@ class Measurement:
     def load(self, reader: SessionReader) -> None:
         """Continue from the last checkpoint of a session."""
         self._drained = reader.samples_done().tolist()
-        self._watch.recall(reader.events())
         self._earlier = Spent.from_json(reader.meta().raw.get(SPENT) or {})
-        for site, totals in enumerate(reader.all_totals()):
+        every, live = reader.all_totals(), reader.live()
+        back = partial(self._watch.look_back, self._drained, every, self.prepared.tokenized.lengths)
+        self._watch.recall(reader.events(), None if live is None else live.data, back)
+        for site, totals in enumerate(every):
             if totals is not None:
                 self._meter.load(site, totals)
         for layer, found in reader.expert_totals().items():
@@ -105,11 +109,11 @@ class Measurement:
             found = replay(self.prepared, numbers, schemes, stretches, self._report_problem, self._recorder.damage)
         self._recorder.damage(0, 0)
         self._parts.keep_local(found)
-        tokens, seconds = counted(sum(one.size for one in stretches), "token"), time.monotonic() - started
+        tokens, seconds = sum(one.size for one in stretches), time.monotonic() - started
         self._damage_seconds += seconds
         if found:
-            sites = counted(len(found), "site")
-            self._recorder.event("run", f"damage by quantisers at {sites} measured on {tokens} in {seconds:.0f} s")
+            said = message(Code.DAMAGE_MEASURED, sites=len(found), tokens=int(tokens), seconds=seconds)
+            self._recorder.event("run", said)
 
     def grow(self, prepared: Prepared) -> None:
         """Take over a larger corpus that begins with the present one."""
@@ -222,7 +226,7 @@ class Measurement:
         self._settle()
         self._log_cost()
         if self._unsaved or self._parts.has_unsaved:
-            raise StorageError(self._recorder.status.detail)
+            raise StorageError(self._recorder.status.message)
 
     @property
     def spent(self) -> Spent:
@@ -245,7 +249,7 @@ class Measurement:
 
     def _tell(self, found: Sequence[Notable]) -> None:
         for notable in found:
-            self._recorder.event(notable.kind, notable.text, notable.site)
+            self._recorder.event(notable.kind, notable.message, notable.site)
 
     def _settle(self) -> None:
         """Wait for the checkpoint under way; the arrays it writes may change again afterwards."""
@@ -273,14 +277,16 @@ class Measurement:
         self._stopwatch.around(rows.tokens.device, partial(self._experts.record, layer, rows))
 
     @property
-    def _report_problem(self) -> Callable[[int, str], None]:
-        sites, recorder = self.prepared.plan.sites, self._recorder
+    def _report_problem(self) -> Problem:
+        return partial(record_problem, self._recorder, self.prepared.plan)
 
-        def report(site: int, text: str) -> None:
-            name = f"{sites[site].name}: " if site >= 0 else ""
-            recorder.event("warning", name + text, site if site >= 0 else None)
 
-        return report
+def record_problem(recorder: RunRecorder, plan: HookPlan, site: int, problem: Message) -> None:
+    """Record what could not be measured at a site; -1 where it is no single site's."""
+    if site < 0:
+        recorder.event("warning", problem)
+    else:
+        recorder.event("warning", message(Code.AT_SITE, site=plan.sites[site].name, problem=problem), site)
 
 
 def with_room(totals: SiteTotals, samples: int) -> SiteTotals:

@@ -7,8 +7,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,17 +17,15 @@ from engine.analysis.convergence import has_converged, running_maximum
 from engine.analysis.emergence import find_emergence, hidden_profile
 from engine.analysis.maximum import place_label
 from engine.analysis.nonfinite import live_alarm
-from engine.base.wording import counted
 from engine.formats import FP16_LIMIT
-from engine.report.alarm import alarm_event
+from engine.messages import Code, Message, message, words
+from engine.report.alarm import alarm_message
 from engine.session.records import REPLACES, Event, LiveTable
 from engine.sites.site import HookPlan, headline_sites
-from engine.statistics.fields import LIVE_FIELDS
 from engine.statistics.totals import SiteTotals
 
+SAME = 1e-6  # a sentence names six digits
 NOTABLE_GROWTH = 1.01  # a new M within one bf16 step of the old one is not news
-_GREW = re.compile(r"new (?:maximum|largest GEMM input) (\S+) at ")
-_CONVERGED = re.compile(r"converged: (?:M|largest GEMM input) = (\S+) since ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +33,13 @@ class Notable:
     """One moment worth a line: `kind` is `maximum`, `emergence`, `convergence`, `fp16` or `nonfinite`."""
 
     kind: str
-    text: str
+    message: Message
     site: int | None
+
+    @property
+    def text(self) -> str:
+        """The sentence of the message, for showing."""
+        return words(self.message)
 
 
 class NotableWatch:
@@ -46,28 +48,43 @@ class NotableWatch:
     def __init__(self, plan: HookPlan) -> None:
         self._plan = plan
         self._counted = np.isin(np.arange(len(plan.sites)), headline_sites(plan))
-        has_m = any(site.counts_for_m for site in plan.sites)
-        self._what, self._grew = ("M", "maximum") if has_m else ("largest GEMM input", "largest GEMM input")
+        self._is_m = any(site.counts_for_m for site in plan.sites)
         self._maximum = 0.0
         self._converged = math.nan
         self._said: set[tuple[str, int | None]] = set()
-        self._counts: dict[str, str] = {}
+        self._counts: dict[str, Message] = {}
 
-    def recall(self, events: Iterable[Event]) -> None:
-        """Take what was said before the run was interrupted as said, even where its batches were lost."""
+    def recall(
+        self,
+        events: Iterable[Event],
+        live: NDArray[np.float64] | None = None,
+        look_back: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Take what was said before the run was interrupted as said, even where its batches were lost.
+
+        Args:
+            events: of the session. Those of before schema 3 are texts, which nobody reads: what they said of numbers
+                is taken to be what was true when the run ended.
+            live: the last scalars of the session, float64 [sites, len(LIVE_FIELDS)].
+            look_back: does what `look_back` of this does, with what the last checkpoint holds.
+        """
         for event in events:
+            said, is_old = event.message, event.message.code == Code.TEXT
             self._said.add((event.kind, event.site))
             if event.kind in REPLACES:
-                self._counts[event.kind] = event.text
-            if event.kind == "maximum" and (found := _GREW.match(event.text)):
-                self._maximum = max(self._maximum, _number(found[1]))
-            elif event.kind == "convergence" and (found := _CONVERGED.match(event.text)):
-                self._converged = _number(found[1])
+                self._counts[event.kind] = said
+            if said.code == Code.MAXIMUM:
+                self._maximum = max(self._maximum, float(said.data["value"]))
+            elif said.code == Code.CONVERGED:
+                self._converged = float(said.data["value"])
+            elif is_old and event.kind == "maximum" and live is not None:
+                self._maximum = float(self._finite(live)[self._counted].max(initial=0.0))
+            elif is_old and event.kind == "convergence":
+                look_back()
 
     def look(self, live: NDArray[np.float64]) -> list[Notable]:
         """What is new in `live`, float64 [sites, len(LIVE_FIELDS)]."""
-        magnitude = np.maximum(np.abs(live[:, LIVE_FIELDS.index("max")]), np.abs(live[:, LIVE_FIELDS.index("min")]))
-        finite = np.where(np.isfinite(magnitude), magnitude, 0.0)
+        magnitude, finite = LiveTable(0, live).magnitude, self._finite(live)
         grown = self._new_maximum(np.where(self._counted, finite, 0.0))
         return [*grown, *self._emergence(magnitude), *self._alarms(live, finite)]
 
@@ -85,14 +102,20 @@ class NotableWatch:
         if not maxima or not order:
             return []
         found = running_maximum(np.asarray(order, np.int64), np.fmax.reduce(maxima), lengths)
-        text = f"{found.magnitude:,.6g}"
+        value = float(found.magnitude)
         is_finite = not any(t is not None and t.nonfinite.any() for t in totals)
-        if not (is_finite and has_converged(found, int(lengths.sum()))) or _number(text) == self._converged:
+        is_said = math.isclose(value, self._converged, rel_tol=SAME)
+        if is_said or not (is_finite and has_converged(found, int(lengths.sum()))):
             return []
-        self._converged = _number(text)
-        at = found.points[-1].tokens
-        said = f"converged: {self._what} = {text} since {at:,} of {found.tokens:,} tokens"
+        self._converged = value
+        since, tokens = int(found.points[-1].tokens), int(found.tokens)
+        said = message(Code.CONVERGED, value=value, since=since, tokens=tokens, is_m=self._is_m)
         return [Notable("convergence", said, None)]
+
+    def _finite(self, live: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The largest |x| of each site, 0 where it is not finite or nothing was seen."""
+        magnitude = LiveTable(0, live).magnitude
+        return np.where(np.isfinite(magnitude), magnitude, 0.0)
 
     def _new_maximum(self, magnitude: NDArray[np.float64]) -> list[Notable]:
         site = int(np.argmax(magnitude))
@@ -100,7 +123,8 @@ class NotableWatch:
         if value <= self._maximum * NOTABLE_GROWTH:
             return []
         self._maximum = value
-        return [Notable("maximum", f"new {self._grew} {value:,.6g} at {self._plan.sites[site].name}", site)]
+        said = message(Code.MAXIMUM, value=value, site=self._plan.sites[site].name, is_m=self._is_m)
+        return [Notable("maximum", said, site)]
 
     def _emergence(self, magnitude: NDArray[np.float64]) -> list[Notable]:
         """The layer where the hidden state jumps; said again only if more tokens move it to another."""
@@ -109,22 +133,22 @@ class NotableWatch:
             return []
         pairs = enumerate(self._plan.sites)
         site = next(i for i, site in pairs if site.component == "hidden" and site.layer == found.layer)
-        step = "out of zeros" if math.isinf(found.ratio) else f"{found.ratio:.3g} x the layer before"
-        return self._fresh([Notable("emergence", f"emergence at layer {found.layer}: hidden state {step}", site)])
+        ratio = None if math.isinf(found.ratio) else float(found.ratio)
+        return self._fresh([Notable("emergence", message(Code.EMERGENCE, layer=int(found.layer), ratio=ratio), site)])
 
     def _alarms(self, live: NDArray[np.float64], magnitude: NDArray[np.float64]) -> list[Notable]:
         """One line for all sites with NaN or infinity, one for all that exceed fp16; again only as they change."""
         found = []
         alarm = live_alarm(self._plan, LiveTable(0, live))
         if alarm is not None:
-            found.append(Notable("nonfinite", alarm_event(alarm, self._plan), alarm.site))
+            found.append(Notable("nonfinite", alarm_message(alarm, self._plan), alarm.site))
         places = self._plan.places
         over = sorted(np.flatnonzero(magnitude > FP16_LIMIT).tolist(), key=lambda site: places[site])
         if over:
-            text = f"fp16 exceeded at {counted(len(over), 'site')}, first {place_label(self._plan, over[:1])}"
-            found.append(Notable("fp16", text, over[0]))
-        fresh = [one for one in found if self._counts.get(one.kind) != one.text]
-        self._counts |= {one.kind: one.text for one in fresh}
+            said = message(Code.FP16, sites=len(over), first=place_label(self._plan, over[:1]))
+            found.append(Notable("fp16", said, over[0]))
+        fresh = [one for one in found if self._counts.get(one.kind) != one.message]
+        self._counts |= {one.kind: one.message for one in fresh}
         return fresh
 
     def _fresh(self, found: list[Notable]) -> list[Notable]:
@@ -132,7 +156,3 @@ class NotableWatch:
         fresh = [one for one in found if (one.kind, one.site) not in self._said]
         self._said.update((one.kind, one.site) for one in fresh)
         return fresh
-
-
-def _number(text: str) -> float:
-    return float(text.replace(",", ""))

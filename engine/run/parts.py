@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.base.job import Job
+from engine.messages import Code, message
 from engine.preparation.prepare import Prepared
 from engine.preparation.splitting import CALIBRATION, EVALUATION, REST, arrange, part_numbers
 from engine.scheme_names import schemes_in_pass
@@ -20,6 +21,7 @@ from engine.session.reader import SessionReader
 from engine.session.splits import CALIBRATION as CALIBRATION_OWNER
 from engine.session.splits import CLOSED, CLOSED_OWNER, IN_PASS, LOCAL, SplitRecord
 from engine.session.splits import EVALUATION as EVALUATION_OWNER
+from engine.sites.hooks import Problem
 from engine.sites.weights import input_column_maxima
 from engine.statistics.local_errors import LocalErrors
 from engine.statistics.pass_meter import PassMeter
@@ -41,9 +43,7 @@ class Parts:
         problem: called with a site and one line when a site cannot be measured as asked for.
     """
 
-    def __init__(
-        self, split: SplitRecord | None, prepared: Prepared, job: Job, problem: Callable[[int, str], None]
-    ) -> None:
+    def __init__(self, split: SplitRecord | None, prepared: Prepared, job: Job, problem: Problem) -> None:
         sites = len(prepared.plan.sites)
         self._split = split
         self._part_of = part_numbers(split)
@@ -176,7 +176,7 @@ class Parts:
             return None
         found = input_column_maxima(self._prepared.loaded.model, readers)
         if found is None:
-            self._problem(site, "no SmoothQuant sums: the weights that read it are not stored as plain matrices")
+            self._problem(site, message(Code.NO_SMOOTHING))
         return found
 
 

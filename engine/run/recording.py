@@ -1,15 +1,11 @@
 """What a run tells its session file: status, ticks, checkpoints, events.
 
 - `RunRecorder`  keeps the status and decides when something is due
-- `StorageError` what was measured could not be saved
-- `MovedError`   the session file was moved, removed or replaced while it was written
-- `disk_trouble` why a file cannot be written, and what to do about it
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import resource
 import sqlite3
 import sys
@@ -17,15 +13,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.duty import Duty
-from engine.base.wording import counted
 from engine.loading.progress import LoadProgress
+from engine.messages import Code, Message, message, words
+from engine.run.storage import MovedError, disk_trouble, free_name
+from engine.session.lastword import ending_line
 from engine.session.liveness import own_identity
 from engine.session.records import Phase, Status
 from engine.session.schema import SessionError
@@ -39,51 +36,10 @@ LONGEST_TICK_SECONDS = 1.0
 CHECKPOINT_SHARE = 0.02
 LONGEST_INTERVAL_SECONDS = 15.0
 END_PATIENCE_SECONDS = 60.0  # how long the last words wait for others to let go of the file
-NOT_WRITTEN = "checkpoint not written"
-DAMAGE_STEP = "measuring the damage by quantisers"
 RATE_WEIGHT = 0.3  # of the newest batch in the moving average of tokens per second
 Further = Mapping[str, Mapping[str, NDArray[Any]]]
 Collected = tuple[Sequence[SiteTotals | None], Mapping[int, ExpertTotals | None], Further]
 _log = logging.getLogger(__name__)
-
-
-class StorageError(Exception):
-    """What was measured could not be saved; one line with the next step."""
-
-
-class MovedError(Exception):
-    """The session file has not the name any more that it had; the message says where its content is.
-
-    Attributes:
-        beside: the file that holds it; None where it could not be saved.
-    """
-
-    def __init__(self, message: str, beside: Path | None = None) -> None:
-        super().__init__(message)
-        self.beside = beside
-
-
-def disk_trouble(error: sqlite3.Error) -> str:
-    """What keeps a session from being written, with the next step."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    steps = {
-        sqlite3.SQLITE_FULL: "free some space",
-        sqlite3.SQLITE_IOERR: "its disk fails: see to it, or copy the session to another one",
-        sqlite3.SQLITE_READONLY: "make it and its folder writable again",
-        sqlite3.SQLITE_CANTOPEN: "make its folder writable again",
-        sqlite3.SQLITE_BUSY: "another process holds it: close what reads it",
-    }
-    return f"{error}; {steps.get(code, 'see to its disk')}"
-
-
-def free_name(path: Path) -> Path:
-    """A name beside a session's that nothing has."""
-    number = 1
-    while True:
-        found = path.with_name(f"{path.stem}-saved{f'-{number}' if number > 1 else ''}{path.suffix}")
-        if not os.path.lexists(found):
-            return found
-        number += 1
 
 
 class RunRecorder:
@@ -99,7 +55,7 @@ class RunRecorder:
         self.thread_seconds = 0.0
         """Processor time of the checkpoints' thread."""
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
-        self._pending: Future[str] | None = None
+        self._pending: Future[Message | None] | None = None
         self._is_lost = False  # whether the file has lost its name
         self.status = Status(
             phase="loading",
@@ -112,19 +68,19 @@ class RunRecorder:
 
     def loading(self, progress: LoadProgress) -> None:
         """Show a step of the preparation; steps within a phase are written at the tick rate only."""
-        changed_phase = progress.phase != self.status.detail
-        self.status = self.status.changed(
-            detail=progress.phase, done=progress.done, total=progress.total or 0, unit=progress.unit
+        before = self.status
+        self.status = before.changed(
+            message=message(progress.phase), done=progress.done, total=progress.total or 0, unit=progress.unit
         )
-        if changed_phase or self.tick_due():
+        if before.message != self.status.message or self.tick_due():
             with self.ticks.turn():
                 self.tick(None)
 
     def damage(self, done: int, total: int) -> None:
         """Show how many blocks were computed again to measure the damage by quantisers; a total of 0 ends it."""
-        if not self.status.detail.startswith(NOT_WRITTEN):
-            detail, unit = (DAMAGE_STEP, "blocks") if total else ("", "")
-            self.status = self.status.changed(detail=detail, done=done, total=total, unit=unit)
+        if not self._is_unsaved:
+            step, unit = (message(Code.MEASURING_DAMAGE), "blocks") if total else (None, "")
+            self.status = self.status.changed(message=step, done=done, total=total, unit=unit)
         if done < 2 or self.tick_due():
             with self.ticks.turn():
                 self.tick(None)
@@ -133,7 +89,7 @@ class RunRecorder:
         """The preparation is over: say how much there is to do."""
         self.status = self.status.changed(
             phase="running",
-            detail="",
+            message=None,
             done=0,
             total=0,
             unit="",
@@ -187,9 +143,14 @@ class RunRecorder:
                 running_seconds=checkpoint.running_seconds,
             )
 
-    def set_phase(self, phase: Phase, detail: str = "") -> None:
+    @property
+    def _is_unsaved(self) -> bool:
+        """Whether the status says that the last checkpoint was not written."""
+        return self.status.message is not None and self.status.message.code == Code.NOT_SAVED
+
+    def set_phase(self, phase: Phase, step: Message | None = None) -> None:
         """Change the phase and write it at once."""
-        self.status = self.status.changed(phase=phase, detail=detail)
+        self.status = self.status.changed(phase=phase, message=step)
         self.tick(None)
 
     def tick_due(self) -> bool:
@@ -243,18 +204,18 @@ class RunRecorder:
         if pending is None:
             return False
         problem = pending.result()
-        if problem:
-            self.status = self.status.changed(detail=f"{NOT_WRITTEN}: {problem}")
-        elif self.status.detail.startswith(NOT_WRITTEN):
-            self.status = self.status.changed(detail="")
-        return not problem
+        if problem is not None:
+            self.status = self.status.changed(message=message(Code.NOT_SAVED, why=problem))
+        elif self._is_unsaved:
+            self.status = self.status.changed(message=None)
+        return problem is None
 
     def _write_checkpoint(
         self,
         status: Status,
         collect: Callable[[], Collected],
         samples: NDArray[np.int64],
-    ) -> str:
+    ) -> Message | None:
         started, worked = time.monotonic(), time.thread_time()
         totals, experts, further = collect()
         try:
@@ -267,7 +228,7 @@ class RunRecorder:
             self._save_beside(status, totals, samples, experts, further)
         self._checkpoint_cost = time.monotonic() - started
         self.thread_seconds += time.thread_time() - worked
-        return ""
+        return None
 
     def _save_beside(
         self,
@@ -288,11 +249,11 @@ class RunRecorder:
             with closing(self._writer.copy(beside)) as copy:
                 if not set(samples.tolist()) <= set(copy.samples_done()):
                     copy.checkpoint(status, totals, samples, experts, further)
-                copy.set_status(self.status.changed(phase="stopped", detail=f"{path.name} was moved while it ran"))
+                copy.set_status(self.status.changed(phase="stopped", message=message(Code.MOVED, name=path.name)))
         except (sqlite3.Error, OSError, SessionError) as error:
             _log.exception("not saved beside")
-            raise MovedError(f"{path} was moved or replaced while it ran, and could not be saved: {error}") from error
-        raise MovedError(f"{path} was moved or replaced while it ran; what was measured is in {beside}", beside)
+            raise MovedError(path, None, error) from error
+        raise MovedError(path, beside)
 
     def note(self, **values: Any) -> None:
         """Keep JSON values among the session's meta entries; a full disk is logged, as with a tick."""
@@ -301,27 +262,33 @@ class RunRecorder:
         except sqlite3.OperationalError as error:
             _log.warning("%s not written: %s", ", ".join(values), error)
 
-    def event(self, kind: str, text: str, site: int | None = None) -> None:
+    def event(self, kind: str, what: Message, site: int | None = None) -> None:
         """Record something that mattered."""
-        _log.info("%s: %s", kind, text)
+        _log.info("%s: %s", kind, words(what))
         try:
-            self._writer.add_event(kind, text, self.status.tokens_done, site)
+            self._writer.add_event(kind, what, self.status.tokens_done, site)
         except sqlite3.OperationalError as error:
             _log.warning("event not written: %s", error)
 
-    def end(self, phase: Phase, detail: str = "") -> bool:
-        """The last status of this engine, and the last event; says whether the file has the status."""
+    def end(self, phase: Phase, how: Message | None = None) -> bool:
+        """The last status of this engine, and the last event; says whether the file has the status.
+
+        Args:
+            phase: `finished`, `stopped` or `failed`.
+            how: it ended, and why; where the file cannot be written, a failure is read from the log.
+        """
         self._writer.wait_for_others(END_PATIENCE_SECONDS)
         now = time.time()
-        reason = f": {detail}" if phase == "failed" else f" after {counted(self.status.samples_done, 'sample')}"
-        self.event("run", phase + reason)
-        self.status = self.status.changed(
-            phase=phase, detail=detail, ended=now, heartbeat=now, peak_bytes=_peak_bytes()
-        )
+        if phase == "failed":
+            _log.info("%s", ending_line(how or message(Code.NO_REASON)))
+            self.event("run", message(Code.FAILED, why=how))
+        else:
+            self.event("run", message(Code.ENDED, phase=phase, samples=self.status.samples_done))
+        self.status = self.status.changed(phase=phase, message=how, ended=now, heartbeat=now, peak_bytes=_peak_bytes())
         try:
             self._writer.set_status(self.status)
         except sqlite3.OperationalError as error:
-            _log.error("the last status (%s: %s) was not written: %s", phase, detail, error)
+            _log.error("the last status (%s: %s) was not written: %s", phase, words(how), error)
             return False
         return True
 

@@ -3,7 +3,7 @@
 - `describe_inputs`, `write_inputs`  what the session file records of model, plan, corpus and tokenizer
 - `record_split`, `recorded_split`  which samples calibrate and evaluate, chosen once
 - `check_resumable`  what differs between then and now
-- `ResumeError`      one line: what differs, and the flag that goes on all the same
+- `ResumeError`      what differs, and the flag that goes on all the same
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.base.job import Addition, Job
 from engine.base.weights import comparable_weights
+from engine.messages import Code, Message, message, words
 from engine.preparation.prepare import Prepared
 from engine.session.reader import SessionReader
 from engine.session.records import SampleRecord
@@ -25,7 +26,15 @@ ADDITIONS = "additions"
 
 
 class ResumeError(Exception):
-    """The session cannot be continued with what is there now."""
+    """The session cannot be continued with what is there now.
+
+    Attributes:
+        why: what differs, and the flag that goes on all the same.
+    """
+
+    def __init__(self, differences: Sequence[Message]) -> None:
+        self.why = message(Code.FAILED_RESUME, differences=list(differences))
+        super().__init__(words(self.why))
 
 
 def describe_inputs(prepared: Prepared, job: Job) -> dict[str, Any]:
@@ -101,7 +110,7 @@ def recorded_split(reader: SessionReader) -> SplitRecord | None:
     return SplitRecord.from_json(recorded) if recorded else None
 
 
-def check_resumable(reader: SessionReader, prepared: Prepared, job: Job) -> list[str]:
+def check_resumable(reader: SessionReader, prepared: Prepared, job: Job) -> list[Message]:
     """Compare what a session was begun with and what is there now.
 
     Returns:
@@ -113,13 +122,11 @@ def check_resumable(reader: SessionReader, prepared: Prepared, job: Job) -> list
     recorded = reader.meta().raw
     differences = _differences(recorded, describe_inputs(prepared, job))
     if differences and not recorded.get(ANYWAY):
-        raise ResumeError(
-            f"cannot continue: {'; '.join(differences)}. To go on all the same: maxact-tui resume --anyway"
-        )
+        raise ResumeError(differences)
     return differences
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Message]:
     pairs = [
         ("dtype", ("provenance", "dtype")),
         ("corpus", ("corpus", "hash")),
@@ -128,12 +135,21 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
         ("maximum length", ("tokenizer", "max_length")),
     ]
     old, new = comparable_weights((before["provenance"], now["provenance"]))
-    found = ["model weights changed"] if old != new else []
-    found += [f"{name} changed" for name, (part, key) in pairs if before[part].get(key) != now[part].get(key)]
+    found = [message(Code.WEIGHTS_CHANGED)] if old != new else []
+    found += [
+        message(Code.INPUT_CHANGED, what=name)
+        for name, (part, key) in pairs
+        if before[part].get(key) != now[part].get(key)
+    ]
     was, now_is = before["provenance"].get("versions", {}), now["provenance"].get("versions", {})
     found += [
-        f"{name} was {was.get(name)}, is {now_is.get(name)}"
+        message(Code.VERSION_CHANGED, library=name, was=_named(was.get(name)), now=_named(now_is.get(name)))
         for name in ("torch", "transformers")
         if was.get(name) != now_is.get(name)
     ]
     return found
+
+
+def _named(version: object) -> str | None:
+    """A version as text; a session that somebody has edited may hold anything."""
+    return None if version is None else str(version)

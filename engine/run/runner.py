@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +21,31 @@ from corpus.samples import CorpusError
 from engine.base.job import Addition, Job
 from engine.base.memory import is_out_of_memory, split_batches
 from engine.base.stored import build
-from engine.base.wording import counted
 from engine.loading.errors import LoadError, classify, first_line, is_panic
 from engine.loading.load import LoadedModel
 from engine.loading.progress import LoadProgress
+from engine.messages import Code, Message, message
 from engine.preparation.prepare import Prepared, extend, prepare
-from engine.report.costs import choice_words
-from engine.run.choosing import choose_sites
+from engine.run.choosing import choice_message, choose_sites
 from engine.run.commands import RunDesk, StopRequested, refuse_the_rest, signals_as_stop
 from engine.run.ending import LoadGuard
+from engine.run.failing import INPUT_ERRORS, why_not
 from engine.run.heartbeat import Heartbeat
 from engine.run.measuring import Measurement
-from engine.run.recording import MovedError, RunRecorder, StorageError
+from engine.run.recording import RunRecorder
 from engine.run.restoring import (
     ADDITIONS,
-    ResumeError,
     check_resumable,
     record_split,
     recorded_split,
     write_inputs,
 )
+from engine.run.storage import MovedError, StorageError
 from engine.run.works import WORKS
 from engine.session.costs import CHOICE
 from engine.session.library import log_path
 from engine.session.reader import SessionReader
-from engine.session.rights import Rights, RightsError, asked_rights, require
+from engine.session.rights import Rights, asked_rights, require
 from engine.session.writer import SessionWriter, TakenOverError
 from engine.sites.errors import SiteError
 from engine.statistics.backends import BackendError
@@ -83,7 +84,7 @@ def run(
             recorder = RunRecorder(writer, job.checkpoint_seconds, is_locked=is_locked)
             with Heartbeat(writer.beat):
                 code = _run_safely(path, job, rights, reader, writer, recorder, loaded, own_process=own_process)
-        refuse_the_rest(writer, "the run had ended")
+        refuse_the_rest(writer, message(Code.RUN_HAD_ENDED))
     except TakenOverError:
         _log.exception("another engine works on the session now")
         code = 1
@@ -115,23 +116,21 @@ def _run_safely(
             _Loop(job, prepared, reader, writer, recorder, desk).run()
         return 0 if recorder.end("finished") else 1
     except StopRequested:
-        return 0 if recorder.end("stopped", f"stopped; continue with: maxact-tui resume {path}") else 1
+        return 0 if recorder.end("stopped", message(Code.STOPPED, resume=str(path))) else 1
     except TakenOverError:
         raise
     except MovedError as error:
         _log.exception("the session file was moved")
-        step = f"; continue with: maxact-tui resume {error.beside}" if error.beside else ""
-        recorder.end("failed", f"{error}{step}")
+        recorder.end("failed", error.why)
     except StorageError as error:
         _log.exception("what was measured could not be saved")
-        recorder.end("failed", f"{error}, then continue with: maxact-tui resume {path}")
-    except (LoadError, SiteError, CorpusError, ResumeError, BackendError, RightsError) as error:
+        recorder.end("failed", message(Code.FAILED_STORAGE, why=error.why, resume=str(path)))
+    except INPUT_ERRORS as error:
         _log.exception("the run ended early")
-        is_ours = not (isinstance(error, LoadError) and error.kind == "internal")
-        recorder.end("failed", str(error) if is_ours else f"{error} (log: {log_path(path)})")
+        recorder.end("failed", why_not(error, log_path(path)))
     except BaseException as error:  # noqa: BLE001  # the last boundary (a panic of Rust is no Exception)
         _log.exception("the run failed")
-        recorder.end("failed", f"the run failed: {first_line(error)}; what was measured is saved; see {log_path(path)}")
+        recorder.end("failed", message(Code.FAILED_RUN, reason=first_line(error), log=str(log_path(path))))
     return 1
 
 
@@ -151,18 +150,18 @@ def _prepare(
 
 
 def _leave_loading(path: Path, writer: SessionWriter, recorder: RunRecorder) -> None:
-    recorder.end("stopped", f"stopped while it loaded; continue with: maxact-tui resume {path}")
-    refuse_the_rest(writer, "the run had ended")
+    recorder.end("stopped", message(Code.STOPPED_LOADING, resume=str(path)))
+    refuse_the_rest(writer, message(Code.RUN_HAD_ENDED))
     writer.close(final=True)
 
 
 def _choose_sites(prepared: Prepared, job: Job, recorder: RunRecorder, desk: RunDesk) -> tuple[Prepared, Job]:
     """Settle what `auto` is, and write it into the file, so that a resumed run never decides again."""
-    _reporting(recorder, desk)(LoadProgress("timing the statistics"))
+    _reporting(recorder, desk)(LoadProgress(Code.TIMING))
     prepared, choice = choose_sites(prepared, job)
     job = replace(job, sites=choice.sites)
     recorder.note(**{"job": job.to_json(), CHOICE: choice.to_json()})
-    recorder.event("sites", choice_words(choice))
+    recorder.event("sites", choice_message(choice))
     return prepared, job
 
 
@@ -194,7 +193,7 @@ class _Loop:
         self._recorder = recorder
         self._desk = desk
         self._reader = reader
-        self._works = WorkQueue(WORKS, self._work_context, writer, lambda text: recorder.event("command", text))
+        self._works = WorkQueue(WORKS, self._work_context, writer, partial(recorder.event, "command"))
         self._desk.handlers["add"] = self._add_samples
         self._desk.works = self._works
         self._desk.before_rest = self._save_for_a_rest
@@ -205,7 +204,7 @@ class _Loop:
         batches: list[tuple[int, ...]] = list(prepared.batches.batches)
         if done:
             for difference in check_resumable(reader, prepared, job):
-                recorder.event("warning", f"resumed although {difference}")
+                recorder.event("warning", message(Code.RESUMED_ALTHOUGH, difference=difference))
             self._measurement.load(reader)
             recorder.continue_from(reader.checkpoint_status())
             # The plan of the first part, not today's: what a batch computes may depend on who is in it.
@@ -236,7 +235,7 @@ class _Loop:
                     self._desk.obey(self._work)
                 self._measurement.enter(None)
         except StopRequested:
-            self._works.close("the engine was stopped")
+            self._works.close(message(Code.ENGINE_STOPPED))
             self._measurement.save_all()
             raise
         self._measurement.save_all()
@@ -265,13 +264,13 @@ class _Loop:
     def _work_context(self) -> WorkContext:
         return WorkContext(self._measurement.prepared, self._job, self._reader, self._writer)
 
-    def _beginning(self, done: int) -> str:
+    def _beginning(self, done: int) -> Message:
         """What the run begins with, as an event."""
         status = self._recorder.status
         if done:
-            return f"resumed after {done:,} of {counted(status.samples_total, 'sample')}"
-        samples, tokens = counted(status.samples_total, "sample"), counted(status.tokens_total, "token")
-        return f"started: {samples}, {tokens} in {counted(status.batches_total, 'batch')}"
+            return message(Code.RESUMED, done=done, samples=status.samples_total)
+        samples, tokens = status.samples_total, status.tokens_total
+        return message(Code.STARTED, samples=samples, tokens=tokens, batches=status.batches_total)
 
     def _announce(self) -> None:
         samples, tokens = self._amount()
@@ -301,17 +300,16 @@ class _Loop:
         lengths = self._measurement.prepared.tokenized.lengths
         if len(numbers) == 1:
             tokens = int(lengths[numbers[0]])
-            length = counted(tokens, "token")
-            self._recorder.event("memory", f"sample {numbers[0]} skipped: {length} do not fit in memory")
+            self._recorder.event("memory", message(Code.SAMPLE_SKIPPED, sample=int(numbers[0]), tokens=tokens))
             left = [*again, *self._todo]
         else:
             self._budget = max(self._budget // 2, 1)
-            self._recorder.event("memory", f"out of memory; token budget halved to {self._budget:,}")
+            self._recorder.event("memory", message(Code.BUDGET_HALVED, budget=self._budget))
             left = split_batches([*again, numbers, *self._todo], lengths, self._budget)
         self._todo = deque(left)
         self._recorder.replan(len(left))
 
-    def _add_samples(self, arguments: Mapping[str, Any]) -> str:
+    def _add_samples(self, arguments: Mapping[str, Any]) -> Message:
         """Answer the command `add`: more texts into this run.
 
         Raises:
@@ -327,4 +325,4 @@ class _Loop:
         self._todo.extend(batches)
         samples, tokens = self._amount()
         self._recorder.grow(batches_left=len(self._todo), samples=samples, tokens=tokens)
-        return f"{counted(len(prepared.corpus.samples) - first, 'sample')} added from {addition.corpus}"
+        return message(Code.ADDED, samples=len(prepared.corpus.samples) - first, corpus=addition.corpus)

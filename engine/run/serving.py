@@ -10,6 +10,7 @@ import os
 import sqlite3
 import time
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from corpus.samples import CorpusError
@@ -17,19 +18,21 @@ from engine.base.job import Addition
 from engine.base.stored import build
 from engine.loading.errors import LoadError, classify, first_line, is_panic
 from engine.loading.progress import LoadProgress
+from engine.messages import Code, Message, message
 from engine.preparation.prepare import Prepared, prepare
 from engine.process import IDLE_SECONDS
 from engine.run.commands import POLL_SECONDS, CommandDesk, StopRequested, refuse_the_rest, signals_as_stop
 from engine.run.ending import LoadGuard
+from engine.run.failing import INPUT_ERRORS, why_not
 from engine.run.heartbeat import Heartbeat
 from engine.run.recording import TICK_SECONDS
-from engine.run.restoring import ADDITIONS, ResumeError, check_resumable
+from engine.run.restoring import ADDITIONS, check_resumable
 from engine.run.works import WORKS
 from engine.session.library import log_path
 from engine.session.liveness import own_identity
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED, Phase, Status
-from engine.session.rights import Rights, RightsError, asked_rights, require
+from engine.session.rights import Rights, asked_rights, require
 from engine.session.writer import SessionWriter, TakenOverError
 from engine.sites.errors import SiteError
 from engine.work.queue import WorkQueue
@@ -69,7 +72,7 @@ def serve(
             service = _Service(reader, writer, rights, is_locked=is_locked)
             with Heartbeat(writer.beat_service):
                 code = service.run(idle_seconds, own_process=own_process)
-            refuse_the_rest(writer, "the engine had ended; ask again")
+            refuse_the_rest(writer, message(Code.SERVICE_HAD_ENDED))
         except TakenOverError:
             _log.exception("another engine serves the session now")
             code = 1
@@ -88,8 +91,8 @@ class _Service:
         self._status = Status(phase="loading", started=now, heartbeat=now, lock=int(is_locked), **own_identity())
         self._written = 0.0
         writer.set_service(self._status)
-        self._desk = CommandDesk(writer, lambda text: writer.add_event("command", text))
-        self._desk.stop_words = "the engine that answered requests ends; the run stays as it is"
+        self._desk = CommandDesk(writer, partial(writer.add_event, "command"))
+        self._desk.stop_answer = message(Code.SERVICE_STOPPING)
 
     def run(self, idle_seconds: float, *, own_process: bool) -> int:
         """Load and answer; leaves an ended status whatever happens."""
@@ -105,12 +108,13 @@ class _Service:
             return 0
         except TakenOverError:
             raise
-        except (LoadError, SiteError, CorpusError, ResumeError, RightsError) as error:
+        except INPUT_ERRORS as error:
             _log.exception("the model cannot be served")
-            self._say("failed", str(error))
+            self._say("failed", why_not(error))
         except BaseException as error:  # noqa: BLE001  # the last boundary (a panic of Rust is no Exception)
             _log.exception("the service failed")
-            self._say("failed", f"the engine failed: {first_line(error)}; see {log_path(self._writer.path)}")
+            log = str(log_path(self._writer.path))
+            self._say("failed", message(Code.FAILED_SERVICE, reason=first_line(error), log=log))
         return 1
 
     def _prepare(self) -> Prepared:
@@ -126,47 +130,48 @@ class _Service:
                 raise
             raise classify(error, meta.job.model) from error
         for difference in check_resumable(self._reader, prepared, meta.job):
-            self._writer.add_event("warning", f"answers come although {difference}")
+            self._writer.add_event("warning", message(Code.ANSWERS_ALTHOUGH, difference=difference))
         return prepared
 
     def _leave_loading(self) -> None:
         self._say("stopped")
-        refuse_the_rest(self._writer, "the engine had ended; ask again")
+        refuse_the_rest(self._writer, message(Code.SERVICE_HAD_ENDED))
         self._writer.close(final=True)
 
     def _report(self, progress: LoadProgress) -> None:
-        if time.monotonic() - self._written >= TICK_SECONDS or progress.phase != self._status.detail:
+        step = message(progress.phase)
+        if time.monotonic() - self._written >= TICK_SECONDS or step != self._status.message:
             self._desk.look_for_stop()
             self._status = self._status.changed(done=progress.done, total=progress.total or 0, unit=progress.unit)
-            self._say("loading", progress.phase)
+            self._say("loading", step)
         if self._desk.stop_wished:
             raise StopRequested
 
     def _answer_requests(self, prepared: Prepared, idle_seconds: float) -> None:
         job = self._reader.meta().job
         context = WorkContext(prepared, job, self._reader, self._writer)
-        works = WorkQueue(WORKS, lambda: context, self._writer, lambda text: self._writer.add_event("command", text))
+        works = WorkQueue(WORKS, lambda: context, self._writer, partial(self._writer.add_event, "command"))
         self._desk.works = works
         self._status = self._status.changed(done=0, total=0, unit="")
-        self._say("running", "ready")
+        self._say("running", message(Code.READY))
         last = time.monotonic()
         while time.monotonic() - last < idle_seconds and self._reader.status().phase in ENDED:
             if self._desk.answer_new() or works:
                 last = time.monotonic()
             if self._desk.stop_wished:
-                works.close("the engine was stopped")
+                works.close(message(Code.ENGINE_STOPPED))
                 raise StopRequested
             if works:
                 works.step()
             else:
                 time.sleep(POLL_SECONDS)
-        works.close("the run goes on; ask again")
+        works.close(message(Code.RUN_GOES_ON))
 
-    def _say(self, phase: Phase, detail: str = "") -> None:
+    def _say(self, phase: Phase, said: Message | None = None) -> None:
         now = time.time()
         self._written = time.monotonic()
         self._status = self._status.changed(
-            phase=phase, detail=detail, heartbeat=now, ended=now if phase in ENDED else 0.0
+            phase=phase, message=said, heartbeat=now, ended=now if phase in ENDED else 0.0
         )
         try:
             self._writer.set_service(self._status)

@@ -19,8 +19,6 @@ from typing import Any
 from corpus.owned import owned_folder
 from engine.session.rights import is_private, state_folder
 
-FOREIGN = "it came with the file and was not asked for on this machine; ask again if you want it"
-
 
 def note(session_id: str, at: float, name: str, arguments: Mapping[str, Any]) -> None:
     """Remember a request; where the state folder cannot be written, only an engine that is at work will obey it."""

@@ -1,6 +1,7 @@
 """Tables of the session file, version by version: the text that makes them, and whether a file has just these.
 
 - `SCHEMA_VERSION`   of files that are made now
+- `CODES_VERSION`    from this one on an event is a code with data, before it was a text
 - `CHECKED_VERSION`  from this one on every row has a checksum
 - `statements`       SQL that makes the tables of a version
 - `MIGRATIONS`       SQL that brings an older file up to date
@@ -19,6 +20,7 @@ from typing import Final
 
 SCHEMA_VERSION: Final = 3
 CHECKED_VERSION: Final = 3
+CODES_VERSION: Final = 3
 CHECKSUM: Final = "checksum"
 
 _FIRST: Final = """
@@ -55,6 +57,8 @@ NEWEST_UNCHECKED: Final = max(MIGRATIONS)
 _TABLE: Final = re.compile(r"(CREATE TABLE (?:IF NOT EXISTS )?\w+ \()")
 # Read site by site, and never whole: checked by the checksums of its rows, which are kept beside it.
 SEPARATE: Final[Mapping[str, str]] = {"sample_maxima": "data"}
+# Sentences are made where they are shown: what happened is kept as a code and its data.
+_EVENT_TEXT: Final = "kind TEXT NOT NULL, text TEXT NOT NULL"
 _MAXIMA: Final = "sites INTEGER NOT NULL, data BLOB NOT NULL)"
 
 
@@ -64,6 +68,7 @@ def statements(version: int) -> str:
     text = _FIRST + "".join(added for number, added in MIGRATIONS.items() if number <= version)
     if version < CHECKED_VERSION:
         return text
+    text = text.replace(_EVENT_TEXT, "kind TEXT NOT NULL, code TEXT NOT NULL, data TEXT NOT NULL")
     text = text.replace(_MAXIMA, _MAXIMA.replace("data", "sums BLOB NOT NULL, data"))
     return _TABLE.sub(rf"\1{CHECKSUM} INTEGER NOT NULL, ", text)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.messages import Code, message
 from engine.session.library import SUFFIX, sessions_folder, size_of
 from engine.session.patience import Patience
 from engine.session.reader import SessionReader
@@ -60,5 +61,5 @@ def _describe(path: Path, wait_seconds: float) -> SessionInfo:
         with SessionReader(path, wait_seconds, is_glance=True) as reader:
             return describe_session(reader)
     except DamagedError as error:
-        status = Status(phase="damaged", detail=error.what)
+        status = Status(phase="damaged", message=message(Code.FILE_DAMAGED, what=error.what))
         return SessionInfo(path, "", status, float("nan"), path.stat().st_mtime, size_of(path))

@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engine.session.children import signal_words
+from engine.messages import Code, Message, message
+from engine.session.children import signal_of
 from engine.session.library import boot_identity
 from engine.session.records import ENDED, Status
 
@@ -76,14 +77,12 @@ def is_running(pid: int, started: float, start_ticks: int = 0) -> bool:
         return True
 
 
-def why_it_ended(status: Status) -> str:
+def why_it_ended(status: Status) -> Message:
     """The reason an ended engine gave; one that was killed could give none, and its last status is no reason."""
     if status.phase != "gone":
-        return status.detail or "it gave no reason; the last lines of its log may"
-    step = f" while {status.detail}" if status.detail and not status.samples_total else ""
-    if ended := signal_words(status.pid):
-        return f"{ended}{step} (out of memory?)" if "SIGKILL" in ended else f"{ended}{step}"
-    return f"the engine is gone{step} and gave no reason (killed? out of memory?)"
+        return status.message or message(Code.NO_REASON)
+    step = status.message if not status.samples_total else None
+    return message(Code.GONE, signal=signal_of(status.pid), step=step)
 
 
 def own_identity() -> dict[str, Any]:

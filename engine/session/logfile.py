@@ -2,6 +2,7 @@
 
 - `open_log`     open it for appending, without following links
 - `read_end`     its last bytes as text
+- `level_of`     the level of a line of it
 - `OneLine`      a log format in which a message cannot begin a line of its own
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from engine.session.schema import SessionError
 
 END_BYTES = 64 * 1024
 _GUARD = "  | "
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S* ([A-Z]+) \S+: ")  # what FORMAT makes
 
 
 class OneLine(logging.Formatter):
@@ -71,6 +75,12 @@ def read_end(session: Path, most: int = END_BYTES) -> str:
     with os.fdopen(descriptor, "rb") as file:
         file.seek(max(state.st_size - most, 0))
         return file.read(most).decode("utf-8", errors="replace")
+
+
+def level_of(line: str) -> str:
+    """The level of a line that an engine has logged, such as `INFO`; empty for what libraries write."""
+    found = _LINE.match(line)
+    return found[1] if found else ""
 
 
 def _is_ours(state: os.stat_result) -> bool:

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from engine.messages import Code, Message, message
 from engine.session.patience import WHOLE_SECONDS, GivenUpError, Patience
 from engine.session.requests import SENDING, Request, Standing
 from engine.session.schema import SessionError
@@ -76,19 +77,19 @@ class Outbox:
     def _deliver(self, request: Request, deliver: Deliver) -> None:
         """Deliver one request, or leave in it why that was not possible."""
 
-        def tell(text: str) -> None:
+        def tell(what: Message) -> None:
             if request.sending.stage != "locked":
-                request.sending = Standing("locked", text)
+                request.sending = Standing("locked", what)
                 self._moved(request)
 
         try:
             number = deliver(Patience(self._seconds, tell, lambda: self._is_given_up))
         except GivenUpError:
-            request.sending = Standing("unsent", "not sent: it was given up")
+            request.sending = Standing("unsent", message(Code.GIVEN_UP))
         except (SessionError, OSError) as error:
-            request.sending = Standing("unsent", f"not sent: {error}")
+            request.sending = Standing("unsent", message(Code.NOT_SENT, reason=str(error)))
         except Exception as error:  # noqa: BLE001  # the last boundary of the thread, which has others to deliver
-            request.sending = Standing("unsent", f"not sent, by a fault of this program: {error!r}")
+            request.sending = Standing("unsent", message(Code.NOT_SENT_FAULT, error=repr(error)))
         else:
             request.number = number or 0
-            request.sending = Standing("sending", SENDING) if number else Standing("done", "begun")
+            request.sending = SENDING if number else Standing("done", message(Code.BEGUN))

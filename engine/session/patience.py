@@ -2,7 +2,7 @@
 
 - `Patience`      how long to wait, who is told, and whether it is still wanted
 - `GivenUpError`  it is not
-- `LOCKED`        what is waited for, in words
+- `LOCKED`        what is waited for
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from engine.messages import Code, Message, message, words
 from engine.session.schema import BusyError, SessionError
 
 TRY_SECONDS = 0.2
 WHOLE_SECONDS = 20.0
-LOCKED = "waiting for the session file: the engine is writing"
+LOCKED = message(Code.LOCKED)
 _Made = TypeVar("_Made")
 
 
@@ -35,7 +36,7 @@ class Patience:
     def __init__(
         self,
         seconds: float = WHOLE_SECONDS,
-        tell: Callable[[str], None] = lambda text: None,
+        tell: Callable[[Message], None] = lambda what: None,
         is_given_up: Callable[[], bool] = lambda: False,
     ) -> None:
         self.seconds = seconds
@@ -57,7 +58,7 @@ class Patience:
                 return act(TRY_SECONDS)
             except BusyError as error:
                 if self._is_given_up():
-                    raise GivenUpError(f"given up while {LOCKED}") from error
+                    raise GivenUpError(f"given up while {words(LOCKED)}") from error
                 if time.monotonic() >= end:
                     said = f"{error.path} was being written for {self.seconds:.0f} s without a pause; try again"
                     raise BusyError(error.path, said) from error

@@ -20,7 +20,8 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.stored import UnsoundError, amounts, build, moment
+from engine.base.stored import UnsoundError, amounts, build, check, moment
+from engine.messages import Message, as_written, read_message, words
 from engine.statistics.fields import LIVE_FIELDS
 
 Phase = Literal["starting", "loading", "running", "paused", "finished", "stopped", "failed", "gone", "damaged"]
@@ -39,7 +40,7 @@ class Status:
     Attributes:
         phase: two are never stored: a reader says `gone` when an engine that should beat does not, and a list says
             `damaged` of a file that cannot be read.
-        detail: the step within the phase (`loading weights`), or the reason of a failure in one line.
+        message: the step within the phase, or how it ended and why; None where the phase says it all.
         done: progress of the loading step, in `unit`; total 0 where it is unknown.
         pid: process id of the engine, 0 before it started; only meaningful on `host`.
         boot: an identifier of the machine's boot, so that a recycled pid is not taken for the engine.
@@ -51,7 +52,7 @@ class Status:
     """
 
     phase: Phase = "starting"
-    detail: str = ""
+    message: Message | None = None
     done: int = 0
     total: int = 0
     unit: str = ""
@@ -74,6 +75,11 @@ class Status:
     running_seconds: float = 0.0
     tokens_per_second: float = 0.0
     peak_bytes: int = 0
+
+    @property
+    def detail(self) -> str:
+        """The sentence of the message, for showing; empty without one."""
+        return words(self.message)
 
     @property
     def rate(self) -> float:
@@ -105,7 +111,11 @@ class Status:
         Raises:
             UnsoundError: a field is of another type, or no engine says such a thing.
         """
-        status = amounts(build(cls, data))
+        status = amounts(build(cls, {name: value for name, value in data.items() if name != "message"}))
+        if data.get("message") is not None:
+            status = status.changed(message=read_message(data["message"]))
+        elif said := check(str, data.get("detail", ""), "detail"):  # of a version before there were codes
+            status = status.changed(message=as_written(said))
         if status.phase not in _PHASES or not 0 <= status.pid < _LARGEST_PID:
             raise UnsoundError("it is not what a run writes")
         for at in (status.started, status.heartbeat, status.ended):
@@ -154,8 +164,13 @@ class Event:
     at: float
     tokens: int
     kind: str
-    text: str
+    message: Message
     site: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The sentence of the message, for showing."""
+        return words(self.message)
 
 
 REPLACES: Mapping[str, tuple[str, ...]] = {"nonfinite": ("nonfinite", "convergence"), "fp16": ("fp16",)}
@@ -177,8 +192,8 @@ class Command:
 
     Attributes:
         state: `new`, `working` (long work, not done yet), `done` or `refused`.
-        answer: the engine's reply: `text`, one line; while `working` also `done` and `total` steps; with a result
-            its number, `result`.
+        answer: the engine's reply: `code` and `data` of a message (before schema 3 `text`, one line); while `working`
+            also `done` and `total` steps; with a result its number, `result`.
     """
 
     number: int
@@ -187,6 +202,19 @@ class Command:
     arguments: dict[str, Any]
     state: str
     answer: dict[str, Any]
+
+    @property
+    def message(self) -> Message | None:
+        """What the engine said; None before it has said anything."""
+        if "code" in self.answer:
+            return read_message(self.answer)
+        said = self.answer.get("text")
+        return as_written(said) if said else None
+
+    @property
+    def text(self) -> str:
+        """What the engine said as a sentence, for showing, or else the state."""
+        return words(self.message) or self.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +257,7 @@ class SessionInfo:
     `nonfinite_sites` is how many sites hold NaN or infinity, which are not in M. Without `is_m` the run did not measure
     the sites of M, and `magnitude` is that of the largest GEMM input.
 
-    Of a `damaged` file `status.detail` says why, the model is empty, and `created` is when it was last written.
+    Of a `damaged` file `status.message` says why, the model is empty, and `created` is when it was last written.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""Asking the engine of a session for something, and where each request stands; the words for it are made here.
+"""Asking the engine of a session for something, and where each request stands.
 
 - `send_command`  put a request for the engine into the file
 - `Request`       one request, from the wish to the answer
@@ -7,7 +7,7 @@
 - `follow`        the same again and again until it is over
 - `engine_of`     which engine answers, by its status
 - `why_late`      why an engine that is alive lets somebody wait
-- `title_of`      what a request is called
+- `title_of`, `titled`  what a request is called
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.base.stored import UnsoundError, parse
+from engine.messages import Code, Message, as_written, message, words
+from engine.messages.events import request_title
 from engine.session import schema
 from engine.session.consent import note
 from engine.session.liveness import SILENCE_SECONDS, why_it_ended
@@ -34,12 +36,6 @@ Stage = Literal[
 ]
 _FAILED: frozenset[Stage] = frozenset({"refused", "ended", "unsent", "late"})
 _COUNTED: frozenset[Stage] = frozenset({"loading", "working"})
-SENDING = "asking the engine"
-FOR_BATCH = "waiting for the batch in hand"
-FOR_TURN = "waiting for its turn"
-SILENT = "; the engine shows no sign of life"
-READING = "reading the values"
-QUEUED = "waiting"  # what the engine says of a request it has taken and not begun
 POLL_SECONDS = 0.1
 
 
@@ -52,17 +48,22 @@ class Standing:
             there, `batch` or `turn` until the engine has time, `working`; answered `done` or `refused`, and `reading`
             while somebody reads the result; without an answer `ended` with the engine, `unsent` where the file could
             not be written, `late` where nobody waits any longer.
-        text: one line; what the engine said, where it has answered.
+        message: what there is to say of that; what the engine said, where it has answered.
         done, total: progress in `unit`, total 0 where it is unknown.
         result: number of the result, 0 where there is none.
     """
 
     stage: Stage
-    text: str
+    message: Message
     done: int = 0
     total: int = 0
     unit: str = ""
     result: int = 0
+
+    @property
+    def text(self) -> str:
+        """The sentence of the message, for showing."""
+        return words(self.message)
 
     @property
     def is_over(self) -> bool:
@@ -81,6 +82,9 @@ class Standing:
         return f"{self.text}, {number(self.done)} of {number(self.total)} {self.unit}".rstrip()
 
 
+SENDING = Standing("sending", message(Code.SENDING))
+
+
 class Request:
     """One request, from the wish to the answer; whoever sends it says meanwhile how that is getting on.
 
@@ -94,7 +98,7 @@ class Request:
     def __init__(self, name: str, arguments: Mapping[str, Any] | None = None) -> None:
         self.name, self.arguments = name, dict(arguments or {})
         self.at, self.number = time.time(), 0
-        self.sending = Standing("sending", SENDING)
+        self.sending = SENDING
 
     @classmethod
     def sent(cls, command: Command) -> Request:
@@ -171,21 +175,21 @@ def standing_of(command: Command, status: Status | None, service: Status | None)
         return _answered(command, service)
     engine = engine_of(status, service)
     if engine is None:
-        return Standing("sending", SENDING)
+        return SENDING
     if engine.phase in ENDED:
         return Standing("ended", _why(engine))
     has_ended = engine is service
-    text = str(command.answer.get("text") or "")
-    if command.state == "working" and text != QUEUED:
+    said = command.message
+    if command.state == "working" and (said is None or said.code != Code.QUEUED):
         done, total = int(command.answer.get("done") or 0), int(command.answer.get("total") or 0)
-        return Standing("working", f"the engine is at it: {text}" if text else "the engine is at it", done, total)
+        return Standing("working", message(Code.AT_WORK, step=said), done, total)
     if engine.phase in ("starting", "loading"):
-        what = f"the engine loads the model: {engine.detail or 'starting'}"
+        what = message(Code.AT_LOADING, step=engine.message)
         return Standing("loading", what, engine.done, engine.total, engine.unit)
-    silent = SILENT if _silence(engine) > SILENCE_SECONDS else ""
+    is_silent = _silence(engine) > SILENCE_SECONDS
     if has_ended or engine.phase == "paused":
-        return Standing("turn", FOR_TURN + silent)
-    return Standing("batch", FOR_BATCH + silent)
+        return Standing("turn", message(Code.AT_TURN, is_silent=is_silent))
+    return Standing("batch", message(Code.AT_BATCH, is_silent=is_silent))
 
 
 def engine_of(status: Status | None, service: Status | None) -> Status | None:
@@ -196,19 +200,19 @@ def engine_of(status: Status | None, service: Status | None) -> Status | None:
 
 
 def _answered(command: Command, service: Status | None) -> Standing:
-    text = str(command.answer.get("text") or command.state)
+    said = command.message or as_written(command.state)
     if command.state == "done":
-        return Standing("done", text, result=int(command.answer.get("result") or 0))
+        return Standing("done", said, result=int(command.answer.get("result") or 0))
     if service is not None and service.phase == "failed" and service.ended >= command.at:
-        text = service.detail or text  # why the model could not be loaded says more than that nobody answers
-    return Standing("refused", text)
+        said = service.message or said  # why the model could not be loaded says more than that nobody answers
+    return Standing("refused", said)
 
 
-def _why(engine: Status) -> str:
+def _why(engine: Status) -> Message:
     if engine.phase == "gone":
         return why_it_ended(engine)
-    said = "it was done before it could answer" if engine.phase == "finished" else why_it_ended(engine)
-    return f"the engine has ended: {said}"
+    why = message(Code.DONE_BEFORE) if engine.phase == "finished" else why_it_ended(engine)
+    return message(Code.ENGINE_ENDED, why=why)
 
 
 def follow(reader: SessionReader, number: int, seconds: float | None = None) -> Iterator[Standing]:
@@ -247,17 +251,17 @@ def _look(reader: SessionReader, number: int) -> Standing:
 
 def _late(reader: SessionReader, standing: Standing) -> Standing:
     if standing.stage == "locked":
-        return Standing("late", "its session file is being written")
+        return Standing("late", message(Code.LATE_FILE))
     return Standing("late", why_late(reader.status(), reader.service()))
 
 
-def why_late(status: Status, service: Status | None) -> str:
+def why_late(status: Status, service: Status | None) -> Message:
     """Why an engine that is alive lets somebody wait, as far as its status tells."""
     engine = engine_of(status, service) or status
     silence = _silence(engine)
     if silence > SILENCE_SECONDS:
-        return f"its engine, process {engine.pid}, has shown no sign of life for {silence:.0f} s (halted, or no CPU?)"
-    return "it is still loading" if engine.phase in ("starting", "loading") else "its present batch takes long"
+        return message(Code.LATE_SILENT, process=engine.pid, seconds=silence)
+    return message(Code.LATE_LOADING if engine.phase in ("starting", "loading") else Code.LATE_BATCH)
 
 
 def _silence(engine: Status) -> float:
@@ -267,7 +271,15 @@ def _silence(engine: Status) -> float:
 
 def title_of(name: str, arguments: Mapping[str, Any]) -> str:
     """What a request is called: a sample by its number, a prompt, or the name of the command."""
+    said = titled(name, arguments)
+    return request_title(name, said["sample"], is_prompt=said["is_prompt"])
+
+
+def titled(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of a message by which it calls a request."""
     sample = arguments.get("sample")
-    if sample is not None:
-        return f"sample {sample}"
-    return "prompt" if arguments.get("text") is not None else name
+    return {
+        "name": name,
+        "sample": sample if isinstance(sample, int) else None,
+        "is_prompt": arguments.get("text") is not None,
+    }

@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from engine.base.job import Addition, Job
 from engine.base.stored import UnsoundError, check, moment, parse
+from engine.messages import as_written, read_message
 from engine.session import schema, splits
 from engine.session.codec import unpack_int32
 from engine.session.costs import CHOICE, SPENT, SitesChoice, Spent
 from engine.session.damage import reading, reads
 from engine.session.engine_lock import Role, is_locked
 from engine.session.lastword import logged_failure
+from engine.session.layout import CODES_VERSION
 from engine.session.liveness import is_gone
 from engine.session.maxima import last_sample
 from engine.session.records import ENDED, Command, Event, Result, SampleRecord, Status
@@ -66,7 +68,14 @@ class _Maximum:
 
 # Likewise of what was asked for beside the run, of the answers, and of what came out.
 _REQUEST: Final[dict[str, Any]] = {"scope": _Scope | None, "sample": int | None, "text": _TEXT, "policy": _TEXT}
-_ANSWER: Final[dict[str, Any]] = {"text": _TEXT, "done": int | None, "total": int | None, "result": int | None}
+_ANSWER: Final[dict[str, Any]] = {
+    "text": _TEXT,
+    "code": str,
+    "data": dict[str, Any],
+    "done": int | None,
+    "total": int | None,
+    "result": int | None,
+}
 _PROBE: Final[dict[str, Any]] = {"policy": _TEXT, "sample": int | None, "tokens": int, "maximum": _Maximum | None}
 _DATA: Final = {"probe": _PROBE}
 
@@ -199,7 +208,7 @@ class SessionRows:
         failure = logged_failure(self.path, status.started)
         if failure is None:
             return status.changed(phase="gone")
-        return status.changed(phase="failed", detail=failure[0], ended=failure[1])
+        return status.changed(phase="failed", message=failure[0], ended=failure[1])
 
     @reads("the status of its service")
     def service(self) -> Status | None:
@@ -279,14 +288,27 @@ class SessionRows:
     def events(self, after: int = 0) -> list[Event]:
         """Events with a number above `after`, oldest first."""
         rows = self._tables.select("events", "WHERE id > ? ORDER BY id", (after,))
-        return [Event(*_checked(row, int, _NUMBER, int, str, str, int | None)) for row in rows]
+        if self._tables.version < CODES_VERSION:
+            sound = (_checked(row, int, _NUMBER, int, str, str, int | None) for row in rows)
+            return [
+                Event(number, at, tokens, kind, as_written(text), site)
+                for number, at, tokens, kind, text, site in sound
+            ]
+        coded = (_checked(row, int, _NUMBER, int, str, str, str, int | None) for row in rows)
+        return [
+            Event(number, at, tokens, kind, read_message({"code": code, "data": parse(data)}), site)
+            for number, at, tokens, kind, code, data, site in coded
+        ]
 
     @reads("its requests")
     def commands(self, after: int = 0) -> list[Command]:
         """Commands with a number above `after`, oldest first, with the engine's answers."""
         rows = self._tables.select("commands", "WHERE id > ? ORDER BY id", (after,))
         sound = (_checked(row, int, _NUMBER, str, str, str, str) for row in rows)
-        return [Command(r[0], moment(r[1]), r[2], _fields(r[3], _REQUEST), r[4], _fields(r[5], _ANSWER)) for r in sound]
+        return [
+            Command(r[0], moment(r[1]), r[2], _fields(r[3], _REQUEST), r[4], _checked_answer(_fields(r[5], _ANSWER)))
+            for r in sound
+        ]
 
     def _last_sample(self) -> int:
         """The largest number of a sample, -1 without any."""
@@ -321,6 +343,12 @@ def _checked(row: tuple[Any, ...], *kinds: Any) -> Any:
     if not all(map(isinstance, row, kinds)):
         raise UnsoundError("changed")
     return row
+
+
+def _checked_answer(answer: dict[str, Any]) -> dict[str, Any]:
+    if "code" in answer:
+        read_message(answer)
+    return answer
 
 
 def _fields(text: str, kinds: dict[str, Any] | None = None) -> dict[str, Any]:

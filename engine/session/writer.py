@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from engine.base.job import Job
 from engine.base.stored import UnsoundError
+from engine.messages import Message, words
 from engine.session import schema
 from engine.session.codec import encode, pack_int32, unpack_int32
 from engine.session.damage import reading
 from engine.session.engine_lock import Role
+from engine.session.layout import CODES_VERSION
 from engine.session.maxima import last_sample, put_block
 from engine.session.records import REPLACES, Command, SampleRecord, Status
 from engine.session.schema import EXPERTS, RESULTS, SessionError
@@ -207,12 +209,17 @@ class SessionWriter:
             (number,) = db.execute("SELECT coalesce(max(number), 0) + 1 FROM checkpoints").fetchone()
             self._tables.put("checkpoints", [(1, number, time.time(), json.dumps(status.to_json()))])
 
-    def add_event(self, kind: str, text: str, tokens: int = 0, site: int | None = None) -> None:
-        """Record something that mattered, one line of text; one that counts sites replaces the one before it."""
+    def add_event(self, kind: str, message: Message, tokens: int = 0, site: int | None = None) -> None:
+        """Record something that mattered; one that counts sites replaces the one before it.
+
+        A file of before schema 3 has a text in place of code and data: there it is the sentence.
+        """
+        is_coded = self._tables.version >= CODES_VERSION
+        said = (message.code, json.dumps(message.data)) if is_coded else (words(message),)
         with self._transaction() as db:
             for old in REPLACES.get(kind, ()):
                 db.execute("DELETE FROM events WHERE kind = ?", (old,))
-            self._tables.insert("events", time.time(), tokens, kind, text, site)
+            self._tables.insert("events", time.time(), tokens, kind, *said, site)
 
     def new_commands(self) -> list[Command]:
         """Commands no engine has answered yet, the oldest `COMMANDS_AT_ONCE`; a stop goes before all others."""
@@ -221,17 +228,25 @@ class SessionWriter:
             rows = list(self._tables.select("commands", wanted))
         return [Command(r[0], r[1], r[2], json.loads(r[3]), r[4], json.loads(r[5])) for r in rows]
 
-    def answer(self, command: Command, state: str, **answer: Any) -> None:
-        """Answer a command: `state` is `working`, `done` or `refused`."""
+    def answer(self, command: Command, state: str, message: Message | None = None, **amounts: int) -> None:
+        """Answer a command.
+
+        Args:
+            command: the command.
+            state: `working`, `done` or `refused`.
+            message: what is said of it.
+            amounts: `done` and `total` steps, or the number of a `result`.
+        """
+        answer = (message.to_json() if message is not None else {}) | amounts
         with self._transaction():
             self._tables.change("commands", "WHERE id = ?", (command.number,), state=state, answer=json.dumps(answer))
 
-    def refuse_unanswered(self, why: str, kept: Sequence[str] = ()) -> None:
-        """Refuse every command that nobody has answered for good, but those named `kept`, in one line."""
+    def refuse_unanswered(self, why: Message, kept: Sequence[str] = ()) -> None:
+        """Refuse every command that nobody has answered for good, but those named `kept`."""
         marks = ",".join("?" * len(kept))
         with self._transaction():
             waiting = f"WHERE state IN ('new', 'working') AND name NOT IN ({marks})"
-            self._tables.change("commands", waiting, kept, state="refused", answer=json.dumps({"text": why}))
+            self._tables.change("commands", waiting, kept, state="refused", answer=json.dumps(why.to_json()))
 
     def add_result(
         self,

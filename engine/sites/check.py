@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from engine.base.computing import computing
+from engine.messages import Message, words
 from engine.sites.backbone import Backbone, find_backbone
 from engine.sites.coverage import InputPrints, recount, watch_inputs
 from engine.sites.errors import SiteError
@@ -41,7 +42,7 @@ class _Seen:
     """
 
     tensors: dict[int, torch.Tensor] = field(default_factory=dict)
-    problems: dict[int, str] = field(default_factory=dict)
+    problems: dict[int, Message] = field(default_factory=dict)
     raw_tuple: dict[int, int] = field(default_factory=dict)
     block_input: Any = None
     visits: list[int] = field(default_factory=list)
@@ -57,9 +58,9 @@ class _Seen:
             self.tensors[site_number] = x.detach().clone()
             self.called[site_number] = len(self.inputs.prints)
 
-    def problem(self, site_number: int, text: str) -> None:
+    def problem(self, site_number: int, problem: Message) -> None:
         """Keep the first thing that was wrong with a site."""
-        self.problems.setdefault(site_number, text)
+        self.problems.setdefault(site_number, problem)
 
 
 def self_check(model: nn.Module, plan: HookPlan) -> HookPlan:
@@ -187,7 +188,7 @@ def _check_site(site: Site, number: int, seen: _Seen) -> Site | str:
         element = seen.raw_tuple.get(number)
         site = replace(site, element=element if element is None or site.element is None else site.element)
     if shape is None:
-        return f"its module {seen.problems[number]}" if number in seen.problems else _NOT_CALLED
+        return f"its module {words(seen.problems[number])}" if number in seen.problems else _NOT_CALLED
     layout = row_layout(shape, (SAMPLES, LENGTH))
     if layout is None and site.layout != "expert":
         return f"its shape {shape} does not hold one row per token"

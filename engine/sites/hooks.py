@@ -19,10 +19,11 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from engine.messages import Code, Message, message
 from engine.sites.experts import EXPERT_COMPONENTS, DeliverRows, tap_experts
 from engine.sites.site import HookPlan, Site
 
-Problem = Callable[[int, str], None]
+Problem = Callable[[int, Message], None]
 
 
 class Record(Protocol):
@@ -45,14 +46,14 @@ class Attachment:
 
     Attributes:
         visits: how often each site fired in the latest forward of the text model.
-        problems: (site number, text) already reported.
+        problems: (site number, code) already reported.
     """
 
     visits: list[int]
     problems: set[tuple[int, str]] = field(default_factory=set)
 
 
-def select(site: Site, value: Any) -> torch.Tensor | str:
+def select(site: Site, value: Any) -> torch.Tensor | Message:
     """The measured tensor of a raw hook value, or why there is none.
 
     Args:
@@ -60,19 +61,19 @@ def select(site: Site, value: Any) -> torch.Tensor | str:
         value: a module's output, or the tensor that was its input.
 
     Returns:
-        A view of the tensor in the value, or one line that says what was found instead.
+        A view of the tensor in the value, or what was found instead.
     """
     x = _element(value, site.element)
     if not isinstance(x, torch.Tensor):
-        return f"gave {type(x).__name__ if x is not None else 'nothing'} instead of a tensor"
+        return message(Code.NO_TENSOR, found=None if x is None else type(x).__name__)
     if x.is_meta:
-        return "gave a tensor without data (meta device)"
+        return message(Code.NO_DATA)
     if x.is_complex():
-        return f"gave complex numbers ({x.dtype})"
+        return message(Code.COMPLEX, dtype=str(x.dtype))
     if not x.is_floating_point():
-        return f"gave {x.dtype} instead of floating-point numbers"
+        return message(Code.NOT_FLOATING, dtype=str(x.dtype))
     if x.numel() == 0:
-        return "gave an empty tensor"
+        return message(Code.GAVE_EMPTY)
     if site.layout == "PBTD":
         x = x[0]
     return x if site.columns is None else x[..., slice(*site.columns)]
@@ -99,7 +100,7 @@ def attach(
         model: the model the plan was made for.
         plan: its sites; their index is the site number.
         record: called with each site's tensor during the forward, on the tensor's own device.
-        problem: called once per site and text when a site gives no measurable tensor; the rest runs on.
+        problem: called once per site and code when a site gives no measurable tensor; the rest runs on.
         expert_rows: called as (number of the layer's first expert site, `ExpertRows`) once per layer with expert
             sites and forward; for `engine.statistics.expert_meter`.
 
@@ -116,8 +117,8 @@ def attach(
                 record(number, x)
             else:
                 record(number, x, token_index)
-        elif (number, x) not in attachment.problems:
-            attachment.problems.add((number, x))
+        elif (number, x.code) not in attachment.problems:
+            attachment.problems.add((number, x.code))
             problem(number, x)
 
     def start(_module: nn.Module, _args: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from engine.base.job import Detail
+from engine.messages import Code, Message, message
 from engine.statistics.backends import Backend
 from engine.statistics.reading import read_state
 from engine.statistics.rows import Rows
@@ -19,18 +20,18 @@ from engine.statistics.totals import SiteTotals
 MAX_ELEMENTS = 1 << 31
 
 
-def unfit(x: torch.Tensor) -> str | None:
-    """Why this tensor cannot be measured, as the end of a sentence; None if it can."""
+def unfit(x: torch.Tensor) -> Message | None:
+    """Why this tensor cannot be measured, which ends a sentence about it; None if it can."""
     if x.device.type == "meta":
-        return "is on the meta device and holds no numbers"
+        return message(Code.META_DEVICE)
     if x.dtype not in DTYPES:
-        return f"is {str(x.dtype).removeprefix('torch.')}, not bfloat16, float16 or float32"
+        return message(Code.WRONG_DTYPE, dtype=str(x.dtype).removeprefix("torch."))
     if x.dim() < 2:
-        return f"has {x.dim()} dimensions, not rows of channels"
+        return message(Code.WRONG_DIMENSIONS, dimensions=x.dim())
     if x.numel() == 0:
-        return "is empty"
+        return message(Code.EMPTY)
     if x.shape[-1] > 1 << CHANNEL_BITS:
-        return f"has {x.shape[-1]:,} channels, more than {1 << CHANNEL_BITS:,}"
+        return message(Code.TOO_WIDE, channels=x.shape[-1], most=1 << CHANNEL_BITS)
     return None
 
 
@@ -67,16 +68,19 @@ class SiteAccumulator:
         """Elements swept since the last reset, the most any counter can have reached."""
         return self.state.tokens * self.state.width
 
-    def mismatch(self, x: torch.Tensor) -> str | None:
-        """How a tensor differs from the site's first one, as the end of a sentence; None if it does not."""
+    def mismatch(self, x: torch.Tensor) -> Message | None:
+        """How a tensor differs from the site's first one, which ends a sentence about it; None if it does not."""
         found = (x.dtype, x.shape[-1], x.device)
         names = ("dtype", "width", "device")
         changes = [
-            f"{name} from {str(old).removeprefix('torch.')} to {str(new).removeprefix('torch.')}"
+            (name, str(old).removeprefix("torch."), str(new).removeprefix("torch."))
             for name, old, new in zip(names, self._kind, found, strict=True)
             if old != new
         ]
-        return f"changed its {' and its '.join(changes)}" if changes else None
+        if not changes:
+            return None
+        what, was, now = zip(*changes, strict=True)
+        return message(Code.CHANGED, what=what, was=was, now=now)
 
     def update(self, x: torch.Tensor, rows: Rows) -> None:
         """Add the named rows of x, [R, D], of the site's kind, detached."""

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.base.job import Detail
+from engine.messages import Code, Message, message
 from engine.statistics.accumulator import SiteAccumulator, unfit
 from engine.statistics.backends import Backend, BackendError, check_backend, choose_backend
 from engine.statistics.live import LiveScalars, sum_of_squares
@@ -51,7 +52,7 @@ class Meter:
         detail: Detail,
         backend: str,
         census: Sequence[bool],
-        problem: Callable[[int, str], None],
+        problem: Callable[[int, Message], None],
     ) -> None:
         if len(census) != sites:
             raise ValueError(f"census has {len(census)} entries for {sites} sites")
@@ -124,7 +125,7 @@ class Meter:
             return
         flat = x.reshape(-1, x.shape[-1])
         rows = self._batch.of(flat, token_index)
-        if isinstance(rows, str):
+        if isinstance(rows, Message):
             self._skip(site, rows)
             return
         if not len(rows.sample):
@@ -228,17 +229,18 @@ class Meter:
         """The scalar rows of all sites, copied from each device."""
         return {device: host_rows(integers, reals) for device, (integers, reals) in self._tables.items()}
 
-    def _contradiction(self, site: int, x: torch.Tensor) -> str | None:
+    def _contradiction(self, site: int, x: torch.Tensor) -> Message | None:
         """How a site's first tensor differs from the totals that were loaded for it."""
         held = self._totals[site]
         if held is None or (held.dtype, held.width) == (DTYPES[x.dtype].name, x.shape[-1]):
             return None
-        return f"is {DTYPES[x.dtype].name} x {x.shape[-1]}, the session's totals are {held.dtype} x {held.width}"
+        dtype, width = DTYPES[x.dtype].name, x.shape[-1]
+        return message(Code.UNLIKE_TOTALS, dtype=dtype, width=width, held_dtype=held.dtype, held_width=held.width)
 
-    def _skip(self, site: int, cause: str) -> None:
-        self.skipped[site, cause] += 1
-        if self.skipped[site, cause] == 1:
-            self._problem(site, f"not measured: the tensor {cause}")
+    def _skip(self, site: int, cause: Message) -> None:
+        self.skipped[site, cause.code] += 1
+        if self.skipped[site, cause.code] == 1:
+            self._problem(site, message(Code.NOT_MEASURED, cause=cause))
 
     def _collect(self, site: int, accumulator: SiteAccumulator) -> None:
         fresh, held = accumulator.read(), self._undrained[site]
@@ -263,7 +265,7 @@ class Meter:
         try:
             return choose_backend(self._backend, x.device)
         except BackendError as error:
-            if not self.skipped[-1, str(error)]:
-                self._problem(site, f"measured with the torch backend: {error}")
-            self.skipped[-1, str(error)] += 1
+            if not self.skipped[-1, Code.OTHER_BACKEND]:
+                self._problem(site, message(Code.OTHER_BACKEND, reason=str(error)))
+            self.skipped[-1, Code.OTHER_BACKEND] += 1
             return choose_backend("torch", x.device)

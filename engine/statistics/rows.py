@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.messages import Code, Message, message
+
 ADDRESS_LIMIT = 1 << 22  # sample numbers and positions must fit in an address
 
 
@@ -86,16 +88,16 @@ class BatchRows:
         self._on: dict[torch.device, Rows] = {}
         self._ranks: dict[torch.device, torch.Tensor] = {}
 
-    def of(self, x: torch.Tensor, token_index: torch.Tensor | None = None) -> Rows | str:
-        """The rows of a tensor [R, D] that count, on its device; or why it does not fit the batch, in words."""
+    def of(self, x: torch.Tensor, token_index: torch.Tensor | None = None) -> Rows | Message:
+        """The rows of a tensor [R, D] that count, on its device; or why it does not fit the batch."""
         if token_index is None:
             fits = len(x) == self._height if self._height is not None else len(x) >= self._least_height
             if not fits:
-                return f"has {len(x):,} rows where the batch has {self._height or self._least_height:,} places"
+                return message(Code.ROWS, rows=len(x), places=self._height or self._least_height)
             self._height = len(x)
             return self._rows_on(x.device)
         if token_index.shape != (len(x),):
-            return f"has {len(x):,} rows but a token index of shape {tuple(token_index.shape)}"
+            return message(Code.ROWS_OF_INDEX, rows=len(x), shape=tuple(token_index.shape))
         return self._rows_of_tokens(token_index.to(x.device))
 
     def _rows_on(self, device: torch.device) -> Rows:
@@ -107,7 +109,7 @@ class BatchRows:
             self._on[device] = host.to(device)
         return self._on[device]
 
-    def _rows_of_tokens(self, token_index: torch.Tensor) -> Rows | str:
+    def _rows_of_tokens(self, token_index: torch.Tensor) -> Rows | Message:
         """Rows of experts, in token order. Each token has equally many, so their number is known without asking."""
         rows, height = self._rows_on(token_index.device), self._height or self._least_height
         if rows.index is None:
@@ -115,7 +117,7 @@ class BatchRows:
             order = rank.argsort(stable=True)
         else:
             if len(token_index) % height:
-                return f"has {len(token_index):,} rows, which is not the same number for each of {height:,} places"
+                return message(Code.ROWS_UNEVEN, rows=len(token_index), places=height)
             rank = self._rank_on(token_index.device, rows.index, height)[token_index]
             order = rank.argsort(stable=True)[: self.count * (len(token_index) // height)]
         token = rank[order]

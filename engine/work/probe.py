@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from corpus.samples import Corpus, PolicyError, Sample
 from corpus.tokenization import Policy, TokenizedCorpus, tokenize
-from corpus.wording import counted
+from engine.messages import Code, message
 from engine.sites.hooks import attach
 from engine.sites.site import headline_sites
 from engine.work.work import Progress, WorkContext, WorkError
@@ -43,7 +43,7 @@ def probe(context: WorkContext, arguments: Mapping[str, Any]) -> Generator[Progr
     """
     prepared = context.prepared
     ids, settings, was_cut = _tokens(context, arguments)
-    yield Progress(0, 1, counted(len(ids), "token"))
+    yield Progress(0, 1, message(Code.TEXT_LENGTH, tokens=len(ids)))
     plan = prepared.plan
     peaks = _TokenPeaks(len(plan.sites), len(ids))
     with attach(prepared.loaded.model, plan, peaks.record, lambda _site, _text: None):

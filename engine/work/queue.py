@@ -17,14 +17,14 @@ from corpus.samples import CorpusError
 from engine.base.computing import computing
 from engine.base.memory import is_out_of_memory
 from engine.loading.errors import first_line
+from engine.messages import Code, Message, message
 from engine.session.records import Command
-from engine.session.requests import QUEUED, title_of
+from engine.session.requests import titled
 from engine.session.writer import SessionWriter
 from engine.work.work import Progress, Work, WorkContext, WorkError
 
 _log = logging.getLogger(__name__)
 LEAST_SECONDS = 0.05
-OUT_OF_MEMORY = "out of memory; give less text, or wait until the run has ended"
 
 
 class WorkQueue:
@@ -34,7 +34,7 @@ class WorkQueue:
         works: the works by command name.
         context: what a work may use, asked for when it begins.
         writer: answers the commands.
-        tell: records an event, one line.
+        tell: records an event.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class WorkQueue:
         works: Mapping[str, Work],
         context: Callable[[], WorkContext],
         writer: SessionWriter,
-        tell: Callable[[str], None],
+        tell: Callable[[Message], None],
     ) -> None:
         self._works = works
         self._context = context
@@ -61,7 +61,7 @@ class WorkQueue:
 
     def put(self, command: Command) -> None:
         """Take a command; it is answered when its work ends."""
-        self._writer.answer(command, "working", done=0, total=0, text=QUEUED)
+        self._writer.answer(command, "working", message(Code.QUEUED), done=0, total=0)
         self._waiting.append(command)
 
     def cancel(self, number: int) -> bool:
@@ -76,7 +76,7 @@ class WorkQueue:
                 return False
             self._waiting.remove(found)
             command = found
-        self._end(command, "refused", "cancelled")
+        self._end(command, "refused", message(Code.CANCELLED))
         return True
 
     def step(self) -> None:
@@ -104,17 +104,17 @@ class WorkQueue:
                 progress = next(steps)
         except StopIteration as end:
             self._current = None
-            self._end(command, "done", "done", result=int(end.value))
+            self._end(command, "done", message(Code.DONE), result=int(end.value))
         except (WorkError, CorpusError) as error:
             self._current = None
-            self._end(command, "refused", str(error))
+            self._end(command, "refused", message(Code.REFUSED, reason=str(error)))
         except Exception as error:  # noqa: BLE001  # the run goes on whatever a request did
             self._current = None
             self._end(command, "refused", _why_it_failed(error))
         else:
-            self._writer.answer(command, "working", done=progress.done, total=progress.total, text=progress.text)
+            self._writer.answer(command, "working", progress.message, done=progress.done, total=progress.total)
 
-    def close(self, why: str) -> None:
+    def close(self, why: Message) -> None:
         """Refuse what is not done."""
         if self._current is not None:
             self._current[1].close()
@@ -123,18 +123,21 @@ class WorkQueue:
         while self._waiting:
             self._end(self._waiting.popleft(), "refused", why)
 
-    def _end(self, command: Command, state: str, text: str, **more: int) -> None:
-        self._writer.answer(command, state, text=text, **more)
-        title = title_of(command.name, command.arguments)
-        self._tell(f"{title} run" if state == "done" and text == "done" else f"{title}: {text}")
+    def _end(self, command: Command, state: str, answer: Message, **more: int) -> None:
+        self._writer.answer(command, state, answer, **more)
+        named = titled(command.name, command.arguments)
+        is_done = state == "done"
+        self._tell(
+            message(Code.REQUEST_RUN, **named) if is_done else message(Code.REQUEST_ENDED, **named, answer=answer)
+        )
 
 
-def _why_it_failed(error: Exception) -> str:
+def _why_it_failed(error: Exception) -> Message:
     if not is_out_of_memory(error):
         _log.exception("a work failed")
-        return f"failed: {first_line(error)}; the log beside the session says more"
+        return message(Code.WORK_FAILED, reason=first_line(error))
     error.__traceback__ = None  # its frames hold the activations that did not fit
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return OUT_OF_MEMORY
+    return message(Code.OUT_OF_MEMORY)

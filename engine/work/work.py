@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.base.job import Job
+from engine.messages import Message
 from engine.preparation.prepare import Prepared
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
@@ -28,7 +29,7 @@ class Progress:
 
     done: int
     total: int
-    text: str = ""
+    message: Message | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

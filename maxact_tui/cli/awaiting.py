@@ -12,9 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+from engine.messages import Code, key_of, message, words
 from engine.session.patience import LOCKED, Patience
 from engine.session.reader import SessionReader
-from engine.session.requests import POLL_SECONDS, Standing, follow
+from engine.session.requests import POLL_SECONDS, SENDING, Standing, follow
 from engine.session.schema import BusyError
 from maxact_tui.cli.bar import Bar
 from maxact_tui.cli.pace import Pace
@@ -28,7 +29,7 @@ QUIET_SECONDS = 1.0  # what is over sooner needs no word about its waiting
 def patience_of(path: Path) -> Patience:
     """Patience with a session file that is being written, which says on stderr what it waits for."""
     pace = Pace(f"{short_name(path)}: ")
-    return Patience(tell=lambda text: _note(pace, text))
+    return Patience(tell=lambda what: _note(pace, words(what), what.code))
 
 
 def opened(path: Path, patience: Patience) -> SessionReader:
@@ -56,11 +57,11 @@ def await_answer(reader: SessionReader, number: int, seconds: float | None = Non
     if seconds is None and sys.stderr.isatty():
         return _follow_with_bar(reader, number)
     pace, began = Pace("" if seconds is None else f"{short_name(reader.path)}: "), time.monotonic()
-    standing = Standing("sending", "")
+    standing = SENDING
     for standing in follow(reader, number, seconds):
         is_due = seconds is None or standing.stage == "locked" or time.monotonic() - began > QUIET_SECONDS
         if is_due and not standing.is_over:
-            step = standing.stage if standing.total and standing.stage == "working" else standing.text
+            step = standing.stage if standing.total and standing.stage == "working" else key_of(standing.message)
             left = pace.seconds_left(step, standing.done, standing.total)
             _note(pace, standing.words(), step, left)
     return standing
@@ -70,22 +71,22 @@ def await_end(reader: SessionReader, seconds: float) -> bool:
     """Wait until no engine answers any more, at most this long; says whether it has come to that."""
     pace, end, began = Pace(f"{short_name(reader.path)}: "), time.monotonic() + seconds, time.monotonic()
     while True:
-        text = "waiting for the engine to end"
+        what = message(Code.AWAITING_END)
         try:
             if not is_alive(reader):
                 return True
         except BusyError:
-            text = LOCKED
+            what = LOCKED
         if time.monotonic() > end:
             return False
         if time.monotonic() - began > QUIET_SECONDS:
-            _note(pace, text)
+            _note(pace, words(what), what.code)
         time.sleep(POLL_SECONDS)
 
 
 def _follow_with_bar(reader: SessionReader, number: int) -> Standing:
-    standing = Standing("sending", "")
-    with Bar("asking the engine") as bar:
+    standing = SENDING
+    with Bar(SENDING.text) as bar:
         for standing in follow(reader, number):
             count = f"{standing.done:,}/{standing.total:,}" if standing.total else ""
             bar.show(visible(standing.text, space=" "), standing.done, standing.total, count)

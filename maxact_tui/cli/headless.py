@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 from engine.analysis.maximum import Maximum, find_maximum
 from engine.analysis.nonfinite import live_alarm
 from engine.base.wording import counted
+from engine.messages import Code, key_of, words
+from engine.messages.endings import names_the_way_on
 from engine.process import describe_death
 from engine.report.alarm import excluded_words
 from engine.session.library import log_path
 from engine.session.liveness import why_it_ended
-from engine.session.logfile import read_end
+from engine.session.logfile import level_of, read_end
 from engine.session.newfile import discard_session
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED, Status
@@ -153,40 +155,42 @@ def _fail(path: Path, status: Status, *, debug: bool, remove: bool) -> None:
     log = log_path(path)
     if debug:
         note(*read_end(path).splitlines())
-    reason = why_it_ended(status)
+    why = why_it_ended(status)
+    if remove and why.code == Code.FAILED_STORAGE:
+        why = why.changed(resume=None)  # there will be nothing to continue
+    reason, names_log = words(why), why.data.get("log") is not None
     if status.phase == "gone":
-        word = _last_word(path)
+        word, names_log = _last_word(path), log.exists() and not debug
         reason = f"the engine died, its log ends with: {word}" if word else f"{reason}, dmesg may tell"
-        reason += f" (log: {log})" if log.exists() and not debug else ""
+        reason += f" (log: {log})" if names_log else ""
     if remove:
-        discard_session(path, keep_log=str(log) in reason and not debug)
-        cause, advice, _ = reason.partition(", then continue with")
-        raise UserError(f"{cause}, then start again" if advice else cause)
-    step = "" if "maxact-tui resume" in reason else f"; continue with: maxact-tui resume {short_name(path)}"
+        discard_session(path, keep_log=names_log and not debug)
+        raise UserError(reason)
+    step = "" if names_the_way_on(why) else f"; continue with: maxact-tui resume {short_name(path)}"
     raise UserError(f"{reason}{step} (session: {path})")
 
 
 def _last_word(path: Path) -> str:
     """The last line of the engine's log where it tells more than that all was well; a killed one wrote nothing."""
     last = describe_death(path, 1)
-    return visible(last[0], space=" ") if last and " INFO " not in last[0] else ""
+    return visible(last[0], space=" ") if last and level_of(last[0]) != "INFO" else ""
 
 
 def watch(reader: SessionReader, label: str = "") -> Status:
     """Follow the engine to its end: a bar in a terminal, a line now and then elsewhere, each after `label`."""
     if sys.stderr.isatty():
         return _watch_with_bar(reader, label)
-    pace, told = Pace(label), ""
+    pace, told = Pace(label), None
     while True:
         status = reader.status()
         if status.phase in ENDED:
             return status
         if status.phase in ("starting", "loading") or status.total:
-            step, text = status.detail or "starting", _loading_text(status)
+            step, text = key_of(status.message), _loading_text(status)
             pace.say(step, text, pace.seconds_left(step, status.done, status.total))
         else:
-            maximum = _maximum_text(_maximum(reader))
-            news = f", {maximum}" if maximum != told else ""
+            maximum = _maximum(reader)
+            news = f", {_maximum_text(maximum)}" if maximum is not None and maximum != told else ""
             if pace.say(status.phase, _running_text(status) + news, _seconds_left(status)):
                 told = maximum
         time.sleep(POLL_SECONDS)

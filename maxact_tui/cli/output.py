@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from engine.session.children import name_of_signal
+from engine.messages.endings import name_of_signal
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from engine.base.wording import counted
+from engine.messages import Message
 from engine.report.alarm import alarm_line
 from engine.session.records import ENDED, Event, Status
 from engine.session.schema import SessionError
@@ -44,7 +45,7 @@ class Narrator:
     def __init__(self, *, ascii_only: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._ascii_only, self._clock = ascii_only, clock
         self._is_named = False
-        self._state = ""
+        self._state: tuple[str, Message | None] = ("", None)
         self._event = 0
         self._answered: set[int] = set()
         self._next_share, self._next_at = STEP_SHARE, clock() + STEP_SECONDS
@@ -75,7 +76,7 @@ class Narrator:
         for command in snapshot.commands:
             if command.number not in self._answered and command.state not in ("new", "working"):
                 self._answered.add(command.number)
-                yield f"{command.name}: {command.answer.get('text') or command.state}"
+                yield f"{command.name}: {command.text}"
         yield from self._alarmed(snapshot)
         yield from self._progress(status, snapshot)
 
@@ -91,7 +92,7 @@ class Narrator:
             yield alarm_line(alarm, plan, token)
 
     def _progress(self, status: Status, snapshot: Snapshot) -> Iterator[str]:
-        state = f"{status.phase} {status.detail}" if status.phase == "loading" else status.phase
+        state = (status.phase, status.message if status.phase == "loading" else None)
         share, now = progress_share(status), self._clock()
         is_due = status.phase == "running" and (share >= self._next_share or now >= self._next_at)
         if state == self._state and not is_due:

@@ -10,6 +10,7 @@ import textwrap
 from textual.strip import Strip
 
 from engine.base.wording import counted
+from engine.messages import Code, words
 from engine.session.library import log_path
 from engine.session.liveness import why_it_ended
 from engine.session.records import BROKEN_OFF
@@ -29,18 +30,19 @@ def broken_lines(snapshot: Snapshot, look: Look, width: int, height: int) -> lis
     status = snapshot.status
     if status is None or status.phase not in BROKEN_OFF:
         return []
-    head = "the run failed: " if status.phase == "failed" else ""
-    cause = _wrapped(head + why_it_ended(status).removeprefix(head), width)[:_CAUSE_LINES]
+    why = why_it_ended(status)
+    head = "the run failed: " if status.phase == "failed" and why.code != Code.FAILED_RUN else ""
+    cause = _wrapped(head + words(why), width)[:_CAUSE_LINES]
     key = "" if snapshot.read_only else key_of("monitor", "app.pause", look.keys)
     here = f"{key}, or " if key else ""
     way_on = _wrapped(f"continue: {here}maxact-tui resume {short_name(snapshot.path)}", width)
     log = "log: " + cut_start(visible(str(log_path(snapshot.path)), space=" "), max(width - 7, 8))
     saved = _saved(snapshot)
     room = height - len(cause) - len(way_on) - 1 - bool(saved)
-    words = snapshot.last_words[-room:] if room > 0 else ()
+    log_lines = snapshot.last_words[-room:] if room > 0 else ()
     rows = [line(look, (f" {row}", "bad")) for row in cause]
     rows += [line(look, f" {saved}")] if saved else []
-    rows += [line(look, (visible(f"   {word}", width - 1, space=" "), "dim")) for word in words]
+    rows += [line(look, (visible(f"   {one}", width - 1, space=" "), "dim")) for one in log_lines]
     return [*rows, *(line(look, (f" {row}", "key")) for row in way_on), line(look, f" {log}")][:height]
 
 

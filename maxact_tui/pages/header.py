@@ -19,6 +19,7 @@ from textual.strip import Strip
 
 from engine.analysis.maximum import Maximum, place_label
 from engine.base.wording import counted
+from engine.messages import words
 from engine.report.alarm import alarm_line, excluded_words
 from engine.session.liveness import why_it_ended
 from engine.session.reader import SessionMeta
@@ -117,7 +118,7 @@ def progress_bar(share: float, cells: int) -> str:
 
 def _progress_line(status: Status, look: Look, width: int) -> Strip:
     if status.phase in ("failed", "gone"):
-        reason = why_it_ended(status)
+        reason = words(why_it_ended(status))
         advice = "; continue: maxact-tui resume" if status.phase == "gone" else ""
         return line(look, (visible(f" {reason}{advice}", width, space=" "), "bad"))
     if status.phase in ("starting", "loading"):

@@ -15,7 +15,8 @@ from textual import work
 from textual.message import Message
 from textual.timer import Timer
 
-from engine.session.requests import READING, Request, Standing
+from engine.messages import Code, as_written, message
+from engine.session.requests import Request, Standing
 from maxact_tui.bugs import in_words
 from maxact_tui.pages.standings import standing_words
 from maxact_tui.screens.watched import WatchedScreen
@@ -102,7 +103,7 @@ class AskingScreen(WatchedScreen):
             self._request = None
         if self.answer.stage == "done":
             self.load(self.answer.result)
-            self.answer = Standing("reading", READING)
+            self.answer = Standing("reading", message(Code.READING))
 
     def join(self, is_wanted: Callable[[Mapping[str, Any]], bool]) -> bool:
         """Wait for what was asked already, of this screen before it was left or of another; says whether there is."""
@@ -122,7 +123,7 @@ class AskingScreen(WatchedScreen):
             self._tick()
             self.post_message(self.RequestWished(self._request))
         else:
-            self.answer = Standing("refused", READ_ONLY)
+            self.answer = Standing("refused", as_written(READ_ONLY))
         self.draw()
 
     def load(self, result: int) -> None:
@@ -148,7 +149,7 @@ class AskingScreen(WatchedScreen):
 
     def on_asking_screen_failed(self, event: Failed) -> None:
         """Say what is wrong."""
-        self.answer, self._is_reading = Standing("refused", event.text), False
+        self.answer, self._is_reading = Standing("refused", as_written(event.text)), False
         self.draw()
 
     @work(thread=True, group="read")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.base.importing import loading_modules
+from engine.messages import words
 from engine.session.patience import LOCKED
 from engine.session.requests import title_of
 from maxact_tui.keymap.settings import load_settings
@@ -83,7 +84,7 @@ def send_rest(app: LeavingApp) -> None:
     unsent = [request for request in unsent if not request.is_sent]
     if unsent and app.sending_seconds:
         names = ", ".join(title_of(request.name, request.arguments) for request in unsent)
-        note(f"maxact-tui: {names}: {LOCKED}; ctrl+c gives it up")
+        note(f"maxact-tui: {names}: {words(LOCKED)}; ctrl+c gives it up")
         with suppress(KeyboardInterrupt):
             app.settle(app.sending_seconds)
     if unsent:

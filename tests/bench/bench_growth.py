@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from engine.messages import words
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
@@ -35,7 +37,12 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     batches = options.tokens // (TEXTS * LENGTH) + 1
     meter = Meter(
-        SITES, batches * TEXTS, options.detail, options.backend, [True] * SITES, lambda site, text: sys.exit(text)
+        SITES,
+        batches * TEXTS,
+        options.detail,
+        options.backend,
+        [True] * SITES,
+        lambda site, what: sys.exit(words(what)),
     )
     generator = torch.Generator().manual_seed(0)
     pool = [torch.randn(TEXTS, LENGTH, WIDTH, generator=generator) for _ in range(16)]

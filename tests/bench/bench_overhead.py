@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from engine.messages import Message, words
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from functools import partial
@@ -125,8 +127,8 @@ class _Nothing:
         pass
 
 
-def _complain(site: int, text: str) -> None:
-    sys.exit(f"site {site}: {text}")
+def _complain(site: int, problem: Message) -> None:
+    sys.exit(f"site {site}: {words(problem)}")
 
 
 @contextmanager

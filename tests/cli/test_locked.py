@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine.effect.request import read_request
+from engine.messages import as_written, words
 from engine.session import patience
-from engine.session.patience import LOCKED
 from engine.session.reader import SessionReader
 from engine.session.records import Command
 from engine.session.schema import BusyError
@@ -22,6 +22,8 @@ from tests.screen import sessions
 from tests.screen.sessions import SessionScript
 from tests.session.locking import WAYS, held
 from tests.waiting import PATIENCE_SECONDS, until
+
+LOCKED = words(patience.LOCKED)
 
 Way = tuple[str, str]
 
@@ -59,7 +61,7 @@ def answered(script: SessionScript, state: str, text: str) -> Command:
     """Answer the oldest request that nobody has answered."""
     until(lambda: bool(script.writer.new_commands()))
     found = script.writer.new_commands()
-    script.writer.answer(found[0], state, text=text)
+    script.writer.answer(found[0], state, as_written(text))
     return found[0]
 
 

@@ -23,7 +23,8 @@ from engine.statistics.totals import SiteTotals
 TABLES = {
     "meta": "what does not change during a run, as JSON by name: `job`, `created`, `id`, `plan` (the hook plan), "
     "`provenance`, `corpus`, `tokenizer`, `split` (which samples calibrate and evaluate), `cost`, `sites_choice`, `additions`",
-    "status": "one row: what the engine is doing, as JSON, and its last heartbeat, Unix seconds",
+    "status": "one row: what the engine is doing, as JSON (`message` is a code and its data, docs/messages.md), and its last "
+    "heartbeat, Unix seconds",
     "live": "one row: the newest scalars of every site, little-endian float64 [sites, fields] (see below)",
     "totals": "one row per site that has seen anything: activation dtype and width",
     "arrays": "every array, by owner and name (see below)",
@@ -34,8 +35,10 @@ TABLES = {
     "samples": "the tokenised corpus: one row per sample; `token_ids` are deflated little-endian int32",
     "vocabulary": "the bytes that each token contributes to the text, for the tokens in use",
     "batches": "the batch plan: the samples of each batch, in the order of the run",
-    "events": "what mattered while the run went on",
-    "commands": "requests to the engine, and its answers",
+    "events": "what mattered while the run went on: a code and its data (docs/messages.md). Before version 3 a column `text` "
+    "stood in their place; such an event reads as the code `text`",
+    "commands": "requests to the engine, and its answers: JSON with the `code` and `data` of a message, `done` and `total` "
+    "steps, and the number of a `result`",
     "results": "what the loaded model was asked for beside the run: prompts, samples, effects",
     "service": "the engine that answers requests about a run that has ended",
 }

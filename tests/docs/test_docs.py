@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs import session_format
+from tests.docs import messages, session_format
 from tests.test_house import HOME
 
 PAGES = sorted([*HOME.glob("*.md"), *(HOME / "docs").rglob("*.md"), *(HOME / "examples").glob("*.md")])
@@ -18,6 +18,11 @@ _LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 def test_the_page_of_the_session_format_is_what_the_code_declares() -> None:
     written = (HOME / "docs" / "session-format.md").read_text(encoding="utf-8")
     assert written == session_format.page(), "run: python -m tests.docs.session_format > docs/session-format.md"
+
+
+def test_the_page_of_the_messages_is_what_the_code_declares() -> None:
+    written = (HOME / "docs" / "messages.md").read_text(encoding="utf-8")
+    assert written == messages.page(), "run: python -m tests.docs.messages > docs/messages.md"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

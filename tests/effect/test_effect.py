@@ -384,4 +384,4 @@ def test_a_run_does_not_notice_that_effects_are_measured_on_its_model(session: P
         refused = reader.commands(wrong - 1)[0]
     assert all(one.numbers is not None for one in found.outcomes)
     assert refused.state == "refused"
-    assert "nowhere" in refused.answer["text"]
+    assert "nowhere" in refused.text

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3MoeConfig
 from engine.effect.calibration import Calibration, run_passes
 from engine.effect.replay import LENGTHS, TOKENS, choose_stretches, replay
 from engine.loading.progress import LoadProgress
+from engine.messages import Message, words
 from engine.preparation.prepare import Prepared, prepare
 from engine.quantization.board import compute_board
 from engine.quantization.ranking import rank
@@ -25,8 +26,8 @@ from tests.models import TINY_LLAMA, tiny_folder
 CALIBRATION, EVALUATION = range(8), range(8, 24)
 
 
-def fail(site: int, text: str) -> None:
-    pytest.fail(f"{site}: {text}")
+def fail(site: int, problem: Message) -> None:
+    pytest.fail(f"{site}: {words(problem)}")
 
 
 def quiet(_progress: LoadProgress) -> None:
@@ -71,7 +72,7 @@ def calibrated(prepared: Prepared) -> dict[int, Any]:
 
 
 def replayed(
-    prepared: Prepared, schemes: tuple[str, ...] = ("int8",), problem: Callable[[int, str], None] | None = None
+    prepared: Prepared, schemes: tuple[str, ...] = ("int8",), problem: Callable[[int, Message], None] | None = None
 ) -> tuple[dict[int, LocalErrors], list[np.ndarray], dict[int, Any]]:
     numbers = calibrated(prepared)
     stretches = choose_stretches(prepared.tokenized, list(EVALUATION), 0)
@@ -218,7 +219,7 @@ def test_a_block_that_gives_something_else_when_called_again_is_said_so(tmp_path
 
     block.forward = forward
     said: list[tuple[int, str]] = []
-    found, _, _ = replayed(prepared, problem=lambda site, text: said.append((site, text)))
+    found, _, _ = replayed(prepared, problem=lambda site, what: said.append((site, words(what))))
     assert len(said) == 1 and "gives another output when it is called again" in said[0][1]
     for number, site in enumerate(prepared.plan.sites):
         one = found[number].numbers("int8")

@@ -12,11 +12,12 @@ import torch
 
 from engine.analysis.model import analyse
 from engine.base.choice import SHORT_SECONDS, SLOWDOWN_LIMIT
+from engine.messages import words
 from engine.preparation.prepare import Prepared, prepare
-from engine.report.costs import choice_words, spent_words
+from engine.report.costs import spent_words
 from engine.report.summary import summary_dict
 from engine.run import choosing, runner
-from engine.run.choosing import choose_sites, time_in_turns, trial_rows
+from engine.run.choosing import choice_message, choose_sites, time_in_turns, trial_rows
 from engine.run.stopwatch import Stopwatch
 from engine.session.costs import CHOICE, SitesChoice, Spent, Trial, decide
 from engine.session.reader import SessionReader
@@ -107,10 +108,10 @@ def test_dear_ones_leave_the_papers_sites_and_say_so(
     assert choice == SitesChoice("paper", CHEAP, DEAR)
     assert SitesChoice.from_json(choice.to_json()) == choice
     assert not any(site.is_input for site in chosen.plan.sites)
-    words = choice_words(choice)
-    assert "20 %" in words
-    assert "140 %" in words
-    assert "--sites paper+gemm" in words
+    said = words(choice_message(choice))
+    assert "20 %" in said
+    assert "140 %" in said
+    assert "--sites paper+gemm" in said
 
 
 def test_a_real_trial_leaves_the_model_as_it_was(prepared: Prepared, tmp_path: Path, tiny_model_folder: Path) -> None:
@@ -134,7 +135,7 @@ def test_a_batch_that_does_not_fit_gives_no_trial(
     chosen, choice = choose_sites(prepared, job)
     assert (choice.sites, choice.trial, choice.refused) == ("paper", None, None)
     assert not any(site.is_input for site in chosen.plan.sites)
-    assert "did not fit in memory" in choice_words(choice)
+    assert "did not fit in memory" in words(choice_message(choice))
 
 
 def test_the_set_of_auto_has_everything_but_the_insides_of_experts() -> None:
@@ -154,7 +155,7 @@ def test_a_run_writes_down_what_auto_came_to_and_what_it_cost(tmp_path: Path, ti
     assert meta.job.sites == "paper+gemm"  # of so few tokens the statistics take no minute on any machine
     assert summary.choice is not None
     assert summary.choice.sites == "paper+gemm"
-    assert [event.text for event in events if event.kind == "sites"] == [choice_words(summary.choice)]
+    assert [event.text for event in events if event.kind == "sites"] == [words(choice_message(summary.choice))]
     assert summary.spent is not None
     assert summary.spent.model > 0
     assert summary.spent.statistics > 0

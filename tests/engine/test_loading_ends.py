@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.messages import words
 from engine.process import allow, end_by_force, start_engine
 from engine.run import runner
 from engine.run.commands import CommandDesk, signals_as_stop
@@ -178,7 +179,7 @@ def test_an_engine_that_dies_while_it_loads_is_told_with_its_signal(
     assert "\n" not in str(caught.value)
     found = status_of(session)
     assert found.phase == ("gone" if number is signal.SIGKILL else "failed"), "the log says why, to every process"
-    assert told in why_it_ended(found)
+    assert told in words(why_it_ended(found))
 
 
 def test_an_earlier_crash_is_no_reason(session: Path) -> None:

@@ -22,6 +22,7 @@ from engine.effect.results import read_effects
 from engine.effect.work import effect
 from engine.loading.load import LoadedModel
 from engine.merging import merge_sessions
+from engine.messages import words
 from engine.preparation.prepare import prepare
 from engine.report.complete import complete_dict
 from engine.report.export import FORMATS, render
@@ -229,7 +230,7 @@ def test_effects_of_a_model_that_predicts_nan_are_refused_in_one_line(
         opened(sessions[plant]) as context,
         torch.inference_mode(),
     ):
-        said += (step.text for step in effect(context, {"samples": 2, "schemes": ["int8"]}))
+        said += (words(step.message) for step in effect(context, {"samples": 2, "schemes": ["int8"]}))
     assert "\n" not in str(caught.value)
     assert "calibrating" not in said and "int8" not in said
     # A model whose LM head alone is bad has no alarm that `show` could tell of.

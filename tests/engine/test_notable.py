@@ -40,7 +40,7 @@ def live(values: dict[int, float], nonfinite: dict[int, int] | None = None) -> n
 
 def events(found: list[Notable]) -> list[Event]:
     """As they come back out of the session file."""
-    return [Event(number, 0.0, 0, one.kind, one.text, one.site) for number, one in enumerate(found, 1)]
+    return [Event(number, 0.0, 0, one.kind, one.message, one.site) for number, one in enumerate(found, 1)]
 
 
 def totals(sample_max: list[float]) -> list[SiteTotals | None]:

@@ -375,7 +375,7 @@ def test_samples_that_cannot_be_read_are_refused_and_the_run_goes_on(
         (command,) = reader.commands()
         assert reader.status().samples_done == 24
     assert command.state == "refused"
-    assert "none.jsonl" in command.answer["text"]
+    assert "none.jsonl" in command.text
 
 
 def test_commands_that_are_not_known_are_refused(tmp_path: Path, tiny_model_folder: Path, corpus: Path) -> None:
@@ -385,7 +385,7 @@ def test_commands_that_are_not_known_are_refused(tmp_path: Path, tiny_model_fold
     with SessionReader(path) as reader:
         (command,) = reader.commands()
     assert command.state == "refused"
-    assert "dance" in command.answer["text"]
+    assert "dance" in command.text
 
 
 def test_a_disk_that_stays_full_fails_the_run_and_it_can_be_resumed(

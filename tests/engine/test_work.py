@@ -89,8 +89,8 @@ class TestProbeDuringARun:
         for answer, said in zip(
             answers, ("no text", "no sample 999", "no token policy 'sung'", "cancelled"), strict=True
         ):
-            assert said in answer.answer["text"]
-            assert "\n" not in answer.answer["text"]
+            assert said in answer.text
+            assert "\n" not in answer.text
 
 
 def test_the_tokens_of_a_sample_have_its_measured_maximum(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import torch
 from engine.base.job import Job
 from engine.loading.gguf_patches import QuickReader
 from engine.loading.load import load_model
+from engine.messages import Code
 from tests import models
 
 
@@ -32,7 +33,7 @@ def copies(cache):
 
 
 def converted(phases):
-    return any(phase == "converting GGUF" for phase, _, _ in phases)
+    return any(phase == Code.CONVERTING for phase, _, _ in phases)
 
 
 def test_weights_and_tokens_survive_the_conversion_exactly(tiny_gguf, own_cache):
@@ -71,7 +72,7 @@ def test_the_second_load_converts_nothing_and_gives_the_same(tiny_gguf, own_cach
     first, phases = load(tiny_gguf)
     assert converted(phases)
     tensors = len(first.model.state_dict())
-    assert ("converting GGUF", tensors, tensors) in phases
+    assert (Code.CONVERTING, tensors, tensors) in phases
     second, phases = load(tiny_gguf)
     assert not converted(phases)
     assert second.provenance == first.provenance
@@ -161,7 +162,7 @@ def test_a_cancelled_conversion_leaves_nothing_behind_and_raises_what_cancelled_
         pass
 
     def report(progress):
-        if progress.phase == "converting GGUF" and progress.done > 0:
+        if progress.phase == Code.CONVERTING and progress.done > 0:
             raise StopRequested
 
     with pytest.raises(StopRequested):

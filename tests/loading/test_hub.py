@@ -13,6 +13,7 @@ import sys
 import pytest
 
 from engine.loading import download
+from engine.messages import Code
 from tests import models
 from tests.loading.hub import COMMIT, Hub
 
@@ -104,7 +105,7 @@ def test_the_files_a_load_needs_are_fetched_with_progress_and_no_others(hub, tmp
     ]
     assert not found["torch"]
     wanted = sum((hub.repositories["org/tiny"] / name).stat().st_size for name in found["files"])
-    progress = [(done, total) for phase, done, total, unit in found["progress"] if phase == "downloading"]
+    progress = [(done, total) for phase, done, total, unit in found["progress"] if phase == Code.DOWNLOADING]
     assert {total for _, total in progress} == {wanted}
     assert progress == sorted(progress)
     assert progress[-1] == (wanted, wanted)
@@ -130,7 +131,7 @@ def test_a_second_start_downloads_nothing(hub, tmp_path):
     fetch(hub.url, tmp_path, "org/tiny")
     hub.requests.clear()
     found = fetch(hub.url, tmp_path, "org/tiny")
-    assert not any(phase == "downloading" for phase, *_ in found["progress"])
+    assert not any(phase == Code.DOWNLOADING for phase, *_ in found["progress"])
     assert not any("resolve" in path for path in hub.requests)
 
 
@@ -220,7 +221,7 @@ from engine.base.job import Job
 from engine.loading.load import load_model
 class StopRequested(Exception): pass
 def report(progress):
-    if progress.phase == "downloading" and progress.done > 0:
+    if progress.phase == Code.DOWNLOADING and progress.done > 0:
         raise StopRequested
 try:
     load_model(Job(**json.loads(sys.argv[1])), report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from engine.messages import as_written
 from engine.session.engine_lock import EngineLock, LockedError
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter, TakenOverError
@@ -36,7 +37,7 @@ def test_one_that_was_taken_over_writes_nothing_more(tmp_path: Path) -> None:
     with SessionReader(session) as reader:
         before = reader.events()
         try:
-            first.add_event("run", "too late")
+            first.add_event("run", as_written("too late"))
         except TakenOverError:
             pass
         else:

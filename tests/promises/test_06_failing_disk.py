@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.messages import words
 from engine.run import runner
-from engine.run.recording import RunRecorder, disk_trouble
+from engine.run.recording import RunRecorder
+from engine.run.storage import disk_trouble
 from engine.session.reader import SessionReader
 from tests.engine.running import EVERY_BATCH, assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
 
@@ -50,5 +52,5 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint_and_the_rest_is_measured
 def test_the_step_is_that_of_the_trouble(code: int, step: str) -> None:
     error = sqlite3.OperationalError("in the way")
     error.sqlite_errorcode = code | 3 << 8  # an extended code
-    assert step in disk_trouble(error)
-    assert ("free some space" in disk_trouble(error)) == (code == sqlite3.SQLITE_FULL)
+    assert step in words(disk_trouble(error))
+    assert ("free some space" in words(disk_trouble(error))) == (code == sqlite3.SQLITE_FULL)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.messages import Code, message
 from engine.session.library import lock_path, log_path
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
@@ -35,7 +36,7 @@ def broken_off(gift: Stranger, **job: object) -> None:
         meta, status = reader.meta(), reader.status()
     writer = SessionWriter.open(gift.session)
     writer.set_meta(job=replace(meta.job, **job).to_json())  # type: ignore[arg-type]
-    writer.set_status(status.changed(phase="stopped", detail="stopped"))
+    writer.set_status(status.changed(phase="stopped", message=message(Code.STOPPED, resume=None)))
     writer.close(final=True)
 
 

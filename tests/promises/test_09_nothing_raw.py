@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.messages import as_written
 from engine.session.reader import SessionReader
 from engine.session.writer import SessionWriter
 from tests.analysis import sessions
@@ -34,8 +35,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         provenance={**meta.provenance, "dtype": EVIL, "architecture": EVIL, "notes": [EVIL]},
         job={**meta.job.to_json(), "model": EVIL, "corpus": EVIL},
     )
-    writer.set_status(status.changed(phase="stopped", detail=EVIL))
-    writer.add_event(EVIL, EVIL)
+    writer.set_status(status.changed(phase="stopped", message=as_written(EVIL)))
+    writer.add_event(EVIL, as_written(EVIL))
     writer.close(final=True)
     return path
 

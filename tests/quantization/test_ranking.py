@@ -19,6 +19,7 @@ from engine.base.computing import computing
 from engine.base.job import Job
 from engine.effect.changes import SiteNumbers
 from engine.effect.replay import choose_stretches, replay
+from engine.messages import Message, words
 from engine.preparation.prepare import prepare
 from engine.quantization.board import compute_board
 from engine.quantization.distribution import Distribution
@@ -70,8 +71,8 @@ def test_the_table_s_damage_is_what_the_program_computes(tmp_path: Path) -> None
     assert prepared.split.record is not None
     stretches = choose_stretches(prepared.tokenized, prepared.split.record.evaluation, job.seed)
 
-    def fail(site: int, text: str) -> None:
-        pytest.fail(f"{site}: {text}")
+    def fail(site: int, problem: Message) -> None:
+        pytest.fail(f"{site}: {words(problem)}")
 
     def numbers(number: int) -> SiteNumbers | None:
         site = prepared.plan.sites[number]

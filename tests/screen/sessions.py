@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sqlite3
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.base.job import Job
+from engine.messages import as_written
 from engine.session.library import boot_identity
 from engine.session.records import SampleRecord, Status
 from engine.session.tables import Tables
@@ -94,7 +96,7 @@ class SessionScript:
         )
         self.writer.add_samples(self.samples, dict(enumerate(pieces)))
         self.writer.set_batches([[s.number] for s in self.samples])
-        self.status = self.status.changed(phase="running", detail="")
+        self.status = self.status.changed(phase="running", message=None)
         self.writer.set_status(self.status)
         return self
 
@@ -127,7 +129,8 @@ class SessionScript:
 
     def finish(self, phase: str = "finished", detail: str = "") -> SessionScript:
         """The run has ended."""
-        self.status = self.status.changed(phase=phase, detail=detail, ended=self.status.started + 42)
+        how = as_written(detail) if detail else None
+        self.status = self.status.changed(phase=phase, message=how, ended=self.status.started + 42)
         self.writer.set_status(self.status)
         self.writer.close(final=True)
         return self
@@ -135,7 +138,9 @@ class SessionScript:
     def event(self, kind: str, text: str, *, after: float, site: int | None = None) -> SessionScript:
         """Something happened so many seconds after the start."""
         with sqlite3.connect(self.path) as db:  # in one go, for a screen that reads at any moment
-            Tables(db).insert("events", self.status.started + after, self.status.tokens_done, kind, text, site)
+            coded = as_written(text)
+            said = (coded.code, json.dumps(coded.data))
+            Tables(db).insert("events", self.status.started + after, self.status.tokens_done, kind, *said, site)
         return self
 
     def _plan(self) -> HookPlan:

@@ -14,6 +14,7 @@ from engine.effect.interventions import Quantise, Scope, parse_intervention
 from engine.effect.request import read_request
 from engine.effect.results import Effect, Numbers, Outcome
 from engine.formats import IntegerFormat
+from engine.messages import Code, message
 from engine.quantization.board import compute_board
 from engine.quantization.distribution import Distribution
 from engine.quantization.removal import largest_channels, remainder_error, remove
@@ -400,7 +401,7 @@ async def test_an_effect_is_asked_for_followed_and_listed(shown: Shown, tmp_path
         assert change.scheme.value == threshold
         assert asked.interventions[0].name == f"int8-t{exact_text(threshold).replace(',', '')}"
         assert f"moved to T {exact_text(threshold)}:" in screen_text(pilot.app)
-        script.writer.answer(command, "working", done=3, total=9, text="the unchanged model")
+        script.writer.answer(command, "working", message(Code.UNCHANGED_MODEL), done=3, total=9)
         await settle(pilot, lambda app: "the engine is at it: the unchanged model" in screen_text(app))
         numbers = Numbers(500, 0, 0.25, 0.5, 2.0, 0.875, 12.0, 10.0, 0.18, 0.01)
         outcome = Outcome("int8-mse", 1, numbers)

@@ -18,6 +18,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 import maxact_tui.screens
+from engine.messages import as_written
 from engine.session.writer import SessionWriter
 from maxact_tui.keymap.actions import actions_of
 from maxact_tui.screens.alarmed import Alarmed
@@ -73,7 +74,7 @@ def hostile_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     probed(path, hostile=True)
     writer = SessionWriter.open(path)
     for piece in HOSTILE:
-        writer.add_event("problem", piece.decode("utf-8", "replace") + " \x1b[2J", tokens=9, site=4)
+        writer.add_event("problem", as_written(piece.decode("utf-8", "replace") + " \x1b[2J"), tokens=9, site=4)
     writer.close(final=True)
     return path
 

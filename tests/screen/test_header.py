@@ -11,6 +11,7 @@ import pytest
 from engine.analysis.maximum import find_maximum
 from engine.analysis.nonfinite import live_alarm
 from engine.base.job import Job
+from engine.messages import Code, as_written, message
 from engine.session.reader import SessionMeta
 from engine.session.records import Command, LiveTable, Status
 from engine.sites.site import HookPlan, Site
@@ -59,7 +60,7 @@ def test_each_state_has_its_words(status: Status, words: str) -> None:
 
 
 def test_a_step_of_a_run_says_how_far_it_is() -> None:
-    status = RUNNING.changed(detail="measuring the damage by quantisers", done=12, total=60, unit="blocks")
+    status = RUNNING.changed(message=message(Code.MEASURING_DAMAGE), done=12, total=60, unit="blocks")
     words = progress_words(status)
     assert words[1] == "measuring the damage by quantisers: 12 of 60 blocks", "seen at 80 columns, too"
     assert not any("ETA" in word for word in words), "the batches' rate says nothing of this step"
@@ -93,10 +94,13 @@ def test_a_run_that_is_over_tells_its_average_and_how_long_it_was_measuring(phas
         assert status.changed(phase=going_on).rate == 198.0
 
 
+LONG, PATH = as_written("a very long reason " * 20), as_written("reading " + "a/very/long/path/" * 9)
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 @pytest.mark.parametrize("phase", ["starting", "loading", "running", "finished", "failed", "gone"])
 def test_no_header_line_is_wider_than_the_screen(width: int, phase: str) -> None:
-    status = RUNNING.changed(phase=phase, detail="a very long reason " * 20, done=3, total=99_999_999, unit="bytes")
+    status = RUNNING.changed(phase=phase, message=LONG, done=3, total=99_999_999, unit="bytes")
     for one in status_lines(snapshot(status), LOOK, width, NOW):
         assert one.cell_length <= width + 1
 
@@ -104,7 +108,7 @@ def test_no_header_line_is_wider_than_the_screen(width: int, phase: str) -> None
 @pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("total", [0, 272])
 def test_a_long_step_of_loading_is_cut_and_its_progress_stays(width: int, total: int) -> None:
-    loading = RUNNING.changed(phase="loading", detail="reading " + "a/very/long/path/" * 9, total=total, done=17)
+    loading = RUNNING.changed(phase="loading", message=PATH, total=total, done=17)
     shown = status_lines(snapshot(loading.changed(unit="tensors")), LOOK, width, NOW)[1]
     assert shown.cell_length <= width
     assert "reading a/very" in shown.text and "…" in shown.text

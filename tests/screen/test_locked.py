@@ -15,9 +15,9 @@ import pytest
 from textual.pilot import Pilot
 
 from engine import process
-from engine.session import schema
+from engine.messages import Code, message, words
+from engine.session import patience, schema
 from engine.session.outbox import Outbox
-from engine.session.patience import LOCKED
 from engine.session.reader import SessionReader
 from engine.session.records import Command
 from maxact_tui.screens.board import BoardScreen
@@ -40,6 +40,7 @@ from tests.waiting import PROGRAM_SECONDS
 
 Way = tuple[str, str]
 WORST = WAYS[-1]
+LOCKED = words(patience.LOCKED)
 
 
 @pytest.fixture(params=WAYS, ids="-".join)
@@ -99,7 +100,7 @@ async def test_space_says_what_it_waits_for_while_every_key_works_and_arrives(
         (command,) = asked(script.path)
         assert (command.name, command.state) == ("pause", "new")
         await settle(pilot, says("pause: asked the engine, it answers after the batch in hand"))
-        script.writer.answer(command, "done", text="paused")
+        script.writer.answer(command, "done", message(Code.NOW_PAUSED))
         await settle(pilot, says("pause: paused"))
     script.writer.close()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.messages import Code, message
 from engine.session.library import log_path
 from engine.session.reader import SessionReader
 from maxact_tui.pages.measures import MEASURES
@@ -81,7 +82,7 @@ async def test_space_pauses_and_the_answer_is_shown(shown: Shown, tmp_path: Path
         await pilot.press("space")
         command = script.writer.new_commands()[0]
         assert command.name == "pause"
-        script.writer.answer(command, "done", text="paused")
+        script.writer.answer(command, "done", message(Code.NOW_PAUSED))
         script.status = script.status.changed(phase="paused")
         script.writer.set_status(script.status)
         await settle(pilot, lambda app: "pause: paused" in screen_text(app))
@@ -204,7 +205,7 @@ async def test_the_palette_runs_what_was_typed(shown: Shown, clean_session: Path
 async def test_before_the_plan_the_screen_says_what_happens(shown: Shown, tmp_path: Path) -> None:
     script = sessions.SessionScript(tmp_path / "run.maxact")
     script.status = script.status.changed(
-        phase="loading", detail="loading weights", done=120, total=272, unit="tensors"
+        phase="loading", message=message(Code.LOADING_WEIGHTS), done=120, total=272, unit="tensors"
     )
     script.writer.set_status(script.status)
     async with shown(script.path) as pilot:

@@ -14,6 +14,7 @@ import pytest
 from engine.analysis.model import analyse
 from engine.base.job import Job
 from engine.base.stored import UnsoundError
+from engine.messages import as_written
 from engine.session import schema
 from engine.session.listing import list_sessions
 from engine.session.reader import SessionReader
@@ -190,5 +191,5 @@ def test_writing_into_a_damaged_file_says_so(tmp_path: Path) -> None:
         send_command(path, "stop")
     writer = SessionWriter.open(path)
     with pytest.raises(DamagedError, match="its database cannot be read"):
-        writer.refuse_unanswered("too late")
+        writer.refuse_unanswered(as_written("too late"))
     writer.close()

@@ -17,9 +17,9 @@ import pytest
 from numpy.typing import DTypeLike
 
 from engine.analysis.model import analyse
+from engine.messages import Code, message
 from engine.process import TOO_LATE
 from engine.session.codec import encode
-from engine.session.consent import FOREIGN
 from engine.session.costs import Trial
 from engine.session.listing import list_sessions
 from engine.session.reader import SessionReader
@@ -310,9 +310,9 @@ def test_requests_that_came_with_a_file_are_not_obeyed_and_own_ones_are(
     writer.close()
     with SessionReader(session) as reader:
         theirs, ours, pause = reader.commands()
-    assert (theirs.state, theirs.answer["text"]) == ("refused", FOREIGN)
+    assert (theirs.state, theirs.message) == ("refused", message(Code.FOREIGN))
     assert ours.state == "new"
-    assert (pause.state, pause.answer["text"]) == ("refused", TOO_LATE)
+    assert (pause.state, pause.message) == ("refused", TOO_LATE)
 
 
 def _told(session: Path, error: Exception) -> Exception:

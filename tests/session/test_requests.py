@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.messages import Code, Message, as_written, message
 from engine.session.outbox import Outbox
 from engine.session.patience import LOCKED, GivenUpError, Patience
 from engine.session.reader import SessionReader
@@ -44,15 +45,15 @@ def commands(path: Path) -> list[str]:
 
 def test_a_request_waits_for_whoever_writes_says_so_and_arrives(session: Path, way: Way) -> None:
     with held(session, way[1]) as hold:
-        told: list[str] = []
+        told: list[Message] = []
 
-        def tell(text: str) -> None:
-            told.append(text)
+        def tell(what: Message) -> None:
+            told.append(what)
             if len(told) == 3:
                 hold.release()
 
         assert send_command(session, "pause", patience=Patience(PATIENCE_SECONDS, tell)) == 1
-    assert set(told) == {LOCKED}
+    assert told == [LOCKED] * len(told)
     assert commands(session) == ["pause"]
 
 
@@ -133,10 +134,10 @@ def test_a_fault_of_ours_in_sending_is_told_and_the_next_request_is_sent(tmp_pat
 
 RUNNING = Status(phase="running", pid=1)
 SILENT = Status(phase="running", pid=1, heartbeat=5.0)  # of 1970
-LOADING = Status(phase="loading", detail="loading weights", done=3, total=12, unit="tensors")
+LOADING = Status(phase="loading", message=message(Code.LOADING_WEIGHTS), done=3, total=12, unit="tensors")
 FINISHED = Status(phase="finished")
-FAILED = Status(phase="failed", detail="no weights", ended=9.0)
-GONE = Status(phase="gone", detail="loading weights")
+FAILED = Status(phase="failed", message=as_written("no weights"), ended=9.0)
+GONE = Status(phase="gone", message=message(Code.LOADING_WEIGHTS))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ GONE = Status(phase="gone", detail="loading weights")
         ("new", "", FINISHED, RUNNING, "turn", "waiting for its turn"),
         ("new", "", FINISHED, None, "ended", "the engine has ended: it was done before it could answer"),
         ("new", "", FINISHED, GONE, "ended", "the engine is gone while loading weights and gave no reason"),
-        ("working", "waiting", RUNNING, None, "batch", "waiting for the batch in hand"),
+        ("working", "work.queued", RUNNING, None, "batch", "waiting for the batch in hand"),
         ("working", "plain model", RUNNING, None, "working", "the engine is at it: plain model, 2 of 9"),
         ("working", "plain model", GONE, None, "ended", "the engine is gone while loading weights"),
         ("working", "plain model", FINISHED, GONE, "ended", "the engine is gone while loading weights"),
@@ -163,7 +164,8 @@ GONE = Status(phase="gone", detail="loading weights")
 def test_where_a_request_stands(
     state: str, text: str, status: Status | None, service: Status | None, stage: str, words: str
 ) -> None:
-    answer = {"text": text, "done": 2, "total": 9} if state == "working" else {"text": text} if text else {}
+    said = message(Code.QUEUED) if text == "work.queued" else as_written(text)
+    answer = (said.to_json() if text else {}) | ({"done": 2, "total": 9} if state == "working" else {})
     found = standing_of(Command(5, 1.0, "effect", {}, state, answer), status, service)
     assert found.stage == stage
     assert found.words().startswith(words)
@@ -180,7 +182,7 @@ def test_following_says_that_the_file_is_held_and_then_what_the_engine_answers(s
             # Only an exclusive hold of a rollback journal keeps readers out.
             assert next(steps).stage == ("locked" if way == ("delete", "EXCLUSIVE") else "batch")
         writer = SessionWriter.open(session)
-        writer.answer(writer.new_commands()[0], "done", text="paused")
+        writer.answer(writer.new_commands()[0], "done", message(Code.NOW_PAUSED))
         writer.close()
         assert [(one.stage, one.text) for one in steps][-1] == ("done", "paused")
 

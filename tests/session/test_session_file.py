@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from engine.base.job import Job
+from engine.messages import Code, as_written, message
 from engine.session import schema
 from engine.session.layout import SCHEMA_VERSION
 from engine.session.library import boot_identity, new_path
@@ -161,7 +162,7 @@ def test_an_engine_that_goes_on_with_an_ended_session_writes_ahead_again(
     with SessionReader(path) as reader:
         writer = SessionWriter.open(path, live=True)
         assert journal_of(path) == "wal"
-        writer.add_event("run", "resumed")
+        writer.add_event("run", as_written("resumed"))
         assert reader.events()[-1].text == "resumed"
         writer.close(final=True)
     monkeypatch.setenv(schema.JOURNAL_VARIABLE, "delete")
@@ -196,18 +197,18 @@ def test_commands_and_answers_travel_through_the_file(session: Path) -> None:
     writer = SessionWriter.open(session)
     (command,) = writer.new_commands()
     assert (command.number, command.name, command.arguments) == (number, "pause", {"why": "lunch"})
-    writer.answer(command, "done", text="paused")
+    writer.answer(command, "done", message(Code.NOW_PAUSED))
     assert writer.new_commands() == []
     writer.close()
     with SessionReader(session) as reader:
         (answered,) = reader.commands()
-    assert (answered.state, answered.answer) == ("done", {"text": "paused"})
+    assert (answered.state, answered.answer) == ("done", message(Code.NOW_PAUSED).to_json())
 
 
 def test_events_are_read_from_where_one_left_off(session: Path) -> None:
     writer = SessionWriter.open(session)
-    writer.add_event("maximum", "new maximum", tokens=5, site=2)
-    writer.add_event("memory", "halved")
+    writer.add_event("maximum", as_written("new maximum"), tokens=5, site=2)
+    writer.add_event("memory", as_written("halved"))
     writer.close()
     with SessionReader(session) as reader:
         first, second = reader.events()

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from engine.base.private import apply_gate
+from engine.messages import Message, words
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from engine.sites.experts import EXPERT_COMPONENTS, ExpertRows
@@ -72,8 +73,8 @@ def run_hooked(
     def experts(number: int, rows: ExpertRows) -> None:
         seen.experts[plan.sites[number].module] = rows
 
-    def problem(number: int, text: str) -> None:
-        seen.problems.append((names[number], text))
+    def problem(number: int, problem: Message) -> None:
+        seen.problems.append((names[number], words(problem)))
 
     text_model = model.get_submodule(plan.text_model)
     with torch.inference_mode(), attach(model, plan, record, problem, experts) as attachment:

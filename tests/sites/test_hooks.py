@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from engine.messages import words
 from engine.sites.check import self_check
 from engine.sites.discovery import find_sites
 from engine.sites.hooks import attach
@@ -98,7 +99,9 @@ def test_what_cannot_be_measured_is_said_once_and_the_rest_runs_on(what: str) ->
     text_model = model.get_submodule(plan.text_model)
     with (
         torch.inference_mode(),
-        attach(model, plan, lambda n, *_: fired.update([n]), lambda n, t: problems.append((n, t))) as attachment,
+        attach(
+            model, plan, lambda n, *_: fired.update([n]), lambda n, what: problems.append((n, words(what)))
+        ) as attachment,
     ):
         for _ in range(2):
             text_model(input_ids=tokens(2, 4), use_cache=False)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from engine.base.job import Detail
+from engine.messages import Message, words
 from engine.statistics.backends import BackendError, choose_backend, warm_up
 from engine.statistics.fields import LIVE_FIELDS
 from engine.statistics.meter import Meter
@@ -26,8 +27,8 @@ WIDTH, SAMPLES = 6, 9
 class Problems:
     found: list[tuple[int, str]] = field(default_factory=list)
 
-    def __call__(self, site: int, text: str) -> None:
-        self.found.append((site, text))
+    def __call__(self, site: int, problem: Message) -> None:
+        self.found.append((site, words(problem)))
 
 
 @pytest.fixture

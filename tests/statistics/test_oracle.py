@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from engine.base.computing import computing
+from engine.messages import words
 from engine.sites.discovery import find_sites
 from engine.sites.hooks import attach
 from engine.statistics import patterns
@@ -48,9 +49,9 @@ def totals(loaded_demo) -> dict[str, SiteTotals]:
     problems: list[str] = []
     meter = Meter(
         len(plan.sites), len(texts), "compat", "auto", [s.counts_for_m for s in plan.sites],
-        lambda site, text: problems.append(f"{plan.sites[site].name}: {text}"),
+        lambda site, what: problems.append(f"{plan.sites[site].name}: {words(what)}"),
     )  # fmt: skip
-    with computing(model), attach(model, plan, meter.record, lambda site, text: problems.append(text)):
+    with computing(model), attach(model, plan, meter.record, lambda site, what: problems.append(words(what))):
         for start in range(0, len(order), 4):
             numbers = sorted(order[start : start + 4])
             tokens = torch.nn.utils.rnn.pad_sequence([texts[i] for i in numbers], batch_first=True)

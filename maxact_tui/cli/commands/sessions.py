@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from engine.messages import words
 from engine.session.library import sessions_folder
 from engine.session.listing import list_sessions
 from engine.session.liveness import why_it_ended
@@ -95,7 +96,7 @@ def show(session: Path, *, as_json: bool, fail_on: str | None = None) -> int:
             return tell_failures(failed)
         print_summary(summary, console())
         if summary.status.phase in BROKEN_OFF:
-            why = visible(why_it_ended(summary.status), space=" ")
+            why = visible(words(why_it_ended(summary.status)), space=" ")
             console().print(Text(f"why it ended: {why}"), soft_wrap=True)
         print_costs(reader, summary, console())
         if not reader.is_checked:
@@ -130,7 +131,7 @@ def merge(sessions: list[Path], output: Path) -> int:
 
 def _state(status: Status) -> str:
     """The phase, and why the run was broken off if it was."""
-    why = f": {visible(why_it_ended(status), space=' ')}" if status.phase in BROKEN_OFF else ""
+    why = f": {visible(words(why_it_ended(status)), space=' ')}" if status.phase in BROKEN_OFF else ""
     return f"{status.phase}{why}"
 
 

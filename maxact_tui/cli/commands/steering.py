@@ -12,6 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from engine.base.wording import counted
+from engine.messages import words
 from engine.process import end_by_force
 from engine.session.library import log_path, sessions_folder
 from engine.session.listing import list_sessions
@@ -146,5 +147,5 @@ def _answer(reader: SessionReader, number: int, name: str) -> str:
 
 
 def _late(reader: SessionReader, what: str, patience: Patience) -> UserError:
-    why = patience.wait_for(lambda _: why_late(reader.status(), reader.service()))
+    why = words(patience.wait_for(lambda _: why_late(reader.status(), reader.service())))
     return UserError(f"{what}, but {why}; {_STANDS}")
