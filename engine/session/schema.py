@@ -49,7 +49,19 @@ _MAGIC, _ID_PLACE = b"SQLite format 3\0", slice(68, 72)  # of the first bytes of
 
 
 class SessionError(Exception):
-    """A session file cannot be used; the message is one line that names the user's next step."""
+    """A session file cannot be used; the message is one line that names the user's next step.
+
+    Args:
+        text: the message, or what follows the file's name in it.
+        path: the file, where the message begins with it.
+
+    Attributes:
+        after_name: what follows the file's name, for whoever shows the name already; empty where it is within.
+    """
+
+    def __init__(self, text: str, path: Path | None = None) -> None:
+        super().__init__(f"{path} {text}" if path is not None else text)
+        self.after_name = text if path is not None else ""
 
 
 class DamagedError(SessionError):
@@ -60,9 +72,7 @@ class DamagedError(SessionError):
     """
 
     def __init__(self, path: Path, what: str) -> None:
-        super().__init__(
-            f"{path} is damaged: {what}; restore it from a copy, or remove it with: maxact-tui sessions rm"
-        )
+        super().__init__(f"is damaged: {what}; restore it from a copy, or remove it with: maxact-tui sessions rm", path)
         self.what = what
 
 
@@ -166,7 +176,7 @@ def open_writable(path: Path, *, live: bool = False, wait_seconds: float = WAIT_
     """
     _require(path)
     if not os.access(path, os.W_OK):
-        raise SessionError(f"{path} is read-only here; copy it to a place of your own to change it")
+        raise SessionError("is read-only here; copy it to a place of your own to change it", path)
     connection = _checked(path, path, wait_seconds)
     try:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -278,11 +288,11 @@ def _choose_journal(connection: sqlite3.Connection) -> None:
 
 def _require(path: Path) -> None:
     if path.is_dir():
-        raise SessionError(f"{path} is a folder, not a session file; maxact-tui sessions lists yours")
+        raise SessionError("is a folder, not a session file; maxact-tui sessions lists yours", path)
     if not path.exists():
         raise SessionError(f"no session file {path}; maxact-tui sessions lists yours")
     if not path.is_file():  # opening a pipe would wait for somebody who writes into it
-        raise SessionError(f"{path} is a pipe or a device, not a session file; maxact-tui sessions lists yours")
+        raise SessionError("is a pipe or a device, not a session file; maxact-tui sessions lists yours", path)
 
 
 def _checked(path: Path, place: Path | str, wait_seconds: float) -> sqlite3.Connection:
@@ -311,11 +321,11 @@ def _require_ours(path: Path, connection: sqlite3.Connection) -> None:
     except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite's message may quote what is no text any more
         if is_blameless(error) or _says_it_is_ours(path):
             raise unreadable(path, "its database", error) from error
-        raise SessionError(f"{path} is not a session file, or is damaged ({error})") from error
+        raise SessionError(f"is not a session file, or is damaged ({error})", path) from error
     if application != APPLICATION_ID:
-        raise SessionError(f"{path} is an SQLite file, but not a maxact-tui session")
+        raise SessionError("is an SQLite file, but not a maxact-tui session", path)
     if version > SCHEMA_VERSION:
-        raise SessionError(f"{path} was written by a newer maxact-tui (schema {version}); upgrade to read it")
+        raise SessionError(f"was written by a newer maxact-tui (schema {version}); upgrade to read it", path)
     if difference or not is_ours:
         raise DamagedError(path, f"its database cannot be read ({difference or 'its version is not known'})")
 

@@ -18,8 +18,9 @@ import numpy as np
 from textual.strip import Strip
 
 from engine.analysis.compare import Comparison, SiteRow
+from engine.base.wording import share
 from engine.report.alarm import alarm_line
-from engine.report.comparison import limit_text, magnitude_texts, over_first
+from engine.report.comparison import magnitude_texts, over_first
 from engine.report.tables import Table
 from maxact_tui.pages.cells import compact_bound
 from maxact_tui.pages.comparing import LEVELS, ComparisonView
@@ -146,7 +147,7 @@ def legend_line(view: ComparisonView, which: int, look: Look, colours: Look) -> 
     bound = view.scale(which).bound
     ramp: list[Part] = [(f"{colours.level_glyphs[n]} ", colours.ramp[n]) for n in range(LEVELS)]
     title = f"max|x| of {letter(which)} / {letter(0)}"
-    limit = f"  no colour: noise, {limit_text(view.comparison.limits[which]).partition(' (')[0]}"
+    limit = f"  no colour: noise, {share(view.comparison.limits[which].value)}"
     return line(look, (title, "title"), f"  {1 / bound:.2g} ", *ramp, f" {bound:g}", (limit, "dim"))
 
 
@@ -158,7 +159,7 @@ def site_line(row: SiteRow | None, found: Comparison, look: Look) -> Strip:
     for number, value in enumerate(magnitude_texts(row)):
         parts += ["   ", (letter(number), "key"), f" {value}"]
         if number and not math.isnan(ratio := row.ratios[number]):
-            limit = limit_text(found.limits[number]).partition(" (")[0]
+            limit = share(found.limits[number].value)
             parts.append((f"  x {ratio:.4g}" + (f" (noise: within {limit})" if row.is_noise[number] else ""), "dim"))
     return line(look, *parts)
 

@@ -86,8 +86,8 @@ class Look:
         """Why reading failed, without the name of the file, which is on the screen already."""
         if isinstance(error, BusyError):
             return "another process is writing it; it is tried again"
-        name = f"{self._path} is "
-        return f"it is {str(error).removeprefix(name)}" if str(error).startswith(name) else str(error)
+        after_name = error.after_name if isinstance(error, SessionError) else ""
+        return f"it {after_name}" if after_name else str(error)
 
     def _imprint(self) -> tuple[tuple[int, int], ...]:
         """Changes whenever the file or its write-ahead log is written."""

@@ -37,7 +37,7 @@ class Requests:
         self._outbox = Outbox(moved)
         self._open: list[Request] = []
         self._told: dict[Request, str] = {}
-        """What was said last of requests that nobody else tells about."""
+        """What was said last of requests that nobody else tells about, by its code."""
 
     @property
     def unsent(self) -> tuple[Request, ...]:
@@ -89,14 +89,14 @@ class Requests:
         if request not in self._open:  # answered already
             return
         if request.number:
-            text = "asked the engine, it answers after the batch in hand"
+            said, text = "asked", "asked the engine, it answers after the batch in hand"
         elif request.sending.stage in ("locked", "unsent"):
-            text = request.sending.text
+            said, text = request.sending.message.code, request.sending.text
         else:
-            text = ""
-        if text and (request in self._told or request.sending.has_failed) and self._told.get(request) != text:
+            said, text = "", ""
+        if said and (request in self._told or request.sending.has_failed) and self._told.get(request) != said:
             self._say(f"{title_of(request.name, request.arguments)}: {text}")
-            self._told[request] = text
+            self._told[request] = said
         if request.sending.is_over:
             self._close(request)
 

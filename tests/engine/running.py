@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from engine.base.job import Job
+from engine.run import commands
 from engine.session.reader import SessionReader
+from engine.session.requests import send_command
 from engine.session.splits import CALIBRATION, EVALUATION, IN_PASS
 from engine.session.writer import SessionWriter
 from engine.statistics.pass_sums import PassSums
@@ -110,3 +114,35 @@ def assert_equal_parts(left: Path, right: Path) -> None:
     for site, one in sums.items():
         assert one.names == other_sums[site].names
         np.testing.assert_allclose(one.table, other_sums[site].table, rtol=1e-12)
+
+
+def stop_after_batches(path: Path, batches: int) -> None:
+    """Ask for a stop that the engine sees after some batches: it looks between batches, as a screen's wish would be."""
+    original, seen = commands.RunDesk.obey, 0
+
+    def obey(self: commands.RunDesk, work: Callable[[], None]) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == batches:
+            send_command(path, "stop")
+        original(self, work)
+        if self.stop_wished:
+            commands.RunDesk.obey = original  # type: ignore[method-assign]
+
+    commands.RunDesk.obey = obey  # type: ignore[method-assign]
+
+
+def limit_pages(monkeypatch: pytest.MonkeyPatch, full: range) -> None:
+    """From one checkpoint's number to another's, let SQLite find the disk full."""
+    original = SessionWriter.checkpoint
+    written = 0
+
+    def checkpoint(self: SessionWriter, *arguments: object, **named: object) -> None:
+        nonlocal written
+        written += 1
+        pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
+        self._connection.execute(f"PRAGMA max_page_count = {pages if written in full else 2**30}")
+        original(self, *arguments, **named)  # type: ignore[arg-type]
+        self._connection.execute(f"PRAGMA max_page_count = {2**30}")
+
+    monkeypatch.setattr(SessionWriter, "checkpoint", checkpoint)

@@ -12,8 +12,7 @@ from engine.analysis.coverage import expert_coverage
 from engine.merging import merge_sessions
 from engine.run import runner
 from engine.session.reader import SessionReader
-from tests.engine.running import new_session, tiny_job, write_corpus
-from tests.engine.test_run import stop_after_batches
+from tests.engine.running import new_session, stop_after_batches, tiny_job, write_corpus
 from tests.models import TINY_LLAMA, tiny_folder
 
 

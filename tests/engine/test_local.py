@@ -14,8 +14,7 @@ from engine.quantization.ranking import rank
 from engine.run import runner
 from engine.session.reader import SessionReader
 from engine.statistics.local_errors import LocalErrors, merge_local, replayed
-from tests.engine.running import new_session, tiny_job, write_corpus
-from tests.engine.test_run import stop_after_batches
+from tests.engine.running import new_session, stop_after_batches, tiny_job, write_corpus
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from engine.messages import as_written
 from engine.run.notable import Notable, NotableWatch
 from engine.session.records import Event
 from engine.sites.site import HookPlan, Site
@@ -131,3 +134,15 @@ def test_a_first_fifth_of_the_corpus_must_be_seen() -> None:
     maxima = totals([9.0, *[1.0] * 19])
     assert NotableWatch(PLAN).look_back([0, 1, 2], maxima, lengths) == []
     assert len(NotableWatch(PLAN).look_back([0, 1, 2, 3], maxima, lengths)) == 1
+
+
+def test_what_old_sessions_said_in_words_is_taken_from_their_numbers_and_not_said_again() -> None:
+    before, after = NotableWatch(PLAN), NotableWatch(PLAN)
+    seen, maxima, lengths = live({2: 5.0, 3: -60.0}), totals([1.0, 9.0, 2.0, 3.0]), np.full(4, 100)
+    said = [*before.look(seen), *before.look_back([0, 1, 2, 3], maxima, lengths)]
+    assert {one.kind for one in said} >= {"maximum", "emergence", "convergence"}
+    written = [replace(one, message=as_written("as it was written")) for one in events(said)]
+    after.recall(written, seen, lambda: after.look_back([0, 1, 2, 3], maxima, lengths))
+    assert after.look(live({2: 5.0, 3: -60.3})) == []
+    assert after.look_back([0, 1, 2, 3], maxima, lengths) == []
+    assert [one.kind for one in after.look(live({2: 5.0, 3: -70.0}))] == ["maximum"]

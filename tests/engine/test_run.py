@@ -27,7 +27,16 @@ from engine.session.records import ENDED
 from engine.session.requests import send_command
 from engine.session.schema import JOURNAL_VARIABLE
 from engine.session.writer import SessionWriter
-from tests.engine.running import EVERY_BATCH, assert_equal_totals, new_session, read_totals, tiny_job, write_corpus
+from tests.engine.running import (
+    EVERY_BATCH,
+    assert_equal_totals,
+    limit_pages,
+    new_session,
+    read_totals,
+    stop_after_batches,
+    tiny_job,
+    write_corpus,
+)
 from tests.waiting import until
 
 MANY = 20_000  # samples of a run that is paused, stopped or killed long before its end on any machine
@@ -134,24 +143,6 @@ def test_a_stopped_run_resumes_to_the_same_numbers(
         stops += 1
     assert stops >= 2
     assert_equal_totals(read_totals(path), read_totals(whole))
-
-
-def stop_after_batches(path: Path, batches: int) -> None:
-    """Ask for a stop that the engine sees after some batches: it looks between batches, as a screen's wish would be."""
-    from engine.run import commands
-
-    original, seen = commands.RunDesk.obey, 0
-
-    def obey(self: commands.RunDesk, work: Callable[[], None]) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == batches:
-            send_command(path, "stop")
-        original(self, work)
-        if self.stop_wished:
-            commands.RunDesk.obey = original  # type: ignore[method-assign]
-
-    commands.RunDesk.obey = obey  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("limit", [400, 200])
@@ -434,19 +425,3 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
         for one in reader.all_totals():
             assert one is not None
             assert int(one.tokens) == tokens
-
-
-def limit_pages(monkeypatch: pytest.MonkeyPatch, full: range) -> None:
-    """From one checkpoint's number to another's, let SQLite find the disk full."""
-    original = SessionWriter.checkpoint
-    written = 0
-
-    def checkpoint(self: SessionWriter, *arguments: object, **named: object) -> None:
-        nonlocal written
-        written += 1
-        pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
-        self._connection.execute(f"PRAGMA max_page_count = {pages if written in full else 2**30}")
-        original(self, *arguments, **named)  # type: ignore[arg-type]
-        self._connection.execute(f"PRAGMA max_page_count = {2**30}")
-
-    monkeypatch.setattr(SessionWriter, "checkpoint", checkpoint)

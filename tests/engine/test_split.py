@@ -25,10 +25,11 @@ from tests.engine.running import (
     new_session,
     read_parts,
     read_totals,
+    stop_after_batches,
     tiny_job,
     write_corpus,
 )
-from tests.engine.test_run import fail_above, stop_after_batches
+from tests.engine.test_run import fail_above
 from tests.quantization.at_once import read_populations
 
 SAMPLES = 30

@@ -24,8 +24,7 @@ from engine.statistics.totals import SiteTotals
 from maxact_tui.cli.main import main
 from maxact_tui.watching.looking import Look
 from maxact_tui.watching.snapshot import Wish
-from tests.engine.running import new_session, tiny_job, write_corpus
-from tests.engine.test_run import stop_after_batches
+from tests.engine.running import new_session, stop_after_batches, tiny_job, write_corpus
 from tests.models import TINY_LLAMA, tiny_folder
 from tests.session.lacking import ARRAYS, SITE, remove
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from engine.analysis.model import analyse
+from engine.messages import Code, as_written, message
 from engine.report.reference import activation_stats
 from engine.session.layout import NEWEST_UNCHECKED
 from engine.session.reader import SessionReader
@@ -63,3 +65,29 @@ def test_version_1_is_brought_up_to_date_when_something_is_written(tmp_path: Pat
         assert new is not None
         for name, array in old.to_arrays().items():
             np.testing.assert_array_equal(array, new.to_arrays()[name])
+
+
+def test_events_of_version_1_stay_texts_and_new_ones_are_written_as_their_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "old.maxact"
+    path.write_bytes((DATA / "version-1.maxact").read_bytes())
+    with sqlite3.connect(path) as db:
+        db.execute(
+            "INSERT INTO events (at, tokens, kind, text, site) VALUES (1.0, 5, 'maximum', 'new maximum 9 at L1', 3)"
+        )
+        status_json = json.dumps(
+            json.loads(db.execute("SELECT value FROM status").fetchone()[0]) | {"detail": "so it was"}
+        )
+        db.execute("UPDATE status SET value = ?", (status_json,))
+    with SessionReader(path) as reader:
+        before, status = reader.events(), reader.status()
+    assert [(one.kind, one.message, one.site) for one in before] == [("maximum", as_written("new maximum 9 at L1"), 3)]
+    assert status.message == as_written("so it was")
+    writer = SessionWriter.open(path)
+    writer.add_event("memory", message(Code.BUDGET_HALVED, budget=64))
+    writer.set_status(status.changed(message=message(Code.STOPPED, resume=None)))
+    writer.close(final=True)
+    with SessionReader(path) as reader:
+        *old, new = reader.events()
+        assert old == before
+        assert (new.kind, new.message) == ("memory", as_written("out of memory; token budget halved to 64"))
+        assert reader.status().message == message(Code.STOPPED, resume=None), "a status is JSON in every version"
