@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import cache
 from typing import Any, Final, get_type_hints
 
 from engine.base.stored import UnsoundError, check
@@ -53,15 +54,20 @@ class Sentence:
 
     Attributes:
         code: the code.
-        kinds: the type of each value of its data.
+        declares: a function whose parameters are the code's data, by name and type.
         words: makes the sentence from them, given by name.
         example: data, for the documentation and its test.
     """
 
     code: Code
-    kinds: Mapping[str, Any]
+    declares: Callable[..., str]
     words: Callable[..., str]
     example: Mapping[str, Any]
+
+    @property
+    def kinds(self) -> Mapping[str, Any]:
+        """The type of each value of the data."""
+        return _kinds(self.declares)
 
 
 SENTENCES: Final[dict[str, Sentence]] = {}
@@ -73,8 +79,7 @@ def sentence(code: Code, **example: Any) -> Callable[[_Words], _Words]:
     """Register a function as the sentence of a code; its parameters declare the code's data, by name and type."""
 
     def register(function: _Words) -> _Words:
-        kinds = {name: kind for name, kind in get_type_hints(function).items() if name != "return"}
-        SENTENCES[code] = Sentence(code, kinds, function, _plain(example))
+        SENTENCES[code] = Sentence(code, function, function, _plain(example))
         return function
 
     return register
@@ -82,7 +87,12 @@ def sentence(code: Code, **example: Any) -> Callable[[_Words], _Words]:
 
 def fixed(code: Code, text: str) -> None:
     """Register the sentence of a code that has no data."""
-    SENTENCES[code] = Sentence(code, {}, lambda: text, {})
+    SENTENCES[code] = Sentence(code, lambda: text, lambda: text, {})
+
+
+@cache
+def _kinds(function: Callable[..., str]) -> Mapping[str, Any]:
+    return {name: kind for name, kind in get_type_hints(function).items() if name != "return"}
 
 
 def message(code: Code, **data: Any) -> Message:
