@@ -90,7 +90,7 @@ async def test_the_detail_of_a_channel_has_the_number_of_its_cell(shown: Shown, 
             assert cell is not None
             assert detail is not None
             assert cell[1] == signed(float(detail[1].replace(",", "")))
-        assert f"(as of {first:,} tokens)" in screen_text(pilot.app)
+        await settle(pilot, shows(f"(as of {first:,} tokens)"))
 
 
 def test_sign_and_token_of_a_channel_come_with_its_maximum(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ from maxact_tui.texts.numbers import exact as exact_text
 from maxact_tui.texts.numbers import exact_short, read_number
 from maxact_tui.watching.boardview import read_board
 from tests.screen import sessions
-from tests.screen.conftest import Shown, is_complete, pictured, settle
+from tests.screen.conftest import Shown, is_complete, pictured, settle, shows
 from tests.screen.pictures import screen_text
 from tests.screen.terminal import Terminal
 from tests.values import some
@@ -103,7 +103,7 @@ async def test_s_sorts_by_the_column_under_the_cursor_worst_first(shown: Shown, 
             expected = sorted(range(len(plan.sites)), key=worst.__getitem__)
             assert screen.table.sites == expected
             assert screen.tuned_site == expected[0]
-        assert "by int8-mse, worst first" in screen_text(pilot.app)
+        await settle(pilot, shows("by int8-mse, worst first"))
         await pilot.press("S")
         assert [worst[site] for site in screen.table.sites] == sorted(worst, reverse=True)
         await pilot.press("s")
@@ -111,7 +111,7 @@ async def test_s_sorts_by_the_column_under_the_cursor_worst_first(shown: Shown, 
         await pilot.press("slash", *"comp:hidden L3-5", "enter")
         await pilot.pause()
         assert [plan.sites[site].name for site in screen.table.sites] == [f"layer_{n}_hidden" for n in (3, 4, 5)]
-        assert "3 of 122 sites" in screen_text(pilot.app)
+        await settle(pilot, shows("3 of 122 sites"))
         heading, *rows = [row.split("\t") for row in screen.copied(whole=True).splitlines()]
         assert heading[:5] == ["site", "layer", "component", "rel. mae int8", "int8"]
         assert [row[0] for row in rows] == [plan.sites[site].name for site in screen.table.sites]
@@ -133,7 +133,7 @@ async def test_enter_opens_the_site_under_the_quantiser_and_esc_comes_back(shown
         await pilot.press("down", "down", "right", "right", "right", "enter")
         await settle(pilot, is_int8)
         site = pilot.app.screen.site
-        assert "int8-q99.99  T" in screen_text(pilot.app)
+        await settle(pilot, shows("int8-q99.99  T"))
         await pilot.press("down", "escape")
         await settle(pilot, is_board)
         assert (pilot.app.screen.tuned_site, pilot.app.screen._heatmap.cursor[1]) == (site, 4)
@@ -157,7 +157,7 @@ async def test_the_slider_shows_what_the_quantiser_computes(shown: Shown, clean_
             threshold = screen.tuning.threshold
             expected = evaluate(whole, Scheme(policy="value", value=threshold))
             assert sqnr_of(pilot.app) == pytest.approx(expected.sqnr_db, abs=0.051)
-            assert "moved from" in screen_text(pilot.app)
+            await settle(pilot, shows("moved from"))
         await pilot.press("equals_sign")
         await settle(pilot, lambda app: isinstance(app.screen, NumberScreen))
         before = screen.tuning
@@ -171,7 +171,7 @@ async def test_the_slider_shows_what_the_quantiser_computes(shown: Shown, clean_
         await settle(pilot, is_int8)
         await pilot.pause()
         assert screen.tuning.threshold == 77.5
-        assert "T 77.5" in screen_text(pilot.app)
+        await settle(pilot, shows("T 77.5"))
         await pilot.press("r")
         await pilot.pause()
         assert screen.tuning.threshold is None
@@ -300,7 +300,7 @@ async def test_sites_without_a_number_say_why(shown: Shown, tmp_path: Path) -> N
         assert rows["L0 hidden"].split()[:2] == ["-", "-"]
         await pilot.press("end")
         await settle(pilot, lambda app: app.snapshot.focus == app.screen.tuned_site)
-        assert "nothing was seen" in screen_text(pilot.app)
+        await settle(pilot, shows("nothing was seen"))
 
 
 def test_the_board_is_one_line_per_site_with_titles_that_fit(clean_session: Path) -> None:
@@ -347,7 +347,7 @@ async def test_the_board_survives_an_empty_filter_another_theme_and_any_size(
         await settle(pilot, is_board)
         await pilot.press("slash", *"L99", "enter", "down", "end", "pageup", "right", "s", "w", "Y", "w")
         await pilot.pause()
-        assert "0 of 122 sites" in screen_text(pilot.app)
+        await settle(pilot, shows("0 of 122 sites"))
         assert pilot.app.screen.tuned_site is None
         await pilot.press("enter", "Q", "equals_sign", "comma", "escape")
         await settle(pilot, lambda app: " 122 sites as the model computes" in screen_text(app))
@@ -400,7 +400,7 @@ async def test_an_effect_is_asked_for_followed_and_listed(shown: Shown, tmp_path
         assert isinstance(change, Quantise) and isinstance(change.scheme, Scheme)
         assert change.scheme.value == threshold
         assert asked.interventions[0].name == f"int8-t{exact_text(threshold).replace(',', '')}"
-        assert f"moved to T {exact_text(threshold)}:" in screen_text(pilot.app)
+        await settle(pilot, shows(f"moved to T {exact_text(threshold)}:"))
         script.writer.answer(command, "working", message(Code.UNCHANGED_MODEL), done=3, total=9)
         await settle(pilot, lambda app: "the engine is at it: the unchanged model" in screen_text(app))
         numbers = Numbers(500, 0, 0.25, 0.5, 2.0, 0.875, 12.0, 10.0, 0.18, 0.01)
@@ -411,7 +411,7 @@ async def test_an_effect_is_asked_for_followed_and_listed(shown: Shown, tmp_path
         await settle(pilot, lambda app: "perplexity 10.00; int8-mse 12.00 (+20 %), KL 0.25" in screen_text(app))
         await pilot.press("Q", "l")
         await settle(pilot, lambda app: "4 held-out samples, 500 predicted tokens" in screen_text(app))
-        assert "87.5 %" in screen_text(pilot.app)
+        await settle(pilot, shows("87.5 %"))
 
 
 async def test_a_read_only_screen_asks_for_no_effect(shown: Shown, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ async def test_a_session_that_is_alone_says_what_to_do_and_a_second_run_is_asked
         await settle(pilot, lambda app: "no other session yet: esc, then b" in screen_text(app))
         await pilot.press("escape", "b")
         await settle(pilot, lambda app: "samples again with BOS?" in screen_text(app))
-        assert "the model is loaded once more" in screen_text(pilot.app)
+        await settle(pilot, shows("the model is loaded once more"))
         await pilot.press("c")
         await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen))
     assert [path.name for path in tmp_path.glob("*.maxact")] == ["alone.maxact"]

@@ -20,7 +20,7 @@ from maxact_tui.screens.reading import ReadingScreen
 from maxact_tui.shell.application import MaxactApp
 from maxact_tui.watching.exporter import Export
 from tests.screen import sessions
-from tests.screen.conftest import AppPilot, Shown, is_complete, pictured, settle
+from tests.screen.conftest import AppPilot, Shown, is_complete, pictured, settle, shows
 from tests.screen.pictures import screen_text
 from tests.screen.test_nonfinite import poisoned
 
@@ -98,7 +98,7 @@ async def test_files_in_the_way_are_asked_about(
         await mark_only(pilot, "summary")
         await pilot.press("enter")
         await settle(pilot, lambda app: isinstance(app.screen, ChoiceScreen))
-        assert "run.summary.json is in run-export already" in screen_text(pilot.app)
+        await settle(pilot, shows("run.summary.json is in run-export already"))
         await pilot.press(key)
         await settle(pilot, lambda app: is_told(app) or "nothing exported" in screen_text(app))
         assert ((folder / "run.summary.json").read_text() != "mine") is replaced
@@ -193,10 +193,10 @@ async def test_a_run_that_has_not_finished_is_exported_as_partial(shown: Shown, 
     async with shown(path) as pilot:
         await settle(pilot, is_complete)
         await mark_only(pilot, "summary", "model-card")
-        assert "partial: the run has not finished" in screen_text(pilot.app)
+        await settle(pilot, shows("partial: the run has not finished"))
         await pilot.press("enter")
         await settle(pilot, is_told)
-        assert "every file is marked partial" in screen_text(pilot.app)
+        await settle(pilot, shows("every file is marked partial"))
     written = tmp_path / "half-export"
     assert json.loads((written / "half.summary.json").read_text())["run"]["partial"] is True
     assert "partial: true" in (written / "half.model-card.md").read_text()

@@ -37,7 +37,7 @@ from maxact_tui.widgets.heatmap import Heatmap
 from maxact_tui.widgets.lines import line
 from tests.engine.running import new_session, tiny_job, write_corpus
 from tests.screen import sessions
-from tests.screen.conftest import Shown, is_complete, pictured, settle
+from tests.screen.conftest import Shown, is_complete, pictured, settle, shows
 from tests.screen.pictures import screen_text
 from tests.values import some
 
@@ -186,10 +186,10 @@ async def test_a_session_without_gemm_inputs_offers_the_run_that_would_measure_t
         await pilot.press("i")
         await settle(pilot, is_board)
         key = actions.key_of("board", "app.gemm_run")
-        assert f"{INPUTS}: not measured; {key} runs with them" in screen_text(pilot.app)
+        await settle(pilot, shows(f"{INPUTS}: not measured; {key} runs with them"))
         await pilot.press(key)
         await settle(pilot, lambda app: isinstance(app.screen, ChoiceScreen))
-        assert "Run all 14 samples again, with the GEMM inputs?" in screen_text(pilot.app)
+        await settle(pilot, shows("Run all 14 samples again, with the GEMM inputs?"))
         await pilot.press("escape")
         await settle(pilot, is_board)
         assert not started
@@ -209,7 +209,7 @@ async def test_it_is_not_offered_where_they_are_measured_or_nothing_may_be_sent(
             await pilot.press(actions.key_of("board", "app.gemm_run"))
             answer = READ_ONLY if read_only else "this run measures the GEMM inputs"
             await pilot.pause(0.1)
-            assert answer in screen_text(pilot.app)
+            await settle(pilot, shows(answer))
 
 
 def test_the_offered_run_is_the_same_one_with_more_sites(tmp_path: Path, tiny_model_folder: Path) -> None:

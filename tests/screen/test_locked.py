@@ -31,7 +31,7 @@ from maxact_tui.shell.app import send_rest
 from maxact_tui.shell.application import MaxactApp
 from maxact_tui.watching import requests as watching_requests
 from tests.screen import sessions
-from tests.screen.conftest import Shown, is_complete, settle
+from tests.screen.conftest import Shown, is_complete, settle, shows
 from tests.screen.pictures import screen_text
 from tests.screen.sessions import SessionScript
 from tests.screen.terminal import Terminal
@@ -114,7 +114,7 @@ async def test_a_prompt_says_that_it_is_not_sent_and_is_found_again(shown: Shown
             await settle(pilot, lambda app: isinstance(app.screen, PromptEditor))
             await pilot.press(*"river", "enter")
             await settle(pilot, lambda app: isinstance(app.screen, PromptScreen) and says(LOCKED)(app))
-            assert "not sent yet … " in screen_text(pilot.app)
+            await settle(pilot, shows("not sent yet … "))
             await assert_keys_work(pilot, hold)
             # Left and opened again, it waits for the same request.
             await pilot.press("escape")

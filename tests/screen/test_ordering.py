@@ -31,7 +31,7 @@ from maxact_tui.terminal.pasting import Pastes
 from maxact_tui.terminal.typing import KeyParser, TogetherKey
 from maxact_tui.widgets.heatmap import Heatmap
 from maxact_tui.widgets.picker import Picker
-from tests.screen.conftest import Shown, is_complete, settle
+from tests.screen.conftest import Shown, is_complete, settle, shows
 from tests.screen.pictures import screen_text
 from tests.screen.terminal import Terminal
 from tests.waiting import PATIENCE_SECONDS, until
@@ -153,7 +153,7 @@ async def test_dialogs_and_pages_have_keys_of_their_own(shown: Shown, clean_sess
         await send(pilot, "iQ?")
         assert isinstance(pilot.app.screen, ReadingScreen)
         await settle(pilot, lambda app: "Questions" in screen_text(app))
-        assert "Close without an answer" in screen_text(pilot.app)
+        await settle(pilot, shows("Close without an answer"))
         await send(pilot, "q:i")
         assert isinstance(pilot.app.screen, ChoiceScreen), "what works everywhere would act on the screen below"
         await send(pilot, "qs")

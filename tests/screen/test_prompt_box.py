@@ -17,7 +17,7 @@ from maxact_tui.screens.prompthistory import PromptHistoryScreen
 from maxact_tui.screens.reading import ReadingScreen
 from maxact_tui.shell.application import MaxactApp
 from tests.screen import probed
-from tests.screen.conftest import Shown, is_complete, settle
+from tests.screen.conftest import Shown, is_complete, settle, shows
 from tests.screen.pictures import screen_text
 
 HERE = 14  # rows of a page at 80x24 that its first section is within
@@ -45,13 +45,13 @@ async def test_p_opens_the_box_every_time_with_the_last_prompt_to_type_over(show
         await settle(pilot, is_complete)
         await pilot.press("p")
         assert typed(pilot) == "Winter is warm."
-        assert "[+BOS]" in screen_text(pilot.app)
+        await settle(pilot, shows("[+BOS]"))
         # Letters that are keys of the screens below are only text here.
         await pilot.press(*"poqc?")
         assert typed(pilot) == "poqc?"
         await pilot.press("escape")
         await settle(pilot, has_values)
-        assert "M 5,792" in screen_text(pilot.app)
+        await settle(pilot, shows("M 5,792"))
         await pilot.press("p")
         assert typed(pilot) == "Winter is warm."
         await pilot.press("escape", "escape")
@@ -64,12 +64,12 @@ async def test_the_earlier_prompts_are_one_key_away_and_what_was_typed_is_kept(s
     async with shown(session) as pilot:
         await settle(pilot, is_complete)
         await pilot.press("p", *"half", "ctrl+n", *"done", "tab")
-        assert "ctrl+o earlier" in screen_text(pilot.app)
+        await settle(pilot, shows("ctrl+o earlier"))
         await pilot.press("ctrl+o")
         assert isinstance(pilot.app.screen, PromptHistoryScreen)
         await pilot.press("escape", "p")
         assert typed(pilot) == "half\ndone"
-        assert "[chat template]" in screen_text(pilot.app)
+        await settle(pilot, shows("[chat template]"))
         await pilot.press("ctrl+o", "down", "enter")
         await settle(pilot, lambda app: "M 23,168" in screen_text(app))
         await pilot.press("p")
@@ -145,6 +145,6 @@ async def test_what_went_wrong_is_wrapped_and_the_text_is_below_it(
         await settle(pilot, lambda app: "word23" in screen_text(app))
         said = " ".join(row.strip() for row in screen_text(pilot.app).splitlines()[1:4])
         assert said == words
-        assert "Summer" in screen_text(pilot.app)
+        await settle(pilot, shows("Summer"))
         await pilot.resize_terminal(120, 36)
         await settle(pilot, lambda app: "word23" in screen_text(app).splitlines()[2])

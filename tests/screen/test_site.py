@@ -14,7 +14,7 @@ from maxact_tui.screens.threads import ThreadsScreen
 from maxact_tui.shell.application import MaxactApp
 from maxact_tui.widgets.picker import Picker
 from tests.screen import sessions
-from tests.screen.conftest import Shown, is_complete, settle
+from tests.screen.conftest import Shown, is_complete, settle, shows
 from tests.screen.pictures import screen_text
 from tests.values import some
 
@@ -87,7 +87,7 @@ async def test_the_browser_lists_sessions_and_opens_one(
         assert "not-a-session" not in text
         await pilot.press("end", "enter")
         await settle(pilot, lambda app: isinstance(app.screen, MonitorScreen) and app.snapshot.view is not None)
-        assert "FINISHED" in screen_text(pilot.app)
+        await settle(pilot, shows("FINISHED"))
         await pilot.press("o", "home", "enter")
         await settle(pilot, lambda app: "RUNNING" in screen_text(app) and "L5" in screen_text(app))
 
@@ -113,4 +113,4 @@ async def test_the_selection_stays_in_view_and_within_the_list(shown: Shown, cle
             await pilot.press(key)
             await pilot.pause()
             assert expected is None or picker.selected == expected
-            assert f"▸ {picker.selected + 1:>5} " in screen_text(pilot.app)
+            await settle(pilot, shows(f"▸ {picker.selected + 1:>5} "))

@@ -13,7 +13,7 @@ from maxact_tui.screens.site import SiteScreen
 from maxact_tui.screens.threads import ThreadsScreen
 from maxact_tui.terminal.clipboard import LONGEST, clipboard_sequence, picture_of
 from maxact_tui.terminal.private import driver_of
-from tests.screen.conftest import Shown, is_complete, settle
+from tests.screen.conftest import Shown, is_complete, settle, shows
 from tests.screen.pictures import screen_text
 from tests.values import some
 
@@ -43,7 +43,7 @@ async def test_the_filtered_table_goes_to_the_clipboard_and_into_a_file(
         await pilot.press("slash", *"cat:code", "enter", "s", "S", "Y")
         file = session.with_name("run-copy.tsv")
         await settle(pilot, lambda app: "15 rows sent to the terminal's" in screen_text(app))
-        assert "run-copy.tsv" in screen_text(pilot.app)
+        await settle(pilot, shows("run-copy.tsv"))
         text = file.read_text()
         assert text == sent(writes)
         assert stat.S_IMODE(file.stat().st_mode) == 0o600

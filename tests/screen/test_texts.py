@@ -167,11 +167,11 @@ class TestSample:
             await pilot.press("n")
             assert screen.cursor.token == 14
             await pilot.press("n")
-            assert "no massive token after this one at L11" in screen_text(pilot.app)
+            await settle(pilot, shows("no massive token after this one at L11"))
             await pilot.press("N", "right_square_bracket", "right")
             assert (screen.cursor.token, screen.site) == (1, before + 4)
             await pilot.press("v", "right", "tab")
-            assert "[attn]" in screen_text(pilot.app)
+            await settle(pilot, shows("[attn]"))
             assert some(pilot.app.snapshot.plan).sites[some(screen.site)].name == "layer_13_attn_output"
             await pilot.press("enter")
             await settle(pilot, lambda app: isinstance(app.screen, SiteScreen) and app.screen.site == screen.site)
@@ -214,7 +214,7 @@ class TestPrompt:
             await settle(pilot, lambda app: isinstance(app.screen, PromptEditor))
             editor = pilot.app.screen
             await pilot.press("enter")
-            assert "there is no text yet" in screen_text(pilot.app)
+            await settle(pilot, shows("there is no text yet"))
             pilot.app.post_message(Paste(text))
             await settle(pilot, lambda app: editor.query_one(PromptArea).text == text)
             await pilot.press("ctrl+n", "q", "tab")
@@ -225,7 +225,7 @@ class TestPrompt:
             assert editor.query_one(PromptArea).text == f"{text}\nq"
             await pilot.press("escape")
             await settle(pilot, lambda app: isinstance(app.screen, PromptScreen))
-            assert "no prompt yet" in screen_text(pilot.app)
+            await settle(pilot, shows("no prompt yet"))
 
     async def test_the_list_leads_back_to_a_prompt_or_to_two(self, shown: Shown, clean: Path) -> None:
         async with shown(clean) as pilot:
@@ -234,7 +234,7 @@ class TestPrompt:
             await settle(pilot, shows("M 5,792"))
             await pilot.press("o", "c")
             assert isinstance(pilot.app.screen, PromptHistoryScreen)
-            assert "mark two to compare them" in screen_text(pilot.app)
+            await settle(pilot, shows("mark two to compare them"))
             await pilot.press("down", "enter")
             await settle(pilot, shows("M 23,168"))
             screen = pilot.app.screen
@@ -244,7 +244,7 @@ class TestPrompt:
             await settle(pilot, lambda app: isinstance(app.screen, PromptCompareScreen))
             await settle(pilot, shows("4.00"))
             await pilot.press("tab")
-            assert "[attn]" in screen_text(pilot.app)
+            await settle(pilot, shows("[attn]"))
             await pilot.press("escape", "escape")
             assert isinstance(pilot.app.screen, MonitorScreen)
 
@@ -286,7 +286,7 @@ class TestChannels:
             assert screen.copied(whole=True).count("\n") == 33  # a heading, 30 layers, embedding and final norm
             await pilot.press("shift+tab")
             await settle(pilot, shows("in mlp_output"))
-            assert "channel 50 at layer 11 mlp_output" in screen_text(pilot.app)
+            await settle(pilot, shows("channel 50 at layer 11 mlp_output"))
             await pilot.press("down", "enter")
             await settle(pilot, lambda app: isinstance(app.screen, SiteScreen))
             assert some(pilot.app.snapshot.plan).sites[pilot.app.screen.site].name == "layer_12_mlp_output"

@@ -19,7 +19,7 @@ from maxact_tui.shell.application import MaxactApp
 from maxact_tui.watching.asking import is_alive
 from tests.engine.running import EVERY_BATCH, new_session, tiny_job, write_corpus
 from tests.models import tiny_llama_folder
-from tests.screen.conftest import Shown, settle
+from tests.screen.conftest import Shown, settle, shows
 from tests.screen.pictures import screen_text
 from tests.waiting import until
 
@@ -63,7 +63,7 @@ async def test_prompts_and_samples_from_the_first_second_to_the_copied_file(
         await settle(pilot, lambda app: isinstance(app.screen, PromptEditor))
         await pilot.press(*"river ", "enter")
         await settle(pilot, lambda app: "running … " in screen_text(app))
-        assert " Prompt  river" in screen_text(pilot.app)
+        await settle(pilot, shows(" Prompt  river"))
         assert "no prompt yet" not in screen_text(pilot.app)
         await pilot.press("escape", "p")
         await settle(pilot, lambda app: isinstance(app.screen, PromptEditor))
@@ -71,16 +71,16 @@ async def test_prompts_and_samples_from_the_first_second_to_the_copied_file(
         await settle(pilot, lambda app: len(app.snapshot.results) == 1)
         await pilot.press("escape")
         await settle(pilot, has_values)
-        assert "river   raw" in screen_text(pilot.app)
+        await settle(pilot, shows("river   raw"))
         await settle(pilot, lambda app: app.snapshot.has_ended)
         # The run has ended; another engine is started to answer.
         await pilot.press("p")
         await settle(pilot, lambda app: isinstance(app.screen, PromptEditor))
         await pilot.press(*"snow " * 60, "tab", "enter")
         await settle(pilot, lambda app: "the engine loads the model" in screen_text(app))
-        assert "running … " in screen_text(pilot.app)
+        await settle(pilot, shows("running … "))
         await settle(pilot, lambda app: has_values(app) and app.screen.view.policy == "bos")
-        assert "+BOS, 48 tokens, cut" in screen_text(pilot.app)
+        await settle(pilot, shows("+BOS, 48 tokens, cut"))
         await pilot.press("escape")
         await settle(pilot, lambda app: app.snapshot.view is not None)
         await pilot.press("y")

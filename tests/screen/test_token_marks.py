@@ -20,7 +20,7 @@ from maxact_tui.widgets.layertokens import LayerTokens, make_layers
 from maxact_tui.widgets.tokenmap import slider_lines
 from maxact_tui.widgets.tokentext import lay_out
 from tests.screen import probed
-from tests.screen.conftest import Shown, is_complete, settle
+from tests.screen.conftest import Shown, is_complete, settle, shows
 from tests.screen.pictures import screen_text
 from tests.screen.sessions import SessionScript
 
@@ -72,9 +72,9 @@ class TestLayers:
             await pilot.press("enter", "down", "down", "down", "y")
             await settle(pilot, lambda app: isinstance(app.screen, SampleScreen) and app.screen.view is not None)
             await settle(pilot, lambda app: "massive: |x| > " in screen_text(app))
-            assert "underlined: massive" in screen_text(pilot.app)
+            await settle(pilot, shows("underlined: massive"))
             await pilot.press("v", "down", "left_square_bracket")
-            assert "underlined, *: massive" in screen_text(pilot.app)
+            await settle(pilot, shows("underlined, *: massive"))
             rows = rows_of(pilot.app.screen)
             first = next(row for row in rows if row.text.startswith("    0 "))
             underlined = [one.text for one in first if one.style is not None and one.style.underline]
