@@ -37,7 +37,7 @@ from engine.session.splits import (
     SplitRecord,
 )
 from engine.statistics.experts import ExpertTotals, merge_experts
-from engine.statistics.fields import LIVE_FIELDS
+from engine.statistics.fields import LIVE_FIELDS, LiveRow
 from engine.statistics.local_errors import LocalErrors, merge_local
 from engine.statistics.part_totals import PartTotals, merge_parts
 from engine.statistics.pass_sums import PassSums, merge_sums
@@ -322,9 +322,21 @@ def _live(totals: Sequence[SiteTotals | None]) -> NDArray[np.float64]:
     for site, one in enumerate(totals):
         if one is None:
             continue
-        first = one.top[0] if len(one.top) else None
-        address = (-1, -1, -1) if first is None else (first["sample"], first["position"], first["channel"])
-        ends = one.extremes if np.isfinite(one.extremes).all() else (np.nan, np.nan)
-        bad = (int(one.nonfinite[0]), *one.nonfinite_address)
-        table[site] = (*ends, summarise(one).rms, int(one.tokens), int(one.nonfinite.sum()), *address, *bad)
+        first = one.top[0] if len(one.top) else {"sample": -1, "position": -1, "channel": -1}
+        highest, lowest = one.extremes if np.isfinite(one.extremes).all() else (np.nan, np.nan)
+        bad_sample, bad_position, bad_channel = one.nonfinite_address
+        table[site] = LiveRow(
+            max=highest,
+            min=lowest,
+            rms=summarise(one).rms,
+            tokens=float(one.tokens),
+            nonfinite=float(one.nonfinite.sum()),
+            sample=first["sample"],
+            position=first["position"],
+            channel=first["channel"],
+            nan=float(one.nonfinite[0]),
+            bad_sample=bad_sample,
+            bad_position=bad_position,
+            bad_channel=bad_channel,
+        )
     return table

@@ -256,9 +256,10 @@ class SessionReader(SessionRows):
 
 def _with_newer_fields(data: NDArray[np.float64]) -> NDArray[np.float64]:
     """The live table of an older session with the fields it lacks: NaN were not told apart, no address is known."""
-    more = np.full((len(data), len(LIVE_FIELDS) - FIRST_LIVE_FIELDS), -1.0)
-    more[:, 0] = np.nan
-    return np.hstack([data, more])
+    found = np.full((len(data), len(LIVE_FIELDS)), -1.0)
+    found[:, :FIRST_LIVE_FIELDS] = data
+    found[:, LIVE_FIELDS.index("nan")] = np.nan
+    return found
 
 
 def _as_live(tick: int, data: NDArray[np.float64]) -> LiveTable:

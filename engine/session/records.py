@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from engine.base.stored import UnsoundError, amounts, build, check, moment
 from engine.messages import Message, as_written, read_message, words
-from engine.statistics.fields import LIVE_FIELDS
+from engine.statistics.fields import LIVE_FIELDS, LiveRow
 
 Phase = Literal["starting", "loading", "running", "paused", "finished", "stopped", "failed", "gone", "damaged"]
 ENDED: frozenset[Phase] = frozenset({"finished", "stopped", "failed", "gone"})
@@ -144,6 +144,16 @@ class LiveTable:
         column: NDArray[np.float64] = self.data[:, LIVE_FIELDS.index(field)]
         return column
 
+    def row(self, site: int) -> LiveRow | None:
+        """The scalars of one site by name; None where the table has no such site."""
+        return LiveRow(*self.data[site].tolist()) if 0 <= site < len(self.data) else None
+
+    @property
+    def peak(self) -> NDArray[np.float64]:
+        """The element of largest |x| of all sites, with its sign, NaN where nothing was seen."""
+        largest, least = self.column("max"), self.column("min")
+        return np.where(np.abs(largest) >= np.abs(least), largest, least)
+
     @property
     def magnitude(self) -> NDArray[np.float64]:
         """M_site = max(|max|, |min|) of all sites, NaN where nothing was seen."""
@@ -152,7 +162,7 @@ class LiveTable:
     @property
     def bad_addresses(self) -> NDArray[np.float64]:
         """Lowest (sample, position, channel) of a non-finite element of each site, [sites, 3], -1 if none."""
-        found = self.data[:, LIVE_FIELDS.index("bad_sample") :]
+        found = np.stack([self.column(name) for name in ("bad_sample", "bad_position", "bad_channel")], axis=1)
         return np.nan_to_num(found, nan=-1.0)
 
 

@@ -218,7 +218,8 @@ def carrier_words(snapshot: Snapshot, site: int, room: int) -> str:
     if site not in maximum.plateau:
         said = [f"{name} {exact(maximum.magnitude)} is at {others}", f"{name} is at {others}"]
     elif others:
-        is_below = snapshot.live is not None and max(map(abs, snapshot.live.data[site, :2])) < maximum.magnitude
+        row = snapshot.live_row(site)
+        is_below = row is not None and abs(row.peak) < maximum.magnitude
         said = [f"within a bf16 step of {name}, as {others}" if is_below else f"{name} is also at {others}"]
         said.append("tied for M" if maximum.is_m else "tied")
     else:

@@ -91,8 +91,7 @@ def damage_values(view: BoardView | None, scheme: str, sites: int) -> NDArray[np
 
 def live_values(measure: Measure, live: LiveTable) -> NDArray[np.float64]:
     """A live measure of every site, float64 [sites]; NaN where nothing was seen. `max` carries its sign."""
-    largest, lowest = live.column("max"), live.column("min")
-    signed = np.where(np.abs(largest) >= np.abs(lowest), largest, lowest)
+    signed = live.peak
     if measure.name == "max":
         return signed
     if measure.name == "rms":

@@ -49,14 +49,15 @@ def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     site = plan.sites[snapshot.focus]
     where = "" if site.layer is None else f"layer {site.layer} "
     title: list[Part] = [(f"{where}{site.component}", "title")]
-    if snapshot.live is not None and snapshot.focus < len(snapshot.live.data):
-        row = snapshot.live.data[snapshot.focus]
-        largest, least = f"  max {exact(float(row[0]))}", f"  min {exact(float(row[1]))}"
+    row = snapshot.live_row(snapshot.focus)
+    if row is not None:
+        largest, least = f"  max {exact(row.max)}", f"  min {exact(row.min)}"
         room = width - len(f"{where}{site.component}{largest}{least}") - 1
         title.append(largest + least if room >= 0 else largest)
-        if row[4] > 0:
+        if row.nonfinite > 0:
             used = sum(len(part if isinstance(part, str) else part[0]) for part in title)
-            forms = (f"  {grouped(int(row[4]))} non-finite", f"  {grouped(int(row[4]))} Inf/NaN", "  Inf/NaN")
+            bad = grouped(int(row.nonfinite))
+            forms = (f"  {bad} non-finite", f"  {bad} Inf/NaN", "  Inf/NaN")
             title.append((next((text for text in forms if used + len(text) <= width), forms[-1]), "bad"))
     view = snapshot.view
     if view is None:
@@ -117,7 +118,7 @@ class TokenData:
 
 def token_data(snapshot: Snapshot) -> TokenData:
     """The focused site's largest |x|, as far as they are known."""
-    view, live, focus, place = snapshot.view, snapshot.live, snapshot.focus, snapshot.focus_place
+    view, row, place = snapshot.view, snapshot.live_row(snapshot.focus), snapshot.focus_place
     if view is not None:
         pairs = zip(view.summary.top, view.places, strict=True)
         return TokenData(
@@ -125,11 +126,9 @@ def token_data(snapshot: Snapshot) -> TokenData:
             True,
             "top" not in view.summary.not_measured,
         )
-    if live is None or focus is None or place is None:
+    if row is None or place is None:
         return TokenData((), False)
-    row = live.data[focus].tolist()
-    value = row[0] if abs(row[0]) >= abs(row[1]) else row[1]
-    return TokenData(((value, int(row[7]), int(row[6]), place),), False)
+    return TokenData(((row.peak, int(row.channel), int(row.position), place),), False)
 
 
 def token_lines(data: TokenData, look: Look, width: int, height: int) -> list[Strip]:

@@ -12,7 +12,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.statistics.fields import LIVE_FIELDS
 from maxact_tui.texts.filtering import Filter, Record, Value
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.snapshot import Snapshot
@@ -21,19 +20,18 @@ from maxact_tui.widgets.grid import NOWHERE, Grid, site_record
 
 def site_records(snapshot: Snapshot) -> list[Record]:
     """Layer, component, largest |x| and where it is, of every site; live, whatever the heatmap shows."""
-    plan, live = snapshot.plan, snapshot.live
+    plan = snapshot.plan
     if plan is None:
         return []
     categories = {number: visible(category, space=" ") for number, category, _ in snapshot.labels}
     rows: list[Record] = []
     for number, site in enumerate(plan.sites):
         found: dict[str, Value] = {"name": site.name, **site_record(site)}
-        if live is not None and number < len(live.data):
-            row = dict(zip(LIVE_FIELDS, live.data[number].tolist(), strict=True))
-            x = row["max"] if abs(row["max"]) >= abs(row["min"]) else row["min"]
-            found |= {"value": abs(x), "x": x, "rms": row["rms"], "nonfinite": row["nonfinite"]}
-            found |= {"chan": _known(row["channel"]), "pos": _known(row["position"]), "sample": _known(row["sample"])}
-            found["cat"] = categories.get(int(row["sample"]))
+        row = snapshot.live_row(number)
+        if row is not None:
+            found |= {"value": abs(row.peak), "x": row.peak, "rms": row.rms, "nonfinite": row.nonfinite}
+            found |= {"chan": _known(row.channel), "pos": _known(row.position), "sample": _known(row.sample)}
+            found["cat"] = categories.get(int(row.sample))
         rows.append(found)
     return rows
 

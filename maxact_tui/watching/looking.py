@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from engine.session.library import files_of
 from engine.session.reader import SessionMeta, SessionReader
 from engine.session.records import BROKEN_OFF, LiveTable, Result, without_replaced
 from engine.session.schema import BusyError, DamagedError, SessionError
-from engine.statistics.fields import LIVE_FIELDS
+from engine.statistics.fields import LIVE_FIELDS, LiveRow
 from maxact_tui.bugs import report_bug
 from maxact_tui.watching.memory import give_back
 from maxact_tui.watching.places import Places, TokenPlace
@@ -240,9 +240,8 @@ class Look:
         return 0 if snapshot.meta is not None and snapshot.meta.plan is not None else None
 
     def _live_place(self, live: LiveTable, site: int) -> TokenPlace | None:
-        if self._places is None or site >= len(live.data):
-            return None
-        return self._places.at(int(live.column("sample")[site]), int(live.column("position")[site]))
+        row = live.row(site)
+        return None if self._places is None or row is None else self._places.at(int(row.sample), int(row.position))
 
 
 def _results(reader: SessionReader) -> tuple[Result, ...]:
@@ -261,12 +260,24 @@ def _live_of(model: ModelSummary) -> LiveTable:
 
     data = np.full((len(model.sites), len(LIVE_FIELDS)), np.nan)
     data[:, [LIVE_FIELDS.index(field) for field in ("sample", "position", "channel")]] = -1.0
-    for row, site in zip(data, model.sites, strict=True):
+    for number, site in enumerate(model.sites):
         if site is not None:
             top = site.top[0] if site.top else TopEntry(math.nan, -1, -1, -1)
             bad = site.nonfinite or NonFinite(0, 0, 0, -1, -1, -1)
-            address = (bad.nan, bad.sample, bad.position, bad.channel)
-            row[:] = (site.max, site.min, site.rms, site.tokens or 0, bad.count, *astuple(top)[1:], *address)
+            data[number] = LiveRow(
+                max=site.max,
+                min=site.min,
+                rms=site.rms,
+                tokens=site.tokens or 0,
+                nonfinite=bad.count,
+                sample=top.sample,
+                position=top.position,
+                channel=top.channel,
+                nan=bad.nan,
+                bad_sample=bad.sample,
+                bad_position=bad.position,
+                bad_channel=bad.channel,
+            )
     return LiveTable(0, data)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from engine.session.records import ENDED, Command, Event, LiveTable, Result, Status
 from engine.session.requests import Request, Standing
+from engine.statistics.fields import LiveRow
 from maxact_tui.texts.numbers import grouped
 
 if TYPE_CHECKING:
@@ -151,12 +152,14 @@ class Snapshot:
         seen = self.status.tokens_done if self.status is not None else 0
         return f"as of {grouped(tokens)} tokens" if tokens and tokens < seen else ""
 
+    def live_row(self, site: int | None) -> LiveRow | None:
+        """The newest scalars of a site; None before the first, or without a site."""
+        return self.live.row(site) if self.live is not None and site is not None else None
+
     def peak_of(self, site: int) -> tuple[int, int] | None:
         """(sample, position) of a site's largest |x| so far; None where nothing was seen."""
-        if self.live is None or not 0 <= site < len(self.live.data):
-            return None
-        sample, position = (int(self.live.column(name)[site]) for name in ("sample", "position"))
-        return (sample, position) if sample >= 0 else None
+        row = self.live_row(site)
+        return (int(row.sample), int(row.position)) if row is not None and row.sample >= 0 else None
 
     def place_of(self, site: int) -> tuple[int, int] | None:
         """(sample, position) of a site's largest |x|; of its first NaN or infinity where nothing is finite."""
@@ -165,10 +168,10 @@ class Snapshot:
 
     def bad_of(self, site: int) -> tuple[int, int, int] | None:
         """(sample, position, channel) of a site's first NaN or infinity so far; None where none was seen."""
-        if self.live is None or not 0 <= site < len(self.live.data):
+        row = self.live_row(site)
+        if row is None or not row.bad_sample >= 0:  # NaN, too, is no address
             return None
-        sample, position, channel = (int(part) for part in self.live.bad_addresses[site])
-        return (sample, position, channel) if sample >= 0 else None
+        return int(row.bad_sample), int(row.bad_position), int(row.bad_channel)
 
     @property
     def is_served(self) -> bool:
