@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from engine.analysis.model import ModelSummary
 from engine.analysis.site import SiteSummary
+from engine.sites.site import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +18,19 @@ class LargestSite:
     """Of one component.
 
     Attributes:
-        name: of the site with the largest |x|, of equal ones the first.
+        record: the site with the largest |x|, of equal ones the first.
         site: its numbers; NaN where no site of the component has a finite element.
         nonfinite: NaN and infinities at all sites of the component; None where none of them counted any.
     """
 
-    name: str
+    record: Site
     site: SiteSummary
     nonfinite: int | None
+
+    @property
+    def name(self) -> str:
+        """Of the site."""
+        return self.record.name
 
     @property
     def is_lost(self) -> bool:
@@ -43,9 +49,9 @@ def largest_sites(summary: ModelSummary) -> tuple[LargestSite, ...]:
         if best is not None and best.nonfinite is not None:
             bad = best.nonfinite + (bad or 0)
         if best is not None and not _size(numbers) > _size(best.site):
-            found[site.component] = LargestSite(best.name, best.site, bad)
+            found[site.component] = LargestSite(best.record, best.site, bad)
         else:
-            found[site.component] = LargestSite(site.name, numbers, bad)
+            found[site.component] = LargestSite(site, numbers, bad)
     return tuple(sorted(found.values(), key=_place))
 
 

@@ -24,6 +24,7 @@ from engine.analysis.model import find_address
 from engine.analysis.site import SiteSummary, summarise
 from engine.api.errors import NotFoundError
 from engine.base.wording import printable, short
+from engine.fields.registry import shown
 from engine.statistics.patterns import pattern_values, quantiles
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class SiteViews(Sequence[SiteView]):
         return map(self._view, range(len(self)))
 
     def __repr__(self) -> str:
-        rows = [f"{'site':28} {'max':>10} {'rms':>10} {'q99.9':>10}"]
+        rows = [" ".join([f"{'site':28}", *(f"{heading:>10}" for heading, _ in shown("line"))])]
         rows += [f"{view.name:28} {_line(view)}" for view in self[:_SHOWN]]
         return "\n".join([*rows, f"... {len(self) - _SHOWN} more"] if len(self) > _SHOWN else rows)
 
@@ -254,5 +255,6 @@ def _named(text: str) -> str | tuple[int | None, str]:
 
 
 def _line(view: SiteView) -> str:
-    numbers = (view.max, view.rms, view.abs_q999)
+    found = view.summary
+    numbers = [math.nan if found is None else one.of(view.record, found) for _, one in shown("line")]
     return " ".join(f"{short(value):>10}" for value in numbers)

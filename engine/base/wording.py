@@ -3,6 +3,7 @@ r"""Numbers and foreign text as the reports print them.
 - `exact`, `short`    numbers: every digit of a float32, or three digits
 - `decibels`          a number of decibels, as the board shows it
 - `seconds_words`     a time that is an estimate
+- `Style`, `written`  the same by the name of a style
 - `counted`           a number with its noun
 - `cut_middle`        the beginning and the end of a long text
 - `printable`         foreign text with everything that does not print as `\xNN` or `\u{N}`
@@ -17,13 +18,16 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
 from html import escape
+from typing import Final, Literal
 
 from corpus.wording import counted
 
 __all__ = [
     "CSV_NOTE",
     "UNKNOWN",
+    "Style",
     "counted",
     "cut_middle",
     "decibels",
@@ -35,6 +39,7 @@ __all__ = [
     "seconds_words",
     "share",
     "short",
+    "written",
 ]
 
 UNKNOWN = "–"
@@ -90,6 +95,22 @@ def seconds_words(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"
+
+
+Style = Literal["exact", "short", "share", "count", "decibels"]
+"""How a number is written: every digit, three digits, per cent, a whole number, one decimal."""
+_WRITTEN: Final[Mapping[Style, Callable[[float], str]]] = {
+    "exact": exact,
+    "short": short,
+    "share": share,
+    "count": lambda value: f"{value:,.0f}",
+    "decibels": decibels,
+}
+
+
+def written(value: float | None, style: Style) -> str:
+    """A number in its style, as reports print it; – where it is unknown."""
+    return UNKNOWN if value is None or math.isnan(value) else _WRITTEN[style](value)
 
 
 def printable(foreign: str | bytes, limit: int | None = None) -> str:

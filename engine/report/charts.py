@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from engine.analysis.published import published
 from engine.analysis.site import SiteSummary
 from engine.base.wording import printable
+from engine.fields.registry import shown
 from engine.formats import FP16_LIMIT
 from engine.report.source import Source
 from engine.report.svg import INK, MARK, drawing, figure, inline_svg, series
 from engine.scheme_names import title_of
-from engine.sites.site import COMPONENTS
+from engine.sites.site import COMPONENTS, Site
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,12 +90,12 @@ def profile_comparison(
     return inline_svg(made, "Largest activation of the hidden state by layer, all sessions")
 
 
-def by_layer(source: Source, component: str) -> list[tuple[int, SiteSummary]]:
-    """(layer, summary) of a component's sites that saw something, ascending."""
+def by_layer(source: Source, component: str) -> list[tuple[int, Site, SiteSummary]]:
+    """Layer, site and summary of a component's sites that saw something, ascending."""
     plan = source.summary.plan
     return sorted(
         (
-            (site.layer, found)
+            (site.layer, site, found)
             for site, found in zip(plan.sites if plan else (), source.summary.sites, strict=True)
             if found is not None and found.count and site.component == component and site.layer is not None
         ),
@@ -109,7 +110,7 @@ def _heatmap(source: Source) -> Chart | None:
         return None
     grid = np.full((plan.layers, len(columns)), np.nan)
     for place, component in enumerate(columns):
-        for layer, found in by_layer(source, component):
+        for layer, _, found in by_layer(source, component):
             grid[layer, place] = np.fmax(grid[layer, place], found.magnitude)
     values = np.log10(np.where(grid > 0, grid, np.nan))
     made, axes = figure(1.6 + 0.75 * len(columns), 1.4 + 0.13 * plan.layers)
@@ -145,12 +146,12 @@ def _profile(source: Source) -> Chart | None:
     if not hidden:
         return None
     made, axes = figure(7, 3.4)
-    lines = (("max |x|", "magnitude"), ("q99.9", "abs_q999"), ("rms", "rms"), ("median", "abs_median"))
+    lines, layers = shown("profile"), [layer for layer, *_ in hidden]
     for number, (label, field) in enumerate(lines):
-        _line(axes, [layer for layer, _ in hidden], [getattr(s, field) for _, s in hidden], label, number)
+        _line(axes, layers, [field.of(site, s) for _, site, s in hidden], label, number)
     for number, component in enumerate(("attn_output", "mlp_output"), len(lines)):
         found = by_layer(source, component)
-        _line(axes, [n for n, _ in found], [s.magnitude for _, s in found], f"{component} max", number, dashed=True)
+        _line(axes, [n for n, *_ in found], [s.magnitude for *_, s in found], f"{component} max", number, dashed=True)
     if source.summary.maximum is not None and source.summary.maximum.magnitude > FP16_LIMIT / 30:
         axes.axhline(FP16_LIMIT, color=MARK, linewidth=0.8, linestyle=":")
         axes.annotate("float16", (0, FP16_LIMIT), xytext=(2, 2), textcoords="offset points", color=MARK)

@@ -16,6 +16,7 @@ from engine.analysis.model import ModelSummary, analyse
 from engine.analysis.site import SiteSummary
 from engine.analysis.stability import read_stability
 from engine.base.naming import without_folders
+from engine.fields.registry import in_file
 from engine.quantization.populations import read_session_board
 from engine.report.effects import effects_list
 from engine.report.plain import fields, number
@@ -26,11 +27,6 @@ from engine.sites.site import Site
 
 FORMAT: Final = "maxact-tui/report"
 VERSION: Final = 1
-
-_NUMBERS: Final = (
-    "max", "min", "magnitude", "mean", "std", "abs_mean", "rms", "kurtosis", "crest", "zero_share",
-    "abs_q25", "abs_median", "abs_q75", "abs_q90", "abs_q99", "abs_q999",
-)  # fmt: skip
 
 
 def complete_dict(reader: SessionReader) -> dict[str, Any]:
@@ -87,20 +83,7 @@ def _sites(summary: ModelSummary) -> list[dict[str, Any]]:
 
 def _site(site: Site, found: SiteSummary) -> dict[str, Any]:
     return {
-        "name": site.name,
-        "layer": site.layer,
-        "component": site.component,
-        "module": site.module,
-        "capture": site.capture,
-        "kind": site.kind,
-        "note": site.note,
-        "counts_for_m": site.counts_for_m,
-        "dtype": found.dtype,
-        "width": found.width,
-        "exact": found.exact,
-        "tokens": found.tokens,
-        "count": found.count,
-        **{name: number(getattr(found, name)) for name in _NUMBERS},
+        **{one.name: fields(one.of(site, found)) for one in in_file("json")},
         "nonfinite": None if found.nonfinite is None else nonfinite_dict(found.nonfinite),
         "sun_layer": fields(found.sun_layer),
         "sun_token": fields(found.sun_token),

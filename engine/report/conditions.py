@@ -23,6 +23,7 @@ from typing import Final
 
 from engine.analysis.model import ModelSummary, analyse
 from engine.base.wording import counted, cut_middle, exact, printable, share
+from engine.fields.registry import shown
 from engine.formats import FP16_LIMIT
 from engine.quantization.populations import read_board
 from engine.quantization.ranking import damage_of
@@ -38,11 +39,9 @@ WORDS: Final[Mapping[str, str]] = {
 }
 QUANTITIES: Final[Mapping[str, str]] = {
     "m": "M",
-    "max": "max |x| of a site",
-    "crest": "its crest",
-    "kurtosis": "its kurtosis",
-    "sqnr": "its INT8 SQNR in dB",
-    "damage": "what INT8 at it does to the residual stream behind its block, a share",
+    **{name: f"{field.heading} of a site" for name, field in shown("conditions")},
+    "sqnr": "INT8 SQNR of a site in dB",
+    "damage": "what INT8 at a site does to the residual stream behind its block, a share",
 }
 _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<=": operator.le,
@@ -138,9 +137,9 @@ def _values(name: str, summary: ModelSummary, measured: Mapping[str, Mapping[str
         return {summary.maximum.label: summary.maximum.magnitude} if summary.maximum else {}
     if name in ("sqnr", "damage"):
         return dict(measured.get(name, {}))
-    field = {"max": "magnitude"}.get(name, name)
+    field = dict(shown("conditions"))[name]
     sites = summary.plan.sites if summary.plan else ()
-    found = {site.name: float(getattr(one, field)) for site, one in zip(sites, summary.sites, strict=True) if one}
+    found = {site.name: float(field.of(site, one)) for site, one in zip(sites, summary.sites, strict=True) if one}
     return {site: value for site, value in found.items() if not math.isnan(value)}
 
 

@@ -10,23 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.analysis.channels import channel_maxima
 from engine.analysis.model import ModelSummary
-from engine.analysis.site import SiteSummary, summarise
+from engine.analysis.site import summarise
 from engine.base.wording import CSV_NOTE
-from engine.quantization.groups import GROUPS, group_of
+from engine.fields.field import Kind, SiteField
+from engine.fields.registry import SITE_FIELDS, in_file
+from engine.quantization.groups import group_of
 from engine.quantization.populations import read_board
 from engine.report.plain import text
 from engine.report.quantization import site_errors
 from engine.session.reader import SessionReader
-from engine.sites.site import Site
 
-Kind = Literal["text", "integer", "real", "flag"]
 LARGEST_CHANNELS: Final = 16
 X: Final = "activation"
 _TOKENS_BETWEEN: Final = "tokens in which the channel's |x| exceeds the {} threshold, at {}"
@@ -51,46 +51,15 @@ class Records:
     rows: Iterable[Sequence[Any]]
 
 
-_SITE: Final = Column("site", "text", "", "name of the site")
+def _column(field: SiteField) -> Column:
+    return Column(field.name, field.kind, field.unit, field.meaning)
+
+
+_SITE: Final = _column(SITE_FIELDS["site"])
 _CHANNEL: Final = Column("channel", "integer", "", "channel, from 0")
 _SAMPLE: Final = Column("sample", "integer", "", "number of the sample")
-_GROUP: Final = Column("group", "text", "", f"in which the site is judged: {', '.join(GROUPS)}")
-_SITES: Final = (
-    _SITE,
-    Column("layer", "integer", "", "decoder block from 0, empty outside the blocks"),
-    Column("component", "text", "", "what is measured"),
-    Column("module", "text", "", "dotted path of the hooked module"),
-    Column("dtype", "text", "", "activation dtype"),
-    Column("width", "integer", "elements", "elements per token"),
-    Column("exact", "flag", "", "whether quantiles and medians are exact"),
-    Column("tokens", "integer", "tokens", "valid tokens"),
-    Column("count", "integer", "elements", "finite elements"),
-    Column("max", "real", X, "largest x"),
-    Column("min", "real", X, "smallest x"),
-    Column("magnitude", "real", X, "largest |x|"),
-    Column("mean", "real", X, "mean of x"),
-    Column("std", "real", X, "population standard deviation of x"),
-    Column("abs_mean", "real", X, "mean of |x|"),
-    Column("rms", "real", X, "root mean square of x"),
-    Column("kurtosis", "real", "1", "fourth standardised moment"),
-    Column("crest", "real", "1", "magnitude / rms"),
-    Column("zero_share", "real", "1", "share of zeros"),
-    Column("abs_q25", "real", X, "quantile 0.25 of |x|"),
-    Column("abs_median", "real", X, "lower median of |x|"),
-    Column("abs_q75", "real", X, "quantile 0.75 of |x|"),
-    Column("abs_q90", "real", X, "quantile 0.9 of |x|"),
-    Column("abs_q99", "real", X, "quantile 0.99 of |x|"),
-    Column("abs_q999", "real", X, "quantile 0.999 of |x|"),
-    Column("nan", "integer", "elements", "elements that are NaN"),
-    Column("positive_infinity", "integer", "elements", "elements that are +inf"),
-    Column("negative_infinity", "integer", "elements", "elements that are -inf"),
-    Column("layer_median_ratio", "real", "1", "magnitude / median of |x| over the site"),
-    Column("layer_median_passes", "flag", "", "massive by the layer median"),
-    Column("token_median_ratio", "real", "1", "magnitude / median of |x| over its own token"),
-    Column("token_median_passes", "flag", "", "massive by the token median"),
-    Column("sun_tokens", "integer", "tokens", "tokens that pass by their own median"),
-    _GROUP,
-)
+_GROUP: Final = _column(SITE_FIELDS["group"])
+_SITES: Final = tuple(_column(one) for one in in_file("table"))
 _TOP: Final = (
     _SITE,
     Column("rank", "integer", "", "1 for the largest |x|"),
@@ -152,29 +121,7 @@ def all_records(reader: SessionReader, summary: ModelSummary) -> Iterator[Record
 def _site_rows(summary: ModelSummary) -> Iterator[Sequence[Any]]:
     for site, found in zip(summary.plan.sites if summary.plan else (), summary.sites, strict=True):
         if found is not None:
-            values = _site_values(site, found)
-            yield [values[column.name] for column in _SITES]
-
-
-def _site_values(site: Site, found: SiteSummary) -> dict[str, Any]:
-    """The columns that carry the summary's own field names, and the others."""
-    others = {
-        "site": site.name,
-        "layer": site.layer,
-        "component": site.component,
-        "module": site.module,
-        "nan": found.nonfinite and found.nonfinite.nan,
-        "positive_infinity": found.nonfinite and found.nonfinite.positive_infinity,
-        "negative_infinity": found.nonfinite and found.nonfinite.negative_infinity,
-        "layer_median_ratio": found.sun_layer.ratio,
-        "layer_median_passes": found.sun_layer.passes,
-        "token_median_ratio": found.sun_token.peak_ratio,
-        "token_median_passes": found.sun_token.passes,
-        "sun_tokens": found.sun_token.tokens,
-        "group": group_of(site),
-    }
-    own = {column.name: getattr(found, column.name) for column in _SITES if column.name not in others}
-    return own | others
+            yield [one.of(site, found) for one in in_file("table")]
 
 
 def _top_rows(reader: SessionReader, summary: ModelSummary) -> Iterator[Sequence[Any]]:

@@ -16,7 +16,8 @@ from typing import Final
 from engine.analysis.components import largest_sites
 from engine.analysis.published import published
 from engine.base.naming import corpus_name
-from engine.base.wording import UNKNOWN, decibels, exact, printable, share, short
+from engine.base.wording import UNKNOWN, decibels, exact, printable, share, short, written
+from engine.fields.registry import of_component, shown
 from engine.quantization.board import SchemeSummary
 from engine.quantization.groups import GROUPS, Group
 from engine.quantization.ranking import MEASURES, By, rank, split_lost
@@ -41,40 +42,24 @@ class Table:
 
 def site_table(source: Source) -> Table:
     """The largest site of each component; components without a finite element come first."""
+    columns = shown("components")
     rows = [
-        (
-            one.name,
-            exact(one.site.magnitude),
-            short(one.site.abs_q999),
-            short(one.site.abs_median),
-            short(one.site.rms),
-            short(one.site.crest),
-            "–" if one.nonfinite is None else f"{one.nonfinite:,}",
-        )
+        (one.name, *(written(of_component(field, one), field.style) for _, field in columns))
         for one in largest_sites(source.summary)
     ]
-    headings = ("Site", "max |x|", "q99.9", "median", "rms", "crest", "non-finite")
-    return Table("Largest site of each component (non-finite: at all of its sites)", headings, tuple(rows))
+    title = "Largest site of each component (non-finite: at all of its sites)"
+    return Table(title, ("Site", *(heading for heading, _ in columns)), tuple(rows))
 
 
 def all_sites_table(source: Source) -> Table:
     """Every site."""
-    plan = source.summary.plan
+    plan, columns = source.summary.plan, shown("sites")
     rows = tuple(
-        (
-            site.name,
-            exact(found.magnitude),
-            exact(found.max),
-            exact(found.min),
-            short(found.abs_median),
-            short(found.rms),
-            short(found.crest),
-            short(found.kurtosis),
-        )
+        (site.name, *(written(field.of(site, found), field.style) for _, field in columns))
         for site, found in zip(plan.sites if plan else (), source.summary.sites, strict=True)
         if found is not None
     )
-    return Table("All sites", ("Site", "max |x|", "max", "min", "median |x|", "rms", "crest", "kurtosis"), rows)
+    return Table("All sites", ("Site", *(heading for heading, _ in columns)), rows)
 
 
 def layer_table(source: Source) -> Table:
