@@ -16,6 +16,7 @@ from engine.analysis.model import Address, ModelSummary, has_hidden
 from engine.analysis.published import tier_range
 from engine.base.naming import model_name
 from engine.base.wording import counted
+from engine.fields.registry import of_component, shown
 from engine.formats import FP16_LIMIT
 from engine.quantization.populations import read_session_board
 from engine.report.alarm import alarm_line, excluded_words
@@ -26,7 +27,7 @@ from engine.report.sentences import threads_words
 from engine.report.worst import costs_in_words
 from engine.session.reader import SessionReader
 from engine.session.records import Status
-from maxact_tui.texts.numbers import compact, duration, exact, grouped, rate, size
+from maxact_tui.texts.numbers import compact, duration, exact, full, grouped, rate, size
 from maxact_tui.texts.visible import visible
 
 CONTEXT_CELLS = 24
@@ -152,18 +153,11 @@ def _sites_table(summary: ModelSummary) -> Table:
     title = "largest site of each component" + (" (non-finite: at all of its sites)" if has_bad else "")
     table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     table.add_column("site", no_wrap=True)
-    for heading in ("max |x|", "q99.9", "median", "rms", "crest", "non-finite"):
+    columns = shown("components")
+    for heading, _ in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for one in largest_sites(summary):
-        table.add_row(
-            Text(one.name),
-            exact(one.site.magnitude),
-            compact(one.site.abs_q999),
-            compact(one.site.abs_median),
-            compact(one.site.rms),
-            compact(one.site.crest),
-            grouped(one.nonfinite) if one.nonfinite else "-",
-        )
+        table.add_row(Text(one.name), *(full(of_component(field, one), field.style) for _, field in columns))
     return table
 
 

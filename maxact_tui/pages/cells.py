@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from textual.strip import Strip
 
-from maxact_tui.pages.measures import MEASURES, SQNR_SCALE, Measure, board_values, live_values, summary_values
+from engine.fields.field import SiteField
+from maxact_tui.pages.measures import NONFINITE, PEAK, site_values
 from maxact_tui.terminal.palette import Look, Scale, from_zero, scale_of
-from maxact_tui.texts.numbers import UNKNOWN, compact, fixed, grouped, signed
+from maxact_tui.texts.numbers import brief, compact
 from maxact_tui.watching.snapshot import Snapshot
 from maxact_tui.widgets.heatmap import Cell
 from maxact_tui.widgets.lines import Part, line
@@ -25,7 +26,7 @@ from maxact_tui.widgets.lines import Part, line
 class CellMaker:
     """The cells of one measure."""
 
-    def __init__(self, look: Look, measure: Measure = MEASURES[0], *, linear: bool = False) -> None:
+    def __init__(self, look: Look, measure: SiteField = PEAK, *, linear: bool = False) -> None:
         self._look, self.measure, self.linear = look, measure, linear
         self.scale = Scale(1.0, 10.0)
         self.has_values = False
@@ -57,43 +58,23 @@ class CellMaker:
         return {site: cell for site, (_, cell) in self._made.items()}
 
     def _levels(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        if self.measure.name == "nonfinite":
+        if self.measure is NONFINITE:
             return np.where(values > 0, self._look.levels - 1, -1)
-        return self.scale.levels(np.abs(values) if self.linear else values, self._look.levels)
+        is_size = self.measure.bounds is None and not self.scale.log
+        return self.scale.levels(np.abs(values) if is_size else values, self._look.levels)
 
     def _scale(self, values: NDArray[np.float64]) -> Scale:
-        if self.measure.name == "sqnr":
-            return SQNR_SCALE
-        return from_zero(values) if self.linear and self.measure.log else scale_of(values, log=self.measure.log)
+        if self.measure.bounds is not None:
+            return Scale(*self.measure.bounds, self.measure.log)
+        return scale_of(values) if self.measure.log and not self.linear else from_zero(values)
 
     def _text(self, value: float) -> str:
-        if math.isnan(value):
-            return ""
-        if self.measure.name == "nonfinite":
-            return grouped(int(value)) if value < 1e5 else compact(value)
-        return decibel_text(value, self._look) if self.measure.name == "sqnr" else signed(value)
+        return "" if math.isnan(value) else brief(value, self.measure.style, ascii_only=self._look.ascii_only)
 
 
 def decibel_text(decibels: float, look: Look) -> str:
     """`31.4`, `-2.1`, `∞` for no error, `-` where it is unknown; at most six cells."""
-    if not math.isfinite(decibels):
-        return UNKNOWN if math.isnan(decibels) else "-inf" if decibels < 0 else "inf" if look.ascii_only else "∞"
-    return fixed(decibels)
-
-
-def site_values(measure: Measure, snapshot: Snapshot) -> NDArray[np.float64]:
-    """A measure of every site of the plan, float64 [sites], NaN where unknown."""
-    plan = snapshot.plan
-    count = len(plan.sites) if plan is not None else 0
-    if measure.name == "sqnr":
-        return board_values(snapshot.board, 0, count)
-    if not measure.is_live:
-        return summary_values(measure, snapshot.summaries, count)
-    values = np.full(count, np.nan)
-    if snapshot.live is not None:
-        known = live_values(measure, snapshot.live)[:count]
-        values[: len(known)] = known
-    return values
+    return brief(decibels, "decibels", ascii_only=look.ascii_only)
 
 
 _RAMP_ROOM = 16  # cells below which a ramp and its bounds would push the marks out
@@ -101,11 +82,11 @@ _RAMP_ROOM = 16  # cells below which a ramp and its bounds would push the marks 
 
 def legend_line(look: Look, maker: CellMaker, width: int = 80) -> Strip:
     """The measure, its ramp from low to high, and the marks or how old the values are, in `width` cells."""
-    title: Part = (f" {maker.measure.title} ", "title")
+    title: Part = (f" {maker.measure.heading} ", "title")
     room = width - len(title[0]) - 1
     if not maker.has_values:
         return line(look, title, (maker.nothing[room <= 30], "dim"))
-    if maker.measure.name == "nonfinite":
+    if maker.measure is NONFINITE:
         return line(look, title, ("! marks sites with NaN or infinity" if room > 34 else "! NaN or infinity", "dim"))
     scale = maker.scale
     low, high = compact_bound(scale.low), compact_bound(scale.high)
@@ -135,14 +116,14 @@ def bad_counts(snapshot: Snapshot) -> dict[int, int]:
     return {int(site): int(counts[site]) for site in np.flatnonzero(counts > 0)}
 
 
-def _nothing_words(measure: Measure, snapshot: Snapshot) -> tuple[str, str]:
+def _nothing_words(measure: SiteField, snapshot: Snapshot) -> tuple[str, str]:
     """Why no site has a number of this measure, and the same in fewer cells."""
     if measure.is_live:
         bad = bool(bad_counts(snapshot))
         return ("no finite element", "no finite element") if bad else ("no numbers yet", "no numbers yet")
     if not snapshot.checkpoint:
         return "comes with the first checkpoint", "waits for a checkpoint"
-    has_read = snapshot.board is not None if measure.name == "sqnr" else snapshot.model is not None
+    has_read = snapshot.board is not None if measure.got == "quantiser" else snapshot.model is not None
     if not has_read:
         return "reading …", "reading …"
     if snapshot.meta is not None and snapshot.meta.job.detail == "lean":

@@ -20,15 +20,16 @@ from textual.strip import Strip
 
 from engine.analysis.channels import channel_maxima
 from engine.base.wording import counted
+from engine.fields.registry import Place, shown
 from engine.statistics.patterns import LOG_EDGES, log_bins
-from maxact_tui.pages.cells import compact_bound, site_values
+from maxact_tui.pages.cells import compact_bound
 from maxact_tui.pages.header import token_parts
 from maxact_tui.pages.int8page import int8_line
-from maxact_tui.pages.measures import MEASURES, NONFINITE
+from maxact_tui.pages.measures import NONFINITE, PEAK, site_values
 from maxact_tui.pages.nonfinite import finite_massive
 from maxact_tui.pages.waiting import until_read
 from maxact_tui.terminal.palette import Look
-from maxact_tui.texts.numbers import compact, exact, grouped, percent, signed
+from maxact_tui.texts.numbers import brief, compact, exact, grouped, signed
 from maxact_tui.texts.visible import fitted, visible
 from maxact_tui.watching.places import TokenPlace
 from maxact_tui.watching.snapshot import SiteView, Snapshot
@@ -38,6 +39,7 @@ from maxact_tui.widgets.plot import Series, Ticks, draw
 
 PANES = ("Tokens", "Channels", "Depth", "Histogram")
 NOT_MEASURED = "not measured: the session does not hold it"
+_MARKERS = ("hd", "•", ".", "+", "x")  # of the curves over the depth: the first a line, the others points
 _WAITING = "comes with the first checkpoint"
 
 
@@ -62,9 +64,8 @@ def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     view = snapshot.view
     if view is None:
         return [line(look, *title), line(look, (until_read(snapshot), "dim"))]
-    s = view.summary
-    facts = [f"rms {compact(s.rms)}", f"crest {compact(s.crest)}", f"median {compact(s.abs_median)}"]
-    facts += [f"q99.9 {compact(s.abs_q999)}", f"kurtosis {compact(s.kurtosis)}", _tokens_of(s.tokens)]
+    facts = [" ".join(pair) for pair in field_pairs("panel", view)]
+    facts.append(_tokens_of(view.summary.tokens))
     if stale := snapshot.as_of(view.tokens):
         facts = [stale, *facts[:-1]]
     numbers = line(look, _joined(facts, width))
@@ -74,6 +75,11 @@ def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
         line(look, *verdict_parts(view, width)),
         line(look, *int8_line(view, look, width)),
     ]
+
+
+def field_pairs(place: Place, view: SiteView) -> list[tuple[str, str]]:
+    """What a place says of a site: heading and number of each of its fields."""
+    return [(heading, brief(one.of(view.record, view.summary), one.style)) for heading, one in shown(place)]
 
 
 def verdict_parts(view: SiteView, width: int) -> list[Part]:
@@ -204,17 +210,13 @@ def depth_data(snapshot: Snapshot, grid: Grid) -> DepthData | None:
     first = next((i for i, row in enumerate(grid.rows) if row == "L0"), 0)
     rows = tuple(int(i) - first for i in np.flatnonzero(grid.sites[:, cell[1]] >= 0))
     curves = []
-    for title, marker, measure in (
-        ("max", "hd", MEASURES[0]),
-        ("q99.9", "•", MEASURES[4]),
-        ("median", ".", MEASURES[5]),
-    ):
+    for marker, (title, measure) in zip(_MARKERS, shown("depth"), strict=False):
         values = np.abs(site_values(measure, snapshot)[sites])
         if (values > 0).any():
             # Zero stands for unknown: a NaN would make two equal pictures unequal.
             curves.append((title, marker, tuple(np.where(values > 0, values, 0.0).tolist())))
     stale = snapshot.as_of(snapshot.model.tokens) if snapshot.model is not None and len(curves) > 1 else ""
-    largest = site_values(MEASURES[0], snapshot)[sites]
+    largest = site_values(PEAK, snapshot)[sites]
     without = int(np.isnan(largest[site_values(NONFINITE, snapshot)[sites] > 0]).sum())
     empty = "only zeros" if (largest == 0).any() else "no finite element at any layer" if without else "no numbers yet"
     return DepthData(grid.columns[cell[1]], rows, tuple(curves), stale, without, empty)
@@ -272,9 +274,7 @@ def distribution_lines(view: SiteView | None, look: Look, width: int, height: in
         y_range=(math.log10(0.5), float(max(top, 1))),
         ascii_only=look.ascii_only,
     )
-    s = view.summary
-    facts = [f"zeros {percent(s.zero_share)}", f"median {compact(s.abs_median)}", f"q99 {compact(s.abs_q99)}"]
-    facts += [f"q99.9 {compact(s.abs_q999)}", f"max {compact(s.magnitude)}"]
+    facts = [" ".join(pair) for pair in field_pairs("histogram", view)]
     return [line(look, (_joined(["elements by |x|", *facts], width), "dim")), *[line(look, row) for row in plot]]
 
 

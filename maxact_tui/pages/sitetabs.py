@@ -24,7 +24,7 @@ from engine.formats import E4M3_LIMIT, FP16_LIMIT
 from engine.statistics.patterns import magnitude_counts, magnitude_values
 from maxact_tui.pages.header import token_parts
 from maxact_tui.pages.nonfinite import held_words
-from maxact_tui.pages.panes import NOT_MEASURED, distribution_lines, why_not_measured
+from maxact_tui.pages.panes import NOT_MEASURED, distribution_lines, field_pairs, why_not_measured
 from maxact_tui.pages.sheets import Column, Sheet, Sorting, arranged, heading
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.filtering import EVERYTHING, Filter, Record, Value
@@ -191,9 +191,7 @@ def distribution_page(view: SiteView, look: Look, width: int, height: int) -> li
     if not s.measured:
         return [line(look, why_not_measured(view))]
     lines = distribution_lines(view, look, width, max(height - 7, 8))
-    marks = [("25 %", s.abs_q25), ("median", s.abs_median), ("75 %", s.abs_q75), ("90 %", s.abs_q90)]
-    marks += [("99 %", s.abs_q99), ("99.9 %", s.abs_q999), ("max", s.magnitude)]
-    lines += [line(look), line(look, ("|x| at   ", "dim"), *_pairs([(n, compact(v)) for n, v in marks], width - 9))]
+    lines += [line(look), line(look, ("|x| at   ", "dim"), *_pairs(field_pairs("quantiles", view), width - 9))]
     bad = held_words(s.nonfinite) if s.nonfinite is not None else ""
     everything = ("finite" if bad else "all", "-" if s.count is None else grouped(s.count))
     limits = [("massive", s.sun_layer.threshold), ("e4m3", E4M3_LIMIT), ("fp16", FP16_LIMIT)]
@@ -210,14 +208,7 @@ def distribution_page(view: SiteView, look: Look, width: int, height: int) -> li
             (bad, "bad"),
         )
     )
-    facts = [
-        ("mean", signed(s.mean)),
-        ("std", compact(s.std)),
-        ("rms", compact(s.rms)),
-        ("kurtosis", compact(s.kurtosis)),
-    ]
-    facts += [("zeros", percent(s.zero_share)), ("crest", compact(s.crest))]
-    lines.append(line(look, ("moments  ", "dim"), *_pairs(facts, width - 9)))
+    lines.append(line(look, ("moments  ", "dim"), *_pairs(field_pairs("moments", view), width - 9)))
     nature = (
         "exact: every 16-bit value was counted" if s.exact else "quantiles to a relative 2^-7; maxima and moments exact"
     )

@@ -17,12 +17,13 @@ from textual.events import Resize
 
 from engine.analysis.maximum import without_m
 from engine.analysis.nonfinite import Alarm
+from engine.fields.field import SiteField
 from engine.session.records import BROKEN_OFF
 from maxact_tui.keymap import actions
 from maxact_tui.pages.cells import CellMaker, legend_line
 from maxact_tui.pages.header import maximum_lines, sites_of, status_lines
 from maxact_tui.pages.lastlines import last_lines
-from maxact_tui.pages.measures import MEASURES, Measure
+from maxact_tui.pages.measures import MEASURES
 from maxact_tui.pages.waiting import waiting_lines
 from maxact_tui.screens.narrowed import Narrowed
 from maxact_tui.screens.panel import Paned, SitePanel
@@ -46,7 +47,7 @@ class Spot:
     """Where a user is in a session: the site under the cursor (None follows M), the measure, the pane."""
 
     site: int | None
-    measure: Measure
+    measure: SiteField
     linear: bool
     pane: int
 
@@ -247,7 +248,7 @@ class MonitorScreen(Roaming, Paned, Narrowed):
         """The site under the cursor, or M's as long as the cursor follows it."""
         focus = None if self._follows or self._heatmap is None else self._heatmap.site
         measure = self._maker.measure
-        board = measure.name == "sqnr"
+        board = measure.got == "quantiser"
         model = not (measure.is_live or board) or self.panel.wants_model
         return Wish(focus, model, board)
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from maxact_tui.pages.cells import CellMaker, site_values
+from maxact_tui.pages.cells import CellMaker
+from maxact_tui.pages.measures import site_values
 from maxact_tui.pages.sheets import as_tsv
 from maxact_tui.pages.siterecords import kept_sites, matrix_text, site_records
 from maxact_tui.screens.filterable import Filterable

@@ -105,7 +105,7 @@ def help_lines(look: Look, width: int, here: Sequence[Place] = ()) -> list[Strip
         lines.append(line(look))
     lines.append(line(look, ("What the heatmap can show", "heading")))
     for measure in MEASURES:
-        lines += _paragraph(look, measure.title, measure.meaning, width)
+        lines += _paragraph(look, measure.heading, measure.sentence, width)
     lines += [line(look), *filter_lines(look, width)]
     lines += [line(look), line(look, ("What the signs mean", "heading"))]
     for sign, meaning in _SIGNS:

@@ -6,6 +6,7 @@
 - `exact_short`  the same in eight cells: of a longer number four digits
 - `fixed`      so many decimals, never a negative zero
 - `grouped`    whole numbers with thousands separators
+- `brief`, `full`  a field's number in its style: in six cells, or with every digit it has
 - `percent`, `share_text`, `duration`, `size`, `rate`, `bits`
 - `read_number`  a number as people type it
 """
@@ -14,6 +15,9 @@ from __future__ import annotations
 
 import math
 import re
+
+from engine.base import wording
+from engine.base.wording import Style
 
 UNKNOWN = "-"
 _TYPED = re.compile(r"([+-]?)(\d+|\d{1,3}(?:,\d{3})+)?(\.\d*)?(e[+-]?\d{1,4})?(k?)", re.ASCII | re.IGNORECASE)
@@ -50,11 +54,7 @@ def exact(value: float) -> str:
     """All digits of a float32 (of a bfloat16 all the more), with thousands separators: `23,168`, `-0.015625`."""
     if not math.isfinite(value):
         return UNKNOWN if math.isnan(value) else compact(value) if value > 0 else "-inf"
-    text = f"{value:z.8g}"
-    if "e" in text:
-        return text
-    whole, dot, fraction = text.partition(".")
-    return f"{int(whole):,}" + dot + fraction if abs(value) >= 1000 else text
+    return wording.exact(value)
 
 
 def exact_short(value: float) -> str:
@@ -71,6 +71,29 @@ def fixed(value: float, decimals: int = 1) -> str:
 def grouped(value: int) -> str:
     """A whole number with thousands separators."""
     return f"{value:,}"
+
+
+def brief(value: float | None, style: Style, *, ascii_only: bool = True) -> str:
+    """A number of this style in at most six cells."""
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    match style:
+        case "share":
+            return percent(value)
+        case "count":
+            return grouped(int(value)) if value < 1e5 else compact(value)
+        case "decibels" if math.isfinite(value):
+            return fixed(value)
+        case "decibels" if value > 0 and not ascii_only:
+            return "∞"
+    return signed(value)
+
+
+def full(value: float | None, style: Style) -> str:
+    """A number of this style with every digit it has, where the style says so; else as `brief`."""
+    if value is not None and style in ("exact", "count"):
+        return exact(value) if style == "exact" or math.isnan(value) else grouped(int(value))
+    return brief(value, style)
 
 
 def percent(share: float) -> str:

@@ -216,7 +216,7 @@ class Look:
 
     def _with_view(self, reader: SessionReader, snapshot: Snapshot) -> Snapshot:
         """With the focused site's arrays of the last checkpoint."""
-        if snapshot.focus is None or self._places is None or not snapshot.checkpoint:
+        if snapshot.focus is None or self._places is None or not snapshot.checkpoint or snapshot.plan is None:
             return snapshot
         totals = reader.totals(snapshot.focus)
         if totals is None:
@@ -224,12 +224,12 @@ class Look:
         from engine.analysis.site import summarise
         from maxact_tui.watching.boardview import read_site_quant
 
-        summary = summarise(totals)
+        record, summary = snapshot.plan.sites[snapshot.focus], summarise(totals)
         places = tuple(self._places.at(entry.sample, entry.position) for entry in summary.top)
         quant = read_site_quant(reader, snapshot.focus, totals)
         saved = reader.checkpoint_status()
         seen = saved.tokens_done if saved is not None else 0
-        view = SiteView(snapshot.focus, snapshot.checkpoint, totals, summary, places, quant, seen)
+        view = SiteView(snapshot.focus, record, snapshot.checkpoint, totals, summary, places, quant, seen)
         return replace(snapshot, view=view)
 
     def _focus(self, wish: Wish, snapshot: Snapshot) -> int | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from engine.analysis.nonfinite import Alarm
     from engine.analysis.site import SiteSummary
     from engine.session.reader import SessionMeta
-    from engine.sites.site import HookPlan
+    from engine.sites.site import HookPlan, Site
     from engine.statistics.totals import SiteTotals
     from maxact_tui.watching.boardview import BoardView, SiteQuant
     from maxact_tui.watching.machine import Usage
@@ -40,6 +40,7 @@ class SiteView:
 
     Attributes:
         site: its number in the hook plan.
+        record: its record there.
         checkpoint: number of the checkpoint.
         totals: everything kept of it.
         summary: its fields.
@@ -49,6 +50,7 @@ class SiteView:
     """
 
     site: int
+    record: Site
     checkpoint: int
     totals: SiteTotals
     summary: SiteSummary

@@ -12,7 +12,6 @@ from engine.session.reader import SessionReader
 from engine.sites.exceptions import FAMILY_RULES
 from maxact_tui.cli.main import main
 from maxact_tui.keymap.actions import TABLES
-from maxact_tui.pages import measures
 from maxact_tui.screens.watched import WatchedScreen
 from tests.analysis import sessions
 from tests.test_house import HOME
@@ -41,7 +40,6 @@ def test_the_export_format_works_as_it_is_written_there(
 
 def test_what_the_other_examples_name_is_there() -> None:
     assert FAMILY_RULES
-    assert all(hasattr(measures, name) for name in ("Measure", "MEASURES", "live_values", "_of_summary"))
     for method in ("_draw", "wish", "compose"):
         assert f"`{method}`" in TEXT
         assert callable(getattr(WatchedScreen, method))

@@ -9,6 +9,7 @@ import pytest
 from engine.messages import Code, message
 from engine.session.library import log_path
 from engine.session.reader import SessionReader
+from engine.statistics.fields import LIVE_FIELDS
 from maxact_tui.pages.measures import MEASURES
 from maxact_tui.screens.choice import ChoiceScreen
 from maxact_tui.screens.monitor import MonitorScreen
@@ -18,7 +19,7 @@ from maxact_tui.terminal.palette import choose_look
 from maxact_tui.watching import watcher
 from maxact_tui.watching.snapshot import Snapshot
 from tests.screen import sessions
-from tests.screen.conftest import Shown, has_screens, is_complete, pictured, settle
+from tests.screen.conftest import Shown, has_screens, is_complete, pictured, settle, shows
 from tests.screen.pictures import screen_text
 from tests.values import some
 
@@ -240,15 +241,14 @@ async def test_a_file_that_is_not_there_yet_is_waited_for(shown: Shown, tmp_path
 
 async def test_an_alarm_is_marked_in_the_heatmap(shown: Shown, tmp_path: Path) -> None:
     script = sessions.SessionScript(tmp_path / "run.maxact").load().tick()
-    script.live[3, 4] = 17
+    script.live[3, LIVE_FIELDS.index("nonfinite")] = 17
     script.writer.tick(script.status, script.live)
     async with shown(script.path) as pilot:
         await settle(pilot, lambda app: app.snapshot.live is not None)
         await pilot.press("home", "down")
-        assert "!" in screen_text(pilot.app)
+        await settle(pilot, shows("!"))
         await pilot.press("m", "m", "m")
-        await pilot.pause()
-        assert "17!" in screen_text(pilot.app)
+        await settle(pilot, shows("17!"))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -146,3 +147,21 @@ def test_round_ticks_are_round() -> None:
     assert [text for _, text in round_ticks(29_440, 4)] == ["0", "10k", "20k"]
     assert [text for _, text in round_ticks(14_474, 7)] == ["0", "5k", "10k"]
     assert round_ticks(0, 4) == [(0.0, "0")]
+
+
+@pytest.mark.parametrize("style", get_args(wording.Style))
+def test_every_style_has_its_number_and_says_what_is_unknown(style: wording.Style) -> None:
+    for value in (None, math.nan):
+        assert wording.written(value, style) == wording.UNKNOWN
+        assert numbers.brief(value, style) == numbers.full(value, style) == numbers.UNKNOWN
+    for value in (0.0, 0.5, 17.0, 23_168.0, 1e5, 3e8, math.inf):
+        if (style == "count" and math.isinf(value)) or (style == "share" and value > 1):
+            continue
+        assert len(numbers.brief(value, style)) <= (6 if style != "decibels" or value < 1e4 else 12)
+        assert numbers.brief(value, style).isascii()
+        assert wording.written(value, style)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, width=32))
+def test_screens_and_reports_write_the_same_digits(value: float) -> None:
+    assert numbers.exact(value) == numbers.full(value, "exact") == wording.written(value, "exact")
