@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs import messages, session_format
+from tests.docs import messages, report_schema, session_format
 from tests.test_house import HOME
 
 PAGES = sorted([*HOME.glob("*.md"), *(HOME / "docs").rglob("*.md"), *(HOME / "examples").glob("*.md")])
@@ -31,6 +31,12 @@ def test_every_path_and_link_of_a_page_is_there(page: Path) -> None:
     missing = [path for path in _PATH.findall(text) if not (HOME / path).exists()]
     missing += [link for link in _LINK.findall(text) if not (page.parent / link).exists()]
     assert not missing
+
+
+def test_the_json_schema_is_what_the_fields_declare() -> None:
+    written = (HOME / "engine" / "report" / "data" / "report.schema.json").read_text(encoding="utf-8")
+    command = "python -m tests.docs.report_schema > engine/report/data/report.schema.json"
+    assert written == report_schema.page(), f"run: {command}"
 
 
 def test_every_room_is_in_the_drawing() -> None:
