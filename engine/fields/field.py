@@ -39,14 +39,21 @@ class Range:
     """Which values are good, and which are bad; those between are neither.
 
     Attributes:
-        good: up to here it is good; from here on where `bad` is smaller. None where nothing is known to be good.
-        bad: from here on it is bad; up to here where `good` is larger. None where nothing is known to be bad.
+        good: up to here it is good, this included; from here on where `bad` is smaller. None where that is not known.
+        bad: above it is bad; below where `good` is larger. None where that is not known.
         why: what happens there, or who says so.
+        of_size: whether it is |value| that is compared.
     """
 
     good: float | None
     bad: float | None
     why: str
+    of_size: bool = False
+
+    @property
+    def low_is_bad(self) -> bool:
+        """Whether small values are the bad ones."""
+        return self.good is not None and self.bad is not None and self.good > self.bad
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ nothing else needs to know of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -34,14 +34,17 @@ Place = Literal[
 _X: Final = "activation"
 _JSON: Final[tuple[File, ...]] = ("json",)
 _TABLE: Final[tuple[File, ...]] = ("table",)
-_SIZE: Final = Range(
-    E4M3_LIMIT, FP16_LIMIT, f"up to {E4M3_LIMIT:,.0f} it fits FP8 E4M3 as it is, above {FP16_LIMIT:,.0f} FP16 overflows"
-)
+_LIMITS: Final = f"up to {E4M3_LIMIT:,.0f} |x| fits FP8 E4M3 as it is, above {FP16_LIMIT:,.0f} FP16 overflows"
+_SIZE: Final = Range(E4M3_LIMIT, FP16_LIMIT, _LIMITS, of_size=True)
 # An error spread evenly over a step of M / 127 has the mean square (M / 127)^2 / 12.
 _CREST: Final = Range(14, 44, "INT8 per tensor keeps about 52.9 - 20 log10(crest) dB: 30 dB at 14, 20 dB at 44")
 _DECIBELS: Final = Range(30, 20, "the rms of the error is 3 % of that of x at 30 dB, and 10 % at 20 dB")
 _MEDIAN: Final = Range(None, SUN_RATIO, f"massive if |x| exceeds {SUN_MAGNITUDE:g}, too: Sun et al., arXiv 2402.17762")
-_FINITE: Final = Range(0, 1, "what is NaN or infinite is in no other number")
+_FINITE: Final = Range(0, 0, "what is NaN or infinite is in no other number")
+
+
+def _column(name: str) -> Callable[[LiveTable], NDArray[np.float64]]:
+    return lambda live: live.column(name)
 
 
 def _peak(found: SiteSummary) -> float:
@@ -72,21 +75,21 @@ _ALL: Final = (
     SiteField("exact", "flag", "", "whether quantiles and medians are exact", "kept"),
     SiteField("tokens", "integer", "tokens", "valid tokens", "kept", style="count", is_optional=True),
     SiteField("count", "integer", "elements", "finite elements", "kept", style="count", is_optional=True),
-    SiteField("max", "real", _X, "largest x", "kept", style="exact", range=_SIZE, live=lambda live: live.column("max")),
-    SiteField("min", "real", _X, "smallest x", "kept", style="exact", live=lambda live: live.column("min")),
+    SiteField("max", "real", _X, "largest x", "kept", style="exact", range=_SIZE, live=_column("max")),
+    SiteField("min", "real", _X, "smallest x", "kept", style="exact", range=_SIZE, live=_column("min")),
     SiteField(
         "magnitude", "real", _X, "largest |x|", "kept",
         title="max |x|", style="exact", range=_SIZE, live=lambda live: live.magnitude,
     ),
     SiteField(
-        "peak", "real", _X, "x of the largest |x|, with its sign", "kept",
+        "peak", "real", _X, "the element of largest |x|, with its sign", "kept",
         title="max|x|", style="exact", range=_SIZE, files=(),
         value=lambda _, found: _peak(found), live=lambda live: live.peak,
     ),
     SiteField("mean", "real", _X, "mean of x", "moments"),
     SiteField("std", "real", _X, "population standard deviation of x", "moments"),
     SiteField("abs_mean", "real", _X, "mean of |x|", "moments"),
-    SiteField("rms", "real", _X, "root mean square of x", "moments", live=lambda live: live.column("rms")),
+    SiteField("rms", "real", _X, "root mean square of x", "moments", live=_column("rms")),
     SiteField(
         "kurtosis", "real", "1", "fourth standardised moment", "moments",
         tells="how heavy the tails are; 3 for a normal distribution",

@@ -59,7 +59,6 @@ _SITE: Final = _column(SITE_FIELDS["site"])
 _CHANNEL: Final = Column("channel", "integer", "", "channel, from 0")
 _SAMPLE: Final = Column("sample", "integer", "", "number of the sample")
 _GROUP: Final = _column(SITE_FIELDS["group"])
-_SITES: Final = tuple(_column(one) for one in in_file("table"))
 _TOP: Final = (
     _SITE,
     Column("rank", "integer", "", "1 for the largest |x|"),
@@ -111,7 +110,7 @@ _QUANTIZATION: Final = (
 
 def all_records(reader: SessionReader, summary: ModelSummary) -> Iterator[Records]:
     """The five tables, each to be read before the next is asked for."""
-    yield Records("sites", _SITES, _site_rows(summary))
+    yield Records("sites", tuple(map(_column, in_file("table"))), _site_rows(summary))
     yield Records("top", _TOP, _top_rows(reader, summary))
     yield Records("channels", _CHANNELS, _channel_rows(reader))
     yield Records("samples", _SAMPLES, _sample_rows(reader))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs import messages, report_schema, session_format
+from tests.docs import messages, report_schema, session_format, site_fields
 from tests.test_house import HOME
 
 PAGES = sorted([*HOME.glob("*.md"), *(HOME / "docs").rglob("*.md"), *(HOME / "examples").glob("*.md")])
@@ -31,6 +31,11 @@ def test_every_path_and_link_of_a_page_is_there(page: Path) -> None:
     missing = [path for path in _PATH.findall(text) if not (HOME / path).exists()]
     missing += [link for link in _LINK.findall(text) if not (page.parent / link).exists()]
     assert not missing
+
+
+def test_the_page_of_the_site_fields_is_what_the_registry_declares() -> None:
+    written = (HOME / "docs" / "site-fields.md").read_text(encoding="utf-8")
+    assert written == site_fields.page(), "run: python -m tests.docs.site_fields > docs/site-fields.md"
 
 
 def test_the_json_schema_is_what_the_fields_declare() -> None:
