@@ -244,7 +244,7 @@ async def test_an_alarm_is_marked_in_the_heatmap(shown: Shown, tmp_path: Path) -
     script.live[3, LIVE_FIELDS.index("nonfinite")] = 17
     script.writer.tick(script.status, script.live)
     async with shown(script.path) as pilot:
-        await settle(pilot, lambda app: app.snapshot.live is not None)
+        await settle(pilot, shows("▸"))
         await pilot.press("home", "down")
         await settle(pilot, shows("!"))
         await pilot.press("m", "m", "m")
