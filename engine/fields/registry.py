@@ -165,7 +165,7 @@ SHOWN: Final[Mapping[Place, tuple[str | tuple[str, str], ...]]] = {
     "heatmap": (
         "peak", "rms", "crest", "nonfinite", "abs_q999", "abs_median", "layer_median_ratio", "kurtosis", "sqnr",
     ),
-    "panel": ("rms", "crest", "abs_median", "abs_q999", "kurtosis"),
+    "panel": ("rms", "crest", "abs_median", "abs_q999", "kurtosis", "tokens"),
     "depth": (("peak", "max"), "abs_q999", "abs_median"),
     "histogram": ("zero_share", "abs_median", "abs_q99", "abs_q999", ("magnitude", "max")),
     "quantiles": (

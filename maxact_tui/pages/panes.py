@@ -64,10 +64,7 @@ def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     view = snapshot.view
     if view is None:
         return [line(look, *title), line(look, (until_read(snapshot), "dim"))]
-    facts = [" ".join(pair) for pair in field_pairs("panel", view)]
-    facts.append(_tokens_of(view.summary.tokens))
-    if stale := snapshot.as_of(view.tokens):
-        facts = [stale, *facts[:-1]]
+    facts = _panel_facts(view, snapshot.as_of(view.tokens))
     numbers = line(look, _joined(facts, width))
     return [
         line(look, *title),
@@ -308,8 +305,12 @@ def _joined(parts: list[str], width: int) -> str:
     return text
 
 
-def _tokens_of(tokens: int | None) -> str:
-    return "tokens not measured" if tokens is None else counted(tokens, "token")
+def _panel_facts(view: SiteView, stale: str) -> list[str]:
+    """What the panel says of a site; in place of its tokens, first of all, that the numbers are older than the run."""
+    tokens = view.summary.tokens
+    words = "tokens not measured" if tokens is None else counted(tokens, "token")
+    facts = [words if name == "tokens" else f"{name} {text}" for name, text in field_pairs("panel", view)]
+    return [stale, *(fact for fact in facts if fact != words)] if stale else facts
 
 
 def _count(lower: int, upper: int) -> str:
