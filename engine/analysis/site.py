@@ -21,7 +21,7 @@ from engine.analysis.verdicts import LayerVerdict, TokenVerdict, judge_layer, ju
 from engine.statistics.patterns import is_exact, moments, quantiles
 from engine.statistics.totals import ARRAY_FIELDS, SiteTotals
 
-LEVELS = (0.25, 0.5, 0.75, 0.9, 0.99, 0.999)
+LEVELS = (0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class SiteSummary:
         kurtosis: fourth standardised moment (3 for a normal distribution).
         crest: magnitude / rms.
         zero_share: share of exact zeros (float32: |x| < 2^-133).
-        abs_q25 ... abs_q999: quantiles of |x|; `abs_median` is the lower median.
+        abs_q25 ... abs_q9999: quantiles of |x|; `abs_median` is the lower median.
         nonfinite: the alarm; None where it was not measured.
         sun_layer, sun_token: Sun's criterion by the two medians.
         top: the largest |x|, at most 100, largest first.
@@ -138,6 +138,7 @@ class SiteSummary:
     abs_q90: float
     abs_q99: float
     abs_q999: float
+    abs_q9999: float
     nonfinite: NonFinite | None
     sun_layer: LayerVerdict
     sun_token: TokenVerdict
@@ -179,6 +180,7 @@ def summarise(totals: SiteTotals) -> SiteSummary:
         abs_q90=levels[3],
         abs_q99=levels[4],
         abs_q999=levels[5],
+        abs_q9999=levels[6],
         nonfinite=_nonfinite(totals),
         sun_layer=layer,
         sun_token=judge_token(totals, magnitude),

@@ -109,6 +109,10 @@ _ALL: Final = (
         tells="99.9 % of the elements lie at or below it", title="q99.9",
     ),
     SiteField(
+        "abs_q9999", "real", _X, "quantile 0.9999 of |x|", "histogram",
+        tells="where percentile calibration often clips", title="q99.99",
+    ),
+    SiteField(
         "nonfinite", "integer", "elements", "elements that are NaN or infinite", "kept",
         tells="anything but 0 is an alarm", title="non-finite", style="count", range=_FINITE,
         files=(), is_optional=True, live=_live_nonfinite,
@@ -163,17 +167,18 @@ SITE_FIELDS: Final[Mapping[str, SiteField]] = {one.name: one for one in _ALL}
 
 SHOWN: Final[Mapping[Place, tuple[str | tuple[str, str], ...]]] = {
     "heatmap": (
-        "peak", "rms", "crest", "nonfinite", "abs_q999", "abs_median", "layer_median_ratio", "kurtosis", "sqnr",
+        "peak", "rms", "crest", "nonfinite", "abs_q999", "abs_q9999", "abs_median", "layer_median_ratio", "kurtosis",
+        "sqnr",
     ),
-    "panel": ("rms", "crest", "abs_median", "abs_q999", "kurtosis", "tokens"),
+    "panel": ("rms", "crest", "abs_median", "abs_q999", "kurtosis", "tokens", "abs_q9999"),
     "depth": (("peak", "max"), "abs_q999", "abs_median"),
     "histogram": ("zero_share", "abs_median", "abs_q99", "abs_q999", ("magnitude", "max")),
     "quantiles": (
         ("abs_q25", "25 %"), "abs_median", ("abs_q75", "75 %"), ("abs_q90", "90 %"), ("abs_q99", "99 %"),
-        ("abs_q999", "99.9 %"), ("magnitude", "max"),
+        ("abs_q999", "99.9 %"), ("abs_q9999", "99.99 %"), ("magnitude", "max"),
     ),
     "moments": ("mean", "std", "rms", "kurtosis", "zero_share", "crest"),
-    "components": ("magnitude", "abs_q999", "abs_median", "rms", "crest", "nonfinite"),
+    "components": ("magnitude", "abs_q9999", "abs_q999", "abs_median", "rms", "crest", "nonfinite"),
     "sites": ("magnitude", "max", "min", ("abs_median", "median |x|"), "rms", "crest", "kurtosis"),
     "profile": ("magnitude", "abs_q999", "rms", "abs_median"),
     "line": ("max", "rms", "abs_q999"),

@@ -47,7 +47,7 @@ def test_every_field_agrees_with_plain_numpy(dtype: str) -> None:
     assert found.zero_share == (x == 0).mean()
     tolerance = 0 if dtype != "float32" else 2**-7
     for name, level in {"abs_q25": 0.25, "abs_median": 0.5, "abs_q75": 0.75, "abs_q90": 0.9, "abs_q99": 0.99,
-                        "abs_q999": 0.999}.items():  # fmt: skip
+                        "abs_q999": 0.999, "abs_q9999": 0.9999}.items():  # fmt: skip
         expected = np.quantile(a, level, method="lower")
         assert getattr(found, name) == pytest.approx(expected, rel=tolerance, abs=0), name
     assert found.exact == (dtype != "float32")
