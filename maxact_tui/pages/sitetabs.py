@@ -274,8 +274,8 @@ def _kind(kind: str) -> str:
 
 
 def _tokens(lower: int, upper: int) -> str:
-    unit = "token" if upper == 1 else "tokens"
-    return f"{grouped(lower)} {unit}" if lower == upper else f"{grouped(lower)}..{grouped(upper)} {unit}"
+    most = counted(upper, "token")
+    return most if lower == upper else f"{grouped(lower)}..{most}"
 
 
 def _pairs(facts: list[tuple[str, str]], width: int) -> list[Part]:
