@@ -49,7 +49,7 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-_FORM: Final = re.compile(r"([a-z0-9]+)\s*(<=|>=|<|>)\s*([-+]?[0-9][0-9_]*(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?)(%?)", re.I)
+_FORM: Final = re.compile(r"([a-z0-9_.]+)\s*(<=|>=|<|>)\s*([-+]?[0-9][0-9_]*(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?)(%?)", re.I)
 _SCHEME: Final = "int8"
 GRAMMAR: Final = f"{', '.join(WORDS)}, or {', '.join(QUANTITIES)} with < <= > >= and a number: sqnr<20, damage>5%"
 
