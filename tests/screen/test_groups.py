@@ -159,7 +159,8 @@ def test_the_line_of_int8_says_first_what_decides_and_cuts_no_number(gemm_sessio
         board, sites = read_board(reader), some(reader.meta().plan).sites
         site = rank(board)[0].site
         totals = some(reader.totals(site))
-        view = SiteView(site, 1, totals, summarise(totals), (), read_site_quant(reader, site, totals), 1)
+        quant = read_site_quant(reader, site, totals)
+        view = SiteView(site, sites[site], 1, totals, summarise(totals), (), quant, 1)
     assert sites[site].is_input and board.local
     look = choose_look(None)
     lines = [Strip.join([line(look, *int8_line(view, look, width))]).text.rstrip() for width in range(12, 121)]
