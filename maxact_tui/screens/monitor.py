@@ -123,8 +123,10 @@ class MonitorScreen(Roaming, Paned, Narrowed):
         return super().check_action(action, parameters) if self.can_draw else False
 
     def awaits(self, action: str) -> bool:
-        """Keys may be typed ahead of the first frame, and of the first look at the session."""
-        is_unread = self.snapshot.status is None and not self.snapshot.problem
+        """Keys may be typed ahead of the first frame, of the first look at the session, and of its heatmap."""
+        has_sites = self.snapshot.plan is not None and bool(self.snapshot.plan.sites)
+        is_coming = has_sites and (self._heatmap is None or not self._heatmap.is_mounted)
+        is_unread = is_coming or (self.snapshot.status is None and not self.snapshot.problem)
         return not self.can_draw or (is_unread and action in _NEEDING_ROWS)
 
     def start_over(self, snapshot: Snapshot, spot: Spot | None = None) -> None:

@@ -47,10 +47,10 @@ async def test_arrows_move_the_cursor_and_the_panel_follows(shown: Shown, clean_
         await settle(pilot, is_complete)
         await pilot.press("home", "down", "left")
         await settle(pilot, lambda app: app.snapshot.view is not None and app.snapshot.view.site == app.screen.site)
-        assert "layer 0 mlp_output" in screen_text(pilot.app)
+        await settle(pilot, shows("layer 0 mlp_output"))
         await pilot.press("end")
         await settle(pilot, lambda app: app.snapshot.focus == app.screen.site)
-        assert "layer 29 mlp_output" in screen_text(pilot.app)
+        await settle(pilot, shows("layer 29 mlp_output"))
 
 
 async def test_x_walks_over_the_sites_that_are_tied_at_the_maximum(shown: Shown, clean_session: Path) -> None:
@@ -87,7 +87,7 @@ async def test_space_pauses_and_the_answer_is_shown(shown: Shown, tmp_path: Path
         script.status = script.status.changed(phase="paused")
         script.writer.set_status(script.status)
         await settle(pilot, lambda app: "pause: paused" in screen_text(app))
-        assert "PAUSED" in screen_text(pilot.app)
+        await settle(pilot, shows("PAUSED"))
         await pilot.press("space")
         assert script.writer.new_commands()[0].name == "resume"
 
@@ -98,7 +98,7 @@ async def test_a_read_only_screen_sends_nothing(shown: Shown, tmp_path: Path) ->
         await settle(pilot, lambda app: app.snapshot.live is not None)
         await pilot.press("space")
         await pilot.pause()
-        assert "read-only" in screen_text(pilot.app)
+        await settle(pilot, shows("read-only"))
         await pilot.press("q")
         await settle(pilot, lambda app: "leave it running" in screen_text(app))
         assert "stop it" not in screen_text(pilot.app)
@@ -216,7 +216,7 @@ async def test_before_the_plan_the_screen_says_what_happens(shown: Shown, tmp_pa
         assert "Before the first number" in text
         script.load().tick()
         await settle(pilot, lambda app: "23,168" in screen_text(app))
-        assert "comes with the first checkpoint" in screen_text(pilot.app)
+        await settle(pilot, shows("comes with the first checkpoint"))
         script.checkpoint()
         await settle(pilot, lambda app: "token in context" in screen_text(app))
 
@@ -244,8 +244,7 @@ async def test_an_alarm_is_marked_in_the_heatmap(shown: Shown, tmp_path: Path) -
     script.live[3, LIVE_FIELDS.index("nonfinite")] = 17
     script.writer.tick(script.status, script.live)
     async with shown(script.path) as pilot:
-        await settle(pilot, shows("▸"))
-        await pilot.press("home", "down")
+        await pilot.press("home", "down")  # keys wait for the heatmap
         await settle(pilot, shows("!"))
         await pilot.press("m", "m", "m")
         await settle(pilot, shows("17!"))
