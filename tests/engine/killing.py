@@ -69,6 +69,10 @@ class Killer:
         self._finish(again)
         self._seconds = time.monotonic() - started
 
+    def seed(self, seed: str) -> None:
+        """Begin the moments of the rounds that follow anew."""
+        self._random = random.Random(seed)
+
     def play(self, number: int, rounds: int = 1) -> Round:
         """One round: start, kill at a random moment (some rounds twice), resume, finish, compare.
 

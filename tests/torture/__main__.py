@@ -32,7 +32,7 @@ class Part:
 
 
 PARTS = (
-    Part("kills", "kills over all commands, both journal modes", 1000, 12),
+    Part("kills", "kills over all commands, both journal modes", 1000, 16),
     Part("mutate", "mutated files x 8 commands", 1000, 10),
     Part("flips", "flipped bits", 2000, 40),
     Part("hostile", "hostile models and corpora", 500, 10),
@@ -86,10 +86,11 @@ def _turn(part: Part, series: dict[str, dict[str, int]], folder: Path) -> bool:
     except ModuleNotFoundError:
         print(f"torture: there is no tests.torture.{part.module}")
         return False
-    before = tally_of(series, part)
+    before, began = tally_of(series, part), time.monotonic()
     seed = series["series"]["seed"] * 100_000 + before.rounds  # each turn has rounds of its own
     rounds = min(part.turn, part.rounds - before.rounds)
     series[part.module] = asdict(before + module.run(rounds, seed, folder / part.module))
+    print(f"{part.module}: {60 * rounds / (time.monotonic() - began):.1f} rounds a minute", flush=True)
     return True
 
 

@@ -10,16 +10,18 @@ import json
 import os
 import random
 import shutil
+import signal
 from collections.abc import Callable
-from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED
-from tests.engine.running import new_session, tiny_job, write_corpus
+from tests.engine.running import tiny_job, write_corpus
 from tests.models import tiny_llama_folder
-from tests.torture.starting import engine, server
+from tests.torture.judging import UntoldError, require_told
+from tests.torture.making import stopped_session
+from tests.torture.starting import Started, is_fresh, starter
 from tests.torture.tally import Tally
 
 LONGEST_SECONDS = 120
@@ -134,11 +136,10 @@ def run(rounds: int, seed: int, folder: Path) -> Tally:
     if not (folder / "model" / "tokenizer.json").exists():
         tiny_llama_folder(folder / "model")
     corpus = write_corpus(folder / "texts.jsonl", 4)
-    context = server()
-    return sum((_round(context, folder, corpus, seed, number) for number in range(rounds)), Tally())
+    return sum((_round(folder, corpus, seed, number) for number in range(rounds)), Tally())
 
 
-def _round(context: ForkServerContext, folder: Path, corpus: Path, seed: int, number: int) -> Tally:
+def _round(folder: Path, corpus: Path, seed: int, number: int) -> Tally:
     chance = random.Random(f"{seed} {number}")
     home = folder / f"round{seed}-{number}"
     shutil.rmtree(home, ignore_errors=True)
@@ -153,29 +154,41 @@ def _round(context: ForkServerContext, folder: Path, corpus: Path, seed: int, nu
         what = spoiler(model, chance)
         policy = "chat" if spoiler is _template else "raw"
     where = f"hostile: seed {seed} round {number}: {what}"
-    path = new_session(home / "run.maxact", tiny_job(model, corpus, policy=policy))
-    process = context.Process(target=engine, args=(str(path),))
-    process.start()
-    process.join(STOP_AFTER_SECONDS)
-    if process.is_alive():
-        process.terminate()
-    process.join(LONGEST_SECONDS)
+    path = stopped_session(home / "run.maxact", tiny_job(model, corpus, policy=policy))
+    by_command, fresh = number % 2 == 1, is_fresh(number // 2)
+    started = (
+        starter().command("resume", path, "--headless", home=home, fresh=fresh)
+        if by_command
+        else starter().engine(path, fresh=fresh)
+    )
+    if not started.has_ended(STOP_AFTER_SECONDS):
+        started.stop(signal.SIGINT if by_command else signal.SIGTERM)
     try:
-        return _judge(process, path, where)
+        return _judge(started, path, where, by_command=by_command)
     finally:
+        starter().kill_engines(path)
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _judge(process: ForkServerProcess, path: Path, where: str) -> Tally:
-    if process.is_alive():
-        process.kill()
+def _judge(started: Started, path: Path, where: str, *, by_command: bool) -> Tally:
+    if not started.has_ended(LONGEST_SECONDS):
+        started.kill()
         print(f"{where}: it hangs", flush=True)
         return Tally(rounds=1, hangs=1)
+    code = started.wait(0)
+    try:
+        if by_command:
+            require_told(started, 0)
+        elif code not in (0, 1):
+            raise UntoldError(f"exit {code}: {started.errors()[-300:]!r}")
+    except UntoldError as error:
+        print(f"{where}: {error}", flush=True)
+        return Tally(rounds=1, tracebacks=1)
     with SessionReader(path) as reader:
         status = reader.status()
         # Texts of strangers may stand in a detail as they are: the door to the terminal makes them visible.
         if status.phase not in ENDED - {"gone"} or len(status.detail.splitlines()) > 1:
-            print(f"{where}: exit {process.exitcode}, {status.phase}: {status.detail!r}", flush=True)
+            print(f"{where}: exit {code}, {status.phase}: {status.detail!r}", flush=True)
             return Tally(rounds=1, tracebacks=1)
     if "please report it" in status.detail:
         print(f"{where}: foreseen by nobody: {status.detail!r}", flush=True)

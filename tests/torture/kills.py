@@ -1,81 +1,111 @@
 """Commands and their engines, killed with SIGKILL at random moments, in both journal modes.
 
-- `run`       so many rounds; each kills one command, looks at what is left, and runs it again to its end
+- `run`       so many rounds; each kills one command, its engine or both, looks at what is left, and has it done again
 - `COMMANDS`  which
 """
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from engine.session.reader import SessionReader
 from engine.session.records import ENDED
 from engine.session.schema import SessionError
-from tests.engine.killing import Killer
-from tests.engine.running import assert_equal_totals, read_totals, write_corpus
-from tests.models import tiny_llama_folder
+from tests.engine.running import (
+    assert_equal_parts,
+    assert_equal_totals,
+    read_totals,
+)
+from tests.torture.judging import UntoldError, require_told
+from tests.torture.making import stopped_session
+from tests.torture.place import JOURNALS, LONGEST_SECONDS, SAMPLES, Place, count_samples, empty
+from tests.torture.starting import Started, is_fresh, starter
 from tests.torture.tally import Tally
 
-LONGEST_SECONDS = 300
-JOURNALS = ("wal", "delete")
+FRESH_SECONDS = 8.0  # what two real starts add to a command and its engine
+VICTIMS = ("both", "both", "command", "engine")
 
 
-class Place:
-    """A folder with a model, texts and a whole session, and the commands that are killed in it."""
+@dataclass(frozen=True, slots=True)
+class Play:
+    """One round of one command."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.random = folder, random.Random(seed)
-        self.model, self.whole = folder / "model", folder / "whole.maxact"
-        if not (self.model / "tokenizer.json").exists():
-            tiny_llama_folder(self.model)
-        self.corpus = write_corpus(folder / "texts.jsonl", 60)
-        self.more = write_corpus(folder / "more.jsonl", 8)
-        self.killers = {name: Killer(_empty(folder / name), self.model, self.corpus, seed, name) for name in JOURNALS}
-        if not self.whole.exists():
-            unfinished = folder / "unfinished.maxact"
-            unfinished.unlink(missing_ok=True)
-            words = [self.model, "--corpus", self.corpus, "--session", unfinished, "--headless", "--samples", "24"]
-            done = self.start(*words, home=folder)
-            assert done.wait(LONGEST_SECONDS) == 0, done.stderr
-            unfinished.rename(self.whole)
+    place: Place
+    home: Path
+    name: str
+    number: int
+    chance: random.Random
 
-    def start(self, *words: object, home: Path, journal: str = "wal") -> subprocess.Popen[bytes]:
-        """A command in a process of its own, whose sessions are in `home`."""
-        environment = os.environ | {"MAXACT_SESSIONS": str(home), "HF_HUB_OFFLINE": "1", "MAXACT_JOURNAL": journal}
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "maxact_tui", *map(str, words)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment,
-        )  # fmt: skip
+    @property
+    def journal(self) -> str:
+        """The journal mode of every session that is made."""
+        return JOURNALS[self.number // len(COMMANDS) % 2]
 
-    def killed(self, *words: object, home: Path, journal: str, within: float, session: Path | None = None) -> None:
-        """Start a command, kill it and the engine of its session at a random moment, and wait for both."""
-        process = self.start(*words, home=home, journal=journal)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(self.random.random() * within)
-        process.kill()
-        process.wait()
-        if session is not None:
-            kill_engine(session)
+    def killed(self, *words: object, session: Path | None = None) -> None:
+        """Start a command, kill it, its session's engine or both at a random moment, and wait until both have ended.
 
-    def finish(self, *words: object, home: Path, journal: str) -> None:
+        Raises:
+            UntoldError: only the engine was killed, and the command does not say so in lines for the user.
+            TimeoutExpired: only one was killed, and the other hangs.
+        """
+        victim = self.chance.choice(VICTIMS) if session else "both"
+        within = self.place.seconds[self.name] + FRESH_SECONDS * is_fresh(self.number)
+        started = self._start(*words)
+        if started.has_ended(self.chance.random() * within):
+            return
+        if victim != "engine" or session is None:
+            started.kill()
+        if session is None:
+            return
+        if victim == "command":
+            self._let_end(session)
+        killed = starter().kill_engines(session)
+        while victim == "engine" and not killed and not started.has_ended(0.01):
+            killed = starter().kill_engines(session)
+        if victim == "engine":
+            try:
+                require_told(started, LONGEST_SECONDS)
+            except subprocess.TimeoutExpired:
+                started.kill()
+                raise
+
+    def finish(self, *words: object) -> None:
         """Run a command to its end.
 
         Raises:
             AssertionError: it fails.
+            UntoldError: not in lines for the user.
             TimeoutExpired: it hangs.
         """
-        assert self.start(*words, home=home, journal=journal).wait(LONGEST_SECONDS) == 0, f"{words} fails afterwards"
+        started = self._start(*words)
+        code = require_told(started, LONGEST_SECONDS)
+        assert code == 0, f"{words[0]} fails afterwards: {started.errors()[-300:]!r}"
+
+    def _start(self, *words: object) -> Started:
+        return starter().command(*words, home=self.home, journal=self.journal, fresh=is_fresh(self.number))
+
+    def _let_end(self, session: Path) -> None:
+        """An engine whose command was killed measures to its end; one that only answers waits for more, and is left."""
+        end = time.monotonic() + LONGEST_SECONDS
+        while time.monotonic() < end:
+            try:
+                with SessionReader(session) as reader:
+                    if reader.status().phase in ENDED:
+                        return
+            except SessionError:
+                if not session.exists():
+                    return
+                raise
+            time.sleep(0.05)
+        raise subprocess.TimeoutExpired([str(session)], LONGEST_SECONDS)
 
 
 def run(rounds: int, seed: int, folder: Path) -> Tally:
@@ -83,82 +113,143 @@ def run(rounds: int, seed: int, folder: Path) -> Tally:
 
     Args:
         rounds: how many.
-        seed: of moments and commands; printed.
+        seed: of moments and victims; printed.
         folder: for everything that is made.
     """
     print(f"kills: seed {seed}, {rounds} rounds", flush=True)
-    place = Place(folder, seed)
+    place = _place(folder)
     return sum((_round(place, seed, number) for number in range(rounds)), Tally())
+
+
+@cache
+def _place(folder: Path) -> Place:
+    return Place(folder)
 
 
 def _round(place: Place, seed: int, number: int) -> Tally:
     name, command = list(COMMANDS.items())[number % len(COMMANDS)]
-    journal = JOURNALS[number // len(COMMANDS) % 2]
-    where = f"kills: seed {seed} round {number}: {name} ({journal})"
-    home = _made(place.folder / f"round{os.getpid()}-{number}")
+    home = empty(place.folder / f"round{seed}-{number}")
+    play = Play(place, home, name, number, random.Random(f"{seed} {number}"))
+    where = f"kills: seed {seed} round {number}: {name} ({play.journal})"
     try:
-        command(place, home, journal, number)
+        command(play)
     except AssertionError as error:
         print(f"{where}: {error}", flush=True)
         return Tally(rounds=1, lost=1)
-    except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, TimeoutError):
         print(f"{where}: it hangs", flush=True)
         return Tally(rounds=1, hangs=1)
+    except UntoldError as error:
+        print(f"{where}: {error}", flush=True)
+        return Tally(rounds=1, tracebacks=1)
     except Exception as error:  # noqa: BLE001  # what is looked for
         print(f"{where}: {error!r}", flush=True)
         return Tally(rounds=1, tracebacks=1)
     finally:
+        for left in home.glob("*.maxact"):
+            starter().kill_engines(left)
         shutil.rmtree(home, ignore_errors=True)
     return Tally(rounds=1)
 
 
-def _measure(place: Place, _home: Path, journal: str, number: int) -> None:
-    place.killers[journal].play(number)
+def _engine(play: Play) -> None:
+    """The engine alone, saved after every batch or in the background; what was lost is counted in batches."""
+    killer = play.place.killers[play.journal]
+    killer.seed(f"{play.number} {play.chance.random()}")
+    killer.play(play.number // len(COMMANDS) // 2)
 
 
-def _export(place: Place, home: Path, journal: str, _number: int) -> None:
-    session, out = Path(shutil.copy(place.whole, home)), home / "out"
+def _run(play: Play) -> None:
+    session = play.home / "run.maxact"
+    play.killed(*play.place.measuring(session), session=session)
+    if session.exists():
+        _go_on(play, session)
+    else:
+        play.finish(*play.place.measuring(session))
+    _require_equal(session, play.place.whole)
+
+
+def _resume(play: Play) -> None:
+    """A session that was made and never measured, killed up to three times on its way."""
+    job = play.place.job
+    if play.chance.random() < 0.5:  # in the background, as a user's run
+        job = replace(job, checkpoint_seconds=0.02)
+    session = stopped_session(play.home / "run.maxact", job)
+    for _ in range(play.chance.randint(1, 3)):
+        play.killed("resume", session, "--headless", session=session)
+        _look(session, 0)
+    _go_on(play, session)
+    _require_equal(session, play.place.saved)
+
+
+def _go_on(play: Play, session: Path) -> None:
+    with SessionReader(session) as reader:
+        phase = reader.status().phase
+    if phase != "finished":
+        play.finish("resume", session, "--headless")
+
+
+def _export(play: Play) -> None:
+    session, out = Path(shutil.copy(play.place.whole, play.home)), play.home / "out"
     before = session.read_bytes()
-    words = ["export", session, "--format", "json,csv,markdown", "-o", out]
-    place.killed(*words, home=home, journal=journal, within=3)
+    words = [*play.place.exporting(session), out]
+    play.killed(*words)
     early = {path.name: path.read_bytes() for path in out.glob("[!.]*")} if out.exists() else {}
-    place.finish(*words, "--force", home=home, journal=journal)
+    play.finish(*words)
     assert session.read_bytes() == before, "reading changed the session"
     for name, content in early.items():
         assert (out / name).read_bytes() == content, f"{name} was not whole"
 
 
-def _merge(place: Place, home: Path, journal: str, _number: int) -> None:
-    first, second = (Path(shutil.copy(place.whole, home / f"{name}.maxact")) for name in "ab")
-    target = home / "c.maxact"
-    place.killed("merge", first, second, "-o", target, home=home, journal=journal, within=4)
-    if target.exists():
-        with SessionReader(target) as reader:
-            assert len(reader.samples_done()) in (24, 48), "a merged session with some of its samples"
-    for path in (first, second):
-        assert path.read_bytes() == place.whole.read_bytes(), "merging changed a session"
+def _merge(play: Play) -> None:
+    first, second = (Path(shutil.copy(path, play.home)) for path in (play.place.whole, play.place.other))
+    target = play.home / "merged.maxact"
+    words = ["merge", first, second, "-o", target]
+    play.killed(*words)
+    if not target.exists():
+        play.finish(*words)
+    _require_equal(target, play.place.merged)
+    for path, whole in ((first, play.place.whole), (second, play.place.other)):
+        assert path.read_bytes() == whole.read_bytes(), "merging changed a session"
 
 
-def _add(place: Place, home: Path, journal: str, _number: int) -> None:
-    session = Path(shutil.copy(place.whole, home))
-    words = ["add", session, place.more, "--headless"]
-    place.killed(*words, home=home, journal=journal, within=12, session=session)
-    _look(session, 24)
+def _add(play: Play) -> None:
+    session = Path(shutil.copy(play.place.whole, play.home))
+    words = ["add", session, play.place.more, "--headless"]
+    play.killed(*words, session=session)
+    _look(session, SAMPLES)
     with SessionReader(session) as reader:
-        status, asked = reader.status(), [one for one in reader.commands() if one.name == "add"]
-    if status.phase != "finished":
-        place.finish("resume", session, "--headless", home=home, journal=journal)
-    elif not any(one.state == "done" for one in asked):
-        place.finish(*words, home=home, journal=journal)
-    _look(session, 24)
+        asked = [one for one in reader.commands() if one.name == "add"]
+    if asked:  # it is in the session, and whoever goes on has it done
+        _go_on(play, session)
+    if count_samples(session) == SAMPLES:
+        play.finish(*words)
+    _require_equal(session, play.place.added)
 
 
-def _effect(place: Place, home: Path, journal: str, _number: int) -> None:
-    session = Path(shutil.copy(place.whole, home))
-    words = ["effect", session, "--samples", "2"]
-    place.killed(*words, home=home, journal=journal, within=15, session=session)
-    _look(session, 24)
-    assert_equal_totals(read_totals(session), read_totals(place.whole))
+def _effect(play: Play) -> None:
+    _asked(play, "effect", "--samples", "2")
+
+
+def _stability(play: Play) -> None:
+    _asked(play, "stability", "--samples", "3")
+
+
+def _asked(play: Play, command: str, *options: str) -> None:
+    """What only asks an engine about a finished run changes none of its numbers, and can be asked again."""
+    session = Path(shutil.copy(play.place.whole, play.home))
+    play.killed(command, session, *options, session=session)
+    _require_equal(session, play.place.whole)
+    play.finish(command, session, *options)
+    _require_equal(session, play.place.whole)
+    with SessionReader(session) as reader:
+        assert reader.results(command), f"{command} left no result"
+
+
+def _require_equal(session: Path, whole: Path) -> None:
+    _look(session, count_samples(whole))
+    assert_equal_totals(read_totals(session), read_totals(whole))
+    assert_equal_parts(session, whole)
 
 
 def _look(session: Path, least: int) -> None:
@@ -167,32 +258,10 @@ def _look(session: Path, least: int) -> None:
         done = Counter(reader.samples_done().tolist())
         reader.all_totals()
     assert len(done) >= least, f"{len(done)} samples are left of {least}"
-    assert max(done.values()) == 1, "a sample was counted twice"
+    assert max(done.values(), default=1) == 1, "a sample was counted twice"
 
 
-def kill_engine(session: Path) -> None:
-    """Kill whatever engine works on a session, and wait until it is gone."""
-    with suppress(SessionError), SessionReader(session) as reader:
-        for status in (reader.status(), reader.service()):
-            if status is None or status.phase in ENDED or not status.pid:
-                continue
-            with suppress(ProcessLookupError):
-                os.kill(status.pid, signal.SIGKILL)
-            end = time.monotonic() + LONGEST_SECONDS
-            while Path(f"/proc/{status.pid}").exists() and time.monotonic() < end:
-                time.sleep(0.02)
-
-
-def _empty(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    return _made(folder)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-COMMANDS: dict[str, Callable[[Place, Path, str, int], None]] = {
-    "run": _measure, "export": _export, "resume": _measure, "merge": _merge, "add": _add, "effect": _effect,
+COMMANDS: dict[str, Callable[[Play], None]] = {
+    "run": _run, "export": _export, "resume": _resume, "merge": _merge, "add": _add, "effect": _effect,
+    "engine": _engine, "stability": _stability,
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """Sessions as a stranger might make them: rows with other values and the right checksums, read in every way.
 
 - `run`     mutate so many sessions, each in a fresh copy
+- `COMMANDS` what is then called with each
 - `READERS` the ways of reading: the list, the summary, every export, comparing, merging, texts, a monitor
 """
 
@@ -12,40 +13,38 @@ import shutil
 import signal
 import sqlite3
 import struct
+import subprocess
 import traceback
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
-
 from engine.analysis.compare import compare
 from engine.analysis.model import analyse
-from engine.analysis.stability import KIND, Stability, read_stability
+from engine.analysis.stability import read_stability
 from engine.effect.results import read_effects
 from engine.merging import MergeError, merge_sessions
 from engine.quantization.populations import read_session_board
 from engine.report.errors import ReportError
 from engine.report.export import FORMATS, render
-from engine.run import runner
 from engine.session.layout import SCHEMA_VERSION, columns
 from engine.session.reader import SessionReader
-from engine.session.requests import send_command
 from engine.session.schema import SessionError
-from engine.session.writer import SessionWriter
 from maxact_tui.pages.effects import effect_lines, effect_status
 from maxact_tui.terminal.palette import choose_look
 from maxact_tui.watching.looking import Look
 from maxact_tui.watching.probes import KIND as PROBE
 from maxact_tui.watching.probes import read_probe, read_tokens
 from maxact_tui.watching.snapshot import Wish
-from tests.engine.running import new_session, tiny_job, write_corpus
-from tests.models import tiny_llama_folder
 from tests.session.stamping import stamped
 from tests.torture import flips
+from tests.torture.judging import UntoldError, require_told
+from tests.torture.making import asked_session
+from tests.torture.starting import is_fresh, starter
 from tests.torture.tally import Tally
 
 LIMIT_SECONDS = 120  # of processor time, so that other programs do not count
@@ -80,17 +79,25 @@ def _merge(session: Path) -> None:
     target.unlink()
 
 
-def _export(session: Path) -> None:
+def _export(session: Path, formats: Sequence[str]) -> None:
     """What can be exported in one form and not in another is tried in all of them."""
     refused: list[SessionError | ReportError] = []
     with SessionReader(session) as reader:
-        for kind in FORMATS:
+        for kind in formats:
             try:
                 render(reader, kind)
             except (SessionError, ReportError) as error:
                 refused.append(error)
     if refused:
         raise refused[0]
+
+
+def _export_some(session: Path) -> None:
+    _export(session, tuple(FORMATS)[::2])
+
+
+def _export_others(session: Path) -> None:
+    _export(session, tuple(FORMATS)[1::2])
 
 
 def _compare(session: Path) -> None:
@@ -128,7 +135,15 @@ def _screen(session: Path) -> None:
         look.close()
 
 
-READERS: tuple[Callable[[Path], None], ...] = (_complete, _merge, _export, _compare, _texts, _screen)
+COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("show", "SESSION", "--fail-on", "nonfinite,massive,m>1e9"), ("show", "SESSION", "--json"), ("sessions",),
+    ("export", "SESSION", "--format", "json", "--force", "-o", "HOME"),
+    ("compare", "SESSION", "WHOLE", "--format", "markdown"), ("merge", "SESSION", "OTHER", "-o", "merged.maxact"),
+    ("effect", "SESSION", "--list"), ("add", "SESSION", "TEXTS", "--headless", "--samples", "2"),
+)  # fmt: skip
+READERS: tuple[Callable[[Path], None], ...] = (
+    _complete, _merge, _export_some, _export_others, _compare, _texts, _screen,
+)  # fmt: skip
 
 
 def run(rounds: int, seed: int, folder: Path) -> Tally:
@@ -139,35 +154,16 @@ def run(rounds: int, seed: int, folder: Path) -> Tally:
         seed: of the changes; printed, and with the round beside every failure.
         folder: for the session and its copies.
     """
-    session = whole_session(folder)
+    session = asked_session(folder)
     print(f"mutate: seed {seed}, {rounds} rounds", flush=True)
-    return sum((mutate_once(session, seed, number) for number in range(rounds)), Tally())
+    starter().open_doors()
+    return sum((_both(session, seed, number) for number in range(rounds)), Tally())
 
 
-def whole_session(folder: Path) -> Path:
-    """A finished run with a prompt, a sample, effects and reruns beside it."""
-    session, model = folder / "asked.maxact", folder / "model"
-    if session.exists():
-        return session
-    folder.mkdir(parents=True, exist_ok=True)
-    if not model.exists():
-        tiny_llama_folder(model)
-    making = new_session(
-        folder / "making.maxact", tiny_job(model, write_corpus(folder / "texts.jsonl"), sites="all", quant="full")
-    )
-    send_command(making, "probe", {"text": "the warm sea closes"})
-    send_command(making, "probe", {"sample": 3})
-    send_command(making, "effect", {"schemes": ["int8-token", "ablate-mean"], "samples": 4})
-    assert runner.run(making) == 0
-    writer = SessionWriter.open(making)
-    with SessionReader(making) as reader:
-        sites = len(reader.all_totals())
-    batch, rounding = np.full(sites, 0.013), np.full(sites, -0.012)
-    found = Stability("float32", "bfloat16", "", (3, 7), (40.0, 40.0, 39.0), batch, rounding, (0, 0, 0))
-    writer.add_result(KIND, "reruns", {}, found.to_data(), {"batch": batch, "rounding": rounding})
-    writer.close(final=True)
-    making.rename(session)
-    return session
+def _both(session: Path, seed: int, number: int) -> Tally:
+    found = mutate_once(session, seed, number)
+    told = command_once(session, f"mutate: seed {seed} round {number}", fresh=is_fresh(number))
+    return replace(found, hangs=found.hangs | told.hangs, tracebacks=found.tracebacks | told.tracebacks)
 
 
 def mutate_once(session: Path, seed: int, number: int) -> Tally:
@@ -178,7 +174,10 @@ def mutate_once(session: Path, seed: int, number: int) -> Tally:
     copy = Path(shutil.copy(session, folder))
     where = f"mutate: seed {seed} round {number}: {_mutate(copy, random.Random(f'{seed} {number}'))}"
     hangs = tracebacks = 0
+    spared = (_export_some, _export_others)[number % 2]  # exports cost half of a round
     for read in READERS:
+        if read is spared:
+            continue
         try:
             with _limited():
                 read(copy)
@@ -193,6 +192,27 @@ def mutate_once(session: Path, seed: int, number: int) -> Tally:
             last = traceback.extract_tb(error.__traceback__)[-1]
             print(f"{where}: {read.__name__}: {error!r} at {last.filename}:{last.lineno}", flush=True)
             tracebacks = 1
+    return Tally(rounds=1, hangs=hangs, tracebacks=tracebacks)
+
+
+def command_once(session: Path, where: str, *, fresh: bool) -> Tally:
+    """Each of `COMMANDS` over the file that `mutate_once` has left; one that starts an engine is the last."""
+    copy, hangs, tracebacks = session.parent / "mutated" / session.name, 0, 0
+    places = {"SESSION": copy, "WHOLE": session, "HOME": copy.parent,
+              "OTHER": session.parent / "other.maxact", "TEXTS": session.parent / "other.jsonl"}  # fmt: skip
+    for words in COMMANDS:
+        named = [places.get(word, word) for word in words]
+        started = starter().command(*named, home=copy.parent, fresh=fresh)
+        try:
+            require_told(started, LIMIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            print(f"{where}: {words[0]} does not end", flush=True)
+            hangs = 1
+        except UntoldError as error:
+            print(f"{where}: {words[0]}: {error}", flush=True)
+            tracebacks = 1
+    starter().kill_engines(copy)
     return Tally(rounds=1, hangs=hangs, tracebacks=tracebacks)
 
 
