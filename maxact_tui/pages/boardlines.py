@@ -55,7 +55,7 @@ def head_lines(
     """
     title, view = status_lines(snapshot, look, width)[0], snapshot.board
     if view is None:
-        return [title, line(look, (f" {until_read(snapshot)}", "dim"))]
+        return [title, line(look, " ", until_read(snapshot, snapshot.damages.board))]
     barren = all(row is None for row in view.board.rows) and bool(view.nonfinite.any())
     whose = "no site has a finite element: nothing to quantise" if barren else view.population
     if not barren and not view.has_histograms and all(row is None for row in view.board.rows):

@@ -123,9 +123,9 @@ def _nothing_words(measure: SiteField, snapshot: Snapshot) -> tuple[str, str]:
         return ("no finite element", "no finite element") if bad else ("no numbers yet", "no numbers yet")
     if not snapshot.checkpoint:
         return "comes with the first checkpoint", "waits for a checkpoint"
-    has_read = snapshot.board is not None if measure.got == "quantiser" else snapshot.model is not None
-    if not has_read:
-        return "reading …", "reading …"
+    is_board, damages = measure.got == "quantiser", snapshot.damages
+    if (snapshot.board if is_board else snapshot.model) is None:
+        return ("damaged numbers" if (damages.board if is_board else damages.model) else "reading …",) * 2
     if snapshot.meta is not None and snapshot.meta.job.detail == "lean":
         return "not measured in lean detail", "not in lean detail"
     return ("no finite element",) * 2 if bad_counts(snapshot) else ("not measured",) * 2

@@ -40,7 +40,6 @@ from maxact_tui.widgets.plot import Series, Ticks, draw
 PANES = ("Tokens", "Channels", "Depth", "Histogram")
 NOT_MEASURED = "not measured: the session does not hold it"
 _MARKERS = ("hd", "•", ".", "+", "x")  # of the curves over the depth: the first a line, the others points
-_WAITING = "comes with the first checkpoint"
 
 
 def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
@@ -63,7 +62,7 @@ def site_lines(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
             title.append((next((text for text in forms if used + len(text) <= width), forms[-1]), "bad"))
     view = snapshot.view
     if view is None:
-        return [line(look, *title), line(look, (until_read(snapshot), "dim"))]
+        return [line(look, *title), line(look, until_read(snapshot, snapshot.damages.view))]
     facts = _panel_facts(view, snapshot.as_of(view.tokens))
     numbers = line(look, _joined(facts, width))
     return [
@@ -155,10 +154,8 @@ def token_lines(data: TokenData, look: Look, width: int, height: int) -> list[St
     return lines
 
 
-def channel_lines(view: SiteView | None, look: Look, width: int, height: int) -> list[Strip]:
+def channel_lines(view: SiteView, look: Look, width: int, height: int) -> list[Strip]:
     """The largest channels: their maximum, in how many tokens they are large, and what that makes them."""
-    if view is None:
-        return [line(look, (_WAITING, "dim"))]
     if "channel_max" in view.summary.not_measured:
         return [line(look, (NOT_MEASURED, "warn"))]
     known = {c.channel: c for c in view.summary.channels or ()}
@@ -246,10 +243,8 @@ def depth_lines(data: DepthData | None, look: Look, width: int, height: int) -> 
     return [line(look, (title, "dim"), (missing, "bad")), *[line(look, row) for row in plot]]
 
 
-def distribution_lines(view: SiteView | None, look: Look, width: int, height: int) -> list[Strip]:
+def distribution_lines(view: SiteView, look: Look, width: int, height: int) -> list[Strip]:
     """How many elements have which |x|, both axes logarithmic, above it where the quantiles are."""
-    if view is None:
-        return [line(look, (_WAITING, "dim"))]
     if not view.summary.measured:
         return [line(look, why_not_measured(view))]
     counts = log_bins(view.totals).astype(np.float64)

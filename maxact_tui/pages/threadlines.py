@@ -24,6 +24,7 @@ from engine.sites.site import HookPlan
 from maxact_tui.pages.header import token_parts
 from maxact_tui.pages.nonfinite import is_barren
 from maxact_tui.pages.sheets import Column, Sheet
+from maxact_tui.pages.waiting import until_read
 from maxact_tui.terminal.palette import Look
 from maxact_tui.texts.filtering import Record
 from maxact_tui.texts.numbers import exact, grouped, percent, signed
@@ -44,7 +45,7 @@ def thread_words(snapshot: Snapshot, look: Look, width: int) -> list[Strip]:
     """How many threads there are, in which channels, and in what share of the tokens."""
     model = snapshot.model
     if model is None:
-        return [line(look, (" comes with the first checkpoint", "dim")), line(look)]
+        return [line(look, " ", until_read(snapshot, snapshot.damages.model)), line(look)]
     if model.plan is not None and not any(site.component == "hidden" for site in model.plan.sites):
         why = f" Threads follow the hidden state, which this run did not measure (--sites {model.job.sites})."
         found = [model.plan.sites[number].name for number in model.layer_median_sites]

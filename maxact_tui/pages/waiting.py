@@ -11,7 +11,9 @@ from textual.strip import Strip
 from maxact_tui.pages.brokenoff import broken_lines
 from maxact_tui.terminal.palette import Look
 from maxact_tui.watching.snapshot import Snapshot
-from maxact_tui.widgets.lines import line
+from maxact_tui.widgets.lines import Part, line
+
+DAMAGED = "these numbers are damaged: restore the file from a copy, or measure again"
 
 _STEPS = (
     ("engine", "a process of its own: closing this screen does not end the run"),
@@ -21,9 +23,16 @@ _STEPS = (
 )
 
 
-def until_read(snapshot: Snapshot) -> str:
-    """Whether numbers that are not here yet are only being read, or must be measured first."""
-    return "reading …" if snapshot.checkpoint else "comes with the first checkpoint"
+def until_read(snapshot: Snapshot, damage: str) -> Part:
+    """Whether numbers that are not here are only being read, must be measured first, or are damaged.
+
+    Args:
+        snapshot: of the session.
+        damage: why they cannot be read (a field of `Snapshot.damages`); empty where they can.
+    """
+    if damage:
+        return DAMAGED, "bad"
+    return ("reading …" if snapshot.checkpoint else "comes with the first checkpoint"), "dim"
 
 
 def waiting_lines(snapshot: Snapshot, look: Look, width: int, height: int) -> list[Strip]:

@@ -29,11 +29,12 @@ from maxact_tui.pages.panes import (
     token_data,
     token_lines,
 )
+from maxact_tui.pages.waiting import until_read
 from maxact_tui.screens.watched import WatchedScreen
 from maxact_tui.terminal.palette import Look
 from maxact_tui.watching.snapshot import SiteView, Snapshot
 from maxact_tui.widgets.grid import Grid
-from maxact_tui.widgets.lines import Lines
+from maxact_tui.widgets.lines import Lines, line
 from maxact_tui.widgets.plot import is_loaded, load
 
 TOKENS, CHANNELS, DEPTH = 0, 1, 2
@@ -190,6 +191,8 @@ def _data_of(number: int, snapshot: Snapshot, grid: Grid, look: Look, width: int
         return tuple(barren_lines(snapshot, view, look, width))
     if number == TOKENS:
         return token_data(snapshot)
+    if number != DEPTH and view is None:
+        return (line(look, until_read(snapshot, snapshot.damages.view)),)
     return depth_data(snapshot, grid) if number == DEPTH else snapshot.view
 
 
@@ -201,9 +204,10 @@ def _lines_of(number: int, data: PaneData, look: Look, size: Size) -> list[Strip
         return token_lines(data, look, width, height)
     if number == DEPTH:
         return depth_lines(data if isinstance(data, DepthData) else None, look, width, height)
-    view = data if isinstance(data, SiteView) else None
+    if not isinstance(data, SiteView):
+        return []
     show = channel_lines if number == CHANNELS else distribution_lines
-    return show(view, look, width, height)
+    return show(data, look, width, height)
 
 
 class Paned(WatchedScreen):

@@ -106,7 +106,7 @@ class SiteScreen(Tunable, Seeking, WatchedScreen):
         view = self.snapshot.view
         if view is None or view.site != self.site:
             self._show_list(False)
-            waiting = line(self.look, (f" {until_read(self.snapshot)}", "dim"))
+            waiting = line(self.look, " ", until_read(self.snapshot, self.snapshot.damages.view))
             return self._lines("page").show([waiting]) or changed
         if is_barren(view.summary) and self._tab != SAMPLES:
             self._show_list(False)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -28,11 +29,13 @@ from engine.statistics.fields import LIVE_FIELDS, LiveRow
 from maxact_tui.bugs import report_bug
 from maxact_tui.watching.memory import give_back
 from maxact_tui.watching.places import Places, TokenPlace
-from maxact_tui.watching.snapshot import THREADS_SHOWN, SiteView, Snapshot, Wish
+from maxact_tui.watching.snapshot import THREADS_SHOWN, Damages, SiteView, Snapshot, Wish
 
 if TYPE_CHECKING:
     from engine.analysis.model import ModelSummary
+    from engine.sites.site import Site
 
+_Read = TypeVar("_Read")
 LAST_WORDS = 12
 STATUS_SECONDS = 1.0
 WAIT_SECONDS = 2.0  # for whoever writes the file, before the screen says that it waits
@@ -51,6 +54,8 @@ class Look:
         self._model_due = self._board_due = 0.0
         self._late_checkpoint = 0
         self._refused: object = None
+        self._damages: dict[str, str] = {}  # `file`, `model`, `board` and `view 7`, with the reason
+        self._damaged_at: object = None
         self._last = Snapshot(path)
 
     def close(self) -> None:
@@ -65,6 +70,7 @@ class Look:
             return None  # what is damaged stays so until somebody writes, or something else is wished for
         self._refused = None
         try:
+            self._forget_damages()
             changed = self._read(wish)
         except Exception as error:  # noqa: BLE001  # the last boundary of the thread: a mistake of ours is shown, too
             if not isinstance(error, BusyError):
@@ -79,8 +85,32 @@ class Look:
             changed = replace(self._last, problem=problem, is_bug=is_bug)
         if changed is None:
             return None
-        self._last = self._with_last_words(changed)
+        self._last = self._with_last_words(self._marked(changed))
         return self._last
+
+    def _forget_damages(self) -> None:
+        """What could not be read of an ended run is tried again once somebody has written, or replaced, the file."""
+        if self._damages and self._last.has_ended and self._imprint() != self._damaged_at:
+            self._damages = {}
+            self.close()
+            self._version, self._late_checkpoint = -1, 0
+
+    def _whole(self, part: str, read: Callable[[], _Read]) -> _Read | None:
+        """A part of a checkpoint's numbers; None where it is damaged, which is remembered until the next checkpoint."""
+        if part in self._damages:
+            return None
+        try:
+            return read()
+        except DamagedError as error:
+            self._damages[part] = self._in_words(error)
+            self._damaged_at = self._imprint()
+            return None
+
+    def _marked(self, snapshot: Snapshot) -> Snapshot:
+        """With what is damaged, of what it shows; the rest of the session is shown as ever."""
+        found = self._damages.get
+        damages = Damages(found(f"view {snapshot.focus}", ""), found("model", ""), found("board", ""))
+        return replace(snapshot, damages=damages, problem=snapshot.problem or found("file", "") or damages.any)
 
     def _in_words(self, error: Exception) -> str:
         """Why reading failed, without the name of the file, which is on the screen already."""
@@ -107,7 +137,8 @@ class Look:
 
     def _read(self, wish: Wish) -> Snapshot | None:
         if self._reader is None:
-            self._reader = SessionReader(self._path, WAIT_SECONDS)
+            found = self._whole("file", lambda: SessionReader(self._path, WAIT_SECONDS))
+            self._reader = found or SessionReader(self._path, WAIT_SECONDS, is_glance=True)
             self._places = Places(self._reader)
         reader, last = self._reader, self._last
         version, now = reader.data_version(), time.monotonic()
@@ -129,11 +160,14 @@ class Look:
             quiet = max(time.time() - status.heartbeat, 0.0) if status.heartbeat else 0.0
             if status != last.status or status.phase != "paused":
                 return replace(last, status=status, quiet_seconds=quiet, problem="", is_bug=False)
-        return replace(last, problem="", is_bug=False) if last.problem else None
+        is_told = last.problem == self._marked(replace(last, problem="")).problem
+        return None if is_told else replace(last, problem="", is_bug=False)
 
     def _quick(self, reader: SessionReader, wish: Wish) -> Snapshot:
         """Everything that is cheap to read."""
-        last = self._last
+        last, checkpoint = self._last, reader.checkpoint_number()
+        if checkpoint != last.checkpoint:
+            self._damages = {part: why for part, why in self._damages.items() if part == "file"}  # written anew
         meta = last.meta if last.meta is not None and last.meta.plan is not None else reader.meta()
         live, status = reader.live(), reader.status()
         events = without_replaced(last.events + tuple(reader.events(last.events[-1].number if last.events else 0)))
@@ -148,7 +182,7 @@ class Look:
             commands=commands,
             results=last.results if is_same else _results(reader),
             service=reader.service(),
-            checkpoint=reader.checkpoint_number(),
+            checkpoint=checkpoint,
             problem="",
             is_bug=False,
             quiet_seconds=max(time.time() - status.heartbeat, 0.0) if status.heartbeat else 0.0,
@@ -188,11 +222,13 @@ class Look:
             late = replace(last, samples_done=reader.samples_done(), labels=tuple(reader.sample_labels()))
             return self._with_view(reader, late)
         wants_model = wish.model or last.live is None
-        if wants_model and last.model_at != last.checkpoint and now >= self._model_due:
+        if wants_model and "model" not in self._damages and last.model_at != last.checkpoint and now >= self._model_due:
             from engine.analysis.model import analyse
 
-            model = analyse(reader)
+            model = self._whole("model", lambda: analyse(reader))
             give_back()
+            if model is None:
+                return last
             took = time.monotonic() - now
             self._model_due = time.monotonic() + (0.0 if last.has_ended else MODEL_DUTY * took)
             places = self._places
@@ -204,33 +240,25 @@ class Look:
             found = self._with_maximum(replace(found, live=_live_of(model)))
             return self._with_view(reader, self._focused(replace(found, focus=self._focus(wish, found))))
         board_at = last.board.checkpoint if last.board is not None else 0
-        if wish.board and board_at != last.checkpoint and now >= self._board_due:
+        if wish.board and "board" not in self._damages and board_at != last.checkpoint and now >= self._board_due:
             from maxact_tui.watching.boardview import read_board
 
-            found = replace(last, board=read_board(reader))
+            board = self._whole("board", lambda: read_board(reader))
             give_back()
+            if board is None:
+                return last
             took = time.monotonic() - now
             self._board_due = time.monotonic() + (0.0 if last.has_ended else MODEL_DUTY * took)
-            return found
+            return replace(last, board=board)
         return None
 
     def _with_view(self, reader: SessionReader, snapshot: Snapshot) -> Snapshot:
         """With the focused site's arrays of the last checkpoint."""
         if snapshot.focus is None or self._places is None or not snapshot.checkpoint or snapshot.plan is None:
             return snapshot
-        totals = reader.totals(snapshot.focus)
-        if totals is None:
-            return snapshot
-        from engine.analysis.site import summarise
-        from maxact_tui.watching.boardview import read_site_quant
-
-        record, summary = snapshot.plan.sites[snapshot.focus], summarise(totals)
-        places = tuple(self._places.at(entry.sample, entry.position) for entry in summary.top)
-        quant = read_site_quant(reader, snapshot.focus, totals)
-        saved = reader.checkpoint_status()
-        seen = saved.tokens_done if saved is not None else 0
-        view = SiteView(snapshot.focus, record, snapshot.checkpoint, totals, summary, places, quant, seen)
-        return replace(snapshot, view=view)
+        site, record, places = snapshot.focus, snapshot.plan.sites[snapshot.focus], self._places
+        view = self._whole(f"view {site}", lambda: _view_of(reader, places, site, record, snapshot.checkpoint))
+        return snapshot if view is None else replace(snapshot, view=view)
 
     def _focus(self, wish: Wish, snapshot: Snapshot) -> int | None:
         if wish.focus is not None:
@@ -242,6 +270,22 @@ class Look:
     def _live_place(self, live: LiveTable, site: int) -> TokenPlace | None:
         row = live.row(site)
         return None if self._places is None or row is None else self._places.at(int(row.sample), int(row.position))
+
+
+def _view_of(reader: SessionReader, places: Places, site: int, record: Site, checkpoint: int) -> SiteView | None:
+    """One site at the last checkpoint; None where nothing of it was saved yet."""
+    totals = reader.totals(site)
+    if totals is None:
+        return None
+    from engine.analysis.site import summarise
+    from maxact_tui.watching.boardview import read_site_quant
+
+    summary = summarise(totals)
+    found = tuple(places.at(entry.sample, entry.position) for entry in summary.top)
+    quant = read_site_quant(reader, site, totals)
+    saved = reader.checkpoint_status()
+    seen = saved.tokens_done if saved is not None else 0
+    return SiteView(site, record, checkpoint, totals, summary, found, quant, seen)
 
 
 def _results(reader: SessionReader) -> tuple[Result, ...]:

@@ -1,6 +1,7 @@
 """What a screen draws, at one moment, as frozen records.
 
 - `SiteView`   one site as of a checkpoint
+- `Damages`    what of a checkpoint cannot be read
 - `Snapshot`   everything the screen draws
 - `Wish`       what the screen wants to see
 """
@@ -59,6 +60,26 @@ class SiteView:
     tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Damages:
+    """Why numbers of the last checkpoint cannot be read, each empty where they can, or were not asked for.
+
+    Attributes:
+        view: those of the focused site.
+        model: those of the whole model.
+        board: what quantisers make of all sites.
+    """
+
+    view: str = ""
+    model: str = ""
+    board: str = ""
+
+    @property
+    def any(self) -> str:
+        """One of them."""
+        return self.view or self.model or self.board
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """Everything the screen draws, at one moment.
@@ -88,7 +109,8 @@ class Snapshot:
         results: what work on the loaded model has given, oldest first; without their arrays.
         service: the engine that answers requests about an ended run; None where there never was one.
         last_words: the last lines of the engine's log, of a run that broke off; else empty.
-        problem: why the file cannot be read at the moment, else empty.
+        problem: why the file, or part of its numbers, cannot be read at the moment, else empty.
+        damages: which part.
         is_bug: the problem is a mistake of the program, not the file's.
         quiet_seconds: age of the engine's last sign of life.
         usage: what the engine takes of this machine; None where it is elsewhere or over.
@@ -120,6 +142,7 @@ class Snapshot:
     service: Status | None = None
     last_words: tuple[str, ...] = ()
     problem: str = ""
+    damages: Damages = Damages()
     is_bug: bool = False
     quiet_seconds: float = 0.0
     usage: Usage | None = None
