@@ -54,6 +54,7 @@ CREATE TABLE IF NOT EXISTS service (id INTEGER PRIMARY KEY CHECK (id = 1), value
 }
 NEWEST_UNCHECKED: Final = max(MIGRATIONS)
 """Older files are brought to this version and no further: nobody knows whether their rows are as they were written."""
+_KINDS: Final[Mapping[str, type]] = {"INTEGER": int, "REAL": float, "TEXT": str, "BLOB": bytes}
 _TABLE: Final = re.compile(r"(CREATE TABLE (?:IF NOT EXISTS )?\w+ \()")
 # Read site by site, and never whole: checked by the checksums of its rows, which are kept beside it.
 SEPARATE: Final[Mapping[str, str]] = {"sample_maxima": "data"}
@@ -80,6 +81,18 @@ def columns(table: str, version: int) -> Mapping[str, str]:
     with closing(_model(version)) as db:
         rows = db.execute("SELECT name, type FROM pragma_table_info(?)", (table,)).fetchall()
     return {str(name): str(kind) for name, kind in rows if name not in left_out}
+
+
+@cache
+def kinds(table: str, version: int) -> tuple[tuple[type, ...], ...]:
+    """What each of `columns` may hold, as Python's types: SQLite itself keeps a text in a column of numbers."""
+    with closing(_model(version)) as db:
+        rows = db.execute('SELECT name, "notnull" OR pk FROM pragma_table_info(?)', (table,)).fetchall()
+    never_null = {str(name) for name, is_needed in rows if is_needed}
+    return tuple(
+        (_KINDS[kind],) if name in never_null else (_KINDS[kind], type(None))
+        for name, kind in columns(table, version).items()
+    )
 
 
 def differs(connection: sqlite3.Connection, version: int) -> str:

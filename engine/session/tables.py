@@ -15,11 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from engine.base.stored import UnsoundError
-from engine.session.layout import CHECKED_VERSION, CHECKSUM, SEPARATE, columns
+from engine.session.layout import CHECKED_VERSION, CHECKSUM, SEPARATE, columns, kinds
 
 Row = tuple[Any, ...]
 CHANGED: Final = "a row is not what was written: its checksum differs"
-_KINDS: Final[Mapping[str, type]] = {"INTEGER": int, "REAL": float, "TEXT": str, "BLOB": bytes}
+OF_ANOTHER_KIND: Final = "a value is of another kind than its column"
 _MARKS: Final[Mapping[type, bytes]] = {bytes: b"b%d:", str: b"s%d:", int: b"i%d:", float: b"f%d:", type(None): b"n%d:"}
 
 
@@ -68,19 +68,19 @@ class Tables:
             given: values of the question marks in it.
 
         Raises:
-            UnsoundError: a row is not what was written.
+            UnsoundError: a row is not what was written, or holds what its columns do not.
         """
         names = columns(table, self.version)
         if not names:
             return
-        if not self.is_checked:
-            yield from self.connection.execute(f"SELECT {', '.join(names)} FROM {table} {rest}", given)
-            return
-        for row in self.connection.execute(f"SELECT {', '.join(names)}, {CHECKSUM} FROM {table} {rest}", given):
-            *values, found = row
-            if checksum(table, values) != found:
+        wanted, asked = kinds(table, self.version), [*names, *([CHECKSUM] if self.is_checked else [])]
+        for row in self.connection.execute(f"SELECT {', '.join(asked)} FROM {table} {rest}", given):
+            values = row[: len(wanted)]
+            if self.is_checked and checksum(table, values) != row[-1]:
                 raise UnsoundError(CHANGED)
-            yield tuple(values)
+            if any(type(value) not in allowed for value, allowed in zip(values, wanted, strict=True)):
+                raise UnsoundError(OF_ANOTHER_KIND)
+            yield values
 
     def verify(self, table: str) -> None:
         """Read every row; raises as `select` does."""
@@ -99,13 +99,13 @@ class Tables:
             rows: the rows.
             separate: what is kept beside the only row without being part of it (`layout.SEPARATE`).
         """
-        kinds = [_KINDS[kind] for kind in columns(table, self.version).values()]
+        wanted = [kind for kind, *_ in kinds(table, self.version)]
         names = [*columns(table, self.version)]
         names += [SEPARATE[table]] if separate is not None else []
         names += [CHECKSUM] if self.is_checked else []
         marks = ", ".join("?" * len(names))
         statement = f"INSERT OR REPLACE INTO {table} ({', '.join(names)}) VALUES ({marks})"
-        self.connection.executemany(statement, (self._stored(table, kinds, row, separate) for row in rows))
+        self.connection.executemany(statement, (self._stored(table, wanted, row, separate) for row in rows))
 
     def insert(self, table: str, *values: object) -> int:
         """Store a new row under the next number, which is given back; the values are those of the other columns."""

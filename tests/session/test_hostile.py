@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -17,14 +19,17 @@ import pytest
 from numpy.typing import DTypeLike
 
 from engine.analysis.model import analyse
+from engine.base.stored import UnsoundError
 from engine.messages import Code, message
 from engine.process import TOO_LATE
 from engine.session.codec import encode
 from engine.session.costs import Trial
+from engine.session.layout import SCHEMA_VERSION, columns
 from engine.session.listing import list_sessions
 from engine.session.reader import SessionReader
 from engine.session.requests import send_command
 from engine.session.schema import DamagedError
+from engine.session.tables import Tables
 from engine.session.writer import SessionWriter
 from engine.statistics.fields import LIVE_FIELDS
 from engine.statistics.totals import PATTERNS, TOP_DTYPE
@@ -46,6 +51,10 @@ PROGRAMS = {
     "a generated column": [f"ALTER TABLE status ADD COLUMN more AS ({'id + 1'})"],
 }
 MIB = 1 << 20
+
+
+TABLES = ("meta", "status", "live", "totals", "arrays", "sample_maxima", "checkpoints", "samples", "vocabulary",
+          "batches", "events")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -313,6 +322,32 @@ def test_requests_that_came_with_a_file_are_not_obeyed_and_own_ones_are(
     assert (theirs.state, theirs.message) == ("refused", message(Code.FOREIGN))
     assert ours.state == "new"
     assert (pause.state, pause.message) == ("refused", TOO_LATE)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_value_of_another_kind_than_its_column_is_refused(session: Path, table: str) -> None:
+    tried = 0
+    for name, kind in columns(table, SCHEMA_VERSION).items():
+        for value in {"BLOB": ("x", 1), "TEXT": (b"x",), "INTEGER": ("x", b"x", 1.5), "REAL": ("x", b"x")}[kind]:
+            with stamped(session, table) as db:
+                old = db.execute(f"SELECT {name} FROM {table} LIMIT 1").fetchone()[0]
+                try:
+                    db.execute(f"UPDATE {table} SET {name} = ? WHERE {name} IS ?", (value, old))
+                except sqlite3.IntegrityError:  # a row's number, which SQLite itself looks after
+                    continue
+            with closing(sqlite3.connect(session)) as db, pytest.raises(UnsoundError, match="another kind"):
+                Tables(db).verify(table)
+            with stamped(session, table) as db:
+                db.execute(f"UPDATE {table} SET {name} = ? WHERE {name} IS ?", (old, value))
+            tried += 1
+    assert tried > 0
+
+
+def test_maxima_of_no_number_of_sites_are_damage(session: Path) -> None:
+    with stamped(session, "sample_maxima") as db:
+        db.execute("UPDATE sample_maxima SET sites = 'x' WHERE id = 1")
+    with SessionReader(session) as reader, pytest.raises(DamagedError, match="another kind"):
+        reader.all_totals()
 
 
 def _told(session: Path, error: Exception) -> Exception:
