@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -297,6 +297,7 @@ def _require(path: Path) -> None:
 
 def _checked(path: Path, place: Path | str, wait_seconds: float) -> sqlite3.Connection:
     """A connection to `place`, which is the file `path` or its URI, once it has said that it is a session."""
+    _require_own_log(path)
     try:
         connection = _connect(path, place, wait_seconds)
     except sqlite3.Error as error:
@@ -307,6 +308,28 @@ def _checked(path: Path, place: Path | str, wait_seconds: float) -> sqlite3.Conn
         connection.close()
         raise
     return connection
+
+
+def _require_own_log(path: Path) -> None:
+    """A write-ahead log that lies beside a file is read as its own, whoever's it is: the name of the session tells.
+
+    Asked by readers, because a writer would fold the log into the file when it is closed.
+
+    Raises:
+        DamagedError: the file alone has another name than with its log: one of the two was replaced.
+    """
+    log = path.with_name(path.name + "-wal")
+    try:
+        if log.stat().st_size == 0:
+            return
+        names = []
+        for way in ("immutable=1", "mode=ro"):
+            with closing(_connect(path, f"{path.absolute().as_uri()}?{way}")) as one:
+                names.append(one.execute("SELECT value FROM meta WHERE name = 'id'").fetchone())
+    except (OSError, sqlite3.Error):  # no log; or the file is nothing without it, or being written right now
+        return
+    if None not in names and names[0] != names[1]:
+        raise DamagedError(path, f"{log.name} beside it is the log of another session; move it away")
 
 
 def _require_ours(path: Path, connection: sqlite3.Connection) -> None:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Final
 
+from engine.session.contradictions import contradiction
 from engine.session.engine_lock import is_locked
 from engine.session.library import files_of
 from engine.session.tables import Tables
@@ -46,6 +47,8 @@ def why_not_whole(path: Path, tables: Tables) -> str:
     if tables.is_checked:
         tables.verify("totals")
         tables.verify("arrays")
+        if why := contradiction(tables):
+            return f"it contradicts itself: {why}"
     _whole[key] = None
     while len(_whole) > _KEPT:
         _whole.popitem(last=False)

@@ -121,13 +121,18 @@ class SessionWriter:
     def set_status(self, status: Status) -> None:
         """Replace the status; its heartbeat is stored beside it so that `beat` can move it alone."""
         with self._transaction():
-            self._tables.put("status", [(1, json.dumps(status.to_json()), status.heartbeat)])
+            self._tables.put("status", [(1, self._named(status), status.heartbeat)])
+
+    def _named(self, status: Status) -> str:
+        """A status as JSON, with the session's own name: pages of another session's log would bring another one."""
+        row = self._tables.one("meta", "WHERE name = 'id'")
+        return json.dumps(status.to_json() | ({} if row is None else {"session": json.loads(row[1])}))
 
     def replace_status(self, expected: Status, status: Status) -> bool:
         """Replace the status if it still is `expected`; says whether it was."""
         with self._transaction():
             stored = self._tables.one("status")
-            if stored is None or json.loads(stored[1]) != expected.to_json():
+            if stored is None or stored[1] != self._named(expected):
                 return False
             self.set_status(status)
             return True
@@ -207,7 +212,7 @@ class SessionWriter:
             self._tables.put("totals", shapes)
             self._append_sample_maxima(totals, np.asarray(new_samples, np.int64))
             (number,) = db.execute("SELECT coalesce(max(number), 0) + 1 FROM checkpoints").fetchone()
-            self._tables.put("checkpoints", [(1, number, time.time(), json.dumps(status.to_json()))])
+            self._tables.put("checkpoints", [(1, number, time.time(), self._named(status))])
 
     def add_event(self, kind: str, message: Message, tokens: int = 0, site: int | None = None) -> None:
         """Record something that mattered; one that counts sites replaces the one before it.

@@ -42,7 +42,7 @@ def totals(seed: int, width: int = 8, samples: int = SAMPLES) -> SiteTotals:
     top["channel"] = [1, 2, 3]
     arrays = empty.to_arrays()
     arrays.update(
-        tokens=np.array(77, np.int64),
+        tokens=np.array(76, np.int64),
         histogram=histogram,
         extremes=np.array([200.0, -300.0]),
         channel_max=random.random(width).astype(np.float32),
@@ -71,8 +71,8 @@ def fill(path: Path, *, job: Job | None = None) -> SessionWriter:
     )
     writer.set_batches([(0, 2), (1, 3)])
     live = np.full((len(PLAN.sites), len(LIVE_FIELDS)), np.nan)
-    live[2, :8] = (200.0, -300.0, 5.0, 77, 0, 2, 1, 3)
-    status = Status(phase="running", samples_done=2, samples_total=4, tokens_done=77, tokens_total=154)
+    live[2, :8] = (200.0, -300.0, 5.0, 76, 0, 2, 1, 3)
+    status = Status(phase="running", samples_done=2, samples_total=4, tokens_done=76, tokens_total=154)
     writer.tick(status, live)
     writer.checkpoint(status, [totals(1), None, totals(2)], np.array([0, 2]), {1: expert_totals()})
     return writer
