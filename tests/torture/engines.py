@@ -60,7 +60,7 @@ def _round(folder: Path, whole: Path, job: Job, seed: int, number: int) -> Tally
     if chance.random() < 0.5:  # saved after every batch, so that a second writer would meet the first
         job = replace(job, checkpoint_seconds=EVERY_BATCH["checkpoint_seconds"])
     try:
-        _play(stopped_session(path, job), chance, engines, kills=kills, fresh=is_fresh(number))
+        _play(stopped_session(path, job), chance, engines, kills=kills, fresh=is_fresh(seed + number))
         with SessionReader(path) as reader:
             times = Counter(reader.samples_done().tolist())
             assert reader.status().phase == "finished", reader.status().detail

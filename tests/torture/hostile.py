@@ -155,7 +155,7 @@ def _round(folder: Path, corpus: Path, seed: int, number: int) -> Tally:
         policy = "chat" if spoiler is _template else "raw"
     where = f"hostile: seed {seed} round {number}: {what}"
     path = stopped_session(home / "run.maxact", tiny_job(model, corpus, policy=policy))
-    by_command, fresh = number % 2 == 1, is_fresh(number // 2)
+    by_command, fresh = number % 2 == 1, is_fresh((seed + number) // 2)
     started = (
         starter().command("resume", path, "--headless", home=home, fresh=fresh)
         if by_command

@@ -43,6 +43,7 @@ class Play:
     name: str
     number: int
     chance: random.Random
+    fresh: bool
 
     @property
     def journal(self) -> str:
@@ -57,7 +58,7 @@ class Play:
             TimeoutExpired: only one was killed, and the other hangs.
         """
         victim = self.chance.choice(VICTIMS) if session else "both"
-        within = self.place.seconds[self.name] + FRESH_SECONDS * is_fresh(self.number)
+        within = self.place.seconds[self.name] + FRESH_SECONDS * self.fresh
         started = self._start(*words)
         if started.has_ended(self.chance.random() * within):
             return
@@ -90,7 +91,7 @@ class Play:
         assert code == 0, f"{words[0]} fails afterwards: {started.errors()[-300:]!r}"
 
     def _start(self, *words: object) -> Started:
-        return starter().command(*words, home=self.home, journal=self.journal, fresh=is_fresh(self.number))
+        return starter().command(*words, home=self.home, journal=self.journal, fresh=self.fresh)
 
     def _let_end(self, session: Path) -> None:
         """An engine whose command was killed measures to its end; one that only answers waits for more, and is left."""
@@ -129,7 +130,7 @@ def _place(folder: Path) -> Place:
 def _round(place: Place, seed: int, number: int) -> Tally:
     name, command = list(COMMANDS.items())[number % len(COMMANDS)]
     home = empty(place.folder / f"round{seed}-{number}")
-    play = Play(place, home, name, number, random.Random(f"{seed} {number}"))
+    play = Play(place, home, name, number, random.Random(f"{seed} {number}"), is_fresh(seed + number))
     where = f"kills: seed {seed} round {number}: {name} ({play.journal})"
     try:
         command(play)

@@ -162,7 +162,7 @@ def run(rounds: int, seed: int, folder: Path) -> Tally:
 
 def _both(session: Path, seed: int, number: int) -> Tally:
     found = mutate_once(session, seed, number)
-    told = command_once(session, f"mutate: seed {seed} round {number}", fresh=is_fresh(number))
+    told = command_once(session, f"mutate: seed {seed} round {number}", fresh=is_fresh(seed + number))
     return replace(found, hangs=found.hangs | told.hangs, tracebacks=found.tracebacks | told.tracebacks)
 
 
