@@ -188,6 +188,7 @@ class SiteScreen(Tunable, Seeking, WatchedScreen):
         """The rows of a tab, and what can be tuned, are read when the site is opened."""
         view = self.snapshot.view
         is_here = self.snapshot.checkpoint == 0 or (view is not None and view.site == self.site)
+        is_here = is_here or bool(self.snapshot.damages.view)  # then none will come
         works_on_rows = action in ("app.sample", "sort", "reverse", "copy") or action.startswith("scroll")
         return self.awaits_tuner(action) or (works_on_rows and not is_here)
 

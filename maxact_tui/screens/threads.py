@@ -92,7 +92,7 @@ class ThreadsScreen(Tabled, WatchedScreen):
 
     def awaits(self, action: str) -> bool:
         """The threads are read when the list is opened."""
-        is_here = self.snapshot.checkpoint == 0 or self.snapshot.model is not None
+        is_here = not self.snapshot.checkpoint or self.snapshot.model is not None or self.snapshot.damages.model != ""
         return not is_here and action in _NEEDING_ROWS
 
     def sample_place(self) -> tuple[int, int] | None:
