@@ -222,6 +222,10 @@ class MonitorScreen(Roaming, Paned, Narrowed):
     def on_heatmap_cursor_moved(self, event: Heatmap.CursorMoved) -> None:
         """From the first move on the cursor belongs to the user and follows M no more."""
         event.stop()
+        self.cursor_went()
+
+    def cursor_went(self) -> None:
+        """As after a click, at once, even where the key leaves the cursor in its place: M must not take it again."""
         self._origin = None
         self._cursor_moved()
 

@@ -219,6 +219,7 @@ def test_a_download_can_be_cancelled(hub, tmp_path):
 import json, sys
 from engine.base.job import Job
 from engine.loading.load import load_model
+from engine.messages import Code
 class StopRequested(Exception): pass
 def report(progress):
     if progress.phase == Code.DOWNLOADING and progress.done > 0:
