@@ -92,15 +92,17 @@ def follow(
         raise UserError(f"the session file {path} was removed while it ran; nothing was kept")
     if status.phase == "stopped" and not interrupted:
         raise UserError(_stopped(path, status))
-    note(f"session: {path}")
+    with reader_may_leave():
+        note(f"session: {path}")
     failed = tell_failures(found)
     return 130 if interrupted else failed
 
 
 def tell_failures(failed: Sequence[str]) -> int:
     """A line on stderr for each condition of `--fail-on` that holds; 1 if there is any, else 0."""
-    for text in failed:
-        note(f"maxact-tui: failed on {text}")
+    with reader_may_leave():
+        for text in failed:
+            note(f"maxact-tui: failed on {text}")
     return int(bool(failed))
 
 

@@ -272,7 +272,8 @@ def main(arguments: list[str]) -> int:
                 note(*traceback.format_exc().splitlines())
             found = report_bug(error), 1
         drop_unwritten()
-        note(f"maxact-tui: {found[0]}")
+        with reader_may_leave():
+            note(f"maxact-tui: {found[0]}")
         return found[1]
 
 

@@ -63,6 +63,23 @@ def test_a_reader_that_has_gone_is_no_failure(session: Path, tiny_model_folder: 
     assert [line for line in result.stderr.splitlines() if not line.startswith("# ")] == []
 
 
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("show SESSION --fail-on sqnr<200", 1), ("show SESSION --json --fail-on sqnr<200", 1), ("show no-such", 2)],
+)
+def test_the_exit_code_does_not_depend_on_a_reader_of_either_stream(
+    session: Path, tiny_model_folder: Path, command: str, code: int
+) -> None:
+    """`2>&1 | head` in a script that checks the code."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        result = maxact(command, session, tiny_model_folder, stdout=writing, stderr=writing)
+    finally:
+        os.close(writing)
+    assert result.returncode == code
+
+
 @pytest.mark.parametrize("command", PRINTING)
 def test_a_closed_stdout_is_the_null_device(session: Path, tiny_model_folder: Path, command: str) -> None:
     result = maxact(command, session, tiny_model_folder, stdout=None, preexec_fn=lambda: os.close(1))

@@ -29,6 +29,7 @@ from maxact_tui.cli.arguments import check_job
 from maxact_tui.cli.awaiting import opened, patience_of
 from maxact_tui.cli.commands.steering import go_on, newest
 from maxact_tui.cli.options import RunOptions
+from maxact_tui.cli.output import reader_may_leave
 from maxact_tui.errors import UserError
 from maxact_tui.keymap.settings import load_settings
 from maxact_tui.terminal.printing import note, say_document
@@ -173,8 +174,9 @@ def _run_pair(path: Path, options: RunOptions, conditions: Sequence[Condition]) 
     if code:
         return code
     (report,) = write_pair(path, partner, "json" if options.json else "markdown")
-    say_document(report.read_bytes())
-    note(f"comparison: {report}")
+    with reader_may_leave():
+        say_document(report.read_bytes())
+        note(f"comparison: {report}")
     return _judge_pair((path, partner), conditions)
 
 

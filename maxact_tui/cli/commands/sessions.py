@@ -10,6 +10,7 @@ import math
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -20,12 +21,16 @@ from engine.session.listing import list_sessions
 from engine.session.liveness import why_it_ended
 from engine.session.reader import SessionReader
 from engine.session.records import BROKEN_OFF, SessionInfo, Status
+from maxact_tui.cli.output import reader_may_leave
 from maxact_tui.errors import UserError
 from maxact_tui.keymap.settings import load_settings
 from maxact_tui.terminal.printing import console, say, say_path
 from maxact_tui.texts.numbers import compact, duration, size
 from maxact_tui.texts.visible import visible
 from maxact_tui.watching.finding import find_session
+
+if TYPE_CHECKING:
+    from engine.analysis.model import ModelSummary
 
 MODEL_CELLS = 24
 WIDE_CELLS = 110
@@ -78,38 +83,45 @@ def show(session: Path, *, as_json: bool, fail_on: str | None = None) -> int:
         SessionError: the file cannot be read.
     """
     from engine.analysis.model import analyse
-    from engine.analysis.stability import read_stability
-    from engine.effect.results import read_effects
     from engine.report.conditions import failures, parse_conditions
     from engine.report.worst import summary_document
     from maxact_tui.cli.headless import tell_failures
-    from maxact_tui.cli.summary_view import print_costs, print_summary
 
     conditions = parse_conditions(fail_on) if fail_on is not None else ()
     with SessionReader(find_session(session)) as reader:
         if not len(reader.samples_done()):
             raise UserError(f"{reader.path.name} holds no results yet ({_state(reader.status())})")
-        summary, effects, stability = analyse(reader), read_effects(reader), read_stability(reader)
+        summary = analyse(reader)
         failed = failures(conditions, reader, summary)
-        if as_json:
-            say(json.dumps(summary_document(reader, summary), allow_nan=False))
-            return tell_failures(failed)
-        print_summary(summary, console())
-        if summary.status.phase in BROKEN_OFF:
-            why = visible(words(why_it_ended(summary.status)), space=" ")
-            console().print(Text(f"why it ended: {why}"), soft_wrap=True)
-        print_costs(reader, summary, console())
-        if not reader.is_checked:
-            console().print(Text(UNCHECKED, "yellow"), soft_wrap=True)
+        with reader_may_leave():  # what the exit code says is not for the reader alone
+            if as_json:
+                say(json.dumps(summary_document(reader, summary), allow_nan=False))
+            else:
+                _print_session(reader, summary)
+    return tell_failures(failed)
+
+
+def _print_session(reader: SessionReader, summary: ModelSummary) -> None:
+    """The tables and sentences of `show`."""
+    from engine.analysis.stability import read_stability
+    from engine.effect.results import read_effects
     from engine.report.sentences import robustness
     from maxact_tui.cli.commands.effects import print_effects
+    from maxact_tui.cli.summary_view import print_costs, print_summary
 
+    effects, stability = read_effects(reader), read_stability(reader)
+    print_summary(summary, console())
+    if summary.status.phase in BROKEN_OFF:
+        why = visible(words(why_it_ended(summary.status)), space=" ")
+        console().print(Text(f"why it ended: {why}"), soft_wrap=True)
+    print_costs(reader, summary, console())
+    if not reader.is_checked:
+        console().print(Text(UNCHECKED, "yellow"), soft_wrap=True)
     if stability is not None:
         console().print(Text(f"robustness: {robustness(stability)}"), soft_wrap=True)
     if effects:
         say("")
         print_effects(effects)
-    return tell_failures(failed)
 
 
 def merge(sessions: list[Path], output: Path) -> int:
