@@ -6,66 +6,70 @@ from typing import Final
 
 from tests.docs.schema_words import Node, choice, count, flag, many, number, record, text
 
+_BOTH: Final[dict[str, Node]] = {
+    "population": text("In words, which samples thresholds and errors are of."),
+    "errors_over": choice("all", "evaluation", about="Samples whose errors those from histograms are."),
+    "thresholds_from": choice("all", "calibration", about="Samples the thresholds come from."),
+    "calibration_samples": count("How many samples calibrate; null without a split.", null=True),
+    "evaluation_samples": count("How many samples evaluate; null without a split.", null=True),
+    "is_complete": flag("Whether all evaluation samples were measured; true without a split."),
+    "schemes": many(
+        record(
+            {
+                "name": text("Name of the quantiser."),
+                "source": choice(
+                    "from histogram",
+                    "in pass",
+                    about="How its errors became known: from the pattern histogram after the pass, or summed in the pass.",
+                ),
+                "bits": count("Bits of an element, scales not counted."),
+                "errors_over": choice(
+                    "all",
+                    "evaluation",
+                    about="Samples whose errors these are; `evaluation` always for those summed in the pass.",
+                ),
+                "sites": count("Sites with a number."),
+                "rel_rmse": number(
+                    "Mean over sites, weighted by their numbers of elements, of the root mean square error / rms; no unit."
+                ),
+                "rel_mae": number("Mean over sites, weighted likewise, of mean |error| / mean |x|; no unit."),
+                "sqnr_db": number(
+                    "Mean over the sites where it is finite, weighted likewise, in dB; `infinity` if it is infinite at all of them."
+                ),
+                "infinite_sites": count("Sites without any error, which are not in that mean."),
+                "clip_rate": number(
+                    "Mean over sites, weighted likewise, of the share of elements beyond their threshold; 0 to 1."
+                ),
+                "worst_site": text(
+                    "Site of the group that the quantiser hurts most, by `worst_by`; null where none is known.",
+                    null=True,
+                ),
+                "worst_sqnr_db": number("Its SQNR, in dB, which a few massive elements mask."),
+                "is_exact": flag("Whether all sites are exact; not so from float32's histograms."),
+                "group": choice(
+                    "gemm_inputs",
+                    "streams",
+                    "expert_gates",
+                    about="Group in which the sites are judged: inputs of matrix products, which W8A8 quantises; residual stream and branches, as in the paper; gates of experts.",
+                ),
+                "worst_by": choice(
+                    "nonfinite",
+                    "damage",
+                    "rel_mae",
+                    None,
+                    about="What it is the worst by; relative MAE where damage was not measured; `nonfinite` for a site without a finite element.",
+                ),
+                "worst_value": number("That number, the larger the worse; null without a finite element."),
+            }
+        ),
+        "Each quantiser over the sites of each group, the GEMM inputs first.",
+    ),
+}
+
 QUANTIZATION: Final[dict[str, Node]] = {
     "quantization": record(
         {
-            "population": text("In words, which samples thresholds and errors are of."),
-            "errors_over": choice("all", "evaluation", about="Samples whose errors those from histograms are."),
-            "thresholds_from": choice("all", "calibration", about="Samples the thresholds come from."),
-            "calibration_samples": count("How many samples calibrate; null without a split.", null=True),
-            "evaluation_samples": count("How many samples evaluate; null without a split.", null=True),
-            "is_complete": flag("Whether all evaluation samples were measured; true without a split."),
-            "schemes": many(
-                record(
-                    {
-                        "name": text("Name of the quantiser."),
-                        "source": choice(
-                            "from histogram",
-                            "in pass",
-                            about="How its errors became known: from the pattern histogram after the pass, or summed in the pass.",
-                        ),
-                        "bits": count("Bits of an element, scales not counted."),
-                        "errors_over": choice(
-                            "all",
-                            "evaluation",
-                            about="Samples whose errors these are; `evaluation` always for those summed in the pass.",
-                        ),
-                        "sites": count("Sites with a number."),
-                        "rel_rmse": number(
-                            "Mean over sites, weighted by their numbers of elements, of the root mean square error / rms; no unit."
-                        ),
-                        "rel_mae": number("Mean over sites, weighted likewise, of mean |error| / mean |x|; no unit."),
-                        "sqnr_db": number(
-                            "Mean over the sites where it is finite, weighted likewise, in dB; `infinity` if it is infinite at all of them."
-                        ),
-                        "infinite_sites": count("Sites without any error, which are not in that mean."),
-                        "clip_rate": number(
-                            "Mean over sites, weighted likewise, of the share of elements beyond their threshold; 0 to 1."
-                        ),
-                        "worst_site": text(
-                            "Site of the group that the quantiser hurts most, by `worst_by`; null where none is known.",
-                            null=True,
-                        ),
-                        "worst_sqnr_db": number("Its SQNR, in dB, which a few massive elements mask."),
-                        "is_exact": flag("Whether all sites are exact; not so from float32's histograms."),
-                        "group": choice(
-                            "gemm_inputs",
-                            "streams",
-                            "expert_gates",
-                            about="Group in which the sites are judged: inputs of matrix products, which W8A8 quantises; residual stream and branches, as in the paper; gates of experts.",
-                        ),
-                        "worst_by": choice(
-                            "nonfinite",
-                            "damage",
-                            "rel_mae",
-                            None,
-                            about="What it is the worst by; relative MAE where damage was not measured; `nonfinite` for a site without a finite element.",
-                        ),
-                        "worst_value": number("That number, the larger the worse; null without a finite element."),
-                    }
-                ),
-                "Each quantiser over the sites of each group, the GEMM inputs first.",
-            ),
+            **_BOTH,
             "sites": many(
                 record(
                     {
@@ -158,63 +162,7 @@ QUANTIZATION: Final[dict[str, Node]] = {
     ),
     "quantization_summary": record(
         {
-            "population": text("In words, which samples thresholds and errors are of."),
-            "errors_over": choice("all", "evaluation", about="Samples whose errors those from histograms are."),
-            "thresholds_from": choice("all", "calibration", about="Samples the thresholds come from."),
-            "calibration_samples": count("How many samples calibrate; null without a split.", null=True),
-            "evaluation_samples": count("How many samples evaluate; null without a split.", null=True),
-            "is_complete": flag("Whether all evaluation samples were measured; true without a split."),
-            "schemes": many(
-                record(
-                    {
-                        "name": text("Name of the quantiser."),
-                        "source": choice(
-                            "from histogram",
-                            "in pass",
-                            about="How its errors became known: from the pattern histogram after the pass, or summed in the pass.",
-                        ),
-                        "bits": count("Bits of an element, scales not counted."),
-                        "errors_over": choice(
-                            "all",
-                            "evaluation",
-                            about="Samples whose errors these are; `evaluation` always for those summed in the pass.",
-                        ),
-                        "sites": count("Sites with a number."),
-                        "rel_rmse": number(
-                            "Mean over sites, weighted by their numbers of elements, of the root mean square error / rms; no unit."
-                        ),
-                        "rel_mae": number("Mean over sites, weighted likewise, of mean |error| / mean |x|; no unit."),
-                        "sqnr_db": number(
-                            "Mean over the sites where it is finite, weighted likewise, in dB; `infinity` if it is infinite at all of them."
-                        ),
-                        "infinite_sites": count("Sites without any error, which are not in that mean."),
-                        "clip_rate": number(
-                            "Mean over sites, weighted likewise, of the share of elements beyond their threshold; 0 to 1."
-                        ),
-                        "worst_site": text(
-                            "Site of the group that the quantiser hurts most, by `worst_by`; null where none is known.",
-                            null=True,
-                        ),
-                        "worst_sqnr_db": number("Its SQNR, in dB, which a few massive elements mask."),
-                        "is_exact": flag("Whether all sites are exact; not so from float32's histograms."),
-                        "group": choice(
-                            "gemm_inputs",
-                            "streams",
-                            "expert_gates",
-                            about="Group in which the sites are judged: inputs of matrix products, which W8A8 quantises; residual stream and branches, as in the paper; gates of experts.",
-                        ),
-                        "worst_by": choice(
-                            "nonfinite",
-                            "damage",
-                            "rel_mae",
-                            None,
-                            about="What it is the worst by; relative MAE where damage was not measured; `nonfinite` for a site without a finite element.",
-                        ),
-                        "worst_value": number("That number, the larger the worse; null without a finite element."),
-                    }
-                ),
-                "Each quantiser over the sites of each group, the GEMM inputs first.",
-            ),
+            **_BOTH,
             "costs": many(
                 record(
                     {
